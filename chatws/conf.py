@@ -1,0 +1,27 @@
+"""What `chatws` can be set to. Built once by the settings (`settings.CHATWS`), read through `get()`."""
+
+from dataclasses import dataclass
+
+from django.conf import settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatConf:
+    """Settings of the chat's meaning; durations in seconds."""
+
+    rpc_target: str
+    """IPs with ports, comma separated and balanced, or one DNS name with a port."""
+    rpc_tls_ca: str = ""
+    """File with the certificates to trust; empty: no TLS."""
+    rpc_seconds: float = 5.0
+    """Deadline of one call, its retries included."""
+    demo_login: bool = False
+    """Whether `POST /api/token/` hands out tokens for Django's users."""
+    public_status: bool = False
+    """Whether `/stats` and `/api/users/status` answer without a token."""
+
+
+def get() -> ChatConf:
+    """The settings of this process."""
+    conf: ChatConf = settings.CHATWS
+    return conf

@@ -1,0 +1,99 @@
+"""Settings that every kind of run shares. The environment is read in `config/env.py`."""
+
+from datetime import timedelta
+
+import dj_database_url
+
+from chatws.conf import ChatConf
+from config import env as environment
+from realtime.conf import RealtimeConf
+
+ENV = environment.read()
+BASE_DIR = environment.BASE_DIR
+DATA_DIR = ENV.data_dir
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "realtime",
+    "chatws",
+    "chatws.reference",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = True
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+ALLOWED_HOSTS = environment.list_of(ENV.chatws_allowed_hosts)
+X_FRAME_OPTIONS = "DENY"
+
+DATABASES = {
+    "default": dj_database_url.parse(
+        ENV.database_url or f"sqlite:///{DATA_DIR / 'db.sqlite3'}", conn_max_age=60, conn_health_checks=True
+    )
+}
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    DATABASES["default"]["OPTIONS"] = {
+        "timeout": 20,
+        "transaction_mode": "IMMEDIATE",  # several processes write: without it a third of them fail as locked
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [ENV.redis_address], "prefix": "chatws:layer"},
+    }
+}
+
+SECRET_KEY = ENV.django_secret_key
+
+REALTIME = RealtimeConf(
+    redis_url=ENV.redis_address,
+    jwt_secret=ENV.chatws_jwt_secret,
+    start_timeout=ENV.chatws_start_timeout,
+    allowed_origins=tuple(environment.list_of(ENV.chatws_allowed_origins)),
+)
+CHATWS = ChatConf(
+    rpc_target=ENV.rpc_target,
+    rpc_tls_ca=ENV.chatws_rpc_tls_ca,
+    demo_login=ENV.uses_reference_rpc if ENV.chatws_demo_login is None else ENV.chatws_demo_login,
+    public_status=bool(ENV.chatws_public_status),
+)
+SIMPLE_JWT = {"ACCESS_TOKEN_LIFETIME": timedelta(hours=1), "SIGNING_KEY": REALTIME.jwt_secret}

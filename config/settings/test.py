@@ -1,0 +1,10 @@
+"""The test suite, and the processes that it starts: like development, with secrets of its own."""
+
+import os
+
+os.environ.setdefault("DJANGO_SECRET_KEY", "test-" * 8)
+os.environ.setdefault("CHATWS_JWT_SECRET", "test-jwt-" * 5)
+
+from config.settings.local import *  # noqa: F403
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

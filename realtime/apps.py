@@ -1,0 +1,8 @@
+"""The Django app of delivery."""
+
+from django.apps import AppConfig
+
+
+class RealtimeConfig(AppConfig):
+    name = "realtime"
+    verbose_name = "Real-time delivery"

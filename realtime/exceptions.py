@@ -1,0 +1,21 @@
+"""Everything that `realtime` raises on purpose, as one tree."""
+
+
+class RealtimeError(Exception):
+    """Base of all."""
+
+
+class AuthenticationError(RealtimeError):
+    """A token that can't be accepted. ``reason`` is the word that `auth_failed` carries."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class PoisonEntry(RealtimeError):
+    """A stream entry that can never succeed, judged from its bytes alone. The text is its `dlq_reason`."""
+
+
+class RedisUnavailable(RealtimeError):
+    """Redis did not answer within the time given. The text names the address."""

@@ -1,0 +1,142 @@
+"""The feeds' logs in Redis: append, read, position. The log is the truth; what comes over the layer is a hint.
+
+Called by the publisher (append) and the hub (the rest). Every change happens inside one script of `lua/`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from realtime.commands import Command
+from realtime.conf import RealtimeConf
+from realtime.ids import new_epoch
+from realtime.redis import Redis, Script
+
+FORMAT_VERSION = b"\x01"
+
+_append = Script("append")
+_ensure = Script("ensure")
+_read = Script("read")
+_renew = Script("renew")
+
+
+class Publication(msgspec.Struct, frozen=True, array_like=True):
+    """One entry of a feed. ``payload`` is a JSON object's bytes, unstamped; ``id`` makes a repeat known."""
+
+    id: str
+    payload: bytes
+    command: Command | None = None
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Publication)
+
+
+def encode(publication: Publication) -> bytes:
+    """A publication as it stands in the log and travels over the layer: a format version, then msgpack."""
+    return FORMAT_VERSION + _encoder.encode(publication)
+
+
+def decode(entry: bytes) -> Publication:
+    """The publication of a log entry.
+
+    Raises:
+        ValueError: an entry of a format this process doesn't know.
+    """
+    if entry[:1] != FORMAT_VERSION:
+        raise ValueError(f"feed entry of unknown format {entry[:1]!r}")
+    try:
+        return _decoder.decode(memoryview(entry)[1:])
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"feed entry can't be read: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a feed: ``offset`` entries within ``epoch``, the last of them named ``last_id``."""
+
+    epoch: str
+    offset: int
+    last_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """What a log holds after an offset. ``entries`` start at ``first``; it lies above the offset asked for where the
+    log no longer reaches back. ``id_at`` names the entry at that offset, empty if the log doesn't hold it."""
+
+    position: Position
+    first: int
+    entries: Sequence[bytes]
+    id_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Where an entry stands: its offset, or None if it was appended before and its id has been forgotten."""
+
+    epoch: str
+    offset: int | None
+
+
+def _keys(feed: str) -> list[str]:
+    tag = f"chatws:{{{feed}}}"
+    return [f"{tag}:meta", f"{tag}:log", f"{tag}:ids", f"{tag}:ids:old"]
+
+
+class FeedLog:
+    """The logs of all feeds on one Redis.
+
+    Every method raises `redis.RedisError` or OSError when Redis can't be asked; `redis.is_transient` tells which of
+    them are worth another try.
+    """
+
+    def __init__(self, redis: Redis, conf: RealtimeConf) -> None:
+        self._redis = redis
+        self._conf = conf
+
+    async def append(self, feed: str, topic: str, entries: Sequence[tuple[str, str, bytes]]) -> list[Appended]:
+        """Append a topic's entries to one feed in one step, all or none.
+
+        Args:
+            feed: The feed's name.
+            topic: The stream the entries came from; one at or below its last entry is refused.
+            entries: ``(stream entry id, publication id, encoded publication)``, in the stream's order.
+
+        Returns:
+            One place for each entry; a repeat answers with the place it has already.
+        """
+        conf = self._conf
+        limits = [conf.log_publications, conf.log_bytes, conf.log_seconds, conf.ids_seconds, conf.meta_seconds]
+        flat = [part for entry in entries for part in entry]
+        epoch, offsets = await _append.run(self._redis, _keys(feed), [topic, new_epoch(), *limits, *flat])
+        return [Appended(epoch.decode(), offset or None) for offset in offsets]
+
+    async def ensure(self, feed: str) -> Position:
+        """The feed's position; a feed that has none gets an epoch, so that ``("", 0)`` never goes out."""
+        return _position(await _ensure.run(self._redis, _keys(feed), [new_epoch(), self._conf.meta_seconds]))
+
+    async def read(self, feed: str, after: int, limit: int) -> Tail:
+        """At most ``limit`` entries after the offset ``after``, with the log's position at that moment."""
+        answer = await _read.run(self._redis, _keys(feed), [new_epoch(), self._conf.meta_seconds, after, limit])
+        *position, first, id_at, entries = answer
+        return Tail(_position(position), first, entries, decode(id_at).id if id_at else "")
+
+    async def renew(self, feed: str, epoch: str) -> Position:
+        """Begin a new epoch if ``epoch`` is still the present one; answers with the position either way."""
+        return _position(await _renew.run(self._redis, _keys(feed), [epoch, new_epoch(), self._conf.meta_seconds]))
+
+    async def positions(self, feeds: Sequence[str]) -> list[Position | None]:
+        """The positions of many feeds in one round trip; None for a feed that has none."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for feed in feeds:
+            pipeline.hmget(_keys(feed)[0], ["epoch", "offset", "id"])
+        answers: list[list[bytes | None]] = await pipeline.execute()
+        return [_position(answer) if answer[0] else None for answer in answers]
+
+
+def _position(answer: Sequence[Any]) -> Position:
+    epoch, offset, last_id = answer
+    return Position(epoch.decode(), int(offset or 0), (last_id or b"").decode())

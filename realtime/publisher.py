@@ -1,0 +1,65 @@
+"""Publications out: each into its feed's log first, then one message to the feed's Channels group.
+
+Called by the relay alone. The message is a hint: whoever misses it finds the entry in the log.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from realtime import feeds
+from realtime.commands import DropUser
+from realtime.feeds import FeedLog, Publication
+from realtime.groups import channels_group
+
+
+class Layer(Protocol):
+    """What the project uses of a channel layer; any Channels layer with groups has it."""
+
+    async def new_channel(self) -> str: ...
+    async def receive(self, channel: str) -> dict[str, Any]: ...
+    async def group_add(self, group: str, channel: str) -> None: ...
+    async def group_discard(self, group: str, channel: str) -> None: ...
+    async def group_send(self, group: str, message: dict[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """A publication on its way: the stream entry it came from and the feed it goes to."""
+
+    entry_id: str
+    feed: str
+    publication: Publication
+
+
+class Publisher:
+    """Appends batches to feeds and tells the gateways."""
+
+    def __init__(self, log: FeedLog, layer: Layer) -> None:
+        self._log = log
+        self._layer = layer
+
+    async def publish(self, topic: str, batch: Sequence[Routed]) -> None:
+        """Publish a batch of one topic, in order; safe to repeat as a whole.
+
+        Raises whatever Redis raises. What was appended by then is known by its id when the batch is tried again.
+        """
+        by_feed: dict[str, list[tuple[str, Publication]]] = {}
+        for routed in batch:
+            by_feed.setdefault(routed.feed, []).append((routed.entry_id, routed.publication))
+        # A removal stands in the group's feed before the user's feed tells of it (DESIGN.md "Membership").
+        order = sorted(by_feed, key=lambda feed: not any(isinstance(p.command, DropUser) for _, p in by_feed[feed]))
+        messages: list[tuple[str, dict[str, Any]]] = []
+        for feed in order:
+            entries = [(entry_id, p.id, feeds.encode(p)) for entry_id, p in by_feed[feed]]
+            places = await self._log.append(feed, topic, entries)
+            for place, (_, _, entry) in zip(places, entries, strict=True):
+                if place.offset is not None:
+                    messages.append((feed, publication_message(feed, place.epoch, place.offset, entry)))
+        for feed, message in messages:
+            await self._layer.group_send(channels_group(feed), message)
+
+
+def publication_message(feed: str, epoch: str, offset: int, entry: bytes) -> dict[str, Any]:
+    """A publication as it travels over the channel layer."""
+    return {"type": "publication", "feed": feed, "epoch": epoch, "offset": offset, "entry": entry}

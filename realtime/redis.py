@@ -1,0 +1,99 @@
+"""The door to Redis: clients, scripts from `lua/`, and which errors are worth waiting for."""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlsplit
+
+from redis import exceptions
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from realtime.exceptions import RedisUnavailable
+
+__all__ = ["Redis", "RedisError", "ResponseError", "Script", "address_of", "connect", "is_transient", "wait_for_redis"]
+
+RedisError = exceptions.RedisError
+ResponseError = exceptions.ResponseError
+
+_TRANSIENT_REPLIES = (
+    "LOADING", "READONLY", "OOM", "NOSCRIPT", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN",
+)  # fmt: skip
+
+
+def connect(url: str, *, timeout: float = 5.0, max_connections: int = 50) -> Redis:
+    """A client that answers bytes, gives up after ``timeout`` seconds and never repeats a command by itself."""
+    return Redis.from_url(
+        url,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        retry=Retry(NoBackoff(), 0),
+        max_connections=max_connections,
+        decode_responses=False,
+    )
+
+
+def address_of(url: str) -> str:
+    """``host:port`` of a Redis URL, without its password, for messages."""
+    parts = urlsplit(url)
+    return parts.path if parts.scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same command may succeed later, the entry behind it being sound."""
+    if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | OSError | TimeoutError):
+        return True
+    if isinstance(error, exceptions.ResponseError):
+        return isinstance(error, _TRANSIENT_TYPES) or str(error).startswith(_TRANSIENT_REPLIES)
+    return False
+
+
+_TRANSIENT_TYPES = (
+    exceptions.BusyLoadingError,
+    exceptions.ReadOnlyError,
+    exceptions.OutOfMemoryError,
+    exceptions.NoScriptError,
+    exceptions.ClusterDownError,
+    exceptions.MasterDownError,
+    exceptions.AskError,
+    exceptions.TryAgainError,
+)
+
+
+class Script:
+    """A Lua script of `realtime/lua`, run by its digest and sent again when Redis forgot it."""
+
+    def __init__(self, name: str) -> None:
+        self._source = files("realtime").joinpath("lua", f"{name}.lua").read_text()
+        self._digest = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
+
+    async def run(self, client: Redis, keys: Sequence[str | bytes], args: Sequence[str | bytes | int | float]) -> Any:
+        """Run it; answers what the script returns, bytes for strings."""
+        run: Any = client  # redis-py's types give one signature for its two kinds of client
+        try:
+            return await run.evalsha(self._digest, len(keys), *keys, *args)
+        except exceptions.NoScriptError:
+            return await run.eval(self._source, len(keys), *keys, *args)
+
+
+async def wait_for_redis(client: Redis, url: str, seconds: float) -> None:
+    """Return as soon as Redis answers a PING.
+
+    Raises:
+        RedisUnavailable: after ``seconds``; the message names the address and the last error.
+    """
+    deadline = asyncio.get_running_loop().time() + seconds
+    while True:
+        try:
+            await client.ping()
+        except (RedisError, OSError) as error:
+            if asyncio.get_running_loop().time() >= deadline:
+                raise RedisUnavailable(
+                    f"Redis at {address_of(url)} did not answer in {seconds:g} s: {error}"
+                ) from error
+            await asyncio.sleep(0.1)
+        else:
+            return
