@@ -3,7 +3,7 @@
 import os
 import secrets
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from django.core.exceptions import ImproperlyConfigured
@@ -30,6 +30,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_allowed_origins: str = ""
     chatws_demo_login: bool | None = None
     chatws_public_status: bool | None = None
+    chatws_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     chatws_start_timeout: Annotated[float, msgspec.Meta(gt=0)] = 10.0
 
     @property

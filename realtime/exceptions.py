@@ -17,5 +17,13 @@ class PoisonEntry(RealtimeError):
     """A stream entry that can never succeed, judged from its bytes alone. The text is its `dlq_reason`."""
 
 
+class TryLater(RealtimeError):
+    """Something outside is away (the database); the same batch may succeed later."""
+
+
+class FeedUnavailable(RealtimeError):
+    """A feed can't be heard now (Redis is away); worth trying again."""
+
+
 class RedisUnavailable(RealtimeError):
     """Redis did not answer within the time given. The text names the address."""

@@ -1,0 +1,68 @@
+# The few commands of this project. `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check lint format types floors migrations stubs-check lock lock-check stubs chromium clean
+
+help: ## list the commands
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: $(VENV)/run.stamp ## start the whole chat with a demo: two browsers can talk
+	@$(BIN)/python -m config.run
+
+test: $(VENV)/dev.stamp chromium check ## check everything and run all tests
+	@$(BIN)/python -m pytest
+
+check: lock-check lint types floors migrations stubs-check ## all checks but the tests
+
+lint: $(VENV)/dev.stamp ## format and lint, without changing anything
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+format: $(VENV)/dev.stamp ## format the code and fix what can be fixed
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+types: $(VENV)/dev.stamp ## check the types
+	@$(BIN)/mypy .
+
+floors: $(VENV)/dev.stamp ## check who may import what
+	@$(BIN)/lint-imports
+
+migrations: $(VENV)/dev.stamp ## check that every model has its migration
+	@DJANGO_SETTINGS_MODULE=config.settings.test $(BIN)/python manage.py makemigrations --check --dry-run
+
+stubs-check: $(VENV)/dev.stamp ## check that the gRPC stubs are what the .proto says
+	@$(BIN)/python -m chatws.rpc.generate --check
+
+stubs: $(VENV)/dev.stamp ## make the gRPC stubs again
+	@$(BIN)/python -m chatws.rpc.generate
+
+lock-check: $(VENV)/dev.stamp ## check that the locks hold what pyproject.toml asks for
+	@$(BIN)/python -m config.lock
+
+lock: $(VENV)/dev.stamp ## compile the locks again
+	@$(BIN)/python -m config.lock --write
+
+chromium: $(VENV)/dev.stamp ## see to a Chromium for the browser tests
+	@$(BIN)/python -m config.chromium
+
+clean: ## remove the virtual environment and what tools left behind; data stays
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis staticfiles
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version)'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: requirements.txt | $(VENV)/bin/python
+	@echo "installing what the chat needs into $(VENV)"
+	@$(PIP) install --require-hashes -r requirements.txt
+	@touch $@
+
+$(VENV)/dev.stamp: requirements-dev.txt | $(VENV)/bin/python
+	@echo "installing what development needs into $(VENV)"
+	@$(PIP) install --require-hashes -r requirements-dev.txt
+	@touch $@ $(VENV)/run.stamp

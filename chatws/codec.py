@@ -1,0 +1,90 @@
+"""Text to frame and back. The only place that knows JSON on the socket."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from chatws.exceptions import BadFrame
+from chatws.frames import ClientFrame, ServerData
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    type: str
+    message_id: str
+    timestamp: int
+    data: ServerData
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """Of a frame that is bad otherwise: enough to answer it."""
+
+    message_id: Any = ""
+
+
+_decoder = msgspec.json.Decoder(ClientFrame)
+_head_decoder = msgspec.json.Decoder(_Head)
+_encoder = msgspec.json.Encoder()
+_PROBLEM = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?", re.DOTALL)
+
+
+def decode(text: str) -> ClientFrame:
+    """The frame that a client sent.
+
+    Raises:
+        BadFrame: 400, or 413 for a field over its limit; the message names the field.
+    """
+    try:
+        frame: ClientFrame = _decoder.decode(text)
+    except msgspec.ValidationError as error:
+        raise _bad_frame(str(error), text) from None
+    except msgspec.DecodeError as error:
+        raise BadFrame(_lone_surrogate(text) or f"not JSON: {error}") from None
+    except RecursionError:
+        raise BadFrame("not JSON that can be read: nested too deeply") from None
+    return frame
+
+
+def encode(data: ServerData, message_id: str = "") -> str:
+    """A frame of the server, stamped with the present time."""
+    return _encoder.encode(_Envelope(data.TYPE, message_id, int(time.time()), data)).decode()
+
+
+def _bad_frame(problem: str, text: str) -> BadFrame:
+    parts = _PROBLEM.fullmatch(problem)
+    what, where = (parts["what"], parts["where"]) if parts else (problem, None)
+    over = "of length <=" in what
+    return BadFrame(f"{where}: {what}" if where else what, code=413 if over else 400, message_id=_message_id(text))
+
+
+def _lone_surrogate(text: str) -> str:
+    """Names the field in which half a surrogate pair is escaped, which msgspec reports as truncated input."""
+    try:
+        for path, value in _strings(json.loads(text), ""):
+            if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+                return f"{path}: half a surrogate pair"
+    except (ValueError, RecursionError):
+        pass
+    return ""
+
+
+def _strings(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _strings(inner, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _strings(inner, f"{path}[{index}]")
+
+
+def _message_id(text: str) -> str:
+    try:
+        message_id = _head_decoder.decode(text).message_id
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return ""
+    return message_id if isinstance(message_id, str) and len(message_id) <= 64 else ""

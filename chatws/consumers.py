@@ -1,0 +1,149 @@
+"""The chat's socket: decode, look up the handler, write what it returns.
+
+Every frame that goes out passes here or the hub.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from msgspec import UNSET
+
+from chatws import codec
+from chatws.exceptions import BadFrame, FrameError
+from chatws.frames import Auth, AuthFailed, ClientFrame, Error, FeedReset, Ping, Pong, ResumePoint, ServerData
+from chatws.handlers.table import HANDLERS
+from chatws.rpc.gateway import ChatServiceError
+from chatws.services import Services
+from chatws.session import Session
+from realtime.auth import Principal, authenticate
+from realtime.close_codes import CloseCode
+from realtime.consumers import DeliveryConsumer
+from realtime.exceptions import AuthenticationError, FeedUnavailable
+from realtime.feeds import Position
+
+RETRY_AFTER_SECONDS = 2
+
+
+class ChatConsumer(DeliveryConsumer):
+    """One chat connection; ``session`` is None until it has authenticated."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services.node)
+        self.services = services
+        self.session: Session | None = None
+        self._reconciling: asyncio.Task[None] | None = None
+
+    def write(self, data: ServerData, message_id: str = "") -> None:
+        """Send one frame."""
+        self.outbox.write(codec.encode(data, message_id))
+
+    async def frame_received(self, text: str) -> None:
+        message_id = ""
+        try:
+            frame = codec.decode(text)
+            message_id = frame.message_id
+            await self._serve(frame)
+        except BadFrame as error:
+            self.write(_error(error), message_id or error.message_id)
+            self.count_bad_frame()
+        except FrameError as error:
+            self.write(_error(error), message_id)
+        except ChatServiceError as error:
+            retry_after = RETRY_AFTER_SECONDS if error.code == 503 else UNSET
+            self.write(Error(error.code, str(error), retry_after=retry_after), message_id)
+        except FeedUnavailable as error:
+            self.write(Error(503, str(error), retry_after=RETRY_AFTER_SECONDS), message_id)
+
+    async def _serve(self, frame: ClientFrame) -> None:
+        if self.session is not None:
+            self._answer(await HANDLERS[type(frame)](self.session, frame), frame.message_id)
+        elif isinstance(frame, Auth):
+            await self._authenticate(frame)
+        elif isinstance(frame, Ping):
+            self.write(Pong(), frame.message_id)
+        else:
+            raise FrameError(401, "not authenticated: send auth first")
+
+    async def _authenticate(self, frame: Auth) -> None:
+        self.stop_deadline()
+        try:
+            principal = authenticate(frame.data.token, self.node.conf)
+        except AuthenticationError as error:
+            self.write(AuthFailed(str(error), error.reason), frame.message_id)
+            self.close(CloseCode.UNAUTHENTICATED)
+            return
+        await self._start(principal, "frame", frame.data.resume, frame.message_id)
+
+    async def handshake_authenticated(self, principal: Principal) -> None:
+        await self._start(principal, self.handshake.way, None, "")
+
+    async def _start(
+        self, principal: Principal, way: str, resume: dict[str, ResumePoint] | None, message_id: str
+    ) -> None:
+        self.identify(principal, way)
+        membership = self.services.memberships.enter(self.user_id, self)
+        self.session = Session(self, principal, membership)
+        try:
+            frames = await self.session.start(resume)
+        except FeedUnavailable as error:
+            self.outbox.release([codec.encode(Error(503, str(error), retry_after=RETRY_AFTER_SECONDS), message_id)])
+            self.close(CloseCode.RESTARTING)
+            return
+        self.outbox.release([codec.encode(frame, message_id) for frame in frames])
+
+    def _answer(self, frames: Sequence[ServerData], message_id: str) -> None:
+        for frame in frames:
+            self.write(frame, message_id)
+
+    def membership_changed(self) -> None:
+        """The user's groups changed: hear what is new, leave what is gone."""
+        if self.session is not None and self._reconciling is None:
+            self._reconciling = asyncio.get_running_loop().create_task(self._reconcile(self.session))
+
+    async def _reconcile(self, session: Session) -> None:
+        try:
+            await session.reconcile()
+        except FeedUnavailable:
+            session.follow()
+        finally:
+            self._reconciling = None
+
+    def feed_reset(self, feed: str, position: Position) -> None:
+        self.write(FeedReset(feed, position.epoch, position.offset))
+        if self.session is not None:
+            self.session.follow()
+
+    def dropped(self, feed: str) -> None:
+        if self.session is not None:
+            self.session.dropped(feed.partition(":")[2])
+
+    def ask_access(self, feed: str) -> None:
+        if self.session is not None:
+            self.session.follow()
+
+    def left(self) -> None:
+        if self._reconciling is not None:
+            self._reconciling.cancel()
+        if self.user_id:
+            self.services.memberships.leave(self.user_id, self)
+
+    def binary_received(self) -> None:
+        self.write(Error(400, "a frame has to be text"))
+        self.count_bad_frame()
+
+    def failed(self) -> None:
+        self.outbox.release([])
+        self.write(Error(500, "an error of ours"))
+
+    def refused(self, error: AuthenticationError) -> None:
+        self.write(AuthFailed(str(error), error.reason))
+
+    def origin_refused(self) -> None:
+        self.write(Error(403, "this origin may not open a socket here", reason="origin"))
+
+    def token_expired(self) -> None:
+        self.write(Error(401, "the token has expired", reason="token_expired"))
+
+
+def _error(error: FrameError) -> Error:
+    return Error(error.code, error.message, reason=error.reason or UNSET, retry_after=error.retry_after or UNSET)

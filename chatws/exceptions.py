@@ -1,0 +1,20 @@
+"""What a handler raises on purpose; the consumer answers each with an `error` frame."""
+
+
+class FrameError(Exception):
+    """A frame that can't be served. ``code`` follows HTTP (docs/protocol.md, "Errors")."""
+
+    def __init__(self, code: int, message: str, *, reason: str = "", retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class BadFrame(FrameError):
+    """A frame that is malformed (400) or has a field over its limit (413); too many of them end the connection."""
+
+    def __init__(self, message: str, *, code: int = 400, message_id: str = "") -> None:
+        super().__init__(code, message)
+        self.message_id = message_id

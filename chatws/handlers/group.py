@@ -1,0 +1,16 @@
+"""`join_group` and `leave_group`: which chat groups this connection hears. Neither changes a membership."""
+
+from collections.abc import Sequence
+
+from chatws.frames import JoinGroup, LeaveGroup, ServerData
+from chatws.session import Session
+
+
+async def join_group(session: Session, frame: JoinGroup) -> Sequence[ServerData]:
+    """Hear a chat group that the user is in."""
+    return [await session.hear(frame.data.group_id, frame.data.resume)]
+
+
+async def leave_group(session: Session, frame: LeaveGroup) -> Sequence[ServerData]:
+    """Stop hearing a chat group; in effect before the answer is written."""
+    return [session.unhear(frame.data.group_id)]

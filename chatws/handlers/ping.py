@@ -1,0 +1,11 @@
+"""`ping`: the client's own heartbeat."""
+
+from collections.abc import Sequence
+
+from chatws.frames import Ping, Pong, ServerData
+from chatws.session import Session
+
+
+async def ping(session: Session, frame: Ping) -> Sequence[ServerData]:
+    """Answer that we are here."""
+    return [Pong()]

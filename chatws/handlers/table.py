@@ -1,0 +1,19 @@
+"""Which coroutine serves which frame of an authenticated connection."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from chatws.frames import Auth, ClientFrame, JoinGroup, LeaveGroup, MarkRead, Ping, SendMessage, ServerData
+from chatws.handlers import auth, group, message, ping
+from chatws.session import Session
+
+Handler = Callable[[Session, Any], Awaitable[Sequence[ServerData]]]
+
+HANDLERS: Mapping[type[ClientFrame], Handler] = {
+    Auth: auth.renew,
+    Ping: ping.ping,
+    SendMessage: message.send_message,
+    MarkRead: message.mark_read,
+    JoinGroup: group.join_group,
+    LeaveGroup: group.leave_group,
+}

@@ -1,0 +1,150 @@
+"""Which chat groups each user of this process is in, as the chat service says now. Events are hints to ask again.
+
+One question at a time a user. An answer counts only if nothing was said of the user's groups while it was given, and
+if every feed in it was heard before the question: what happened since then has been seen.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from typing import Protocol
+
+from chatws.rpc.gateway import ChatGateway, ChatServiceError, all_user_group_ids
+from realtime.exceptions import FeedUnavailable
+from realtime.groups import group_feed
+from realtime.hub import Hub
+
+logger = logging.getLogger(__name__)
+
+ASK_AGAIN_SECONDS = 5.0
+"""How often a user's unknown group makes us ask."""
+LONGEST_BACKOFF = 10.0
+
+
+class Listener(Protocol):
+    """A connection that follows its user's groups."""
+
+    def membership_changed(self) -> None:
+        """`Membership.groups` has changed; called in the loop, must not block."""
+
+
+class Membership:
+    """One user's chat groups. ``groups`` is None until the chat service has answered."""
+
+    def __init__(self, user_id: int, chat: ChatGateway, hub: Hub) -> None:
+        self.user_id = user_id
+        self.groups: frozenset[str] | None = None
+        self.listeners: set[Listener] = set()
+        self._chat = chat
+        self._hub = hub
+        self._asking: asyncio.Task[frozenset[str]] | None = None
+        self._following: asyncio.Task[None] | None = None
+        self._stale = False
+        self._asked_at = -ASK_AGAIN_SECONDS
+
+    async def ask(self) -> frozenset[str]:
+        """The user's groups as of now, or later.
+
+        Raises:
+            ChatServiceError: the chat service could not be asked.
+            FeedUnavailable: Redis is away.
+        """
+        self._stale = True
+        if self._asking is None:
+            self._asking = asyncio.get_running_loop().create_task(self._ask())
+            self._asking.add_done_callback(self._answered)
+        return await asyncio.shield(self._asking)
+
+    async def knows(self, group_id: str) -> bool:
+        """Whether the user is in a chat group; one we don't know of is asked about, once in 5 s."""
+        if self.groups is not None and group_id in self.groups:
+            return True
+        now = time.monotonic()
+        if self.groups is not None and now - self._asked_at < ASK_AGAIN_SECONDS:
+            return False
+        self._asked_at = now
+        return group_id in await self.ask()
+
+    def follow(self) -> None:
+        """Ask in the background until there is an answer, as long as somebody listens."""
+        self._stale = True
+        if self._following is None:
+            self._following = asyncio.get_running_loop().create_task(self._follow())
+
+    def removed(self, group_id: str) -> None:
+        """A removal passed: the user is out until the chat service says otherwise."""
+        if self.groups is not None:
+            self.groups -= {group_id}
+        self.follow()
+
+    async def _ask(self) -> frozenset[str]:
+        while True:
+            self._stale = False
+            groups = await all_user_group_ids(self._chat, self.user_id)
+            unheard = [feed for feed in map(group_feed, groups) if not self._hub.hears(feed)]
+            await self._hub.prepare(unheard)
+            if not self._stale and not unheard:
+                break
+        self.groups = groups
+        for listener in list(self.listeners):
+            listener.membership_changed()
+        return groups
+
+    def _answered(self, task: asyncio.Task[frozenset[str]]) -> None:
+        self._asking = None
+        if not task.cancelled():
+            task.exception()  # whoever waits has it; nobody may be waiting any more
+
+    async def _follow(self) -> None:
+        wait = 0.5
+        try:
+            while self.listeners:
+                try:
+                    await self.ask()
+                except (ChatServiceError, FeedUnavailable) as error:
+                    logger.warning("the groups of user %d can't be asked for, trying again: %s", self.user_id, error)
+                    await asyncio.sleep(wait)
+                    wait = min(2 * wait, LONGEST_BACKOFF)
+                else:
+                    if not self._stale:
+                        return
+        finally:
+            self._following = None
+
+
+class Memberships:
+    """The memberships of all users that are connected to this process."""
+
+    def __init__(self, chat: ChatGateway, hub: Hub) -> None:
+        self._chat = chat
+        self._hub = hub
+        self._users: dict[int, Membership] = {}
+        hub.on_drop = self._dropped
+
+    def enter(self, user_id: int, listener: Listener) -> Membership:
+        """The membership of a user; ``listener`` hears of its changes until it leaves."""
+        membership = self._users.get(user_id)
+        if membership is None:
+            membership = self._users[user_id] = Membership(user_id, self._chat, self._hub)
+        membership.listeners.add(listener)
+        return membership
+
+    def leave(self, user_id: int, listener: Listener) -> None:
+        """The last listener's leaving forgets the user."""
+        membership = self._users.get(user_id)
+        if membership is not None:
+            membership.listeners.discard(listener)
+            if not membership.listeners:
+                del self._users[user_id]
+
+    def _dropped(self, user_id: int, feed: str) -> None:
+        membership = self._users.get(user_id)
+        kind, _, group_id = feed.partition(":")
+        if membership is not None and kind == "group":
+            membership.removed(group_id)
+
+
+def feeds_of(groups: Iterable[str]) -> list[str]:
+    """The feeds of chat groups, in a stable order."""
+    return [group_feed(group_id) for group_id in sorted(groups)]

@@ -1,0 +1,45 @@
+"""`manage.py seed_demo`: people, chat groups and messages to look at, made once."""
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand
+from django.db import transaction
+
+from chatws.reference import services
+from chatws.reference.models import ChatGroup, Message, OutboxEvent
+
+PASSWORD = "demo"  # noqa: S105  # the demo's, printed by `make run`
+PEOPLE = {"alice": "Alice", "bob": "Bob", "carol": "Carol", "admin": "Admin"}
+GROUPS = {
+    "Lunch": ("alice", ["bob"]),
+    "Hiking on Saturday": ("bob", ["alice", "carol"]),
+    "Board games": ("carol", ["alice"]),
+}
+MESSAGES = {
+    "Lunch": [("alice", "Noodles or soup today?"), ("bob", "Noodles. 12:15 at the door?"), ("alice", "See you there.")],
+    "Hiking on Saturday": [("bob", "The forecast says sun."), ("carol", "Then I bring the cake.")],
+    "Board games": [("carol", "Next round is on Thursday."), ("alice", "I am in.")],
+}
+
+
+class Command(BaseCommand):
+    help = "Makes the demo's users (password: demo), chat groups and messages; does nothing where they exist."
+
+    @transaction.atomic
+    def handle(self, *args: Any, **options: Any) -> None:
+        users = get_user_model().objects
+        if users.filter(username="alice").exists() or ChatGroup.objects.exists():
+            return
+        ids: dict[str, int] = {}
+        for username, first_name in PEOPLE.items():
+            make = users.create_superuser if username == "admin" else users.create_user
+            ids[username] = make(username, password=PASSWORD, first_name=first_name).pk
+        for name, (owner, others) in GROUPS.items():
+            group_id = services.create_group(0, name, ids[owner], 0, "")
+            for other in others:
+                services.add_member(group_id, ids[other], 0)
+            for number, (sender, text) in enumerate(MESSAGES[name]):
+                services.save_message(f"demo-{group_id}-{number}", group_id, ids[sender], Message.TEXT, text, "")
+        OutboxEvent.objects.all().delete()  # nobody was online to be told
+        self.stdout.write("demo: users alice, bob, carol and admin, password demo")

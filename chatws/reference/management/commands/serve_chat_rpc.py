@@ -1,0 +1,31 @@
+"""`manage.py serve_chat_rpc`: the reference chat service. What it does stands in `chatws.reference.server`."""
+
+import asyncio
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from chatws.reference.server import serve
+from realtime import conf
+from realtime.exceptions import RedisUnavailable
+
+
+class Command(BaseCommand):
+    help = "Serves the reference chat service over gRPC and publishes its events. Ends cleanly on SIGTERM and Ctrl-C."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+        parser.add_argument(
+            "--port", type=int, default=settings.ENV.chatws_rpc_port, help="port (default: CHATWS_RPC_PORT, 9003)"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        address = f"{options['host']}:{options['port']}"
+        try:
+            asyncio.run(serve(address, conf.get()))
+        except RedisUnavailable as error:
+            raise CommandError(str(error)) from None
+        except RuntimeError as error:
+            raise CommandError(f"can't listen on {address} (CHATWS_RPC_PORT): {error}") from None

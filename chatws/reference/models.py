@@ -1,0 +1,101 @@
+"""The reference chat service's tables. User ids are unsigned 64-bit and so decimals; times are Unix seconds."""
+
+from django.db import models
+
+
+def user_id_field(**options: object) -> "models.DecimalField[int, int]":
+    """A column that holds any user id; a BigInteger is one bit short."""
+    return models.DecimalField(max_digits=20, decimal_places=0, **options)  # type: ignore[arg-type]
+
+
+class ChatGroup(models.Model):
+    """A chat group. Its row is locked by whatever changes it, so that its events are numbered in commit order."""
+
+    NORMAL, DISBANDED = 1, 2
+
+    group_id = models.CharField(max_length=64, primary_key=True)
+    activity_id = user_id_field(default=0, db_index=True)
+    name = models.CharField(max_length=200)
+    owner_id = user_id_field()
+    status = models.SmallIntegerField(default=NORMAL)
+    max_members = models.IntegerField(default=500)
+    cover_url = models.CharField(max_length=2048, blank=True)
+    created_at = models.BigIntegerField()
+
+    class Meta:
+        verbose_name = "chat group"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Member(models.Model):
+    """A user's place in a chat group."""
+
+    MEMBER, OWNER = 1, 2
+
+    group = models.ForeignKey(ChatGroup, on_delete=models.CASCADE, related_name="members")
+    user_id = user_id_field(db_index=True)
+    role = models.SmallIntegerField(default=MEMBER)
+    joined_at = models.BigIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["group", "user_id"], name="member_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} in {self.group_id}"
+
+
+class Message(models.Model):
+    """A stored message; within a chat group, key order is commit order."""
+
+    TEXT, IMAGE = 1, 2
+    NORMAL, RECALLED = 1, 2
+
+    message_id = models.CharField(max_length=64, unique=True)
+    group = models.ForeignKey(ChatGroup, on_delete=models.CASCADE, related_name="messages")
+    sender_id = user_id_field()
+    msg_type = models.SmallIntegerField()
+    content = models.TextField(blank=True)
+    image_url = models.CharField(max_length=2048, blank=True)
+    status = models.SmallIntegerField(default=NORMAL)
+    created_at = models.BigIntegerField()
+
+    class Meta:
+        indexes = [models.Index(fields=["group", "-id"], name="message_history")]
+
+    def __str__(self) -> str:
+        return self.message_id
+
+
+class Notification(models.Model):
+    """A notification of one user."""
+
+    notification_id = models.CharField(max_length=64, unique=True)
+    user_id = user_id_field()
+    type = models.CharField(max_length=64)
+    title = models.CharField(max_length=200)
+    content = models.TextField(blank=True)
+    is_read = models.BooleanField(default=False)
+    created_at = models.BigIntegerField()
+
+    class Meta:
+        indexes = [models.Index(fields=["user_id", "is_read"], name="notification_unread")]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class OutboxEvent(models.Model):
+    """An event that committed with its row and has yet to reach the stream."""
+
+    uuid = models.UUIDField()
+    topic = models.CharField(max_length=100)
+    payload = models.TextField()
+
+    class Meta:
+        verbose_name = "event to publish"
+        verbose_name_plural = "events to publish"
+
+    def __str__(self) -> str:
+        return f"{self.topic} {self.uuid}"

@@ -1,0 +1,83 @@
+"""Transactional outbox: an event commits with its row; a publisher moves it to its stream, in order, at least once.
+
+Rows are read in key order and deleted once they are in the stream. Within a chat group key order is commit order, so
+whoever publishes a row has published, or seen published, all before it; a second publisher only repeats.
+"""
+
+import asyncio
+import logging
+import uuid
+
+import msgspec
+from asgiref.sync import sync_to_async
+from django.db import close_old_connections
+
+from chatws.reference.models import OutboxEvent
+from realtime.redis import Redis
+from realtime.relay.entry import encode
+from realtime.relay.lease import Lease
+
+logger = logging.getLogger(__name__)
+
+BATCH = 200
+POLL_SECONDS = 0.25
+LEASE_SECONDS = 3.0
+LONGEST_WAIT = 5.0
+
+
+def add(topic: str, payload: dict[str, object]) -> None:
+    """Record an event; called in the transaction of what it tells of."""
+    OutboxEvent.objects.create(uuid=uuid.uuid4(), topic=topic, payload=msgspec.json.encode(payload).decode())
+
+
+class OutboxPublisher:
+    """Moves events to their streams. Several may run; one at a time does the work."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._lease = Lease(redis, "reference-outbox", LEASE_SECONDS)
+        self._news = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something was committed in this process: don't wait for the next poll."""
+        self._news.set()
+
+    async def run(self) -> None:
+        """Publish until cancelled."""
+        wait = POLL_SECONDS
+        while True:
+            try:
+                self._news.clear()
+                if await self._lease.take():
+                    while await self.publish_some() == BATCH:
+                        await self._lease.take()
+                wait = POLL_SECONDS
+            except Exception as error:
+                logger.warning("events can't be published now, trying again in %.1f s: %s", wait, error)
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, LONGEST_WAIT)
+            try:
+                await asyncio.wait_for(self._news.wait(), POLL_SECONDS)
+            except TimeoutError:
+                continue
+
+    async def publish_some(self) -> int:
+        """Publish one batch; how many events it held."""
+        events = await sync_to_async(_next_events, thread_sensitive=False)()
+        if events:
+            # One transaction: Redis takes all of it or nothing, so that no event passes one that was refused.
+            pipeline = self._redis.pipeline(transaction=True)
+            for event in events:
+                pipeline.xadd(event.topic, encode(event.payload.encode(), uuid=str(event.uuid)))  # type: ignore[arg-type]
+            await pipeline.execute()
+            await sync_to_async(_delete, thread_sensitive=False)([event.pk for event in events])
+        return len(events)
+
+
+def _next_events() -> list[OutboxEvent]:
+    close_old_connections()
+    return list(OutboxEvent.objects.order_by("pk")[:BATCH])
+
+
+def _delete(keys: list[int]) -> None:
+    OutboxEvent.objects.filter(pk__in=keys).delete()

@@ -1,0 +1,56 @@
+"""The reference chat service as a process: gRPC with health and reflection, and the outbox's publisher beside it."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from chatws.reference.outbox import OutboxPublisher
+from chatws.reference.servicer import ReferenceServicer
+from chatws.rpc.pb import chat_pb2
+from chatws.rpc.pb.chat_pb2_grpc import add_ChatServiceServicer_to_server
+from realtime.conf import RealtimeConf
+from realtime.redis import connect, wait_for_redis
+
+logger = logging.getLogger(__name__)
+
+GRACE_SECONDS = 3.0
+
+
+async def serve(address: str, conf: RealtimeConf) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        RedisUnavailable: Redis did not answer in the time a start may take.
+        RuntimeError: the address can't be listened on.
+    """
+    redis = connect(conf.redis_url)
+    await wait_for_redis(redis, conf.redis_url, conf.start_timeout)
+    publisher = OutboxPublisher(redis)
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    add_ChatServiceServicer_to_server(ReferenceServicer(publisher.wake), server)
+    checks = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    name = chat_pb2.DESCRIPTOR.services_by_name["ChatService"].full_name
+    reflection.enable_server_reflection([name, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    server.add_insecure_port(address)
+    await server.start()
+    for service in ("", name):
+        await checks.set(service, health_pb2.HealthCheckResponse.SERVING)
+    publishing = asyncio.create_task(publisher.run())
+    logger.info("the reference chat service serves at %s", address)
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()
+    await checks.enter_graceful_shutdown()
+    await server.stop(GRACE_SECONDS)
+    publishing.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await publishing
+    await redis.aclose()

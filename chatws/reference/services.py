@@ -1,0 +1,274 @@
+"""The reference chat service's use cases over the ORM. Whatever changes a chat group holds its row's lock.
+
+Sync; called by the servicer's threads and by `seed_demo`.
+"""
+
+import time
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.contrib.auth import get_user_model
+from django.db import transaction
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+
+from chatws.reference import outbox
+from chatws.reference.models import ChatGroup, Member, Message, Notification
+
+DEFAULT_MAX_MEMBERS = 500
+DEFAULT_PAGE, LARGEST_PAGE = 20, 100
+MOST_OFFLINE = 1_000
+LARGEST_KEY = 2**63 - 1
+
+
+class ServiceError(Exception):
+    """A use case that can't be carried out; ``status`` is the name of a gRPC status code."""
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class UserGroup:
+    """A chat group with its user's place in it and its latest message."""
+
+    member: Member
+    member_count: int
+    last: Message | None
+    last_sender_name: str
+
+
+def require(**fields: object) -> None:
+    """Refuse empty or zero fields, by name."""
+    for name, value in fields.items():
+        if not value:
+            raise ServiceError("INVALID_ARGUMENT", f"{name} is required")
+
+
+def page_of(page: int, page_size: int) -> slice:
+    """The rows of a page that counts from 1; 20 by default, at most 100."""
+    size = min(page_size, LARGEST_PAGE) if page_size > 0 else DEFAULT_PAGE
+    first = (max(page, 1) - 1) * size
+    return slice(first, first + size)
+
+
+def names_of(user_ids: Iterable[Decimal | int]) -> dict[int, str]:
+    """The names of Django's users; those it doesn't know are missing."""
+    keys = {int(user_id) for user_id in user_ids if user_id <= LARGEST_KEY}
+    users = get_user_model().objects.filter(pk__in=keys)
+    return {user.pk: user.get_full_name() or user.get_username() for user in users}
+
+
+@transaction.atomic
+def create_group(activity_id: int, name: str, owner_id: int, max_members: int, cover_url: str) -> str:
+    require(name=name, owner_id=owner_id)
+    now = int(time.time())
+    group = ChatGroup.objects.create(
+        group_id=uuid.uuid4().hex, activity_id=activity_id, name=name, owner_id=owner_id,
+        max_members=max_members if max_members > 0 else DEFAULT_MAX_MEMBERS, cover_url=cover_url, created_at=now,
+    )  # fmt: skip
+    Member.objects.create(group=group, user_id=owner_id, role=Member.OWNER, joined_at=now)
+    _tell_member("added", group.group_id, owner_id)
+    return group.group_id
+
+
+@transaction.atomic
+def add_member(group_id: str, user_id: int, role: int) -> None:
+    require(group_id=group_id, user_id=user_id)
+    group = _locked(group_id)
+    _refuse_disbanded(group)
+    if group.members.filter(user_id=user_id).exists():
+        raise ServiceError("ALREADY_EXISTS", f"user {user_id} is in {group_id} already")
+    if group.members.count() >= group.max_members:
+        raise ServiceError("RESOURCE_EXHAUSTED", f"{group_id} is full: {group.max_members} members")
+    Member.objects.create(group=group, user_id=user_id, role=role or Member.MEMBER, joined_at=int(time.time()))
+    _tell_member("added", group_id, user_id)
+
+
+@transaction.atomic
+def remove_member(group_id: str, user_id: int, operator_id: int) -> None:
+    require(group_id=group_id, user_id=user_id, operator_id=operator_id)
+    group = _locked(group_id)
+    member = group.members.filter(user_id=user_id).first()
+    if member is None:
+        raise ServiceError("NOT_FOUND", f"user {user_id} is not in {group_id}")
+    if user_id == group.owner_id:
+        raise ServiceError("PERMISSION_DENIED", "the owner can't be removed")
+    member.delete()
+    _tell_member("removed", group_id, user_id)
+
+
+@transaction.atomic
+def disband_group(group_id: str, operator_id: int) -> None:
+    require(group_id=group_id, operator_id=operator_id)
+    group = _locked(group_id)
+    _refuse_disbanded(group)
+    if operator_id != group.owner_id:
+        raise ServiceError("PERMISSION_DENIED", f"only the owner may disband {group_id}")
+    group.status = ChatGroup.DISBANDED
+    group.save(update_fields=["status"])
+    for member in group.members.order_by("pk"):
+        _tell_member("removed", group_id, int(member.user_id))
+
+
+def group_info(group_id: str) -> tuple[ChatGroup, int]:
+    """A chat group and its number of members."""
+    require(group_id=group_id)
+    return _with_count(ChatGroup.objects.filter(pk=group_id), f"no such group: {group_id}")
+
+
+def group_by_activity(activity_id: int) -> tuple[ChatGroup, int]:
+    """The latest chat group of an activity and its number of members."""
+    require(activity_id=activity_id)
+    groups = ChatGroup.objects.filter(activity_id=activity_id).order_by("-created_at", "pk")
+    return _with_count(groups, f"no group of activity {activity_id}")
+
+
+def group_members(group_id: str, page: int, page_size: int) -> tuple[list[Member], int]:
+    require(group_id=group_id)
+    group_info(group_id)
+    members = Member.objects.filter(group_id=group_id).order_by("pk")
+    return list(members[page_of(page, page_size)]), members.count()
+
+
+def user_groups(user_id: int, page: int, page_size: int) -> tuple[list[UserGroup], int]:
+    """The chat groups a user is in, those with news first, and how many there are."""
+    require(user_id=user_id)
+    latest = Message.objects.filter(group=OuterRef("group")).order_by("-pk").values("pk")[:1]
+    count = Member.objects.filter(group=OuterRef("group")).values("group").annotate(n=Count("pk")).values("n")
+    members = Member.objects.filter(user_id=user_id, group__status=ChatGroup.NORMAL)
+    shown = list(
+        members.select_related("group")
+        .annotate(last_pk=Subquery(latest), member_count=Subquery(count))
+        .order_by("pk")[page_of(page, page_size)]
+    )
+    last = Message.objects.in_bulk([member.last_pk for member in shown if member.last_pk])
+    names = names_of(message.sender_id for message in last.values())
+    groups = []
+    for member in shown:
+        message = last.get(member.last_pk) if member.last_pk else None
+        name = names.get(int(message.sender_id), "") if message else ""
+        groups.append(UserGroup(member, member.member_count, message, name))
+    return groups, members.count()
+
+
+def save_message(message_id: str, group_id: str, sender_id: int, msg_type: int, content: str, image_url: str) -> str:
+    """Store a message and tell of it; an id that is stored already changes nothing."""
+    require(message_id=message_id, group_id=group_id, sender_id=sender_id, msg_type=msg_type)
+    if msg_type == Message.IMAGE:
+        require(image_url=image_url)
+    else:
+        require(content=content)
+    with transaction.atomic():
+        group = _locked(group_id)
+        if Message.objects.filter(message_id=message_id).exists():
+            return message_id
+        _refuse_disbanded(group)
+        if not group.members.filter(user_id=sender_id).exists():
+            raise ServiceError("PERMISSION_DENIED", f"user {sender_id} is not in {group_id}")
+        now = int(time.time())
+        Message.objects.create(
+            message_id=message_id, group=group, sender_id=sender_id, msg_type=msg_type, content=content,
+            image_url=image_url, created_at=now,
+        )  # fmt: skip
+        outbox.add(
+            "chat.message.new",
+            {
+                "message_id": message_id, "group_id": group_id, "sender_id": sender_id,
+                "sender_name": names_of([sender_id]).get(sender_id, ""), "sender_avatar": "", "msg_type": msg_type,
+                "content": content, "image_url": image_url, "created_at": now, "sender": str(sender_id),
+            },
+        )  # fmt: skip
+    return message_id
+
+
+def message_history(group_id: str, before_id: str, limit: int) -> tuple[list[Message], bool]:
+    """Messages before one (empty: the newest), newest first, and whether there are older ones."""
+    require(group_id=group_id)
+    group_info(group_id)
+    messages = Message.objects.filter(group_id=group_id)
+    if before_id:
+        before = messages.filter(message_id=before_id).first()
+        if before is None:
+            raise ServiceError("NOT_FOUND", f"no such message in {group_id}: {before_id}")
+        messages = messages.filter(pk__lt=before.pk)
+    count = min(limit, LARGEST_PAGE) if limit > 0 else DEFAULT_PAGE
+    found = list(messages.order_by("-pk")[: count + 1])
+    return found[:count], len(found) > count
+
+
+def offline_messages(user_id: int, after_time: int) -> list[Message]:
+    """What a user's chat groups said after a time, oldest first, at most 1,000."""
+    require(user_id=user_id)
+    groups = Member.objects.filter(user_id=user_id, group__status=ChatGroup.NORMAL).values("group")
+    return list(Message.objects.filter(group__in=groups, created_at__gt=after_time).order_by("pk")[:MOST_OFFLINE])
+
+
+@transaction.atomic
+def create_notification(user_id: int, kind: str, title: str, content: str) -> str:
+    require(user_id=user_id, type=kind, title=title)
+    now = int(time.time())
+    notification = Notification.objects.create(
+        notification_id=uuid.uuid4().hex, user_id=user_id, type=kind, title=title, content=content, created_at=now
+    )
+    outbox.add(
+        "notification:push",
+        {
+            "user_id": user_id, "notification_id": notification.notification_id, "type": kind, "title": title,
+            "content": content, "timestamp": now,
+        },
+    )  # fmt: skip
+    return notification.notification_id
+
+
+def notifications(user_id: int, is_read: int, page: int, page_size: int) -> tuple[list[Notification], int, int]:
+    """Notifications newest first (``is_read``: 0 unread, 1 read, -1 all), how many there are, how many are unread."""
+    require(user_id=user_id)
+    found = Notification.objects.filter(user_id=user_id)
+    if is_read >= 0:
+        found = found.filter(is_read=bool(is_read))
+    return list(found.order_by("-pk")[page_of(page, page_size)]), found.count(), unread_count(user_id)
+
+
+def mark_notifications_read(user_id: int, notification_ids: list[str]) -> int:
+    require(user_id=user_id, notification_ids=notification_ids)
+    return _unread(user_id).filter(notification_id__in=notification_ids).update(is_read=True)
+
+
+def unread_count(user_id: int) -> int:
+    require(user_id=user_id)
+    return _unread(user_id).count()
+
+
+def mark_all_read(user_id: int) -> int:
+    require(user_id=user_id)
+    return _unread(user_id).update(is_read=True)
+
+
+def _unread(user_id: int) -> "QuerySet[Notification]":
+    return Notification.objects.filter(user_id=user_id, is_read=False)
+
+
+def _with_count(groups: "QuerySet[ChatGroup]", missing: str) -> tuple[ChatGroup, int]:
+    group = groups.first()
+    if group is None:
+        raise ServiceError("NOT_FOUND", missing)
+    return group, group.members.count()
+
+
+def _locked(group_id: str) -> ChatGroup:
+    group = ChatGroup.objects.select_for_update().filter(pk=group_id).first()
+    if group is None:
+        raise ServiceError("NOT_FOUND", f"no such group: {group_id}")
+    return group
+
+
+def _refuse_disbanded(group: ChatGroup) -> None:
+    if group.status == ChatGroup.DISBANDED:
+        raise ServiceError("FAILED_PRECONDITION", f"{group.group_id} has been disbanded")
+
+
+def _tell_member(change: str, group_id: str, user_id: int) -> None:
+    outbox.add(f"chat.group.member.{change}", {"group_id": group_id, "user_id": user_id})

@@ -1,0 +1,24 @@
+"""What one gateway process offers to its handlers and views; put together in `config/asgi.py`."""
+
+from dataclasses import dataclass
+
+from django.http import HttpRequest
+
+from chatws.membership import Memberships
+from chatws.rpc.gateway import ChatGateway
+from realtime.node import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The process's delivery and its way to the chat service."""
+
+    node: Node
+    chat: ChatGateway
+    memberships: Memberships
+
+
+def of(request: HttpRequest) -> Services:
+    """The services of the process that serves this request, from its ASGI scope."""
+    services: Services = request.scope["chatws"]  # type: ignore[attr-defined]  # ASGIRequest has it
+    return services

@@ -1,0 +1,41 @@
+"""The composition root: one gateway process, put together from its parts."""
+
+import os
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.local")
+
+from django.core.asgi import get_asgi_application
+
+http_application = get_asgi_application()
+
+# What follows needs Django's apps to be ready.
+from chatws import conf as chat_conf  # noqa: E402
+from chatws.membership import Memberships  # noqa: E402
+from chatws.routing import websocket_router  # noqa: E402
+from chatws.rpc.grpc_gateway import GrpcChatGateway  # noqa: E402
+from chatws.services import Services  # noqa: E402
+from realtime import conf as realtime_conf  # noqa: E402
+from realtime.middleware import JWTAuthMiddleware  # noqa: E402
+from realtime.node import Node  # noqa: E402
+
+node = Node(realtime_conf.get())
+chat = GrpcChatGateway(chat_conf.get())
+services = Services(node=node, chat=chat, memberships=Memberships(chat, node.hub))
+websocket_application = JWTAuthMiddleware(websocket_router(services), node.conf)
+
+
+async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """The ASGI application: HTTP by Django, sockets by the consumer, the process's start and end by lifespan."""
+    if scope["type"] == "http":
+        await http_application({**scope, "chatws": services}, receive, send)
+    elif scope["type"] == "websocket":
+        await websocket_application(scope, receive, send)
+    elif scope["type"] == "lifespan":
+        await receive()
+        node.start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await node.stop()
+        await chat.close()
+        await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,48 @@
+"""`python -m config.chromium`: sees to a Chromium for the browser tests and prints which one it is.
+
+One that is there, else Playwright's own download, else Debian's package where we are root.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+VARIABLE = "CHATWS_CHROMIUM"
+
+
+def find() -> str:
+    """The path of a Chromium, or ``""``; `CHATWS_CHROMIUM` comes first."""
+    named = os.environ.get(VARIABLE)
+    if named:
+        return named if Path(named).exists() else ""
+    for name in NAMES:
+        if found := shutil.which(name):
+            return found
+    cache = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH", Path.home() / ".cache" / "ms-playwright"))
+    return next((str(path) for path in sorted(cache.glob("chromium-*/chrome-linux*/chrome"))), "")
+
+
+def main() -> None:
+    """Find one, or get one."""
+    if not find():
+        _try([sys.executable, "-m", "playwright", "install", "chromium"])
+    if not find() and os.geteuid() == 0 and shutil.which("apt-get"):
+        _try(["apt-get", "update", "-qq"])
+        _try(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"])
+    if not find():
+        sys.exit(f"no Chromium was found and none could be installed; install one, or name it in {VARIABLE}")
+    print(f"Chromium for the browser tests: {find()}")  # noqa: T201
+
+
+def _try(command: list[str]) -> None:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    done = subprocess.run(command, capture_output=True, env=environment)  # noqa: S603
+    if done.returncode != 0:
+        print(f"{command[0]} {command[1]} … did not succeed, going on", file=sys.stderr)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

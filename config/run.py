@@ -1,0 +1,164 @@
+"""What `make run` starts: migrations, the demo's data, then the Procfile's processes under honcho's manager.
+
+Ends them all when one dies or on Ctrl-C; says where to point the browser once the gateway is ready.
+"""
+
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import defaultdict, deque
+
+from django.core.exceptions import ImproperlyConfigured
+from honcho.environ import parse_procfile
+from honcho.manager import Manager
+from honcho.printer import Message, Printer
+
+from config import env
+from config.env import Environment
+
+LAST_LINES = 10
+REDIS = "redis"
+STOP_SECONDS = 8.0
+
+
+class RememberingPrinter(Printer):  # type: ignore[misc]  # honcho has no types
+    """honcho's printer, which also keeps each process's last lines."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stdout)
+        self.last: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=LAST_LINES))
+
+    def write(self, message: Message) -> None:
+        data = message.data.decode(errors="replace") if isinstance(message.data, bytes) else message.data
+        self.last[message.name].append(data.rstrip("\n"))
+        super().write(message)
+
+
+class StackManager(Manager):  # type: ignore[misc]
+    """honcho's manager, which ends Redis after those that use it and waits for nobody for ever."""
+
+    def __init__(self, printer: RememberingPrinter) -> None:
+        super().__init__(printer)
+        self.first_to_end = ""
+        """The process whose end ended the others; empty if they were asked to stop."""
+
+    def terminate(self) -> None:
+        if not self._terminating:
+            self.first_to_end = next((name for name, process in self._processes.items() if "returncode" in process), "")
+            threading.Thread(target=self._end_redis_last, daemon=True).start()
+        super().terminate()
+
+    def _killall(self, force: bool = False) -> None:
+        redis = self._processes.get(REDIS)
+        if force or redis is None:
+            super()._killall(force)
+            return
+        held_back = redis.setdefault("returncode", "held back")
+        super()._killall(force)
+        if held_back == "held back":
+            del redis["returncode"]
+
+    def _end_redis_last(self) -> None:
+        deadline = time.monotonic() + STOP_SECONDS
+        others = [process for name, process in self._processes.items() if name != REDIS]
+        while time.monotonic() < deadline - 3 and not all("returncode" in process for process in others):
+            time.sleep(0.05)
+        redis = self._processes.get(REDIS)
+        if redis is not None and isinstance(redis.get("pid"), int) and "returncode" not in redis:
+            self._procmgr.terminate(redis["pid"])
+        while time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.kill()
+
+
+def main() -> None:
+    """Run the whole chat until it is stopped; the exit status is 0 after Ctrl-C, else not."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.local")
+    try:
+        settings = env.read()
+        commands = _commands(settings)
+        _refuse_taken_ports(settings, commands)
+    except ImproperlyConfigured as error:
+        sys.exit(str(error))
+    _prepare(settings)
+    printer = RememberingPrinter()
+    manager = StackManager(printer)
+    environment = {**os.environ, "HOST": settings.host, "PORT": str(settings.port), "PYTHONUNBUFFERED": "1"}
+    environment["PATH"] = os.path.dirname(sys.executable) + os.pathsep + environment.get("PATH", "")
+    for name, command in commands.items():
+        manager.add_process(name, f"exec {command}", env=environment)
+    threading.Thread(target=_say_when_ready, args=(settings,), daemon=True).start()
+    manager.loop()
+    if not manager.first_to_end:
+        print("stopped")  # noqa: T201
+        return
+    _tell_who_died(manager.first_to_end, printer)
+    sys.exit(1)
+
+
+def _commands(settings: Environment) -> dict[str, str]:
+    """The Procfile's commands, without those for what lives elsewhere."""
+    commands: dict[str, str] = dict(parse_procfile((env.BASE_DIR / "Procfile").read_text()).processes)
+    if settings.redis_url:
+        del commands[REDIS]
+    if not settings.uses_reference_rpc:
+        del commands["rpc"]
+    return commands
+
+
+def _refuse_taken_ports(settings: Environment, commands: dict[str, str]) -> None:
+    wanted = {"gateway": ("PORT", settings.host, settings.port)}
+    wanted["rpc"] = ("CHATWS_RPC_PORT", "127.0.0.1", settings.chatws_rpc_port)
+    wanted[REDIS] = ("CHATWS_REDIS_PORT", "127.0.0.1", settings.chatws_redis_port)
+    for name in commands.keys() & wanted.keys():
+        variable, host, port = wanted[name]
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                raise ImproperlyConfigured(f"{variable}: can't listen on {host}:{port}: {error.strerror}") from None
+
+
+def _prepare(settings: Environment) -> None:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    commands = [["migrate", "--verbosity", "0"]]
+    if settings.uses_reference_rpc:
+        commands.append(["seed_demo"])
+    for command in commands:
+        done = subprocess.run([sys.executable, "manage.py", *command], cwd=env.BASE_DIR)  # noqa: S603
+        if done.returncode != 0:
+            sys.exit(f"manage.py {shlex.join(command)} failed")
+
+
+def _say_when_ready(settings: Environment) -> None:
+    host = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0", "::", "::1") else settings.host  # noqa: S104
+    address = f"http://{host}:{settings.port}/"
+    while True:
+        try:
+            with urllib.request.urlopen(f"{address}ready", timeout=5):  # noqa: S310
+                break
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    lines = [f"The chat is ready: {address}"]
+    if settings.uses_reference_rpc:
+        lines.append("Log in as alice, bob or carol, password demo, each in a browser window of its own.")
+        lines.append(f"The admin: {address}admin/ as admin, password demo.")
+    lines.append("Ctrl-C ends it.")
+    print("\n  " + "\n  ".join(lines) + "\n", flush=True)  # noqa: T201
+
+
+def _tell_who_died(name: str, printer: RememberingPrinter) -> None:
+    print(f"{name} ended, so all were ended; its last lines:", file=sys.stderr)  # noqa: T201
+    for line in printer.last[name] or ["(none)"]:
+        print(f"  {line}", file=sys.stderr)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

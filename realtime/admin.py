@@ -1,0 +1,113 @@
+"""The connection audit in Django's admin: look, search, filter, and end connections."""
+
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from realtime import conf
+from realtime.close_codes import CloseCode
+from realtime.kicks import Kicks
+from realtime.models import ConnectionRecord
+from realtime.redis import RedisError, address_of, connect
+
+
+class OpenNow(admin.SimpleListFilter):
+    """Open connections, or closed ones."""
+
+    title = "state"
+    parameter_name = "open"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("1", "Open now"), ("0", "Closed")]
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[ConnectionRecord]") -> "QuerySet[ConnectionRecord]":
+        return queryset if self.value() is None else queryset.filter(closed_at__isnull=self.value() == "1")
+
+
+class CloseCodeFilter(admin.SimpleListFilter):
+    """By close code, each with its meaning."""
+
+    title = "close code"
+    parameter_name = "code"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(int(code)), f"{int(code)} {code.meaning}") for code in CloseCode]
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[ConnectionRecord]") -> "QuerySet[ConnectionRecord]":
+        value = self.value() or ""
+        return queryset.filter(close_code=int(value)) if value.isascii() and value.isdigit() else queryset
+
+
+@admin.register(ConnectionRecord)
+class ConnectionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # django-stubs: generic only when type checking
+    """Every connection, newest first. Nothing can be changed; open connections can be ended."""
+
+    list_display = ("opened_at", "user", "address", "node", "way", "state", "closed_at", "traffic", "agent")
+    list_display_links = ("opened_at",)
+    list_filter = (OpenNow, CloseCodeFilter, "node", "opened_at")
+    search_fields = ("=user_id", "address__startswith", "=connection_id")
+    search_help_text = "A user's id, the beginning of an address, or a connection's id"
+    ordering = ("-opened_at", "-id")
+    list_per_page = 50
+    show_full_result_count = False
+    actions = ("end_connections",)
+
+    @admin.display(description="user", ordering="user_id")
+    def user(self, record: ConnectionRecord) -> str:
+        return "-" if record.user_id is None else str(int(record.user_id))
+
+    @admin.display(description="state", ordering="close_code")
+    def state(self, record: ConnectionRecord) -> str:
+        return "open" if record.closed_at is None else f"{record.close_code} {record.close_meaning}"
+
+    @admin.display(description="frames (bytes) in / out")
+    def traffic(self, record: ConnectionRecord) -> str:
+        if record.closed_at is None:
+            return "-"
+        return f"{record.frames_in} ({record.bytes_in}) / {record.frames_out} ({record.bytes_out})"
+
+    @admin.display(description="user agent")
+    def agent(self, record: ConnectionRecord) -> str:
+        return record.user_agent if len(record.user_agent) <= 40 else record.user_agent[:39] + "…"
+
+    @admin.action(description="End selected connections", permissions=["end"])
+    def end_connections(self, request: HttpRequest, queryset: "QuerySet[ConnectionRecord]") -> None:
+        """Close them with 4403, on whichever gateway they are."""
+        open_ones = list(queryset.filter(closed_at=None).values_list("connection_id", flat=True))
+        settings = conf.get()
+        try:
+            async_to_sync(_ask_to_end)(open_ones, settings)
+        except (RedisError, OSError) as error:
+            where = address_of(settings.redis_url)
+            self.message_user(
+                request, f"Nothing was ended: Redis at {where} can't be reached ({error}).", messages.ERROR
+            )
+            return
+        already = queryset.count() - len(open_ones)
+        note = f" {already} had been closed already." if already else ""
+        self.message_user(request, f"Asked to end {len(open_ones)} connection(s).{note}", messages.SUCCESS)
+
+    def has_end_permission(self, request: HttpRequest) -> bool:
+        """Whether this user may end connections."""
+        return request.user.has_perm("realtime.end_connection")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+async def _ask_to_end(connection_ids: list[str], settings: conf.RealtimeConf) -> None:
+    redis = connect(settings.redis_url)
+    try:
+        await Kicks(redis, get_channel_layer()).ask(connection_ids, CloseCode.FORBIDDEN)
+    finally:
+        await redis.aclose()

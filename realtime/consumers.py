@@ -1,0 +1,219 @@
+"""One socket's life: accept, deadline, frames one at a time, delivery, expiry, audit, end.
+
+A Channels consumer without a channel of its own: the hub hears the groups for all sockets of the process. What the
+frames mean is the subclass's.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from channels.consumer import AsyncConsumer
+
+from realtime.auth import Principal
+from realtime.close_codes import CloseCode
+from realtime.exceptions import AuthenticationError
+from realtime.feeds import Position
+from realtime.ids import new_connection_id
+from realtime.middleware import Handshake
+from realtime.node import Node
+from realtime.outbox import Outbox
+
+logger = logging.getLogger(__name__)
+
+
+class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no types
+    """One connection. ``user_id`` is 0 until it has authenticated."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.connection_id = new_connection_id()
+        self.principal: Principal | None = None
+        self.user_id = 0
+        self.frames_in = 0
+        self.bytes_in = 0
+        self._bad_frames: deque[float] | None = None
+        self._failures = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Serve the socket until it is gone. No channel, no task and no database: the loop waits for frames only."""
+        self.scope = scope
+        self.handshake: Handshake = scope["handshake"]
+        self.outbox = Outbox(send, self.node.conf.outbox_bytes)
+        code: int = CloseCode.ABNORMAL
+        try:
+            await receive()  # websocket.connect
+            await send({"type": "websocket.accept", "subprotocol": self.handshake.subprotocol})
+            await self._opened()
+            while (message := await receive())["type"] != "websocket.disconnect":
+                if self.outbox.closing is None:
+                    await self.dispatch(message)
+            code = message.get("code") or CloseCode.ABNORMAL
+        except asyncio.CancelledError:  # the server stops
+            self.outbox.close(CloseCode.RESTARTING)
+            raise
+        finally:
+            self._ended(code)
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Serve one frame; what goes wrong in it is ours: it is told, and twice in a row ends the connection."""
+        text = message.get("text")
+        self.frames_in += 1
+        self.bytes_in += len(text or message.get("bytes") or b"")
+        try:
+            if text is None:
+                self.binary_received()
+            else:
+                await self.frame_received(text)
+            self._failures = 0
+        except Exception:
+            logger.exception("a frame of connection %s (user %d) failed", self.connection_id, self.user_id)
+            self._failures += 1
+            self.failed()
+            if self._failures >= 2:
+                self.close(CloseCode.INTERNAL_ERROR)
+
+    # What the subclass says
+
+    async def frame_received(self, text: str) -> None:
+        """Serve a text frame."""
+        raise NotImplementedError
+
+    async def handshake_authenticated(self, principal: Principal) -> None:
+        """Welcome a socket that brought its token in the handshake."""
+        raise NotImplementedError
+
+    def binary_received(self) -> None:
+        """Answer a binary frame."""
+        raise NotImplementedError
+
+    def failed(self) -> None:
+        """Say that serving a frame failed."""
+        raise NotImplementedError
+
+    def refused(self, error: AuthenticationError) -> None:
+        """Say why the socket isn't authenticated; it is closed next."""
+        raise NotImplementedError
+
+    def origin_refused(self) -> None:
+        """Say that the page's origin isn't allowed; the socket is closed next."""
+        raise NotImplementedError
+
+    def token_expired(self) -> None:
+        """Say that the token has expired; the socket is closed next."""
+        raise NotImplementedError
+
+    # What the subclass and the node use
+
+    def identify(self, principal: Principal, way: str) -> None:
+        """The connection is this user's from now on; ``way`` is how the token came."""
+        self.user_id = principal.user_id
+        self.renew(principal)
+        self.node.presence.opened(self.user_id, self.connection_id)
+        self.node.audit.authenticated(self.connection_id, user_id=self.user_id, way=way)
+
+    def renew(self, principal: Principal) -> None:
+        """The connection lives until this token expires."""
+        self.principal = principal
+        self._schedule(principal.expires_at - time.time(), self._check_expiry)
+
+    def stop_deadline(self) -> None:
+        """The client has done its part: no longer count the time until it authenticates."""
+        if self.principal is None:
+            self._cancel_timer()
+
+    def count_bad_frame(self) -> None:
+        """The twentieth bad frame in a minute closes the connection."""
+        now = time.monotonic()
+        limit = self.node.conf.bad_frames_per_minute
+        if self._bad_frames is None:
+            self._bad_frames = deque(maxlen=limit)
+        self._bad_frames.append(now)
+        if len(self._bad_frames) == limit and now - self._bad_frames[0] < 60:
+            self.close(CloseCode.BAD_FRAMES)
+
+    def close(self, code: int) -> None:
+        """Close the socket after what has been written."""
+        self.outbox.close(code)
+
+    # What the hub calls
+
+    def deliver(self, frames: Sequence[str]) -> None:
+        """Frames of one feed, in order."""
+        self.outbox.write_all(frames)
+
+    def feed_reset(self, feed: str, position: Position) -> None:
+        """What lay between the last frame of a feed and this position is lost."""
+        raise NotImplementedError
+
+    def dropped(self, feed: str) -> None:
+        """A publication removed this user from a feed."""
+        raise NotImplementedError
+
+    def ask_access(self, feed: str) -> None:
+        """This user's access to a feed may have changed."""
+        raise NotImplementedError
+
+    def left(self) -> None:
+        """The connection is gone, the hub has forgotten it."""
+
+    async def _opened(self) -> None:
+        self.node.start()
+        self.node.connections[self.connection_id] = self
+        handshake = self.handshake
+        self.node.audit.opened(self.connection_id, address=handshake.address, user_agent=handshake.user_agent)
+        if not handshake.origin_allowed:
+            self.origin_refused()
+            self.close(CloseCode.FORBIDDEN)
+        elif handshake.failure is not None:
+            self.refused(handshake.failure)
+            self.close(CloseCode.UNAUTHENTICATED)
+        elif handshake.principal is not None:
+            try:
+                await self.handshake_authenticated(handshake.principal)
+            except Exception:
+                logger.exception("welcoming connection %s failed", self.connection_id)
+                self.failed()
+                self.close(CloseCode.INTERNAL_ERROR)
+        else:
+            self._schedule(self.node.conf.auth_seconds, self._deadline_passed)
+
+    def _ended(self, code: int) -> None:
+        self._cancel_timer()
+        code = self.outbox.closing or code
+        self.outbox.discard()
+        self.node.hub.leave_all(self)
+        if self.node.connections.pop(self.connection_id, None) is None:
+            return
+        if self.user_id:
+            self.node.presence.closed(self.user_id, self.connection_id)
+        self.node.audit.closed(
+            self.connection_id, code=code, frames_in=self.frames_in, frames_out=self.outbox.frames,
+            bytes_in=self.bytes_in, bytes_out=self.outbox.size,
+        )  # fmt: skip
+        self.left()
+
+    def _deadline_passed(self) -> None:
+        self.refused(AuthenticationError("timeout", f"not authenticated within {self.node.conf.auth_seconds:g} s"))
+        self.close(CloseCode.UNAUTHENTICATED)
+
+    def _check_expiry(self) -> None:
+        left = self.principal.expires_at - time.time() if self.principal else 0
+        if left > 0:
+            self._schedule(left, self._check_expiry)
+            return
+        self.token_expired()
+        self.close(CloseCode.UNAUTHENTICATED)
+
+    def _schedule(self, seconds: float, then: Any) -> None:
+        self._cancel_timer()
+        self._timer = asyncio.get_running_loop().call_later(min(max(seconds, 0), 86_400), then)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

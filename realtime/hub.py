@@ -1,0 +1,414 @@
+"""One process's fan-out: it hears each feed once for all local connections and hands them each publication in order.
+
+What the channel layer brings is a hint; the log is the truth. A gap is filled from it, and what it can't fill is told.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Protocol
+
+from realtime import feeds
+from realtime.commands import DropUser
+from realtime.conf import RealtimeConf
+from realtime.exceptions import FeedUnavailable
+from realtime.feeds import FeedLog, Position, Publication
+from realtime.groups import CONTROL_GROUP, channels_group
+from realtime.publisher import Layer
+from realtime.redis import is_transient
+
+logger = logging.getLogger(__name__)
+
+READ_AT_ONCE = 500
+CHECKED_AT_ONCE = 200
+FILLED_AT_ONCE = 50
+OPEN_SECONDS = 5.0
+RETRY_SECONDS = 0.5
+SUBSCRIBED_SECONDS = 0.3
+"""`group_add` returns before Redis has subscribed; by then it has."""
+
+
+class Member(Protocol):
+    """A connection, as the hub sees it. Its methods are called in the loop and must not block."""
+
+    user_id: int
+
+    def deliver(self, frames: Sequence[str]) -> None:
+        """Frames of one feed, in order."""
+
+    def feed_reset(self, feed: str, position: Position) -> None:
+        """What lay between the last frame and this position is lost."""
+
+    def dropped(self, feed: str) -> None:
+        """The connection no longer hears the feed: a publication removed its user."""
+
+    def ask_access(self, feed: str) -> None:
+        """The user's access to this feed may have changed: ask."""
+
+
+class Feed:
+    """A feed as this process hears it. ``epoch`` is empty until its position is known."""
+
+    __slots__ = (
+        "closing", "dirty", "epoch", "fill", "joining", "last_id",
+        "linger", "members", "name", "offset", "opening", "pending",
+    )  # fmt: skip
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.epoch = ""
+        self.offset = 0
+        self.last_id = ""
+        self.members: set[Member] = set()
+        self.joining: dict[Member, bool] = {}
+        """Those who wait for the feed to open, and whether they are still wanted in it."""
+        self.pending: list[str] = []
+        self.opening: asyncio.Task[None] | None = None
+        self.fill: asyncio.Task[None] | None = None
+        self.dirty = False
+        self.linger: asyncio.TimerHandle | None = None
+        self.closing: asyncio.Task[None] | None = None
+
+    @property
+    def position(self) -> Position:
+        return Position(self.epoch, self.offset, self.last_id)
+
+    def move_to(self, position: Position) -> None:
+        self.epoch, self.offset, self.last_id = position.epoch, position.offset, position.last_id
+
+
+class Hub:
+    """All feeds that this process hears, and who hears them."""
+
+    def __init__(self, layer: Layer, log: FeedLog, conf: RealtimeConf) -> None:
+        self._layer = layer
+        self._log = log
+        self._conf = conf
+        self._feeds: dict[str, Feed] = {}
+        self._heard_by: dict[Member, set[str]] = {}
+        self._unflushed: list[Feed] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._filling = asyncio.Semaphore(FILLED_AT_ONCE)
+        self._channel = ""
+        self._ready = asyncio.Event()
+        self.on_drop: Callable[[int, str], None] = lambda user_id, feed: None
+        """Told of every removal that passes: user id, feed. Members hear of their own by `Member.dropped`."""
+        self.on_control: Callable[[dict[str, Any]], None] = lambda message: None
+        """Told of messages to all gateways."""
+
+    def start(self) -> None:
+        """Begin to receive, as soon as Redis is there."""
+        self._spawn(self._run(), "hub receiver")
+        self._spawn(self._check_regularly(), "hub position check")
+
+    async def stop(self) -> None:
+        """End every task of the hub."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # Joining and leaving
+
+    def hears(self, feed: str) -> bool:
+        """Whether this process hears the feed already, its position known."""
+        known = self._feeds.get(feed)
+        return known is not None and bool(known.epoch) and known.closing is None
+
+    def feeds_of(self, member: Member) -> set[str]:
+        """The feeds that a connection hears; don't change it."""
+        return self._heard_by.get(member, set())
+
+    async def prepare(self, names: Iterable[str]) -> None:
+        """Hear these feeds, so that what comes after an answer about them can't be missed.
+
+        Raises:
+            FeedUnavailable: Redis did not answer in time.
+        """
+        await self._wait_open([self._feed(name) for name in names])
+
+    async def join(self, member: Member, names: Iterable[str]) -> list[tuple[str, Position]]:
+        """Let a connection hear feeds, from the positions that are answered.
+
+        No frame reaches the member before the caller goes on. A feed that the member hears already is answered with its
+        present position; one whose user was dropped meanwhile, or that the member left, is missing from the answer.
+
+        Raises:
+            FeedUnavailable: Redis did not answer in time; the member joined none of them.
+        """
+        wanted = [self._feed(name) for name in names]
+        for feed in wanted:
+            feed.joining[member] = True
+        try:
+            wanted = await self._wait_open(wanted, member)
+            return [(feed.name, self._attach(feed, member)) for feed in wanted if feed.joining.get(member)]
+        finally:
+            for feed in wanted:
+                feed.joining.pop(member, None)
+                self._linger_if_empty(feed)
+
+    def leave(self, member: Member, name: str) -> bool:
+        """Stop a connection's hearing a feed, at once; whether it heard it or was about to."""
+        feed = self._feeds.get(name)
+        if feed is None:
+            return False
+        joining = feed.joining.get(member, False)
+        if joining:
+            feed.joining[member] = False
+        if member not in feed.members:
+            return joining
+        self._flush(feed)
+        self._detach(feed, member)
+        return True
+
+    def leave_all(self, member: Member) -> None:
+        """Forget a connection that is gone."""
+        for name in list(self._heard_by.get(member, ())):
+            self._detach(self._feeds[name], member)
+        self._heard_by.pop(member, None)
+
+    def _feed(self, name: str) -> Feed:
+        feed = self._feeds.get(name)
+        if feed is None:
+            feed = self._feeds[name] = Feed(name)
+            feed.opening = self._spawn(self._open(feed), f"opening feed {name}")
+        return feed
+
+    async def _wait_open(self, wanted: list[Feed], member: Member | None = None) -> list[Feed]:
+        """Wait until all are open; one that was about to close is replaced by its successor."""
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                for index, feed in enumerate(wanted):
+                    while feed.closing is not None:
+                        await asyncio.shield(feed.closing)
+                        still = feed.joining.pop(member, True) if member is not None else True
+                        feed = wanted[index] = self._feed(feed.name)
+                        if member is not None:
+                            feed.joining[member] = still
+                    if feed.opening is not None:
+                        await asyncio.shield(feed.opening)
+        except TimeoutError:
+            raise FeedUnavailable("Redis did not answer in time") from None
+        # Some may have begun to close while others opened: from here to the caller nothing waits.
+        if any(feed.closing is not None for feed in wanted):
+            return await self._wait_open(wanted, member)
+        return wanted
+
+    def _attach(self, feed: Feed, member: Member) -> Position:
+        if member not in feed.members:
+            self._flush(feed)
+            if feed.linger is not None:
+                feed.linger.cancel()
+                feed.linger = None
+            feed.members.add(member)
+            self._heard_by.setdefault(member, set()).add(feed.name)
+        return feed.position
+
+    def _detach(self, feed: Feed, member: Member) -> None:
+        feed.members.discard(member)
+        heard = self._heard_by.get(member)
+        if heard is not None:
+            heard.discard(feed.name)
+        self._linger_if_empty(feed)
+
+    def _linger_if_empty(self, feed: Feed) -> None:
+        if not feed.members and not feed.joining and feed.linger is None and feed.closing is None:
+            feed.linger = asyncio.get_running_loop().call_later(self._conf.linger_seconds, self._close, feed)
+
+    def _close(self, feed: Feed) -> None:
+        feed.linger = None
+        if feed.members or feed.joining or self._feeds.get(feed.name) is not feed:
+            return
+        feed.closing = self._spawn(self._discard(feed), f"closing feed {feed.name}")
+
+    async def _discard(self, feed: Feed) -> None:
+        for task in (feed.opening, feed.fill):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        try:
+            await self._layer.group_discard(channels_group(feed.name), self._channel)
+        except Exception as error:
+            logger.warning("leaving the group of %s failed: %s", feed.name, error)
+        finally:
+            del self._feeds[feed.name]
+
+    async def _open(self, feed: Feed) -> None:
+        await self._ready.wait()
+        warned = False
+        while True:
+            try:
+                await self._layer.group_add(channels_group(feed.name), self._channel)
+                feed.move_to(await self._log.ensure(feed.name))
+                break
+            except Exception as error:
+                if not warned:
+                    logger.warning("feed %s can't be opened yet, trying again: %s", feed.name, error)
+                    warned = True
+                await asyncio.sleep(RETRY_SECONDS)
+        feed.opening = None
+        if feed.dirty:
+            self._start_fill(feed)
+        asyncio.get_running_loop().call_later(SUBSCRIBED_SECONDS, self._start_fill, feed)
+        self._linger_if_empty(feed)
+
+    # Receiving
+
+    async def _run(self) -> None:
+        while not self._channel:
+            try:
+                channel = await self._layer.new_channel()
+                await self._layer.group_add(CONTROL_GROUP, channel)
+                self._channel = channel
+            except Exception as error:
+                logger.warning("the channel layer can't be reached yet, trying again: %s", error)
+                await asyncio.sleep(RETRY_SECONDS)
+        self._ready.set()
+        while True:
+            try:
+                message = await self._layer.receive(self._channel)
+                if message["type"] == "publication":
+                    self._publication(message["feed"], message["epoch"], message["offset"], message["entry"])
+                else:
+                    self.on_control(message)
+            except Exception:
+                logger.exception("a message of the channel layer could not be handled")
+                await asyncio.sleep(0)
+
+    def _publication(self, name: str, epoch: str, offset: int, entry: bytes) -> None:
+        feed = self._feeds.get(name)
+        if feed is None:
+            return
+        if feed.epoch == epoch and feed.offset + 1 == offset and feed.fill is None:
+            self._apply(feed, feeds.decode(entry))
+            return
+        feed.dirty = True
+        if feed.epoch:
+            self._start_fill(feed)
+
+    def _apply(self, feed: Feed, publication: Publication) -> None:
+        feed.offset += 1
+        feed.last_id = publication.id
+        if not feed.pending:
+            if not self._unflushed:
+                asyncio.get_running_loop().call_soon(self._flush_all)
+            self._unflushed.append(feed)
+        feed.pending.append(_stamp(publication.payload, feed))
+        command = publication.command
+        if isinstance(command, DropUser):
+            self._flush(feed)
+            self._drop(feed, command.user_id)
+        elif command is not None:
+            for member in list(feed.members):
+                member.ask_access(command.feed)
+
+    def _drop(self, feed: Feed, user_id: int) -> None:
+        for member in feed.joining:
+            if member.user_id == user_id:
+                feed.joining[member] = False
+        for member in [member for member in feed.members if member.user_id == user_id]:
+            self._detach(feed, member)
+            member.dropped(feed.name)
+        self.on_drop(user_id, feed.name)
+
+    def _flush_all(self) -> None:
+        unflushed, self._unflushed = self._unflushed, []
+        for feed in unflushed:
+            self._flush(feed)
+
+    def _flush(self, feed: Feed) -> None:
+        frames, feed.pending = feed.pending, []
+        if frames:
+            for member in list(feed.members):
+                member.deliver(frames)
+
+    # Filling and checking
+
+    def _start_fill(self, feed: Feed) -> None:
+        if feed.fill is None and feed.epoch and feed.closing is None and self._feeds.get(feed.name) is feed:
+            feed.fill = self._spawn(self._fill(feed), f"filling feed {feed.name}")
+
+    async def _fill(self, feed: Feed) -> None:
+        """Read the log from our offset until nothing new came meanwhile. Live publications only mark the feed dirty."""
+        try:
+            async with self._filling:
+                while True:
+                    feed.dirty = False
+                    tail = await self._log.read(feed.name, feed.offset, READ_AT_ONCE)
+                    if await self._judge(feed, tail):
+                        for entry in tail.entries:
+                            self._apply(feed, feeds.decode(entry))
+                    if not feed.dirty and feed.position.offset >= tail.position.offset:
+                        return
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            logger.info("feed %s can't be read now, the next check tries again: %s", feed.name, error)
+        finally:
+            feed.fill = None
+
+    async def _judge(self, feed: Feed, tail: feeds.Tail) -> bool:
+        """Whether the tail goes on from where we are; else the feed has been reset."""
+        top = tail.position
+        if top.epoch != feed.epoch:
+            self._reset(feed, top, "a new epoch began")
+            return False
+        at_ours = tail.id_at or (top.last_id if top.offset == feed.offset else "")
+        if top.offset < feed.offset or (at_ours and feed.last_id and at_ours != feed.last_id):
+            self._reset(feed, await self._log.renew(feed.name, feed.epoch), "Redis went back in time")
+            return False
+        if top.offset > feed.offset and tail.first > feed.offset + 1:
+            self._reset(feed, top, "the log no longer reaches back")
+            return False
+        return True
+
+    def _reset(self, feed: Feed, position: Position, why: str) -> None:
+        logger.warning(
+            "feed %s was reset from %s/%d to %s/%d: %s",
+            feed.name, feed.epoch, feed.offset, position.epoch, position.offset, why,
+        )  # fmt: skip
+        self._flush(feed)
+        feed.move_to(position)
+        for member in list(feed.members):
+            member.feed_reset(feed.name, position)
+
+    async def _check_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(self._conf.check_seconds)
+            try:
+                await self.check_all()
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                logger.info("positions can't be checked now: %s", error)
+
+    async def check_all(self) -> None:
+        """Compare the position of every feed with its log, and fill those that differ."""
+        names = [name for name, feed in self._feeds.items() if feed.epoch]
+        for start in range(0, len(names), CHECKED_AT_ONCE):
+            chunk = [
+                (feed, feed.position)
+                for name in names[start : start + CHECKED_AT_ONCE]
+                if (feed := self._feeds.get(name))
+            ]
+            tops = await self._log.positions([feed.name for feed, _ in chunk])
+            for (feed, seen), top in zip(chunk, tops, strict=True):
+                if top != seen and feed.position == seen:
+                    self._start_fill(feed)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        with contextlib.suppress(asyncio.CancelledError):
+            if error := task.exception():
+                logger.error("%s failed", task.get_name(), exc_info=error)
+
+
+def _stamp(payload: bytes, feed: Feed) -> str:
+    """The frame of a publication: its place is written before the object's last brace, once for all members."""
+    return f'{payload[:-1].decode()},"feed":"{feed.name}","epoch":"{feed.epoch}","offset":{feed.offset}}}'

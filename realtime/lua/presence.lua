@@ -1,0 +1,33 @@
+#!lua
+-- Connections of one node that opened or closed; renews the node's lease.
+-- KEYS: nodes, this node's connections, online users
+-- ARGV: node, lease seconds, days that a status is kept, then for each change: '+' or '-', connection id, user id
+-- Answers how many connections the node has now.
+local nodes, connections, online = KEYS[1], KEYS[2], KEYS[3]
+local now = redis.call('TIME')
+local seconds = now[1]
+redis.call('ZADD', nodes, tonumber(now[1]) + tonumber(now[2]) / 1000000 + tonumber(ARGV[2]), ARGV[1])
+
+local function status(user, field, is_online)
+    local key = 'user:status:' .. user
+    redis.call('HSET', key, 'is_online', is_online, 'last_seen', seconds, field, seconds)
+    redis.call('EXPIRE', key, tonumber(ARGV[3]) * 86400)
+end
+
+for i = 4, #ARGV, 3 do
+    local change, connection, user = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+    if change == '+' then
+        if redis.call('HSETNX', connections, connection, user) == 1 then
+            redis.call('HINCRBY', online, user, 1)
+            status(user, 'last_online_at', 'true')
+        end
+    elseif redis.call('HDEL', connections, connection) == 1 then
+        if redis.call('HINCRBY', online, user, -1) <= 0 then
+            redis.call('HDEL', online, user)
+            status(user, 'last_offline_at', 'false')
+        else
+            redis.call('HSET', 'user:status:' .. user, 'last_seen', seconds)
+        end
+    end
+end
+return redis.call('HLEN', connections)

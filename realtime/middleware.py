@@ -1,0 +1,93 @@
+"""The handshake's token and origin, looked at before the consumer: `scope["user"]` and `scope["handshake"]`.
+
+It never refuses by itself: the consumer accepts, says why, and closes, so that a browser can see the reason.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from realtime.auth import Principal, authenticate
+from realtime.conf import RealtimeConf
+from realtime.exceptions import AuthenticationError
+
+Scope = dict[str, Any]
+Application = Callable[[Scope, Any, Any], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """What the HTTP request said: the way a token came (``""``: none came), whose it is or why it is bad."""
+
+    way: str = ""
+    principal: Principal | None = None
+    failure: AuthenticationError | None = None
+    subprotocol: str | None = None
+    origin_allowed: bool = True
+    address: str = ""
+    user_agent: str = ""
+
+
+class JWTAuthMiddleware:
+    """Resolves the JWT user of a WebSocket handshake; a token is looked for in header, subprotocol and query."""
+
+    def __init__(self, inner: Application, conf: RealtimeConf) -> None:
+        self._inner = inner
+        self._conf = conf
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        handshake = read_handshake(scope, self._conf)
+        scope = {**scope, "handshake": handshake, "user": handshake.principal, "query_string": b""}
+        await self._inner(scope, receive, send)
+
+
+def read_handshake(scope: Scope, conf: RealtimeConf) -> Handshake:
+    """The handshake of a WebSocket scope; a bad token is in it as ``failure``, never raised."""
+    headers: dict[bytes, bytes] = dict(scope["headers"])
+    way, token, subprotocol = _find_token(headers, scope, conf)
+    principal, failure = None, None
+    if way:
+        try:
+            principal = authenticate(token, conf)
+        except AuthenticationError as error:
+            failure = error
+    client = scope.get("client")
+    return Handshake(
+        way=way,
+        principal=principal,
+        failure=failure,
+        subprotocol=subprotocol,
+        origin_allowed=origin_allowed(_latin(headers, b"origin"), _latin(headers, b"host"), conf.allowed_origins),
+        address=str(client[0]) if client else "",
+        user_agent=_latin(headers, b"user-agent"),
+    )
+
+
+def origin_allowed(origin: str, host: str, allowed: tuple[str, ...]) -> bool:
+    """Whether a page of this origin may open a socket: none given, the request's own host, or one that is listed."""
+    if not origin or "*" in allowed or origin in allowed:
+        return True
+    try:
+        return bool(host) and urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:
+        return False
+
+
+def _find_token(headers: dict[bytes, bytes], scope: Scope, conf: RealtimeConf) -> tuple[str, str, str | None]:
+    offered = list(scope.get("subprotocols") or ())
+    subprotocol = "bearer" if "bearer" in offered else None
+    scheme, _, token = _latin(headers, b"authorization").partition(" ")
+    if scheme.lower() == "bearer":
+        return "header", token.strip(), subprotocol
+    if offered[:1] == ["bearer"] and len(offered) > 1:
+        return "subprotocol", offered[1], subprotocol
+    if conf.query_token:
+        for name, value in parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True):
+            if name == "token":
+                return "query", value, subprotocol
+    return "", "", subprotocol
+
+
+def _latin(headers: dict[bytes, bytes], name: bytes) -> str:
+    return headers.get(name, b"").decode("latin-1")

@@ -1,0 +1,42 @@
+"""The connection audit: one row a socket. Written by the relay from what gateways tell (`realtime.audit`)."""
+
+from django.db import models
+
+from realtime.close_codes import meaning_of
+
+
+class ConnectionRecord(models.Model):
+    """A WebSocket connection, open or closed. Counters are known once it is closed; `in` is from the client."""
+
+    LATER = (
+        "opened_at", "address", "user_agent", "user_id", "way", "authenticated_at", "closed_at", "close_code",
+        "frames_in", "frames_out", "bytes_in", "bytes_out",
+    )  # fmt: skip
+    """The fields that a later event may fill."""
+
+    connection_id = models.CharField(max_length=32, unique=True)
+    node = models.CharField(max_length=128, db_index=True)
+    user_id = models.DecimalField("user", max_digits=20, decimal_places=0, null=True, blank=True, db_index=True)
+    address = models.CharField(max_length=64, blank=True, db_index=True)
+    user_agent = models.CharField(max_length=512, blank=True)
+    way = models.CharField("authenticated by", max_length=16, blank=True)
+    opened_at = models.DateTimeField("opened", db_index=True)
+    authenticated_at = models.DateTimeField("authenticated", null=True, blank=True)
+    closed_at = models.DateTimeField("closed", null=True, blank=True, db_index=True)
+    close_code = models.IntegerField(null=True, blank=True, db_index=True)
+    frames_in = models.PositiveBigIntegerField(default=0)
+    frames_out = models.PositiveBigIntegerField(default=0)
+    bytes_in = models.PositiveBigIntegerField(default=0)
+    bytes_out = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        verbose_name = "connection"
+        permissions = [("end_connection", "Can end connections")]
+
+    def __str__(self) -> str:
+        return self.connection_id
+
+    @property
+    def close_meaning(self) -> str:
+        """The close code in words; empty while open."""
+        return "" if self.close_code is None else meaning_of(self.close_code)

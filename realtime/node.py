@@ -1,0 +1,98 @@
+"""One gateway process: its name, its Redis, hub, presence and audit, started and stopped as one.
+
+Built in `config/asgi.py`; started by the server's lifespan or by the first socket.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from channels.layers import get_channel_layer
+
+from realtime.audit import Audit
+from realtime.conf import RealtimeConf
+from realtime.feeds import FeedLog
+from realtime.hub import Hub
+from realtime.ids import new_node_name
+from realtime.kicks import Kicks
+from realtime.presence import Presence
+from realtime.redis import connect
+
+logger = logging.getLogger(__name__)
+
+
+class Closable(Protocol):
+    """A connection that an administrator may end."""
+
+    def close(self, code: int) -> None: ...
+
+
+class Node:
+    """A gateway process. ``connections`` holds every live socket by its connection id."""
+
+    def __init__(self, conf: RealtimeConf) -> None:
+        layer = get_channel_layer()
+        self.name = new_node_name()
+        self.conf = conf
+        self.redis = connect(conf.redis_url)
+        self.hub = Hub(layer, FeedLog(self.redis, conf), conf)
+        self.presence = Presence(self.redis, self.name, conf)
+        self.audit = Audit(self.redis, self.name, conf)
+        self.kicks = Kicks(self.redis, layer)
+        self.connections: dict[str, Closable] = {}
+        self._kick_hint = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Start what runs in the background; once, further calls do nothing."""
+        if self._tasks:
+            return
+        self.hub.on_control = lambda message: self._kick_hint.set()
+        self.hub.start()
+        self._tasks = [
+            self._spawn(self.presence.run(), "presence"),
+            self._spawn(self.audit.run(), "audit"),
+            self._spawn(self._end_unwanted(), "ending connections"),
+        ]
+        logger.info("gateway %s is up", self.name)
+
+    async def stop(self) -> None:
+        """Say that this node's connections are gone, write the audit, let go of Redis."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.hub.stop()
+        await self.presence.stop()
+        await self.audit.stop()
+        await self.redis.aclose()
+
+    async def _end_unwanted(self) -> None:
+        """Close the connections that an administrator wants ended, on a hint and regularly without one."""
+        while True:
+            try:
+                wishes = await self.kicks.pending()
+                ended = [
+                    (self.connections[name], name, code) for name, code in wishes.items() if name in self.connections
+                ]
+                for connection, _, code in ended:
+                    connection.close(code)
+                if ended:
+                    await self.kicks.done([name for _, name, _ in ended])
+            except Exception as error:
+                logger.warning("connections to end can't be looked up now: %s", error)
+            try:
+                await asyncio.wait_for(self._kick_hint.wait(), self.conf.check_seconds)
+            except TimeoutError:
+                continue
+            self._kick_hint.clear()
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(_report)
+        return task
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        logger.error("background task %s failed", task.get_name(), exc_info=error)

@@ -1,0 +1,168 @@
+"""Who is online: a lease per gateway, and under it the gateway's connections. Right with several devices and gateways.
+
+`opened` and `closed` never wait; a background task writes them, and its regular renewal repairs what was lost.
+"""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from realtime.conf import RealtimeConf
+from realtime.redis import Redis, Script, is_transient
+
+logger = logging.getLogger(__name__)
+
+NODES = "chatws:nodes"
+ONLINE = "chatws:online"
+CHUNK = 500
+STATUS_DAYS = 30
+
+_presence = Script("presence")
+_sweep = Script("sweep")
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Over the whole cluster."""
+
+    online_users: int
+    connections: int
+    nodes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One user; times in Unix seconds, 0 where never."""
+
+    is_online: bool
+    last_seen: int
+    last_online_at: int
+    last_offline_at: int
+
+
+class Presence:
+    """This node's connections as the cluster sees them, and what the cluster knows of others'."""
+
+    def __init__(self, redis: Redis, node: str, conf: RealtimeConf) -> None:
+        self._redis: Any = redis  # redis-py's types give one signature for its two kinds of client
+        self._node = node
+        self._lease = conf.presence_seconds
+        self._users: dict[str, int] = {}
+        self._changes: dict[str, tuple[str, int]] = {}
+        self._news = asyncio.Event()
+        self._quiet_until = 0.0
+
+    def opened(self, user_id: int, connection_id: str) -> None:
+        """A connection of this node has authenticated."""
+        self._users[connection_id] = user_id
+        self._changes[connection_id] = ("+", user_id)
+        self._news.set()
+
+    def closed(self, user_id: int, connection_id: str) -> None:
+        """A connection of this node is gone."""
+        self._users.pop(connection_id, None)
+        self._changes[connection_id] = ("-", user_id)
+        self._news.set()
+
+    async def run(self) -> None:
+        """Write changes as they come, renew the lease, take off nodes that are gone; until cancelled."""
+        renew_at = 0.0
+        while True:
+            try:
+                self._news.clear()
+                count = await self._flush()
+                if time.monotonic() >= renew_at:
+                    if count != len(self._users) and not self._changes:
+                        await self._repair()
+                    if time.monotonic() >= self._quiet_until:
+                        await self.sweep()
+                    renew_at = time.monotonic() + self._lease / 3
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                # Whoever comes back first must not take the others off before they have come back too.
+                self._quiet_until = time.monotonic() + self._lease
+                logger.warning("presence can't be written now, trying again: %s", error)
+                await asyncio.sleep(1)
+                continue
+            try:
+                await asyncio.wait_for(self._news.wait(), max(renew_at - time.monotonic(), 0.01))
+            except TimeoutError:
+                continue
+
+    async def stop(self) -> None:
+        """This node's connections are gone at once."""
+        try:
+            await self._flush()
+            await self._take_off(self._node, even_alive=True)
+        except Exception as error:
+            logger.warning("presence of this node ends with its lease: %s", error)
+
+    async def sweep(self) -> None:
+        """Take off the nodes whose lease has run out."""
+        seconds, _ = await self._redis.time()
+        for node in await self._redis.zrangebyscore(NODES, "-inf", seconds):
+            if node.decode() != self._node:
+                logger.warning("gateway %s is gone; its connections are taken off", node.decode())
+                await self._take_off(node.decode(), even_alive=False)
+
+    async def live_nodes(self) -> set[str]:
+        """The gateways whose lease holds."""
+        seconds, _ = await self._redis.time()
+        return {node.decode() for node in await self._redis.zrangebyscore(NODES, seconds, "+inf")}
+
+    async def stats(self) -> Stats:
+        """Users, connections and gateways of the cluster."""
+        nodes = await self.live_nodes()
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.hlen(ONLINE)
+        for node in nodes:
+            pipeline.hlen(_connections_key(node))
+        online, *connections = await pipeline.execute()
+        return Stats(online, sum(connections), len(nodes))
+
+    async def status(self, user_id: int) -> Status:
+        """What is known of one user; offline and zeros if nothing is."""
+        known = {name.decode(): value for name, value in (await self._redis.hgetall(f"user:status:{user_id}")).items()}
+        times = [int(known.get(name, 0)) for name in ("last_seen", "last_online_at", "last_offline_at")]
+        return Status(known.get("is_online") == b"true", *times)
+
+    async def _flush(self) -> int:
+        """Write what changed and renew the lease; how many connections the cluster counts for this node."""
+        count = await self._write([])
+        while self._changes:
+            some = list(self._changes.items())[:CHUNK]
+            count = await self._write([part for name, (change, user) in some for part in (change, name, str(user))])
+            for name, change in some:
+                if self._changes.get(name) == change:
+                    del self._changes[name]
+        return count
+
+    async def _write(self, changes: list[str]) -> int:
+        keys = [NODES, _connections_key(self._node), ONLINE]
+        return int(await _presence.run(self._redis, keys, [self._node, self._lease, STATUS_DAYS, *changes]))
+
+    async def _repair(self) -> None:
+        """Redis was emptied, or we were taken for gone: announce what differs."""
+        known = {name.decode(): int(user) for name, user in (await self._redis.hgetall(self._key())).items()}
+        for name, user in self._users.items():
+            if name not in known:
+                self._changes.setdefault(name, ("+", user))
+        for name, user in known.items():
+            if name not in self._users:
+                self._changes.setdefault(name, ("-", user))
+        await self._flush()
+
+    async def _take_off(self, node: str, *, even_alive: bool) -> None:
+        keys = [NODES, _connections_key(node), ONLINE]
+        while await _sweep.run(self._redis, keys, [node, CHUNK, STATUS_DAYS, int(even_alive)]):
+            pass
+
+    def _key(self) -> str:
+        return _connections_key(self._node)
+
+
+def _connections_key(node: str) -> str:
+    return f"chatws:node:{node}"

@@ -1,0 +1,76 @@
+"""A stream entry as Watermill's Redis publisher writes it: three fields in any order (docs/protocol.md, Streams)."""
+
+import uuid as uuids
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from realtime.exceptions import PoisonEntry
+
+UUID = b"_watermill_message_uuid"
+METADATA = b"metadata"
+PAYLOAD = b"payload"
+
+_metadata = msgspec.msgpack.Decoder(dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry that could be read. ``publication_id`` makes a repeat known where the payload has no id of its own."""
+
+    id: str
+    fields: Mapping[bytes, bytes]
+    uuid: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    payload: bytes = b""
+
+    @property
+    def publication_id(self) -> str:
+        """Watermill's uuid, else the entry's id."""
+        return self.uuid or self.id
+
+    @property
+    def seconds(self) -> int:
+        """When the entry was written, by its id: Unix seconds."""
+        return int(self.id.partition("-")[0]) // 1000
+
+
+def parse(entry_id: str, fields: Mapping[bytes, bytes]) -> Entry:
+    """The entry of a stream's raw fields; one with just a ``payload`` is accepted.
+
+    Raises:
+        PoisonEntry: no payload, a uuid that isn't text, metadata that isn't a msgpack map of strings.
+    """
+    payload = fields.get(PAYLOAD)
+    if payload is None:
+        raise PoisonEntry("payload: the entry has no such field")
+    try:
+        uuid = fields.get(UUID, b"").decode()
+    except UnicodeDecodeError as error:
+        raise PoisonEntry(f"{UUID.decode()}: {error}") from None
+    return Entry(entry_id, fields, uuid, read_metadata(fields), payload)
+
+
+def read_metadata(fields: Mapping[bytes, bytes]) -> dict[str, str]:
+    """The metadata of raw fields; empty or none is an empty map.
+
+    Raises:
+        PoisonEntry: it isn't a msgpack map of strings.
+    """
+    raw = fields.get(METADATA, b"")
+    if not raw:
+        return {}
+    try:
+        return _metadata.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise PoisonEntry(f"metadata: {error}") from None
+
+
+def encode(payload: bytes, metadata: Mapping[str, str] | None = None, uuid: str = "") -> dict[bytes, bytes]:
+    """Fields of an entry in Watermill's form; without ``uuid`` it gets a fresh one."""
+    return {
+        UUID: (uuid or str(uuids.uuid4())).encode(),
+        METADATA: msgspec.msgpack.encode(dict(metadata or {})),
+        PAYLOAD: payload,
+    }

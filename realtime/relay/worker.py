@@ -1,0 +1,156 @@
+"""A topic's loop: lease, read, sink, commit. Nothing is committed before its batch is out, nothing overtakes.
+
+What may succeed later is tried again in place; what never can, judged from its bytes, becomes a dead letter.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from realtime.conf import RealtimeConf
+from realtime.exceptions import PoisonEntry, TryLater
+from realtime.feeds import Publication
+from realtime.publisher import Publisher, Routed
+from realtime.redis import Redis, is_transient
+from realtime.relay.entry import Entry
+from realtime.relay.lease import Lease
+from realtime.relay.topic import RawEntry, Topic
+
+logger = logging.getLogger(__name__)
+
+FIRST_WAIT, LONGEST_WAIT = 0.1, 10.0
+
+Parse = Callable[[str, Mapping[bytes, bytes]], Entry]
+Poison = tuple[Entry, str]
+Sink = Callable[[Sequence[Entry]], Awaitable[Sequence[Poison]]]
+"""Takes a batch, in order; answers those that can never succeed, each with the reason. Safe to repeat as a whole."""
+Route = Callable[[Entry], Sequence[tuple[str, Publication]]]
+"""The publications of an entry, each with its feed; raises `PoisonEntry`."""
+
+
+def feed_sink(topic: str, route: Route, publisher: Publisher) -> Sink:
+    """A sink that publishes what ``route`` makes of each entry."""
+
+    async def sink(entries: Sequence[Entry]) -> Sequence[Poison]:
+        routed: list[Routed] = []
+        poison: list[Poison] = []
+        for entry in entries:
+            try:
+                routed += [Routed(entry.id, feed, publication) for feed, publication in route(entry)]
+            except PoisonEntry as error:
+                poison.append((entry, str(error)))
+        await publisher.publish(topic, routed)
+        return poison
+
+    return sink
+
+
+class TopicWorker:
+    """Relays one topic while it holds the topic's lease; else it stands by."""
+
+    def __init__(self, redis: Redis, topic: str, parse: Parse, sink: Sink, conf: RealtimeConf) -> None:
+        self.topic = Topic(redis, topic, conf)
+        self.relayed = 0
+        self._parse = parse
+        self._sink = sink
+        self._lease = Lease(redis, topic, conf.relay_lease_seconds)
+        self._batch = conf.relay_batch
+        self._third = conf.relay_lease_seconds / 3
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Finish the batch under way, then end."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Work, or stand by, until `stop`."""
+        wait = FIRST_WAIT
+        while not self._stopping.is_set():
+            try:
+                token = await self._lease.take()
+                if token:
+                    await self._relay(token)
+                wait = FIRST_WAIT
+                await self._pause(self._third)
+            except Exception as error:
+                if is_transient(error):
+                    logger.warning("%s: waiting for Redis: %s", self.topic.name, error)
+                else:
+                    logger.exception("%s: relaying failed, trying again in %.1f s", self.topic.name, wait)
+                await self._pause(wait)
+                wait = min(2 * wait, LONGEST_WAIT)
+        try:
+            await self._lease.give_back()
+        except Exception as error:
+            logger.warning("%s: the lease could not be given back: %s", self.topic.name, error)
+
+    async def _relay(self, token: int) -> None:
+        cursor = await self.topic.start()
+        logger.info("%s: relaying from %s", self.topic.name, cursor)
+        while not self._stopping.is_set() and await self._lease.take() == token:
+            batch = await self.topic.read(cursor, self._batch, int(self._third * 1000))
+            if not batch:
+                continue
+            await self._deliver(batch)
+            cursor = batch[-1][0]
+            if not await self.topic.commit(token, cursor, len(batch)):
+                break
+            self.relayed += len(batch)
+        else:
+            if self._stopping.is_set():
+                return
+        logger.info("%s: another relay has taken over", self.topic.name)
+
+    async def _deliver(self, batch: Sequence[RawEntry]) -> None:
+        raw = dict(batch)
+        entries: list[Entry] = []
+        poison: dict[str, str] = {}
+        for entry_id, fields in batch:
+            try:
+                entries.append(self._parse(entry_id, fields))
+            except PoisonEntry as error:
+                poison[entry_id] = str(error)
+        if entries:
+            poison |= {entry.id: reason for entry, reason in await self._until_it_succeeds(entries)}
+        for entry_id in raw:
+            if entry_id in poison:
+                await self.topic.dead_letter((entry_id, raw[entry_id]), poison[entry_id])
+
+    async def _until_it_succeeds(self, entries: Sequence[Entry]) -> Sequence[Poison]:
+        wait = FIRST_WAIT
+        while True:
+            try:
+                return await self._sink(entries)
+            except Exception as error:
+                if self._stopping.is_set() or not (isinstance(error, TryLater) or is_transient(error)):
+                    raise
+                logger.warning("%s: trying %s again in %.1f s: %s", self.topic.name, entries[0].id, wait, error)
+            await self._pause(wait)
+            wait = min(2 * wait, LONGEST_WAIT)
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return
+
+
+async def report(workers: Sequence[TopicWorker], every: float = 60.0) -> None:
+    """A log line a minute: what each topic relayed since the last, and how many entries wait."""
+    before = {worker.topic.name: worker.relayed for worker in workers}
+    since = time.monotonic()
+    while True:
+        await asyncio.sleep(every)
+        seconds, since = time.monotonic() - since, time.monotonic()
+        parts = []
+        for worker in workers:
+            name = worker.topic.name
+            rate = (worker.relayed - before[name]) / seconds
+            before[name] = worker.relayed
+            try:
+                lag: object = await worker.topic.lag()
+            except Exception as error:
+                lag = f"unknown ({error})"
+            parts.append(f"{name} {rate:.1f}/s lag {lag}")
+        logger.info("relay: %s", ", ".join(parts))

@@ -1,0 +1,110 @@
+"""Frames that clients send, good and bad (docs/protocol.md, WebSocket)."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatws import codec, frames
+from chatws.exceptions import BadFrame
+
+SEND = {"type": "send_message", "message_id": "m-1", "timestamp": 1, "data": {"group_id": "g1", "msg_type": 1}}
+
+
+def with_data(**changes: object) -> str:
+    return json.dumps({**SEND, "data": {**SEND["data"], **changes}})  # type: ignore[dict-item]
+
+
+def bad(text: str) -> BadFrame:
+    with pytest.raises(BadFrame) as caught:
+        codec.decode(text)
+    return caught.value
+
+
+def test_a_frame_without_data_takes_the_defaults() -> None:
+    assert codec.decode('{"type": "ping"}') == frames.Ping()
+
+
+def test_unknown_keys_are_ignored_and_the_last_of_duplicates_wins() -> None:
+    frame = codec.decode('{"type": "ping", "x": 1, "message_id": "a", "message_id": "b"}')
+    assert frame.message_id == "b"
+
+
+@pytest.mark.parametrize("text", ["", "x", "[]", "1", "null", "\ufeff{}", '{"type":"ping"}{"type":"ping"}'])
+def test_what_is_not_one_json_object_is_400(text: str) -> None:
+    assert bad(text).code == 400
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ('{"message_id": "m"}', "type"),
+        ('{"type": "dance", "message_id": "m"}', "type"),
+        ('{"type": 5}', "type"),
+        ('{"type": "ping", "data": []}', "data"),
+        ('{"type": "ping", "message_id": 5}', "message_id"),
+        ('{"type": "ping", "timestamp": "now"}', "timestamp"),
+        ('{"type": "ping", "timestamp": 123456789012345678901234567890}', "timestamp"),
+        ('{"type": "ping", "timestamp": 1e400}', "timestamp"),
+        ('{"type": "send_message"}', "data"),
+        ('{"type": "send_message", "data": {"msg_type": 1}}', "group_id"),
+        (with_data(group_id="a b"), "data.group_id"),
+        (with_data(group_id="a:b"), "data.group_id"),
+        (with_data(group_id="a\n"), "data.group_id"),
+        (with_data(group_id=""), "data.group_id"),
+        (with_data(msg_type=3), "data.msg_type"),
+        (with_data(msg_type=True), "data.msg_type"),
+        (with_data(msg_type=1.5), "data.msg_type"),
+        (with_data(content=5), "data.content"),
+        (with_data(content="\ud800"), "data.content"),
+        ('{"type": "auth", "data": {"token": "t", "resume": {"user:1": {"epoch": "e", "offset": -1}}}}', "offset"),
+    ],
+)
+def test_a_bad_field_is_400_and_named(text: str, field: str) -> None:
+    error = bad(text)
+    assert error.code == 400
+    assert field in error.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({**SEND, "message_id": "m" * 65}),
+        with_data(group_id="g" * 65),
+        with_data(image_url="https://x.example/" + "y" * 2048),
+    ],
+)
+def test_a_field_over_its_limit_is_413(text: str) -> None:
+    assert bad(text).code == 413
+
+
+def test_the_answer_to_a_bad_frame_can_carry_its_message_id() -> None:
+    assert bad('{"type": "dance", "message_id": "m-7"}').message_id == "m-7"
+    assert bad('{"type": "dance", "message_id": 7}').message_id == ""
+
+
+def test_deep_nesting_is_400() -> None:
+    assert bad('{"type": "ping", "x": ' + "[" * 20_000 + "]" * 20_000 + "}").code == 400
+
+
+def test_a_server_frame_has_the_envelope_and_leaves_out_what_is_unset() -> None:
+    frame = json.loads(codec.encode(frames.Error(400, "no"), "m"))
+    assert frame.keys() == {"type", "message_id", "timestamp", "data"}
+    assert frame["type"] == "error"
+    assert frame["message_id"] == "m"
+    assert frame["data"] == {"code": 400, "message": "no"}
+
+
+@given(
+    st.text()
+    | st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    ).map(json.dumps)
+)
+def test_any_text_is_a_frame_or_a_bad_frame(text: str) -> None:
+    try:
+        codec.decode(text)
+    except BadFrame as error:
+        assert error.code in (400, 413)
