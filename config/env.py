@@ -9,6 +9,7 @@ import msgspec
 from django.core.exceptions import ImproperlyConfigured
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -31,7 +32,9 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_demo_login: bool | None = None
     chatws_public_status: bool | None = None
     chatws_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    chatws_start_timeout: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    chatws_start_timeout: Seconds = 10.0
+    chatws_auth_timeout: Seconds = 10.0
+    chatws_presence_lease: Seconds = 30.0
 
     @property
     def data_dir(self) -> Path:

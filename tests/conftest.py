@@ -1,14 +1,19 @@
 """What every test may ask for: a Redis of the session, emptied for each test that uses it."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from django.conf import settings
 
 from realtime.conf import RealtimeConf
-from realtime.redis import Redis, connect
+from realtime.redis import Redis
+from realtime.redis import connect as connect_redis
+from tests.support.chat import Chat
+from tests.support.client import Client, connect, make_token
 from tests.support.redis import RedisServer
+from tests.support.stack import Gateway, Stack
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +28,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 @pytest.fixture
 async def redis(redis_server: RedisServer) -> AsyncIterator[Redis]:
     """A client of the session's Redis, empty at first."""
-    client = connect(redis_server.url)
+    client = connect_redis(redis_server.url)
     await client.flushall()
     yield client
     await client.aclose()
@@ -33,3 +38,59 @@ async def redis(redis_server: RedisServer) -> AsyncIterator[Redis]:
 def conf(redis_server: RedisServer) -> RealtimeConf:
     """The settings of delivery, on the session's Redis."""
     return replace(settings.REALTIME, redis_url=redis_server.url)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The whole chat, shared by the tests that break none of it. A test that does starts its own."""
+    stack = Stack(tmp_path_factory.mktemp("stack"), CHATWS_PRESENCE_LEASE="2", CHATWS_AUTH_TIMEOUT="1.5")
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.stop()
+
+
+@pytest.fixture
+def gateway(stack: Stack) -> Gateway:
+    """The shared stack's first gateway."""
+    return next(process for process in stack.processes if isinstance(process, Gateway))
+
+
+@pytest.fixture
+async def chat(stack: Stack) -> AsyncIterator[Chat]:
+    """The shared stack's chat service."""
+    chat = Chat(stack.rpc_target)
+    yield chat
+    await chat.close()
+
+
+Connect = Callable[..., Awaitable[Client]]
+
+
+@pytest.fixture
+async def sockets(gateway: Gateway) -> AsyncIterator[Connect]:
+    """Opens sockets, to the shared gateway unless told otherwise, and closes them after the test."""
+    opened: list[Client] = []
+
+    async def open_socket(url: str = gateway.ws, **options: Any) -> Client:
+        client = await connect(url, **options)
+        opened.append(client)
+        return client
+
+    yield open_socket
+    for client in opened:
+        await client.close()
+
+
+@pytest.fixture
+async def log_in(sockets: Connect) -> Connect:
+    """Opens a socket that has authenticated as a user, by the first frame."""
+
+    async def log_in(user_id: int, url: str | None = None) -> Client:
+        client = await (sockets(url) if url else sockets())
+        answer = await client.ask("auth", {"token": make_token(user_id)})
+        assert answer["type"] == "auth_success", answer
+        return client
+
+    return log_in

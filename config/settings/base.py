@@ -90,6 +90,8 @@ REALTIME = RealtimeConf(
     redis_url=ENV.redis_address,
     jwt_secret=ENV.chatws_jwt_secret,
     start_timeout=ENV.chatws_start_timeout,
+    auth_seconds=ENV.chatws_auth_timeout,
+    presence_seconds=ENV.chatws_presence_lease,
     allowed_origins=tuple(environment.list_of(ENV.chatws_allowed_origins)),
 )
 CHATWS = ChatConf(
@@ -109,11 +111,17 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s"}},
+    "filters": {
+        "said_in_the_answer": {
+            "()": "django.utils.log.CallbackFilter",
+            "callback": lambda record: getattr(record, "status_code", None) != 503,
+        }
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": ENV.chatws_log_level},
     "loggers": {
         "django": {"handlers": [], "level": "INFO", "propagate": True},
-        "django.request": {"level": "ERROR"},
+        "django.request": {"level": "ERROR", "filters": ["said_in_the_answer"]},
         "daphne": {"level": "WARNING"},
     },
 }

@@ -1,0 +1,148 @@
+"""How a socket becomes a user's (docs/protocol.md, Authentication), on a real gateway."""
+
+import time
+
+import pytest
+
+from tests.conftest import Connect
+from tests.support.chat import Chat, new_user
+from tests.support.client import make_token
+from tests.support.stack import Gateway
+
+
+async def test_a_token_in_the_first_frame(sockets: Connect) -> None:
+    user = new_user()
+    client = await sockets()
+    answer = await client.ask("auth", {"token": make_token(user, 600)})
+    assert answer["type"] == "auth_success"
+    assert answer["data"]["user_id"] == str(user)
+    assert answer["data"]["groups"] == []
+    [feed] = answer["data"]["feeds"]
+    assert feed["feed"] == f"user:{user}"
+    assert feed["epoch"]
+    assert "recovered" not in feed
+
+
+async def test_a_token_in_the_header(sockets: Connect) -> None:
+    user = new_user()
+    client = await sockets(additional_headers={"Authorization": f"Bearer {make_token(user)}"})
+    first = await client.recv()
+    assert (first["type"], first["data"]["user_id"]) == ("auth_success", str(user))
+
+
+async def test_a_token_in_the_subprotocol(sockets: Connect) -> None:
+    user = new_user()
+    client = await sockets(subprotocols=["bearer", make_token(user)])
+    assert client.socket.subprotocol == "bearer"
+    assert (await client.recv())["data"]["user_id"] == str(user)
+
+
+async def test_a_token_in_the_query_that_no_log_shows(sockets: Connect, gateway: Gateway) -> None:
+    user = new_user()
+    token = make_token(user)
+    client = await sockets(f"{gateway.ws}?token={token}")
+    assert (await client.recv())["data"]["user_id"] == str(user)
+    assert token not in gateway.log.read_text()
+
+
+async def test_a_user_hears_all_groups_however_many_pages(sockets: Connect, chat: Chat) -> None:
+    user = new_user()
+    groups = {await chat.group(user) for _ in range(130)}
+    answer = await (await sockets()).ask("auth", {"token": make_token(user)})
+    assert set(answer["data"]["groups"]) == groups
+    feeds = [feed["feed"] for feed in answer["data"]["feeds"]]
+    assert feeds[0] == f"user:{user}"
+    assert set(feeds[1:]) == {f"group:{group}" for group in groups}
+
+
+async def test_a_resume_is_answered_with_recovered_false(sockets: Connect) -> None:
+    user = new_user()
+    resume = {f"user:{user}": {"epoch": "e", "offset": 3}}
+    answer = await (await sockets()).ask("auth", {"token": make_token(user), "resume": resume})
+    assert answer["data"]["feeds"][0]["recovered"] is False
+
+
+@pytest.mark.parametrize(
+    ("token", "reason"),
+    [
+        ("garbage", "invalid"),
+        ("", "missing"),
+        (make_token(1, -5), "expired"),
+        (make_token(1, token_type="refresh"), "invalid"),
+        (make_token(0), "invalid"),
+        (make_token(1, exp=10**30), "invalid"),
+    ],
+)
+async def test_a_bad_token_is_told_why_and_closed_with_4401(sockets: Connect, token: str, reason: str) -> None:
+    client = await sockets()
+    answer = await client.ask("auth", {"token": token})
+    assert (answer["type"], answer["data"]["reason"]) == ("auth_failed", reason)
+    assert await client.closed() == 4401
+
+
+async def test_a_bad_token_in_the_handshake_is_accepted_told_why_and_closed(sockets: Connect, gateway: Gateway) -> None:
+    for options in ({"additional_headers": {"Authorization": "Bearer nonsense"}}, {"subprotocols": ["bearer", "x"]}):
+        client = await sockets(**options)
+        assert (await client.recv())["data"]["reason"] == "invalid"
+        assert await client.closed() == 4401
+    client = await sockets(f"{gateway.ws}?token=")
+    assert (await client.recv())["data"]["reason"] == "missing"
+    assert await client.closed() == 4401
+
+
+async def test_a_socket_that_does_not_authenticate_is_closed_with_4401(sockets: Connect) -> None:
+    client = await sockets()
+    assert (await client.recv())["data"]["reason"] == "timeout"
+    assert await client.closed() == 4401
+
+
+async def test_before_authentication_only_ping_is_served(sockets: Connect) -> None:
+    client = await sockets()
+    assert (await client.ask("ping"))["type"] == "pong"
+    answer = await client.ask("leave_group", {"group_id": "g"})
+    assert (answer["type"], answer["data"]["code"]) == ("error", 401)
+
+
+async def test_closes_with_4401_when_the_token_expires(sockets: Connect) -> None:
+    client = await sockets()
+    await client.ask("auth", {"token": make_token(new_user(), 2)})
+    last = await client.expect("error")
+    assert (last["data"]["code"], last["data"]["reason"]) == (401, "token_expired")
+    assert await client.closed() == 4401
+
+
+async def test_a_fresh_token_moves_the_expiry(sockets: Connect) -> None:
+    user = new_user()
+    client = await sockets()
+    first = await client.ask("auth", {"token": make_token(user, 2)})
+    answer = await client.ask("auth", {"token": make_token(user, 600)})
+    assert answer["type"] == "auth_success"
+    assert "feeds" not in answer["data"]
+    assert answer["data"]["expires_at"] > first["data"]["expires_at"]
+    assert first["data"]["expires_at"] - time.time() < 3
+    while time.time() < first["data"]["expires_at"] + 0.5:
+        assert (await client.ask("ping"))["type"] == "pong"
+
+
+async def test_a_later_auth_that_is_bad_leaves_the_connection_as_it_is(sockets: Connect) -> None:
+    user = new_user()
+    client = await sockets()
+    await client.ask("auth", {"token": make_token(user)})
+    assert (await client.ask("auth", {"token": "bad"}))["type"] == "auth_failed"
+    other = await client.ask("auth", {"token": make_token(new_user())})
+    assert (other["type"], other["data"]["code"]) == ("error", 403)
+    again = await client.ask("auth", {"token": make_token(user), "resume": {}})
+    assert (again["type"], again["data"]["code"]) == ("error", 400)
+    assert (await client.ask("ping"))["type"] == "pong"
+
+
+async def test_a_foreign_origin_is_told_so_and_closed_with_4403(sockets: Connect) -> None:
+    client = await sockets(origin="https://evil.example")
+    first = await client.recv()
+    assert (first["type"], first["data"]["code"], first["data"]["reason"]) == ("error", 403, "origin")
+    assert await client.closed() == 4403
+
+
+async def test_the_page_s_own_origin_may_open_a_socket(sockets: Connect, gateway: Gateway) -> None:
+    client = await sockets(origin=gateway.http)
+    assert (await client.ask("ping"))["type"] == "pong"

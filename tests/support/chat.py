@@ -1,0 +1,55 @@
+"""The chat service, asked as its other users ask it: by gRPC."""
+
+import itertools
+import random
+
+import grpc
+
+from chatws.rpc.pb import chat_pb2 as pb
+from chatws.rpc.pb.chat_pb2_grpc import ChatServiceStub
+
+_users = itertools.count(random.randrange(10**9, 10**12))
+
+
+def new_user() -> int:
+    """A user id that no other test has."""
+    return next(_users)
+
+
+class Chat:
+    """The reference chat service over its own contract."""
+
+    def __init__(self, target: str) -> None:
+        self._channel = grpc.aio.insecure_channel(target)
+        self.stub = ChatServiceStub(self._channel)
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def group(self, owner: int, *members: int, name: str = "a group") -> str:
+        """A chat group with these members; its id."""
+        made = await self.stub.CreateGroup(pb.CreateGroupReq(name=name, owner_id=owner))
+        for member in members:
+            await self.add(made.group_id, member)
+        return made.group_id
+
+    async def add(self, group_id: str, user_id: int) -> None:
+        await self.stub.AddGroupMember(pb.AddGroupMemberReq(group_id=group_id, user_id=user_id))
+
+    async def remove(self, group_id: str, user_id: int, operator: int) -> None:
+        request = pb.RemoveGroupMemberReq(group_id=group_id, user_id=user_id, operator_id=operator)
+        await self.stub.RemoveGroupMember(request)
+
+    async def disband(self, group_id: str, owner: int) -> None:
+        await self.stub.DisbandGroup(pb.DisbandGroupReq(group_id=group_id, operator_id=owner))
+
+    async def say(self, group_id: str, sender: int, text: str, message_id: str) -> None:
+        request = pb.SaveMessageReq(
+            message_id=message_id, group_id=group_id, sender_id=sender, msg_type=1, content=text
+        )
+        await self.stub.SaveMessage(request)
+
+    async def history(self, group_id: str) -> list[str]:
+        """The contents of a group's messages, oldest first."""
+        answer = await self.stub.GetMessageHistory(pb.GetMessageHistoryReq(group_id=group_id, limit=100))
+        return [message.content for message in reversed(answer.messages)]

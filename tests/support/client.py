@@ -1,0 +1,105 @@
+"""A WebSocket client for tests: sends frames, remembers what came, waits for what is expected."""
+
+import asyncio
+import itertools
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jwt
+import websockets
+from django.conf import settings
+from websockets.asyncio.client import ClientConnection
+
+Frame = dict[str, Any]
+SECONDS = 10.0
+_ids = itertools.count(1)
+
+
+def make_token(user_id: int, seconds: float = 600, **claims: Any) -> str:
+    """A token of this user, as another service of the platform mints it."""
+    now = int(time.time())
+    given = {"userId": user_id, "role": "user", "iat": now, "exp": int(now + seconds), **claims}
+    return jwt.encode(given, settings.REALTIME.jwt_secret, "HS256")
+
+
+class Client:
+    """One connection. ``seen`` holds every frame, in order of arrival."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.seen: list[Frame] = []
+        self._unread: list[Frame] = []
+
+    async def send(self, kind: str, data: Any = None, **envelope: Any) -> str:
+        """Send a frame; its message id."""
+        message_id: str = envelope.setdefault("message_id", f"c-{next(_ids)}")
+        await self.raw(json.dumps({"type": kind, "timestamp": int(time.time()), "data": data or {}, **envelope}))
+        return message_id
+
+    async def raw(self, text: str | bytes) -> None:
+        await self.socket.send(text)
+
+    async def recv(self) -> Frame:
+        """The next frame that hasn't been read."""
+        if self._unread:
+            return self._unread.pop(0)
+        return await self._read()
+
+    async def expect(self, kind: str, matching: Callable[[Frame], bool] = lambda frame: True) -> Frame:
+        """The next unread frame of this type; others stay unread."""
+        for index, frame in enumerate(self._unread):
+            if frame["type"] == kind and matching(frame):
+                return self._unread.pop(index)
+        while True:
+            frame = await self._read()
+            if frame["type"] == kind and matching(frame):
+                return frame
+            self._unread.append(frame)
+
+    async def ask(self, kind: str, data: Any = None, **envelope: Any) -> Frame:
+        """Send a frame; the answer that carries its message id."""
+        message_id = await self.send(kind, data, **envelope)
+        return await self.answer(message_id)
+
+    async def answer(self, message_id: str) -> Frame:
+        """The next unread frame that carries a message id and is no publication."""
+        matching = [f for f in self._unread if f["message_id"] == message_id and "offset" not in f]
+        if matching:
+            self._unread.remove(matching[0])
+            return matching[0]
+        while True:
+            frame = await self._read()
+            if frame["message_id"] == message_id and "offset" not in frame:
+                return frame
+            self._unread.append(frame)
+
+    async def closed(self) -> int:
+        """The close code, once the server has closed."""
+        async with asyncio.timeout(SECONDS):
+            try:
+                while True:
+                    self.seen.append(json.loads(await self.socket.recv()))
+            except websockets.ConnectionClosed:
+                assert self.socket.close_code is not None
+                return self.socket.close_code
+
+    async def settled(self) -> list[Frame]:
+        """What is unread once everything that was sent before has been answered."""
+        await self.answer(await self.send("ping"))
+        return list(self._unread)
+
+    async def close(self) -> None:
+        await self.socket.close()
+
+    async def _read(self) -> Frame:
+        async with asyncio.timeout(SECONDS):
+            frame: Frame = json.loads(await self.socket.recv())
+        self.seen.append(frame)
+        return frame
+
+
+async def connect(url: str, **options: Any) -> Client:
+    """A connection that hasn't authenticated, unless the options bring a token."""
+    return Client(await websockets.connect(url, **options))

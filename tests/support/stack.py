@@ -1,0 +1,150 @@
+"""The whole chat as real processes on free ports of the loopback: Valkey, reference chat service, relays, gateways."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+import grpc
+
+from config.env import BASE_DIR
+from tests.support.redis import RedisServer, free_port
+
+START_SECONDS = 30
+
+
+class Process:
+    """A process of the stack, its output in a file."""
+
+    def __init__(self, name: str, command: list[str], env: Mapping[str, str], log: Path) -> None:
+        self.name = name
+        self.log = log
+        with log.open("ab") as output:
+            self._popen = subprocess.Popen(
+                command, cwd=BASE_DIR, env=dict(env), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+            )
+
+    @property
+    def running(self) -> bool:
+        return self._popen.poll() is None
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        self._popen.kill()
+        self._popen.wait()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Ask it to end; its exit status."""
+        self._popen.send_signal(number)
+        return self._popen.wait(timeout=15)
+
+    def pause(self) -> None:
+        self._popen.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._popen.send_signal(signal.SIGCONT)
+
+
+class Gateway(Process):
+    """A gateway process at ``http``/``ws``."""
+
+    def __init__(self, name: str, port: int, command: list[str], env: Mapping[str, str], log: Path) -> None:
+        super().__init__(name, command, env, log)
+        self.http = f"http://127.0.0.1:{port}"
+        self.ws = f"ws://127.0.0.1:{port}/ws"
+
+
+class Stack:
+    """Starts nothing by itself: call what the test needs, in any number; `stop` ends all of it."""
+
+    def __init__(self, folder: Path, **env: str) -> None:
+        self.folder = folder
+        self.redis = RedisServer(folder)
+        self.rpc_port = free_port()
+        self.rpc_target = f"127.0.0.1:{self.rpc_port}"
+        self.processes: list[Process] = []
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "DJANGO_SETTINGS_MODULE": "config.settings.test",
+            "PYTHONUNBUFFERED": "1",
+            "CHATWS_DATA_DIR": str(folder),
+            "REDIS_URL": self.redis.url,
+            "CHATWS_RPC_PORT": str(self.rpc_port),
+            **env,
+        }
+
+    def start(self) -> Gateway:
+        """All of it: Valkey, database with the demo, chat service, one relay, one gateway."""
+        self.redis.start()
+        self.manage("migrate", "--verbosity", "0")
+        self.manage("seed_demo")
+        self.start_rpc()
+        self.start_relay()
+        gateway = self.start_gateway()
+        self.wait_until_relaying()
+        return gateway
+
+    def manage(self, *arguments: str) -> str:
+        """The output of a management command."""
+        command = [sys.executable, "manage.py", *arguments]
+        done = subprocess.run(command, cwd=BASE_DIR, env=self.env, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def start_rpc(self) -> Process:
+        process = self._start("rpc", [sys.executable, "manage.py", "serve_chat_rpc"])
+        with grpc.insecure_channel(self.rpc_target) as channel:
+            grpc.channel_ready_future(channel).result(timeout=START_SECONDS)
+        return process
+
+    def start_relay(self) -> Process:
+        return self._start("relay", [sys.executable, "manage.py", "relay_stream"])
+
+    def start_gateway(self, *server: str, port: int | None = None, **env: str) -> Gateway:
+        """A gateway that is ready; ``server`` is another command than ours, the application's name left out."""
+        port = port or free_port()
+        command = list(server) or [sys.executable, "-m", "realtime.server"]
+        command += ["--bind", "127.0.0.1", "--port", str(port), "config.asgi:application"]
+        number = len(self.processes)
+        log = self.folder / f"gateway-{number}.log"
+        gateway = Gateway(f"gateway-{number}", port, command, {**self.env, "PORT": str(port), **env}, log)
+        self.processes.append(gateway)
+        self.wait_until_ready(gateway)
+        return gateway
+
+    def wait_until_ready(self, gateway: Gateway) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                with urllib.request.urlopen(f"{gateway.http}/ready", timeout=5):
+                    return
+            except (urllib.error.URLError, OSError):
+                if time.monotonic() > deadline or not gateway.running:
+                    raise AssertionError(gateway.log.read_text()) from None
+                time.sleep(0.05)
+
+    def wait_until_relaying(self) -> None:
+        """Until the relay has taken every topic: only what is published after that is sure to be relayed."""
+        deadline = time.monotonic() + START_SECONDS
+        while sum(log.read_text().count("relaying from") for log in self.folder.glob("relay-*.log")) < 6:
+            assert time.monotonic() < deadline, "the relay did not begin"
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """End everything that was started."""
+        for process in self.processes:
+            if process.running:
+                process.kill()
+        self.redis.kill()
+
+    def _start(self, name: str, command: list[str]) -> Process:
+        name = f"{name}-{len(self.processes)}"
+        process = Process(name, command, self.env, self.folder / f"{name}.log")
+        self.processes.append(process)
+        return process
