@@ -42,7 +42,7 @@ def decode(text: str) -> ClientFrame:
     except msgspec.ValidationError as error:
         raise _bad_frame(str(error), text) from None
     except msgspec.DecodeError as error:
-        raise BadFrame(_lone_surrogate(text) or f"not JSON: {error}") from None
+        raise _lone_surrogate(text) or BadFrame(f"not JSON: {error}") from None
     except RecursionError:
         raise BadFrame("not JSON that can be read: nested too deeply") from None
     return frame
@@ -60,15 +60,16 @@ def _bad_frame(problem: str, text: str) -> BadFrame:
     return BadFrame(f"{where}: {what}" if where else what, code=413 if over else 400, message_id=_message_id(text))
 
 
-def _lone_surrogate(text: str) -> str:
+def _lone_surrogate(text: str) -> BadFrame | None:
     """Names the field in which half a surrogate pair is escaped, which msgspec reports as truncated input."""
     try:
-        for path, value in _strings(json.loads(text), ""):
-            if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
-                return f"{path}: half a surrogate pair"
-    except (ValueError, RecursionError):
+        frame = json.loads(text)
+        for path, value in _strings(frame, ""):
+            if any("\ud800" <= letter <= "\udfff" for letter in value):
+                return BadFrame(f"{path}: half a surrogate pair", message_id=_text(frame.get("message_id")))
+    except (ValueError, AttributeError, RecursionError):
         pass
-    return ""
+    return None
 
 
 def _strings(value: Any, path: str) -> Iterator[tuple[str, str]]:
@@ -84,7 +85,10 @@ def _strings(value: Any, path: str) -> Iterator[tuple[str, str]]:
 
 def _message_id(text: str) -> str:
     try:
-        message_id = _head_decoder.decode(text).message_id
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return _text(_head_decoder.decode(text).message_id)
+    except (msgspec.MsgspecError, RecursionError):
         return ""
-    return message_id if isinstance(message_id, str) and len(message_id) <= 64 else ""
+
+
+def _text(message_id: Any) -> str:
+    return message_id if isinstance(message_id, str) and len(message_id) <= 64 and message_id.isprintable() else ""

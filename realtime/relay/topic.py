@@ -51,9 +51,7 @@ class Topic:
         answer = await self._redis.xread({self.name: cursor}, count=count, block=block_ms)
         if not answer:
             return []
-        [(_, entries)] = answer.items() if isinstance(answer, dict) else answer
-        if entries and isinstance(entries[0], list) and entries[0] and isinstance(entries[0][0], tuple):
-            entries = entries[0]
+        [(_, entries)] = answer
         return [(entry_id.decode(), fields or {}) for entry_id, fields in entries]
 
     async def commit(self, token: int, entry_id: str, count: int) -> bool:

@@ -1,0 +1,96 @@
+"""The connection audit in the real admin, and what ending a connection there does to the socket."""
+
+import asyncio
+import re
+
+import httpx
+
+from tests.conftest import Connect
+from tests.support.chat import new_user
+from tests.support.stack import Gateway, Stack
+
+LIST = "/admin/realtime/connectionrecord/"
+
+
+class Admin:
+    """A browser's worth of the admin: logs in, reads pages, posts actions."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+
+    async def log_in(self) -> None:
+        await self._http.get("/admin/login/")
+        answer = await self._post("/admin/login/", {"username": "admin", "password": "demo", "next": LIST})
+        assert answer.status_code == 302, answer.text
+
+    async def rows(self, **query: str) -> list[str]:
+        """The rows of the list, as text."""
+        page = (await self._http.get(LIST, params=query)).text
+        body = page.partition("<tbody>")[2].partition("</tbody>")[0]
+        rows = re.findall(r"<tr.*?</tr>", body, re.DOTALL)
+        return [re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", row)) + self._key(row) for row in rows]
+
+    async def rows_until(self, text: str, **query: str) -> list[str]:
+        async with asyncio.timeout(10):
+            while not (rows := [row for row in await self.rows(**query) if text in row]):
+                await asyncio.sleep(0.1)
+        return rows
+
+    async def end(self, row: str) -> str:
+        key = row.rpartition("key=")[2]
+        data = {"action": "end_connections", "_selected_action": key}
+        answer = await self._post(LIST, data)
+        assert answer.status_code == 302, answer.text
+        return (await self._http.get(LIST)).text
+
+    async def _post(self, path: str, data: dict[str, str]) -> httpx.Response:
+        token = self._http.cookies["csrftoken"]
+        return await self._http.post(path, data={**data, "csrfmiddlewaretoken": token})
+
+    @staticmethod
+    def _key(row: str) -> str:
+        found = re.search(r'name="_selected_action" value="(\d+)"', row)
+        return f"key={found[1]}" if found else ""
+
+
+async def test_each_connection_is_shown_with_its_close_code_and_can_be_ended(
+    gateway: Gateway, log_in: Connect, sockets: Connect
+) -> None:
+    async with httpx.AsyncClient(base_url=gateway.http) as http:
+        admin = Admin(http)
+        await admin.log_in()
+
+        user = new_user()
+        client = await log_in(user)
+        [row] = await admin.rows_until("open", q=str(user))
+        assert " frame " in row
+        page = await admin.end(row)
+        assert "Asked to end 1 connection(s)." in page
+        assert await client.closed() == 4403
+        await admin.rows_until("4403 closed by an administrator", q=str(user))
+
+        gone = new_user()
+        client = await log_in(gone)
+        await client.ask("ping")
+        await client.close()
+        [row] = await admin.rows_until("1000 closed normally", q=str(gone))
+        assert re.search(r" 2 \(\d+\) / 2 \(\d+\)", row)
+
+        refused = await sockets(additional_headers={"Authorization": "Bearer nonsense", "User-Agent": f"agent-{user}"})
+        assert await refused.closed() == 4401
+        await admin.rows_until(f"agent-{user}", code="4401")
+        assert not [row for row in await admin.rows(open="1") if f" {user} " in row]
+
+
+async def test_connections_of_a_gateway_that_was_killed_are_closed_by_the_reaper(
+    stack: Stack, log_in: Connect, gateway: Gateway
+) -> None:
+    doomed = stack.start_gateway()
+    user = new_user()
+    async with httpx.AsyncClient(base_url=gateway.http) as http:
+        admin = Admin(http)
+        await admin.log_in()
+        await log_in(user, doomed.ws)
+        await admin.rows_until("open", q=str(user))
+        doomed.kill()
+        await admin.rows_until("1006 the connection broke off", q=str(user))

@@ -1,0 +1,198 @@
+"""Two gateways and two relays on one Redis: each message once, presence right, also after `kill -9`."""
+
+import asyncio
+import json
+import urllib.request
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Connect
+from tests.support.chat import Chat, new_user
+from tests.support.client import Client, connect, make_token
+from tests.support.stack import Gateway, Stack
+
+
+def get(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return json.load(answer)
+
+
+async def until(url: str, condition: Any, seconds: float = 15) -> Any:
+    """The JSON at an address, once it satisfies the condition."""
+    async with asyncio.timeout(seconds):
+        while not condition(seen := await asyncio.to_thread(get, url)):
+            await asyncio.sleep(0.1)
+    return seen
+
+
+class Cluster:
+    def __init__(self, stack: Stack, gateways: list[Gateway], chat: Chat) -> None:
+        self.stack = stack
+        self.gateways = gateways
+        self.chat = chat
+
+    async def log_in(self, gateway: int, user: int) -> Client:
+        client = await connect(self.gateways[gateway].ws)
+        assert (await client.ask("auth", {"token": make_token(user)}))["type"] == "auth_success"
+        return client
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
+    stack = Stack(tmp_path, CHATWS_PRESENCE_LEASE="1.5")
+    try:
+        first = stack.start()
+        stack.start_relay()
+        chat = Chat(stack.rpc_target)
+        yield Cluster(stack, [first, stack.start_gateway()], chat)
+        await chat.close()
+    finally:
+        stack.stop()
+
+
+async def test_users_on_different_gateways_talk_and_hear_each_message_once(cluster: Cluster) -> None:
+    alice, bob = new_user(), new_user()
+    group = await cluster.chat.group(alice, bob)
+    clients = [await cluster.log_in(0, alice), await cluster.log_in(1, bob), await cluster.log_in(0, bob)]
+    for number in range(20):
+        await clients[number % 2].ask("send_message", {"group_id": group, "msg_type": 1, "content": str(number)})
+    for client in clients:
+        heard = [await client.expect("new_message") for _ in range(20)]
+        assert [frame["data"]["content"] for frame in heard] == [str(number) for number in range(20)]
+        offsets = [frame["offset"] for frame in heard]
+        assert offsets == list(range(offsets[0], offsets[0] + 20))
+        assert [frame for frame in await client.settled() if frame["type"] == "new_message"] == []
+        await client.close()
+
+
+async def test_stats_and_status_count_users_over_devices_and_gateways(cluster: Cluster) -> None:
+    alice, bob = new_user(), new_user()
+    stats = f"{cluster.gateways[0].http}/stats"
+    status = f"{cluster.gateways[1].http}/api/users/status?user_id={alice}"
+    assert get(status)["data"]["is_online"] is False
+    devices = [await cluster.log_in(0, alice), await cluster.log_in(1, alice), await cluster.log_in(1, bob)]
+    await until(stats, lambda seen: seen == {"online_users": 2, "connections": 3, "nodes": 2})
+    await devices[0].close()
+    await until(stats, lambda seen: seen == {"online_users": 2, "connections": 2, "nodes": 2})
+    online = get(status)["data"]
+    assert online["is_online"] is True
+    assert online["last_online_at"] > 0
+    assert online["last_offline_at"] == 0
+    await devices[1].close()
+    await until(stats, lambda seen: seen == {"online_users": 1, "connections": 1, "nodes": 2})
+    offline = get(status)["data"]
+    assert offline["is_online"] is False
+    assert offline["last_offline_at"] >= offline["last_online_at"]
+    await devices[2].close()
+
+
+async def test_kill_9_of_a_gateway_leaves_nobody_online_after_the_lease(cluster: Cluster) -> None:
+    alice, bob = new_user(), new_user()
+    await cluster.log_in(1, alice)
+    kept = await cluster.log_in(0, bob)
+    stats = f"{cluster.gateways[0].http}/stats"
+    await until(stats, lambda seen: seen["online_users"] == 2)
+    cluster.gateways[1].kill()
+    await until(stats, lambda seen: seen == {"online_users": 1, "connections": 1, "nodes": 1})
+    status = get(f"{cluster.gateways[0].http}/api/users/status?user_id={alice}")["data"]
+    assert status["is_online"] is False
+    assert status["last_offline_at"] > 0
+    await kept.close()
+
+
+async def test_a_gateway_that_stops_takes_its_users_off_at_once_and_says_goodbye(cluster: Cluster) -> None:
+    client = await cluster.log_in(1, new_user())
+    stats = f"{cluster.gateways[0].http}/stats"
+    await until(stats, lambda seen: seen["online_users"] == 1)
+    assert await asyncio.to_thread(cluster.gateways[1].stop) == 0
+    assert get(stats) == {"online_users": 0, "connections": 0, "nodes": 1}
+    assert await client.closed() in (4501, 1006)
+
+
+async def test_the_standby_relay_takes_over_from_one_that_was_killed(cluster: Cluster) -> None:
+    user = new_user()
+    group = await cluster.chat.group(user)
+    client = await cluster.log_in(0, user)
+    relays = [process for process in cluster.stack.processes if process.name.startswith("relay")]
+    for number in range(10):
+        if number == 5:
+            relays[0].kill()
+        await cluster.chat.say(group, user, str(number), f"{group}-{number}")
+    heard = [await client.expect("new_message") for _ in range(10)]
+    assert [frame["data"]["content"] for frame in heard] == [str(number) for number in range(10)]
+    assert await asyncio.to_thread(relays[1].stop) == 0
+    await client.close()
+
+
+async def test_the_chat_service_away_costs_sends_and_heals_by_itself(cluster: Cluster) -> None:
+    user = new_user()
+    group = await cluster.chat.group(user)
+    client = await cluster.log_in(0, user)
+    rpc = next(process for process in cluster.stack.processes if process.name.startswith("rpc"))
+    rpc.kill()
+    message = {"group_id": group, "msg_type": 1, "content": "x"}
+    refused = await client.ask("send_message", message, message_id="m", timestamp=1)
+    assert (refused["type"], refused["data"]["code"]) == ("error", 503)
+    assert refused["data"]["retry_after"] > 0
+
+    late = await connect(cluster.gateways[0].ws)
+    welcome = await late.ask("auth", {"token": make_token(user)})
+    assert welcome["data"]["groups"] == []
+    trouble = await late.expect("error")
+    assert (trouble["data"]["code"], trouble["data"]["reason"]) == (503, "groups_unavailable")
+
+    await asyncio.to_thread(cluster.stack.start_rpc)
+    assert (await late.expect("group_joined"))["data"]["group_id"] == group
+    async with asyncio.timeout(10):
+        while (await client.ask("send_message", message, message_id="m", timestamp=1))["type"] != "ack":
+            pass
+    assert (await late.expect("new_message"))["data"]["content"] == "x"
+    assert await cluster.chat.history(group) == ["x"]
+    await client.close()
+    await late.close()
+
+
+async def test_a_restart_of_redis_loses_nothing(cluster: Cluster) -> None:
+    user = new_user()
+    group = await cluster.chat.group(user)
+    clients = [await cluster.log_in(0, user), await cluster.log_in(1, user)]
+    for number in range(20):
+        if number in (5, 12):
+            cluster.stack.redis.kill()
+            cluster.stack.redis.start()
+        await cluster.chat.say(group, user, str(number), f"{group}-{number}")
+    for client in clients:
+        heard = [await client.expect("new_message") for _ in range(20)]
+        assert [frame["data"]["content"] for frame in heard] == [str(number) for number in range(20)]
+        assert [frame["offset"] for frame in heard] == list(range(heard[0]["offset"], heard[0]["offset"] + 20))
+        await client.close()
+
+
+async def test_redis_away_refuses_newcomers_with_503_and_4501(cluster: Cluster) -> None:
+    cluster.stack.redis.kill()
+    client = await connect(cluster.gateways[0].ws)
+    await client.send("auth", {"token": make_token(new_user())})
+    refused = await client.expect("error")
+    assert refused["data"]["code"] == 503
+    assert refused["data"]["retry_after"] > 0
+    assert await client.closed() == 4501
+
+
+async def test_plain_daphne_serves_the_same(stack: Stack, chat: Chat, sockets: Connect, log_in: Connect) -> None:
+    daphne = stack.start_gateway("daphne")
+    alice, bob = new_user(), new_user()
+    group = await chat.group(alice, bob)
+    here, there = await log_in(alice, daphne.ws), await log_in(bob)
+    await here.ask("send_message", {"group_id": group, "msg_type": 1, "content": "from daphne"})
+    assert (await there.expect("new_message"))["data"]["content"] == "from daphne"
+    await there.ask("send_message", {"group_id": group, "msg_type": 1, "content": "to daphne"})
+    await here.expect("new_message")
+    assert (await here.expect("new_message"))["data"]["content"] == "to daphne"
+    refused = await sockets(daphne.ws, additional_headers={"Authorization": "Bearer nonsense"})
+    assert (await refused.recv())["data"]["reason"] == "invalid"
+    assert await refused.closed() == 4401
+    await here.close()
+    daphne.kill()
