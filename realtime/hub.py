@@ -4,12 +4,11 @@ What the channel layer brings is a hint; the log is the truth. A gap is filled f
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Protocol
 
-from realtime import feeds
+from realtime import feeds, tasks
 from realtime.commands import DropUser
 from realtime.conf import RealtimeConf
 from realtime.exceptions import FeedUnavailable
@@ -104,9 +103,7 @@ class Hub:
 
     async def stop(self) -> None:
         """End every task of the hub."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.end(self._tasks)
 
     # Joining and leaving
 
@@ -222,10 +219,7 @@ class Hub:
         feed.closing = self._spawn(self._discard(feed), f"closing feed {feed.name}")
 
     async def _discard(self, feed: Feed) -> None:
-        for task in (feed.opening, feed.fill):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        await tasks.end(task for task in (feed.opening, feed.fill) if task is not None)
         try:
             await self._layer.group_discard(channels_group(feed.name), self._channel)
         except Exception as error:
@@ -397,16 +391,10 @@ class Hub:
                     self._start_fill(feed)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work, name=name)
+        task = tasks.spawn(work, name)
         self._tasks.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(self._tasks.discard)
         return task
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        with contextlib.suppress(asyncio.CancelledError):
-            if error := task.exception():
-                logger.error("%s failed", task.get_name(), exc_info=error)
 
 
 def _stamp(payload: bytes, feed: Feed) -> str:

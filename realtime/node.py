@@ -5,11 +5,11 @@ Built in `config/asgi.py`; started by the server's lifespan or by the first sock
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any, Protocol
+from typing import Protocol
 
 from channels.layers import get_channel_layer
 
+from realtime import tasks
 from realtime.audit import Audit
 from realtime.conf import RealtimeConf
 from realtime.feeds import FeedLog
@@ -51,17 +51,15 @@ class Node:
         self.hub.on_control = lambda message: self._kick_hint.set()
         self.hub.start()
         self._tasks = [
-            self._spawn(self.presence.run(), "presence"),
-            self._spawn(self.audit.run(), "audit"),
-            self._spawn(self._end_unwanted(), "ending connections"),
+            tasks.spawn(self.presence.run(), "presence"),
+            tasks.spawn(self.audit.run(), "audit"),
+            tasks.spawn(self._end_unwanted(), "ending connections"),
         ]
         logger.info("gateway %s is up", self.name)
 
     async def stop(self) -> None:
         """Say that this node's connections are gone, write the audit, let go of Redis."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.end(self._tasks)
         await self.hub.stop()
         await self.presence.stop()
         await self.audit.stop()
@@ -82,17 +80,8 @@ class Node:
             except Exception as error:
                 logger.warning("connections to end can't be looked up now: %s", error)
             try:
-                await asyncio.wait_for(self._kick_hint.wait(), self.conf.check_seconds)
+                async with asyncio.timeout(self.conf.check_seconds):
+                    await self._kick_hint.wait()
             except TimeoutError:
                 continue
             self._kick_hint.clear()
-
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        task.add_done_callback(_report)
-        return task
-
-
-def _report(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()):
-        logger.error("background task %s failed", task.get_name(), exc_info=error)

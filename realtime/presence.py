@@ -88,7 +88,9 @@ class Presence:
                 await asyncio.sleep(1)
                 continue
             try:
-                await asyncio.wait_for(self._news.wait(), max(renew_at - time.monotonic(), 0.01))
+                # Not wait_for: on Python 3.11 it swallows a cancellation that comes with the event.
+                async with asyncio.timeout(max(renew_at - time.monotonic(), 0.01)):
+                    await self._news.wait()
             except TimeoutError:
                 continue
 

@@ -42,7 +42,6 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._started = False
         reactor.callLater(0, self._start_application)
-        reactor.addSystemEventTrigger("during", "shutdown", self._stop_application)
         super().run()
 
     def _start_application(self) -> None:
@@ -51,11 +50,22 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
         self._lifespan = asyncio.ensure_future(self.application(scope, self._events.get, _ignore))
         self._started = True
 
-    def _stop_application(self) -> defer.Deferred[Any] | None:
-        if not self._started:
-            return None
-        self._events.put_nowait({"type": "lifespan.shutdown"})
-        return defer.Deferred.fromFuture(self._lifespan)
+    def kill_all_applications(self) -> Any:
+        """End the connections' applications, then the process's own; the reactor waits for both.
+
+        daphne's own stumbles over a connection whose application has ended, and would leave out what follows.
+        """
+        running = [details.get("application_instance") for details in self.connections.values()]
+        tasks = [task for task in running if task is not None and not task.done()]
+        return defer.Deferred.fromFuture(asyncio.ensure_future(self._end(tasks)))
+
+    async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._started:
+            self._events.put_nowait({"type": "lifespan.shutdown"})
+            await self._lifespan
 
 
 class CommandLine(DaphneCommandLine):  # type: ignore[misc]

@@ -57,7 +57,8 @@ class OutboxPublisher:
                 await asyncio.sleep(wait)
                 wait = min(2 * wait, LONGEST_WAIT)
             try:
-                await asyncio.wait_for(self._news.wait(), POLL_SECONDS)
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._news.wait()
             except TimeoutError:
                 continue
 

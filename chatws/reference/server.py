@@ -1,7 +1,6 @@
 """The reference chat service as a process: gRPC with health and reflection, and the outbox's publisher beside it."""
 
 import asyncio
-import contextlib
 import logging
 import signal
 
@@ -13,6 +12,7 @@ from chatws.reference.outbox import OutboxPublisher
 from chatws.reference.servicer import ReferenceServicer
 from chatws.rpc.pb import chat_pb2
 from chatws.rpc.pb.chat_pb2_grpc import add_ChatServiceServicer_to_server
+from realtime import tasks
 from realtime.conf import RealtimeConf
 from realtime.redis import connect, wait_for_redis
 
@@ -41,7 +41,7 @@ async def serve(address: str, conf: RealtimeConf) -> None:
     await server.start()
     for service in ("", name):
         await checks.set(service, health_pb2.HealthCheckResponse.SERVING)
-    publishing = asyncio.create_task(publisher.run())
+    publishing = tasks.spawn(publisher.run(), "the outbox")
     logger.info("the reference chat service serves at %s", address)
 
     stop = asyncio.Event()
@@ -50,7 +50,5 @@ async def serve(address: str, conf: RealtimeConf) -> None:
     await stop.wait()
     await checks.enter_graceful_shutdown()
     await server.stop(GRACE_SECONDS)
-    publishing.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await publishing
+    await tasks.end([publishing])
     await redis.aclose()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -109,7 +110,7 @@ async def test_a_gateway_that_stops_takes_its_users_off_at_once_and_says_goodbye
     await until(stats, lambda seen: seen["online_users"] == 1)
     assert await asyncio.to_thread(cluster.gateways[1].stop) == 0
     assert get(stats) == {"online_users": 0, "connections": 0, "nodes": 1}
-    assert await client.closed() in (4501, 1006)
+    assert await client.closed() == 4501
 
 
 async def test_the_standby_relay_takes_over_from_one_that_was_killed(cluster: Cluster) -> None:
@@ -182,7 +183,7 @@ async def test_redis_away_refuses_newcomers_with_503_and_4501(cluster: Cluster) 
 
 
 async def test_plain_daphne_serves_the_same(stack: Stack, chat: Chat, sockets: Connect, log_in: Connect) -> None:
-    daphne = stack.start_gateway("daphne")
+    daphne = stack.start_gateway(sys.executable, "-m", "daphne")
     alice, bob = new_user(), new_user()
     group = await chat.group(alice, bob)
     here, there = await log_in(alice, daphne.ws), await log_in(bob)

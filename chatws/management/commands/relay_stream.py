@@ -10,7 +10,7 @@ from channels.layers import get_channel_layer
 from django.core.management.base import BaseCommand, CommandError
 
 from chatws.routes import ROUTES
-from realtime import audit, conf
+from realtime import audit, conf, tasks
 from realtime.exceptions import RedisUnavailable
 from realtime.feeds import FeedLog
 from realtime.publisher import Publisher
@@ -57,11 +57,12 @@ async def relay(topics: list[str], settings: conf.RealtimeConf) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, workers)
-    beside = [asyncio.create_task(report(workers)), asyncio.create_task(audit.Reaper(redis, settings).run())]
+    beside = [
+        tasks.spawn(report(workers), "the minute's report"),
+        tasks.spawn(audit.Reaper(redis, settings).run(), "the reaper"),
+    ]
     await asyncio.gather(*(worker.run() for worker in workers))
-    for task in beside:
-        task.cancel()
-    await asyncio.gather(*beside, return_exceptions=True)
+    await tasks.end(beside)
     await redis.aclose()
 
 
