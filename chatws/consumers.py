@@ -82,7 +82,7 @@ class ChatConsumer(DeliveryConsumer):
     ) -> None:
         self.identify(principal, way)
         membership = self.services.memberships.enter(self.user_id, self)
-        self.session = Session(self, principal, membership)
+        self.session = Session(self, principal, membership, self.node.hub, self.services.chat)
         try:
             frames = await self.session.start(resume)
         except FeedUnavailable as error:

@@ -5,7 +5,7 @@ Handlers see the connection only through this; it returns frames and writes none
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from msgspec import UNSET
 
@@ -16,36 +16,46 @@ from chatws.rpc.gateway import ChatGateway, ChatServiceError
 from realtime.auth import Principal
 from realtime.feeds import Position
 from realtime.groups import group_feed, user_feed
-from realtime.hub import Hub
-
-if TYPE_CHECKING:
-    from chatws.consumers import ChatConsumer
+from realtime.hub import Hub, Member
+from realtime.outbox import Outbox
 
 HEARTBEAT_SECONDS = 25
+
+
+class Connection(Member, Protocol):
+    """The socket under a session."""
+
+    connection_id: str
+    principal: Principal | None
+    outbox: Outbox
+
+    def renew(self, principal: Principal) -> None:
+        """Live until this token expires."""
+
+    def write(self, data: ServerData, message_id: str = "") -> None:
+        """Send one frame."""
 
 
 class Session:
     """An authenticated connection."""
 
-    def __init__(self, consumer: "ChatConsumer", principal: Principal, membership: Membership) -> None:
-        self._consumer = consumer
-        self._hub: Hub = consumer.node.hub
+    def __init__(
+        self, connection: Connection, principal: Principal, membership: Membership, hub: Hub, chat: ChatGateway
+    ) -> None:
+        self._connection = connection
+        self._hub = hub
         self._membership = membership
         self._joining = asyncio.Lock()
         self._left: set[str] = set()
         """Groups that the client chose not to hear."""
         self._first = principal
         self.user_id = principal.user_id
+        self.chat = chat
 
     @property
     def principal(self) -> Principal:
         """The user, as the latest token says."""
-        return self._consumer.principal or self._first
-
-    @property
-    def chat(self) -> ChatGateway:
-        """The chat service."""
-        return self._consumer.services.chat
+        return self._connection.principal or self._first
 
     async def start(self, resume: dict[str, ResumePoint] | None) -> Sequence[ServerData]:
         """Hear the user's feed, then its groups' feeds; the frames that say so.
@@ -55,8 +65,8 @@ class Session:
         Raises:
             FeedUnavailable: Redis is away.
         """
-        self._consumer.outbox.hold()
-        places = await self._hub.join(self._consumer, [user_feed(self.user_id)])
+        self._connection.outbox.hold()
+        places = await self._hub.join(self._connection, [user_feed(self.user_id)])
         failure: list[ServerData] = []
         async with self._joining:
             try:
@@ -74,7 +84,7 @@ class Session:
         """The answer to an accepted token; without ``feeds`` for one that only renews."""
         return AuthSuccess(
             user_id=str(self.user_id),
-            connection_id=self._consumer.connection_id,
+            connection_id=self._connection.connection_id,
             expires_at=self.principal.expires_at,
             heartbeat_seconds=HEARTBEAT_SECONDS,
             groups=groups,
@@ -83,7 +93,7 @@ class Session:
 
     def renew(self, principal: Principal) -> AuthSuccess:
         """Live on until this token of the same user expires."""
-        self._consumer.renew(principal)
+        self._connection.renew(principal)
         return self.welcome(sorted(self._membership.groups or ()))
 
     async def require_member(self, group_id: str) -> None:
@@ -100,7 +110,7 @@ class Session:
         await self.require_member(group_id)
         self._left.discard(group_id)
         async with self._joining:
-            places = await self._hub.join(self._consumer, [group_feed(group_id)])
+            places = await self._hub.join(self._connection, [group_feed(group_id)])
         if not places:
             raise FrameError(403, f"data.group_id: not a member of {group_id}")
         return _joined(*places[0], resume)
@@ -108,7 +118,7 @@ class Session:
     def unhear(self, group_id: str) -> GroupLeft:
         """From now on nothing of this chat group reaches the connection."""
         self._left.add(group_id)
-        self._hub.leave(self._consumer, group_feed(group_id))
+        self._hub.leave(self._connection, group_feed(group_id))
         return GroupLeft(group_id)
 
     async def reconcile(self) -> None:
@@ -117,18 +127,18 @@ class Session:
             groups = self._membership.groups
             if groups is None:
                 return
-            for feed in sorted(self._hub.feeds_of(self._consumer)):
+            for feed in sorted(self._hub.feeds_of(self._connection)):
                 kind, _, group_id = feed.partition(":")
                 if kind == "group" and group_id not in groups:
-                    self._hub.leave(self._consumer, feed)
-                    self._consumer.write(GroupLeft(group_id))
+                    self._hub.leave(self._connection, feed)
+                    self._connection.write(GroupLeft(group_id))
             for feed, position in await self._join_all():
-                self._consumer.write(_joined(feed, position, None))
+                self._connection.write(_joined(feed, position, None))
 
     def dropped(self, group_id: str) -> None:
         """The user was removed from a chat group: whoever joins it again hears it again."""
         self._left.discard(group_id)
-        self._consumer.write(GroupLeft(group_id))
+        self._connection.write(GroupLeft(group_id))
 
     def follow(self) -> None:
         """The user's groups may have changed."""
@@ -137,12 +147,12 @@ class Session:
     async def _join_all(self) -> list[tuple[str, Position]]:
         """Join every group of the user that isn't heard yet; those alone are answered."""
         wanted = (self._membership.groups or frozenset()) - self._left
-        heard = self._hub.feeds_of(self._consumer)
-        places = await self._hub.join(self._consumer, [feed for feed in feeds_of(wanted) if feed not in heard])
+        heard = self._hub.feeds_of(self._connection)
+        places = await self._hub.join(self._connection, [feed for feed in feeds_of(wanted) if feed not in heard])
         present = self._membership.groups or frozenset()
         for feed, _ in places:
             if feed.partition(":")[2] not in present:
-                self._hub.leave(self._consumer, feed)
+                self._hub.leave(self._connection, feed)
         return [(feed, position) for feed, position in places if feed.partition(":")[2] in present]
 
 

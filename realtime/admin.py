@@ -46,7 +46,7 @@ class CloseCodeFilter(admin.SimpleListFilter):
 class ConnectionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # django-stubs: generic only when type checking
     """Every connection, newest first. Nothing can be changed; open connections can be ended."""
 
-    list_display = ("opened_at", "user", "address", "node", "way", "state", "closed_at", "traffic", "agent")
+    list_display = ("opened_at", "user", "state", "traffic", "address", "node", "way", "closed_at", "agent")
     list_display_links = ("opened_at",)
     list_filter = (OpenNow, CloseCodeFilter, "node", "opened_at")
     search_fields = ("=user_id", "address__startswith", "=connection_id")
