@@ -1,14 +1,12 @@
 """The gateway's own paths."""
 
-from django.templatetags.static import static
 from django.urls import path
-from django.views.generic import RedirectView
 
 from chatws import views
 
 urlpatterns = [
     path("", views.page, name="chat"),
-    path("favicon.ico", RedirectView.as_view(url=static("chatws/icon.svg"))),
+    path("favicon.ico", views.favicon),
     path("health", views.health),
     path("ws/health", views.health),
     path("ready", views.ready),

@@ -8,7 +8,8 @@ from functools import wraps
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.templatetags.static import static
 from django.views.decorators.http import require_GET
 
 from chatws import conf, services
@@ -51,6 +52,12 @@ def answers_json(view: View) -> View:
 async def page(request: HttpRequest) -> HttpResponse:
     """The chat page."""
     return render(request, "chatws/chat.html", {"demo_login": conf.get().demo_login})
+
+
+@require_GET
+async def favicon(request: HttpRequest) -> HttpResponse:
+    """Where browsers look for an icon, for the pages that don't name one."""
+    return redirect(static("chatws/icon.svg"))
 
 
 @require_GET

@@ -29,6 +29,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_jwt_secret: str = ""
     chatws_allowed_hosts: str = ""
     chatws_allowed_origins: str = ""
+    chatws_behind_tls_proxy: bool = False
+    chatws_allow_short_secrets: bool = False
     chatws_demo_login: bool | None = None
     chatws_public_status: bool | None = None
     chatws_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

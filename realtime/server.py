@@ -10,6 +10,7 @@ from typing import Any
 
 from daphne import server as daphne_server  # installs the asyncio reactor: before anything of Twisted
 from daphne.cli import CommandLineInterface as DaphneCommandLine
+from django.core.exceptions import ImproperlyConfigured
 from twisted.internet import defer
 from twisted.internet import reactor as twisted_reactor
 
@@ -88,7 +89,10 @@ class CommandLine(DaphneCommandLine):  # type: ignore[misc]
     def run(self, args: Sequence[str]) -> None:
         """Parse, wait for Redis, serve."""
         options = self.parser.parse_args(args)
-        self.load_asgi_app(options.application)  # it loads the settings too
+        try:
+            self.load_asgi_app(options.application)  # it loads the settings too
+        except ImproperlyConfigured as error:
+            sys.exit(str(error))
         settings = conf.get()
         limit = str(settings.max_frame_bytes)
         extra = []

@@ -1,14 +1,19 @@
 """Settings that every kind of run shares. The environment is read in `config/env.py`."""
 
+import sys
 from datetime import timedelta
 
 import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
 
 from chatws.conf import ChatConf
 from config import env as environment
 from realtime.conf import RealtimeConf
 
-ENV = environment.read()
+try:
+    ENV = environment.read()
+except ImproperlyConfigured as _error:
+    sys.exit(str(_error))  # one line, whichever process reads it
 BASE_DIR = environment.BASE_DIR
 DATA_DIR = ENV.data_dir
 

@@ -1,0 +1,51 @@
+"""Production: nothing embedded, no secret made up, nothing that an audit would frown at. Refuses to start otherwise."""
+
+import os
+import sys
+
+from config import env as environment
+from config.settings.base import *  # noqa: F403
+from config.settings.base import ALLOWED_HOSTS, ENV
+
+SHORTEST_SECRET = 32
+
+for _name, _secret in (
+    ("DJANGO_SECRET_KEY", ENV.django_secret_key),
+    ("CHATWS_JWT_SECRET", ENV.chatws_jwt_secret),
+):
+    if not _secret:
+        sys.exit(f"{_name}: production needs a secret of at least {SHORTEST_SECRET} bytes")
+    if len(_secret.encode()) < SHORTEST_SECRET and not ENV.chatws_allow_short_secrets:
+        sys.exit(
+            f"{_name}: {len(_secret.encode())} bytes, at least {SHORTEST_SECRET} are needed"
+            " (CHATWS_ALLOW_SHORT_SECRETS=1 overrides this)"
+        )
+for _name, _what in (
+    ("REDIS_URL", "the Redis to use"),
+    ("DATABASE_URL", "the database to use"),
+    ("CHATWS_RPC_TARGET", "the chat service to use"),
+):
+    if not os.environ.get(_name):
+        sys.exit(f"{_name}: production needs {_what}; nothing is embedded there")
+if not ALLOWED_HOSTS:
+    sys.exit("CHATWS_ALLOWED_HOSTS: production needs the host names that are served")
+if any("*" in _host for _host in ALLOWED_HOSTS):
+    sys.exit("CHATWS_ALLOWED_HOSTS: production takes no wildcard")
+if "*" in environment.list_of(ENV.chatws_allowed_origins):
+    sys.exit("CHATWS_ALLOWED_ORIGINS: production takes no wildcard")
+
+DEBUG = False
+SECURE_SSL_REDIRECT = True
+SECURE_REDIRECT_EXEMPT = [r"^(ws/)?health$", r"^ready$"]  # probes come from inside, without TLS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENV.chatws_behind_tls_proxy else None
+SECURE_HSTS_SECONDS = 365 * 86_400
+SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+SECURE_HSTS_PRELOAD = True
+SESSION_COOKIE_SECURE = True
+CSRF_COOKIE_SECURE = True
+SECURE_REFERRER_POLICY = "same-origin"
+CSRF_TRUSTED_ORIGINS = [f"https://{_host}" for _host in ALLOWED_HOSTS]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}

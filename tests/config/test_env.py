@@ -1,0 +1,67 @@
+"""The environment: read, checked, documented."""
+
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from config import env
+from config.env import BASE_DIR, Environment
+
+NAMES = set(Environment.__struct_encode_fields__)
+
+
+def test_unset_and_empty_variables_take_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PORT", "")
+    settings = env.read()
+    assert settings == Environment()
+    assert settings.redis_address == "redis://127.0.0.1:6399/0"
+    assert settings.rpc_target == "127.0.0.1:9003"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PORT", "http"), ("PORT", "0"), ("PORT", "65536"), ("CHATWS_START_TIMEOUT", "soon"), ("CHATWS_DEMO_LOGIN", "si")],
+)
+def test_a_bad_value_is_an_error_that_names_variable_and_value(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ImproperlyConfigured, match=rf"^{name}: .*{re.escape(value)}"):
+        env.read()
+
+
+def test_a_bad_value_ends_any_process_with_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check"], cwd=BASE_DIR, env={"PORT": "http"}, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("PORT: ")
+
+
+def test_every_variable_stands_in_the_example_and_in_the_readme() -> None:
+    example = (BASE_DIR / ".env.example").read_text()
+    assert set(re.findall(r"^([A-Z_]+)=", example, re.MULTILINE)) == NAMES
+    table = (BASE_DIR / "README.md").read_text()
+    assert set(re.findall(r"^\| `([A-Z_]+)` \|", table, re.MULTILINE)) == NAMES
+
+
+def test_the_example_s_values_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in re.findall(r"^([A-Z_]+)=(.*)$", (BASE_DIR / ".env.example").read_text(), re.MULTILINE):
+        monkeypatch.setenv(name, value)
+    assert env.read() == Environment()
+
+
+def test_a_development_secret_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
+    secret = env.development_secret(tmp_path / "data", "jwt-secret")
+    assert len(secret) >= 32
+    assert env.development_secret(tmp_path / "data", "jwt-secret") == secret
+    assert env.development_secret(tmp_path / "data", "other") != secret
+    assert stat.S_IMODE((tmp_path / "data" / "jwt-secret").stat().st_mode) == 0o600

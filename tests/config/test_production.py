@@ -1,0 +1,58 @@
+"""What production refuses, as a real process says it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from config.env import BASE_DIR
+
+GOOD = {
+    "DJANGO_SETTINGS_MODULE": "config.settings.production",
+    "DJANGO_SECRET_KEY": "".join(chr(65 + number % 57) for number in range(60)),
+    "CHATWS_JWT_SECRET": "a-word-repeated-" * 3,
+    "CHATWS_ALLOWED_HOSTS": "chat.example",
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+    "DATABASE_URL": "sqlite:///:memory:",
+    "CHATWS_RPC_TARGET": "chat-rpc.internal:9003",
+}
+
+
+def check(*options: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in {**GOOD, **changes}.items() if value}
+    command = [sys.executable, "manage.py", "check", *options]
+    return subprocess.run(command, cwd=BASE_DIR, env=environment, capture_output=True, text=True)
+
+
+def test_the_deployment_check_is_clean() -> None:
+    done = check("--deploy", "--fail-level", "INFO")
+    assert done.returncode == 0, done.stderr
+    assert "no issues" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "word"),
+    [
+        ("DJANGO_SECRET_KEY", "", "secret"),
+        ("CHATWS_JWT_SECRET", "", "secret"),
+        ("DJANGO_SECRET_KEY", "x" * 31, "CHATWS_ALLOW_SHORT_SECRETS"),
+        ("CHATWS_JWT_SECRET", "x" * 31, "CHATWS_ALLOW_SHORT_SECRETS"),
+        ("CHATWS_ALLOWED_HOSTS", "", "host names"),
+        ("CHATWS_ALLOWED_HOSTS", "*", "wildcard"),
+        ("CHATWS_ALLOWED_HOSTS", "chat.example,*.example", "wildcard"),
+        ("CHATWS_ALLOWED_ORIGINS", "*", "wildcard"),
+        ("REDIS_URL", "", "Redis"),
+        ("DATABASE_URL", "", "database"),
+        ("CHATWS_RPC_TARGET", "", "chat service"),
+    ],
+)
+def test_it_refuses_to_start_and_names_the_variable(name: str, value: str, word: str) -> None:
+    done = check(**{name: value})
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"{name}: ")
+    assert word in line
+
+
+def test_a_short_secret_can_be_allowed() -> None:
+    assert check(CHATWS_JWT_SECRET="x" * 8, CHATWS_ALLOW_SHORT_SECRETS="1").returncode == 0

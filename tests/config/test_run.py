@@ -1,0 +1,141 @@
+"""`make run` as a process: comes up, keeps its data, ends as a whole, and says what is wrong in a line."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+
+from config.env import BASE_DIR
+from tests.support.redis import free_port
+
+SECONDS = 60
+
+
+class Run:
+    """One `python -m config.run` with ports and data of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = folder / "run.log"
+        self.ports = {"PORT": free_port(), "CHATWS_REDIS_PORT": free_port(), "CHATWS_RPC_PORT": free_port()}
+        self.env = {"CHATWS_DATA_DIR": str(folder / "data"), **{name: str(port) for name, port in self.ports.items()}}
+        self.process: subprocess.Popen[bytes]
+
+    @contextmanager
+    def started(self) -> Iterator[None]:
+        with self.log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "config.run"], cwd=BASE_DIR, env=self.env, stdout=output,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        try:
+            yield
+        finally:
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGTERM)
+                self.process.wait(timeout=15)
+
+    def until(self, text: str) -> str:
+        deadline = time.monotonic() + SECONDS
+        while text not in (seen := self.log.read_text()):
+            assert time.monotonic() < deadline, seen
+            assert self.process.poll() is None, seen
+            time.sleep(0.05)
+        return seen
+
+    @property
+    def children(self) -> dict[str, int]:
+        """The processes by name, as honcho tells them."""
+        return {name: int(pid) for name, pid in re.findall(r"(\w+) started \(pid=(\d+)\)", self.log.read_text())}
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path)
+
+
+def test_it_comes_up_keeps_its_data_and_ctrl_c_leaves_nothing_behind(run: Run) -> None:
+    with run.started():
+        seen = run.until("The chat is ready")
+        assert "demo: users alice, bob, carol and admin" in seen
+        assert run.children.keys() == {"redis", "rpc", "relay", "gateway"}
+        with redis.Redis(port=run.ports["CHATWS_REDIS_PORT"]) as client:
+            wanted = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
+            assert client.config_get(*wanted) == wanted
+            client.set("kept", "yes")
+        began = time.monotonic()
+        os.killpg(run.process.pid, signal.SIGINT)  # as a terminal does
+        assert run.process.wait(timeout=15) == 0
+        assert time.monotonic() - began < 10
+        assert all(gone(pid) for pid in run.children.values())
+        assert "Traceback" not in run.log.read_text()
+
+    with run.started():
+        seen = run.until("The chat is ready")
+        assert "demo: users" not in seen
+        with redis.Redis(port=run.ports["CHATWS_REDIS_PORT"]) as client:
+            assert client.get("kept") == b"yes"
+
+
+def test_when_one_process_dies_all_end_with_its_name(run: Run) -> None:
+    with run.started():
+        run.until("The chat is ready")
+        os.kill(run.children["relay"], signal.SIGKILL)
+        assert run.process.wait(timeout=15) == 1
+        assert "relay ended, so all were ended; its last lines:" in run.log.read_text()
+        assert all(gone(pid) for pid in run.children.values())
+
+
+@pytest.mark.parametrize("variable", ["PORT", "CHATWS_REDIS_PORT", "CHATWS_RPC_PORT"])
+def test_a_taken_port_is_one_line_that_names_the_variable(run: Run, variable: str) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", run.ports[variable]))
+        other.listen()
+        done = subprocess.run(
+            [sys.executable, "-m", "config.run"], cwd=BASE_DIR, env=run.env, capture_output=True, text=True
+        )
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"{variable}: ")
+    assert str(run.ports[variable]) in line
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["manage.py", "relay_stream"],
+        ["manage.py", "serve_chat_rpc"],
+        ["-m", "realtime.server", "--port", "1", "config.asgi:application"],
+    ],
+)
+def test_a_process_without_redis_says_so_in_one_line(run: Run, command: list[str]) -> None:
+    environment = {**run.env, "CHATWS_START_TIMEOUT": "0.5"}
+    done = subprocess.run([sys.executable, *command], cwd=BASE_DIR, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert f"127.0.0.1:{run.ports['CHATWS_REDIS_PORT']}" in line
+
+
+def test_a_target_that_is_none_is_one_line(run: Run) -> None:
+    command = [sys.executable, "-m", "realtime.server", "config.asgi:application"]
+    environment = {**run.env, "CHATWS_RPC_TARGET": "a:1,b:2"}
+    done = subprocess.run(command, cwd=BASE_DIR, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith("CHATWS_RPC_TARGET: ")

@@ -1,0 +1,80 @@
+"""The checks of `make test` fail when what they guard is broken on purpose."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from config.env import BASE_DIR
+
+IGNORED = shutil.ignore_patterns(".venv", ".git", ".data", "__pycache__", ".*_cache", ".hypothesis", "tests", "docs")
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The project without its tests, to be broken."""
+    return Path(shutil.copytree(BASE_DIR, tmp_path / "copy", ignore=IGNORED))
+
+
+def fails(folder: Path, *command: str) -> str:
+    """What a check prints; it has to pass on the project as it is, which the caller's other checks show."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode != 0, done.stdout
+    return done.stdout + done.stderr
+
+
+def passes(folder: Path, *command: str) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def tool(name: str) -> str:
+    return str(Path(sys.executable).with_name(name))
+
+
+def test_an_import_from_a_floor_above(copy: Path) -> None:
+    passes(copy, tool("lint-imports"), "--no-cache")
+    with (copy / "realtime/groups.py").open("a") as file:
+        file.write("\nfrom realtime import hub\n")
+    assert "realtime.groups -> realtime.hub" in fails(copy, tool("lint-imports"), "--no-cache")
+
+
+def test_a_module_without_a_floor(copy: Path) -> None:
+    (copy / "realtime/attic.py").write_text("")
+    assert "attic" in fails(copy, tool("lint-imports"), "--no-cache")
+
+
+def test_a_vendor_through_another_door(copy: Path) -> None:
+    with (copy / "chatws/views.py").open("a") as file:
+        file.write("\nimport redis\n")
+    assert "One door to redis-py" in fails(copy, tool("lint-imports"), "--no-cache")
+
+
+def test_a_wrong_type(copy: Path) -> None:
+    with (copy / "realtime/groups.py").open("a") as file:
+        file.write("\nwrong: int = user_feed(1)\n")
+    assert "realtime/groups.py" in fails(copy, tool("mypy"), "realtime/groups.py")
+
+
+def test_a_proto_without_its_stubs(copy: Path) -> None:
+    check = [sys.executable, "-m", "chatws.rpc.generate", "--check"]
+    passes(copy, *check)
+    proto = copy / "chatws/rpc/pb/chat.proto"
+    proto.write_text(proto.read_text().replace("string cover_url = 5;", "string cover_link = 5;"))
+    assert "chat_pb2.py" in fails(copy, *check)
+
+
+def test_a_model_without_its_migration(copy: Path) -> None:
+    check = [sys.executable, "manage.py", "makemigrations", "--check", "--dry-run"]
+    passes(copy, *check)
+    models = copy / "realtime/models.py"
+    models.write_text(models.read_text().replace("max_length=128", "max_length=127"))
+    assert "Alter field node" in fails(copy, *check)
+
+
+def test_a_dependency_that_is_not_locked(copy: Path) -> None:
+    project = copy / "pyproject.toml"
+    project.write_text(project.read_text().replace('"honcho>=2",', '"honcho>=2",\n  "sqlparse<0.5",'))
+    assert "requirements.txt" in fails(copy, sys.executable, "-m", "config.lock")
