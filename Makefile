@@ -43,6 +43,7 @@ stubs: $(VENV)/dev.stamp ## make the gRPC stubs again
 
 lock-check: $(VENV)/dev.stamp ## check that the locks hold what pyproject.toml asks for
 	@$(BIN)/python -m config.lock
+	@$(PIP) check
 
 lock: $(VENV)/dev.stamp ## compile the locks again
 	@$(BIN)/python -m config.lock --write

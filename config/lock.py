@@ -1,53 +1,62 @@
 """`python -m config.lock`: do the locks hold what pyproject.toml asks for? `--write` compiles them again.
 
-Checked by names and versions: a new wheel of a pinned release adds hashes and changes nothing.
+Checked by names and versions, without a network: a new wheel of a pinned release adds hashes and changes nothing.
 """
 
 import argparse
 import re
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
+import tomllib
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from config.env import BASE_DIR
 
-COMMON = ["--universal", "--generate-hashes", "--python-version", "3.11", "--no-header", "--quiet"]
 RUN, DEV = "requirements.txt", "requirements-dev.txt"
+COMMON = ["--universal", "--generate-hashes", "--python-version", "3.11", "--no-header", "--quiet"]
 ARGUMENTS = {RUN: ["pyproject.toml"], DEV: ["--group", "dev", "pyproject.toml", "-c", RUN]}
-PIN = re.compile(r"^([a-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
+PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 
 
-def compile_lock(name: str, output: Path) -> None:
-    """Resolve with the pins that stand in ``output``, if any, and write the result there."""
-    uv = str(Path(sys.executable).with_name("uv"))
-    done = subprocess.run([uv, "pip", "compile", *COMMON, *ARGUMENTS[name], "-o", str(output)], cwd=BASE_DIR)  # noqa: S603
-    if done.returncode != 0:
-        sys.exit(f"{name} can't be compiled from pyproject.toml")
+def pins(name: str) -> dict[str, set[str]]:
+    """The versions of each package in a lock; several where they differ by platform."""
+    found: dict[str, set[str]] = {}
+    for package, version in PIN.findall((BASE_DIR / name).read_text()):
+        found.setdefault(canonicalize_name(package), set()).add(version)
+    return found
 
 
-def pins(path: Path) -> dict[str, str]:
-    """Name to version of a lock."""
-    return dict(PIN.findall(path.read_text()))
+def problems() -> list[str]:
+    """What pyproject.toml asks for and the locks don't hold, and where the two locks differ."""
+    project = tomllib.loads((BASE_DIR / "pyproject.toml").read_text())
+    asked = project["project"]["dependencies"]
+    run, dev = pins(RUN), pins(DEV)
+    found = [*_missing(asked, run, RUN), *_missing([*asked, *project["dependency-groups"]["dev"]], dev, DEV)]
+    found += [f"{DEV}: {name} differs from {RUN}" for name, versions in run.items() if dev.get(name) != versions]
+    return found
+
+
+def _missing(asked: list[str], locked: dict[str, set[str]], lock: str) -> list[str]:
+    found = []
+    for requirement in map(Requirement, asked):
+        versions = locked.get(canonicalize_name(requirement.name), set())
+        if not versions or not all(requirement.specifier.contains(version) for version in versions):
+            found.append(f"{lock}: {requirement} is asked for, {' and '.join(versions) or 'nothing'} is locked")
+    return found
 
 
 def main() -> None:
     """Check, or write."""
     parser = argparse.ArgumentParser(prog="python -m config.lock", description="Check or compile the locks.")
     parser.add_argument("--write", action="store_true", help="compile the locks again instead of checking them")
-    write = parser.parse_args().write
-    for name in ARGUMENTS:
-        locked = BASE_DIR / name
-        if write:
-            compile_lock(name, locked)
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            fresh = Path(folder) / name
-            fresh.write_text(locked.read_text())
-            compile_lock(name, fresh)
-            differing = sorted(dict(pins(fresh).items() ^ pins(locked).items()))
-        if differing:
-            sys.exit(f"{name} is not what pyproject.toml asks for ({', '.join(differing)}); run `make lock`")
+    if parser.parse_args().write:
+        for name, arguments in ARGUMENTS.items():
+            command = [sys.executable, "-m", "uv", "pip", "compile", *COMMON, *arguments, "-o", name]
+            subprocess.run(command, cwd=BASE_DIR, check=True)  # noqa: S603
+    elif found := problems():
+        sys.exit("\n".join([*found, "run `make lock`"]))
 
 
 if __name__ == "__main__":

@@ -117,9 +117,10 @@ class Topic:
         last: str = info["last-generated-id"].decode()
         if _order(last) < _order(cursor):
             logger.error("%s: the stream ends at %s, before our cursor %s: Redis lost entries", self.name, last, cursor)
-        lost: str = (info.get("max-deleted-entry-id") or b"0-0").decode()
-        if _order(lost) > _order(cursor):
-            logger.error("%s: entries up to %s were removed, our cursor stands at %s", self.name, lost, cursor)
+        removed = info["entries-added"] - info["length"]
+        read = int(await self._redis.hget(self._cursor_key, "read") or 0)
+        if removed > read:
+            logger.error("%s: %d entries after our cursor %s were removed unread", self.name, removed - read, cursor)
 
     async def _groups(self) -> Sequence[dict[str, Any]]:
         groups: Sequence[dict[str, Any]] = await self._redis.xinfo_groups(self.name)

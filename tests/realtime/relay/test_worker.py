@@ -1,0 +1,168 @@
+"""A topic's loop: order under failure, poison out of the way, two workers that both believe they are active."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from realtime import feeds
+from realtime.conf import RealtimeConf
+from realtime.exceptions import PoisonEntry, TryLater
+from realtime.feeds import FeedLog, Publication
+from realtime.publisher import Publisher
+from realtime.redis import Redis
+from realtime.relay.entry import Entry, parse
+from realtime.relay.worker import Poison, TopicWorker, feed_sink
+
+TOPIC = "topic"
+
+
+class Silent:
+    """A channel layer on which nobody listens."""
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        pass
+
+
+def route(entry: Entry) -> Sequence[tuple[str, Publication]]:
+    payload = json.loads(entry.payload)
+    if payload == "poison":
+        raise PoisonEntry("payload: poison")
+    return [(f"group:{payload % 3}", Publication(str(payload), entry.payload))]
+
+
+class Bench:
+    def __init__(self, redis: Any, conf: RealtimeConf) -> None:
+        self.redis = redis
+        self.conf = replace(conf, relay_lease_seconds=0.3, relay_batch=7)
+        self.log = FeedLog(redis, conf)
+        self.running: list[tuple[TopicWorker, asyncio.Task[None]]] = []
+
+    def sink(self) -> Any:
+        return feed_sink(TOPIC, route, Publisher(self.log, Silent()))  # type: ignore[arg-type]
+
+    def start(self, sink: Any = None) -> TopicWorker:
+        worker = TopicWorker(self.redis, TOPIC, parse, sink or self.sink(), self.conf)
+        self.running.append((worker, asyncio.create_task(worker.run())))
+        return worker
+
+    async def begun(self) -> None:
+        async with asyncio.timeout(5):
+            while not await self.redis.exists("chatws:{topic}:pos"):
+                await asyncio.sleep(0.01)
+
+    async def write(self, *payloads: object) -> None:
+        for payload in payloads:
+            await self.redis.xadd(TOPIC, {"payload": json.dumps(payload)})
+
+    async def contents(self) -> list[list[int]]:
+        tails = [await self.log.read(f"group:{number}", 0, 1_000) for number in range(3)]
+        return [[int(feeds.decode(entry).payload) for entry in tail.entries] for tail in tails]
+
+    async def until_relayed(self, last: int) -> None:
+        async with asyncio.timeout(10):
+            while last not in (await self.contents())[last % 3]:
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def bench(redis: Redis, conf: RealtimeConf) -> AsyncIterator[Bench]:
+    bench = Bench(redis, conf)
+    yield bench
+    for worker, _ in bench.running:
+        worker.stop()
+    await asyncio.gather(*(task for _, task in bench.running))
+
+
+def in_order(count: int) -> list[list[int]]:
+    return [[number for number in range(count) if number % 3 == feed] for feed in range(3)]
+
+
+async def test_entries_go_to_their_feeds_in_order(bench: Bench) -> None:
+    bench.start()
+    await bench.begun()
+    await bench.write(*range(50))
+    await bench.until_relayed(49)
+    assert await bench.contents() == in_order(50)
+
+
+async def test_two_that_both_believe_they_are_active_append_the_same_sequence(bench: Bench) -> None:
+    await bench.redis.xgroup_create(TOPIC, "chatws", id="$", mkstream=True)
+    await bench.write(*range(60))
+    entries = [parse(i.decode(), fields) for i, fields in await bench.redis.xrange(TOPIC)]
+
+    async def work(size: int) -> None:
+        sink = bench.sink()
+        for start in range(0, 60, size):
+            await sink(entries[start : start + size])
+
+    await asyncio.gather(work(7), work(5), work(60))
+    await work(60)
+    assert await bench.contents() == in_order(60)
+
+
+async def test_poison_becomes_a_dead_letter_and_the_rest_goes_on(bench: Bench) -> None:
+    bench.start()
+    await bench.begun()
+    await bench.write(0, "poison", 1, 2)
+    await bench.redis.xadd(TOPIC, {"no payload": "x"})
+    await bench.write(3)
+    await bench.until_relayed(3)
+    assert await bench.contents() == in_order(4)
+    assert await bench.redis.xlen(f"{TOPIC}.dlq") == 2
+
+
+async def test_what_may_succeed_later_is_tried_again_before_anything_that_follows(bench: Bench) -> None:
+    seen: list[list[str]] = []
+    real = bench.sink()
+
+    async def sink(entries: Sequence[Entry]) -> Sequence[Poison]:
+        seen.append([entry.id for entry in entries])
+        if len(seen) in (1, 2, 4):
+            raise TryLater("not now") if len(seen) == 1 else ConnectionError("gone")
+        poison: Sequence[Poison] = await real(entries)
+        return poison
+
+    bench.start(sink)
+    await bench.begun()
+    await bench.write(*range(20))
+    await bench.until_relayed(19)
+    assert await bench.contents() == in_order(20)
+    assert seen[0] == seen[1] == seen[2]
+
+
+async def test_a_failure_of_ours_is_logged_and_tried_again(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    real = bench.sink()
+    broken = True
+
+    async def sink(entries: Sequence[Entry]) -> Sequence[Poison]:
+        nonlocal broken
+        if broken:
+            broken = False
+            raise RuntimeError("a bug")
+        poison: Sequence[Poison] = await real(entries)
+        return poison
+
+    bench.start(sink)
+    await bench.begun()
+    await bench.write(0, 1, 2)
+    await bench.until_relayed(2)
+    assert await bench.contents() == in_order(3)
+    assert "a bug" in caplog.text
+
+
+async def test_one_works_and_the_other_takes_over_when_it_stops(bench: Bench) -> None:
+    first = bench.start()
+    await bench.begun()
+    await bench.write(*range(10))
+    await bench.until_relayed(9)
+    second = bench.start()
+    first.stop()
+    await bench.running[0][1]
+    await bench.write(*range(10, 20))
+    await bench.until_relayed(19)
+    assert second.relayed > 0
+    assert await bench.contents() == in_order(20)

@@ -1,0 +1,147 @@
+"""The logs on a real Redis: offsets, repeats, bounds, epochs, all or nothing."""
+
+from dataclasses import replace
+
+import pytest
+
+from realtime import feeds
+from realtime.conf import RealtimeConf
+from realtime.feeds import FeedLog, Publication
+from realtime.redis import Redis, ResponseError, is_transient
+
+
+@pytest.fixture
+def log(redis: Redis, conf: RealtimeConf) -> FeedLog:
+    return FeedLog(redis, conf)
+
+
+def entry(number: int, text: str = "{}") -> tuple[str, str, bytes]:
+    return f"{number}-0", f"p{number}", feeds.encode(Publication(f"p{number}", text.encode()))
+
+
+async def append(log: FeedLog, *numbers: int, topic: str = "topic") -> list[int | None]:
+    return [place.offset for place in await log.append("group:g", topic, [entry(number) for number in numbers])]
+
+
+async def test_offsets_count_from_1_within_an_epoch(log: FeedLog) -> None:
+    position = await log.ensure("group:g")
+    assert (position.offset, bool(position.epoch)) == (0, True)
+    assert await append(log, 1, 2) == [1, 2]
+    assert await append(log, 3) == [3]
+    assert await log.ensure("group:g") == feeds.Position(position.epoch, 3, "p3")
+
+
+async def test_a_batch_appended_again_keeps_its_places(log: FeedLog) -> None:
+    assert await append(log, 1, 2, 3) == [1, 2, 3]
+    assert await append(log, 1, 2, 3, 4) == [1, 2, 3, 4]
+    assert len((await log.read("group:g", 0, 100)).entries) == 4
+
+
+async def test_an_id_that_comes_again_in_a_later_entry_keeps_its_place(log: FeedLog) -> None:
+    assert await append(log, 1) == [1]
+    again = await log.append("group:g", "topic", [("5-0", "p1", entry(1)[2]), entry(6)])
+    assert [place.offset for place in again] == [1, 2]
+
+
+async def test_an_entry_at_or_below_the_last_is_refused_also_when_its_id_is_forgotten(
+    log: FeedLog, redis: Redis
+) -> None:
+    await append(log, 1, 2, 3)
+    await redis.delete("chatws:{group:g}:ids", "chatws:{group:g}:ids:old")
+    assert await append(log, 2, 3, 4) == [None, None, 4]
+    assert await append(log, 1, topic="another topic") == [5]
+
+
+async def test_stream_ids_are_compared_as_numbers(log: FeedLog) -> None:
+    def at(entry_id: str) -> tuple[str, str, bytes]:
+        return entry_id, f"at {entry_id}", b"\x01"
+
+    ids = ["9-0", "10-0", "10-2", "10-10", "18446744073709551615-18446744073709551615"]
+    places = await log.append("group:g", "topic", [at(entry_id) for entry_id in ids])
+    assert [place.offset for place in places] == [1, 2, 3, 4, 5]
+
+
+async def test_the_log_keeps_its_latest_entries_by_count(redis: Redis, conf: RealtimeConf) -> None:
+    log = FeedLog(redis, replace(conf, log_publications=3))
+    assert await append(log, *range(1, 11)) == list(range(1, 11))
+    tail = await log.read("group:g", 0, 100)
+    assert (tail.first, len(tail.entries), tail.position.offset) == (8, 3, 10)
+    assert feeds.decode(tail.entries[0]).id == "p8"
+
+
+async def test_the_log_keeps_its_latest_entries_by_bytes_and_never_less_than_one(
+    redis: Redis, conf: RealtimeConf
+) -> None:
+    log = FeedLog(redis, replace(conf, log_bytes=1_000))
+    await log.append("group:g", "topic", [entry(number, "x" * 400) for number in range(1, 6)])
+    assert len((await log.read("group:g", 0, 100)).entries) == 2
+    await log.append("group:g", "topic", [entry(9, "x" * 4_000)])
+    tail = await log.read("group:g", 0, 100)
+    assert [feeds.decode(entry).id for entry in tail.entries] == ["p9"]
+
+
+async def test_ids_outlive_the_log_s_bound(redis: Redis, conf: RealtimeConf) -> None:
+    log = FeedLog(redis, replace(conf, log_publications=2))
+    await append(log, *range(1, 11))
+    again = await log.append("group:g", "topic", [("99-0", "p1", entry(1)[2])])
+    assert again[0].offset == 1
+
+
+async def test_reading_answers_what_stands_at_the_offset(log: FeedLog) -> None:
+    await append(log, 1, 2, 3)
+    tail = await log.read("group:g", 2, 100)
+    assert (tail.first, tail.id_at, len(tail.entries)) == (3, "p2", 1)
+    tail = await log.read("group:g", 3, 100)
+    assert (tail.first, tail.id_at, tail.entries) == (4, "p3", [])
+    assert len((await log.read("group:g", 0, 2)).entries) == 2
+
+
+async def test_a_log_that_expired_says_that_it_no_longer_reaches_back(log: FeedLog, redis: Redis) -> None:
+    await append(log, 1, 2)
+    await redis.delete("chatws:{group:g}:log")
+    tail = await log.read("group:g", 1, 100)
+    assert (tail.first, tail.entries, tail.position.offset) == (3, [], 2)
+    assert await append(log, 3) == [3]
+    assert [feeds.decode(e).id for e in (await log.read("group:g", 2, 100)).entries] == ["p3"]
+
+
+async def test_a_new_epoch_begins_only_in_place_of_the_one_that_was_seen(log: FeedLog) -> None:
+    first = await log.ensure("group:g")
+    await append(log, 1)
+    second = await log.renew("group:g", first.epoch)
+    assert second.epoch != first.epoch
+    assert second.offset == 0
+    assert await log.renew("group:g", first.epoch) == second
+    assert await append(log, 2) == [1]
+
+
+async def test_positions_of_many_feeds_in_one_round_trip(log: FeedLog) -> None:
+    await append(log, 1)
+    position = await log.ensure("group:g")
+    assert await log.positions(["group:g", "group:none"]) == [position, None]
+
+
+async def test_a_redis_that_is_full_takes_nothing_of_a_batch(log: FeedLog, redis: Redis) -> None:
+    await append(log, 1)
+    await redis.config_set("maxmemory", "1mb")
+    try:
+        with pytest.raises(ResponseError) as refused:
+            await append(log, 2, 3)
+        assert is_transient(refused.value)
+    finally:
+        await redis.config_set("maxmemory", "0")
+    assert await append(log, 2, 3) == [2, 3]
+
+
+async def test_what_expires_does(log: FeedLog, redis: Redis, conf: RealtimeConf) -> None:
+    await append(log, 1)
+    for name, seconds in (("meta", conf.meta_seconds), ("log", conf.log_seconds), ("ids", 2 * conf.ids_seconds)):
+        assert seconds - 5 < await redis.ttl(f"chatws:{{group:g}}:{name}") <= seconds
+
+
+def test_an_entry_of_an_unknown_format_is_an_error() -> None:
+    publication = Publication("id", b"{}")
+    assert feeds.decode(feeds.encode(publication)) == publication
+    for bad in (b"", b"\x02abc", b"\x01abc"):
+        with pytest.raises(ValueError, match="feed entry"):
+            feeds.decode(bad)

@@ -1,0 +1,91 @@
+"""One connection's way out: in order, bounded, and never waiting."""
+
+import asyncio
+from typing import Any
+
+from realtime.outbox import Outbox
+
+
+class Socket:
+    """An ASGI `send` that can be made to push back."""
+
+    def __init__(self) -> None:
+        self.sent: list[Any] = []
+        self.open = asyncio.Event()
+        self.open.set()
+        self.broken = False
+
+    async def send(self, message: dict[str, Any]) -> None:
+        if not self.open.is_set():
+            await self.open.wait()
+        if self.broken:
+            raise OSError("gone")
+        self.sent.append(message.get("text", message.get("code")))
+
+
+async def test_a_frame_is_sent_at_once() -> None:
+    socket = Socket()
+    Outbox(socket.send, 100).write("a")
+    assert socket.sent == ["a"]
+
+
+async def test_what_a_slow_reader_does_not_take_waits_in_order() -> None:
+    socket = Socket()
+    outbox = Outbox(socket.send, 100)
+    socket.open.clear()
+    for text in "abc":
+        outbox.write(text)
+    outbox.write_all(["d", "e"])
+    assert socket.sent == []
+    socket.open.set()
+    async with asyncio.timeout(5):
+        while len(socket.sent) < 5:
+            await asyncio.sleep(0)
+    assert socket.sent == list("abcde")
+    assert (outbox.frames, outbox.size) == (5, 5)
+
+
+async def test_overflow_closes_with_4502_and_drops_what_waited() -> None:
+    socket = Socket()
+    outbox = Outbox(socket.send, 10)
+    socket.open.clear()
+    for text in ("first", "second", "third"):
+        outbox.write(text)
+    assert outbox.closing == 4502
+    outbox.write("after")
+    socket.open.set()
+    async with asyncio.timeout(5):
+        while len(socket.sent) < 2:
+            await asyncio.sleep(0)
+    assert socket.sent == ["first", 4502]
+
+
+async def test_what_is_written_while_held_follows_what_goes_first() -> None:
+    socket = Socket()
+    outbox = Outbox(socket.send, 100)
+    outbox.hold()
+    outbox.write_all(["live 1", "live 2"])
+    assert socket.sent == []
+    outbox.release(["first", "second"])
+    assert socket.sent == ["first", "second", "live 1", "live 2"]
+
+
+async def test_closing_comes_after_what_was_written_and_the_first_code_stays() -> None:
+    socket = Socket()
+    outbox = Outbox(socket.send, 100)
+    outbox.write("last words")
+    outbox.close(4401)
+    outbox.close(4500)
+    outbox.write("too late")
+    assert socket.sent == ["last words", 4401]
+    assert outbox.closing == 4401
+
+
+async def test_a_socket_that_is_gone_forgets_what_waits() -> None:
+    socket = Socket()
+    outbox = Outbox(socket.send, 100)
+    socket.broken = True
+    outbox.write("a")
+    outbox.write("b")
+    assert socket.sent == []
+    assert outbox.closing == 1006

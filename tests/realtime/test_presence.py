@@ -1,0 +1,97 @@
+"""Presence on a real Redis: several devices and gateways, a Redis that forgot, a gateway that died."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from realtime import tasks
+from realtime.conf import RealtimeConf
+from realtime.presence import Presence, Stats
+from realtime.redis import Redis
+
+
+@asynccontextmanager
+async def running(redis: Redis, name: str, conf: RealtimeConf) -> AsyncIterator[Presence]:
+    """A node's presence; it dies without a word at the end."""
+    presence = Presence(redis, name, conf)
+    task = asyncio.create_task(presence.run())
+    yield presence
+    await tasks.end([task])
+
+
+async def until(answer: Callable[[], Awaitable[Any]], wanted: Any) -> None:
+    async with asyncio.timeout(10):
+        while (seen := await answer()) != wanted:
+            await asyncio.sleep(0.02)
+    assert seen == wanted
+
+
+@pytest.fixture
+def fast(conf: RealtimeConf) -> RealtimeConf:
+    return replace(conf, presence_seconds=0.6)
+
+
+async def test_a_user_is_online_from_the_first_device_to_the_last(redis: Redis, fast: RealtimeConf) -> None:
+    async with running(redis, "a", fast) as here, running(redis, "b", fast) as there:
+        here.opened(7, "phone")
+        there.opened(7, "laptop")
+        here.opened(8, "tablet")
+        await until(here.stats, Stats(2, 3, 2))
+        here.closed(7, "phone")
+        await until(here.stats, Stats(2, 2, 2))
+        assert (await there.status(7)).is_online
+        there.closed(7, "laptop")
+        await until(here.stats, Stats(1, 1, 2))
+        status = await here.status(7)
+        assert not status.is_online
+        assert status.last_offline_at >= status.last_online_at > 0
+    assert await redis.hget("user:status:7", "is_online") == b"false"
+    assert 29 * 86_400 < await redis.ttl("user:status:7") <= 30 * 86_400
+
+
+async def test_nothing_is_known_of_a_user_that_never_came(redis: Redis, conf: RealtimeConf) -> None:
+    status = await Presence(redis, "a", conf).status(99)
+    assert (status.is_online, status.last_seen) == (False, 0)
+
+
+async def test_a_node_that_died_is_swept_after_its_lease(redis: Redis, fast: RealtimeConf) -> None:
+    async with running(redis, "kept", fast) as kept:
+        async with running(redis, "doomed", fast) as doomed:
+            doomed.opened(7, "phone")
+            kept.opened(8, "laptop")
+            await until(kept.stats, Stats(2, 2, 2))
+        await until(kept.stats, Stats(1, 1, 1))
+        assert not (await kept.status(7)).is_online
+        assert (await kept.status(8)).is_online
+
+
+async def test_a_node_that_stops_takes_its_users_off_at_once(redis: Redis, conf: RealtimeConf) -> None:
+    async with running(redis, "kept", conf) as kept:
+        async with running(redis, "leaving", conf) as leaving:
+            leaving.opened(7, "phone")
+            await until(kept.stats, Stats(1, 1, 2))
+        await leaving.stop()
+        assert await kept.stats() == Stats(0, 0, 1)
+
+
+async def test_a_redis_that_forgot_is_told_again(redis: Redis, fast: RealtimeConf) -> None:
+    async with running(redis, "a", fast) as presence:
+        for number in range(1_200):
+            presence.opened(number + 1, f"c{number}")
+        await until(presence.stats, Stats(1_200, 1_200, 1))
+        await redis.flushall()
+        await until(presence.stats, Stats(1_200, 1_200, 1))
+
+
+async def test_a_connection_that_is_told_twice_counts_once(redis: Redis, conf: RealtimeConf) -> None:
+    async with running(redis, "a", conf) as presence:
+        for _ in range(3):
+            presence.opened(7, "phone")
+            await until(presence.stats, Stats(1, 1, 1))
+        presence.closed(7, "phone")
+        presence.closed(7, "phone")
+        await until(presence.stats, Stats(0, 0, 1))
