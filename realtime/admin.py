@@ -49,7 +49,7 @@ class ConnectionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # djan
     list_display = ("opened_at", "user", "state", "traffic", "address", "node", "way", "closed_at", "agent")
     list_display_links = ("opened_at",)
     list_filter = (OpenNow, CloseCodeFilter, "node", "opened_at")
-    search_fields = ("=user_id", "address__startswith", "=connection_id")
+    search_fields = ("user_id__exact", "address__startswith", "=connection_id")
     search_help_text = "A user's id, the beginning of an address, or a connection's id"
     ordering = ("-opened_at", "-id")
     list_per_page = 50
@@ -58,7 +58,7 @@ class ConnectionRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # djan
 
     @admin.display(description="user", ordering="user_id")
     def user(self, record: ConnectionRecord) -> str:
-        return "-" if record.user_id is None else str(int(record.user_id))
+        return "-" if record.user_id is None else str(record.user_id)
 
     @admin.display(description="state", ordering="close_code")
     def state(self, record: ConnectionRecord) -> str:

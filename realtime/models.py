@@ -3,6 +3,7 @@
 from django.db import models
 
 from realtime.close_codes import meaning_of
+from realtime.fields import UserIdField
 
 
 class ConnectionRecord(models.Model):
@@ -16,7 +17,7 @@ class ConnectionRecord(models.Model):
 
     connection_id = models.CharField(max_length=32, unique=True)
     node = models.CharField(max_length=128, db_index=True)
-    user_id = models.DecimalField("user", max_digits=20, decimal_places=0, null=True, blank=True, db_index=True)
+    user_id = UserIdField("user", null=True, blank=True, db_index=True)
     address = models.CharField(max_length=64, blank=True, db_index=True)
     user_agent = models.CharField(max_length=512, blank=True)
     way = models.CharField("authenticated by", max_length=16, blank=True)

@@ -31,20 +31,20 @@ class ChatGroupAdmin(ReadOnlyAdmin):
 class MemberAdmin(ReadOnlyAdmin):
     list_display = ("user_id", "group", "role", "joined_at")
     list_select_related = ("group",)
-    search_fields = ("=user_id", "=group__group_id")
+    search_fields = ("user_id__exact", "=group__group_id")
 
 
 @admin.register(Message)
 class MessageAdmin(ReadOnlyAdmin):
     list_display = ("message_id", "group", "sender_id", "msg_type", "status", "created_at")
     list_select_related = ("group",)
-    search_fields = ("=message_id", "=sender_id", "=group__group_id")
+    search_fields = ("=message_id", "sender_id__exact", "=group__group_id")
 
 
 @admin.register(Notification)
 class NotificationAdmin(ReadOnlyAdmin):
     list_display = ("title", "user_id", "type", "is_read", "created_at")
-    search_fields = ("=user_id", "=notification_id")
+    search_fields = ("user_id__exact", "=notification_id")
 
 
 @admin.register(OutboxEvent)

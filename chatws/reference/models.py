@@ -1,11 +1,8 @@
-"""The reference chat service's tables. User ids are unsigned 64-bit and so decimals; times are Unix seconds."""
+"""The reference chat service's tables. Times are Unix seconds."""
 
 from django.db import models
 
-
-def user_id_field(**options: object) -> "models.DecimalField[int, int]":
-    """A column that holds any user id; a BigInteger is one bit short."""
-    return models.DecimalField(max_digits=20, decimal_places=0, **options)  # type: ignore[arg-type]
+from realtime.fields import UserIdField
 
 
 class ChatGroup(models.Model):
@@ -14,9 +11,9 @@ class ChatGroup(models.Model):
     NORMAL, DISBANDED = 1, 2
 
     group_id = models.CharField(max_length=64, primary_key=True)
-    activity_id = user_id_field(default=0, db_index=True)
+    activity_id = UserIdField(default=0, db_index=True)
     name = models.CharField(max_length=200)
-    owner_id = user_id_field()
+    owner_id = UserIdField()
     status = models.SmallIntegerField(default=NORMAL)
     max_members = models.IntegerField(default=500)
     cover_url = models.CharField(max_length=2048, blank=True)
@@ -35,7 +32,7 @@ class Member(models.Model):
     MEMBER, OWNER = 1, 2
 
     group = models.ForeignKey(ChatGroup, on_delete=models.CASCADE, related_name="members")
-    user_id = user_id_field(db_index=True)
+    user_id = UserIdField(db_index=True)
     role = models.SmallIntegerField(default=MEMBER)
     joined_at = models.BigIntegerField()
 
@@ -54,7 +51,7 @@ class Message(models.Model):
 
     message_id = models.CharField(max_length=64, unique=True)
     group = models.ForeignKey(ChatGroup, on_delete=models.CASCADE, related_name="messages")
-    sender_id = user_id_field()
+    sender_id = UserIdField()
     msg_type = models.SmallIntegerField()
     content = models.TextField(blank=True)
     image_url = models.CharField(max_length=2048, blank=True)
@@ -72,7 +69,7 @@ class Notification(models.Model):
     """A notification of one user."""
 
     notification_id = models.CharField(max_length=64, unique=True)
-    user_id = user_id_field()
+    user_id = UserIdField()
     type = models.CharField(max_length=64)
     title = models.CharField(max_length=200)
     content = models.TextField(blank=True)

@@ -151,8 +151,8 @@ def _messages(found: list[Message]) -> list[pb.Message]:
     names = services.names_of(message.sender_id for message in found)
     return [
         pb.Message(
-            message_id=message.message_id, group_id=message.group_id, sender_id=int(message.sender_id),
-            sender_name=names.get(int(message.sender_id), ""), msg_type=message.msg_type, content=message.content,
+            message_id=message.message_id, group_id=message.group_id, sender_id=message.sender_id,
+            sender_name=names.get(message.sender_id, ""), msg_type=message.msg_type, content=message.content,
             image_url=message.image_url, status=message.status, created_at=message.created_at,
         )
         for message in found
@@ -161,7 +161,7 @@ def _messages(found: list[Message]) -> list[pb.Message]:
 
 def _group(group: ChatGroup, member_count: int) -> pb.GroupInfo:
     return pb.GroupInfo(
-        group_id=group.group_id, activity_id=int(group.activity_id), name=group.name, owner_id=int(group.owner_id),
+        group_id=group.group_id, activity_id=group.activity_id, name=group.name, owner_id=group.owner_id,
         status=group.status, max_members=group.max_members, member_count=member_count, created_at=group.created_at,
     )  # fmt: skip
 
@@ -169,7 +169,7 @@ def _group(group: ChatGroup, member_count: int) -> pb.GroupInfo:
 def _user_group(found: UserGroup) -> pb.UserGroupInfo:
     group, last = found.member.group, found.last
     return pb.UserGroupInfo(
-        group_id=group.group_id, activity_id=int(group.activity_id), name=group.name, owner_id=int(group.owner_id),
+        group_id=group.group_id, activity_id=group.activity_id, name=group.name, owner_id=group.owner_id,
         status=group.status, max_members=group.max_members, member_count=found.member_count,
         created_at=group.created_at, role=found.member.role, joined_at=found.member.joined_at,
         last_message=(last.content or last.image_url) if last and last.status == Message.NORMAL else "",
@@ -180,13 +180,13 @@ def _user_group(found: UserGroup) -> pb.UserGroupInfo:
 
 def _member(member: Member) -> pb.GroupMember:
     return pb.GroupMember(
-        user_id=int(member.user_id), group_id=member.group_id, role=member.role, joined_at=member.joined_at
+        user_id=member.user_id, group_id=member.group_id, role=member.role, joined_at=member.joined_at
     )
 
 
 def _notification(notification: Notification) -> pb.Notification:
     return pb.Notification(
-        notification_id=notification.notification_id, user_id=int(notification.user_id), type=notification.type,
+        notification_id=notification.notification_id, user_id=notification.user_id, type=notification.type,
         title=notification.title, content=notification.content, is_read=int(notification.is_read),
         created_at=notification.created_at,
     )  # fmt: skip

@@ -7,7 +7,6 @@ import time
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Decimal
 
 from django.contrib.auth import get_user_model
 from django.db import transaction
@@ -54,9 +53,9 @@ def page_of(page: int, page_size: int) -> slice:
     return slice(first, first + size)
 
 
-def names_of(user_ids: Iterable[Decimal | int]) -> dict[int, str]:
+def names_of(user_ids: Iterable[int]) -> dict[int, str]:
     """The names of Django's users; those it doesn't know are missing."""
-    keys = {int(user_id) for user_id in user_ids if user_id <= LARGEST_KEY}
+    keys = {user_id for user_id in user_ids if user_id <= LARGEST_KEY}
     users = get_user_model().objects.filter(pk__in=keys)
     return {user.pk: user.get_full_name() or user.get_username() for user in users}
 
@@ -110,7 +109,7 @@ def disband_group(group_id: str, operator_id: int) -> None:
     group.status = ChatGroup.DISBANDED
     group.save(update_fields=["status"])
     for member in group.members.order_by("pk"):
-        _tell_member("removed", group_id, int(member.user_id))
+        _tell_member("removed", group_id, member.user_id)
 
 
 def group_info(group_id: str) -> tuple[ChatGroup, int]:
@@ -149,7 +148,7 @@ def user_groups(user_id: int, page: int, page_size: int) -> tuple[list[UserGroup
     groups = []
     for member in shown:
         message = last.get(member.last_pk) if member.last_pk else None
-        name = names.get(int(message.sender_id), "") if message else ""
+        name = names.get(message.sender_id, "") if message else ""
         groups.append(UserGroup(member, member.member_count, message, name))
     return groups, members.count()
 

@@ -16,7 +16,7 @@ CONF = replace(settings.REALTIME, jwt_secret=SECRET)
 
 
 def token(key: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
-    given = {"userId": 42, "exp": int(time.time()) + 60, **claims}
+    given = {"userId": 42, "exp": int(time.time()) + 3600, **claims}
     return jwt.encode({name: value for name, value in given.items() if value is not None}, key, algorithm)
 
 

@@ -1,0 +1,132 @@
+"""The chat service over gRPC: targets, errors, pages that change while they are read."""
+
+import time
+from collections.abc import AsyncIterator, Sequence
+
+import grpc
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from chatws.conf import ChatConf
+from chatws.rpc.gateway import ChatServiceError, Group, History, Page, all_user_group_ids
+from chatws.rpc.grpc_gateway import GrpcChatGateway, target_of
+from tests.support.chat import Chat, new_user
+from tests.support.redis import free_port
+from tests.support.stack import Stack
+
+
+@pytest.mark.parametrize(
+    ("setting", "target"),
+    [
+        ("127.0.0.1:9003", "ipv4:127.0.0.1:9003"),
+        ("10.0.0.5:1, 10.0.0.6:2", "ipv4:10.0.0.5:1,10.0.0.6:2"),
+        ("[::1]:9003,[::2]:9003", "ipv6:[::1]:9003,[::2]:9003"),
+        ("chat-rpc.internal:9003", "dns:///chat-rpc.internal:9003"),
+        ("localhost:9003", "dns:///localhost:9003"),
+    ],
+)
+def test_a_target_is_addresses_or_one_name(setting: str, target: str) -> None:
+    assert target_of(setting) == target
+
+
+@pytest.mark.parametrize("setting", ["", ",", "name", "a:1,b:2", "10.0.0.5", "10.0.0.5:1,name:2", "name:port", "::1"])
+def test_another_target_is_an_error_that_names_the_variable(setting: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="CHATWS_RPC_TARGET"):
+        target_of(setting)
+
+
+@pytest.fixture
+async def gateway(stack: Stack) -> AsyncIterator[GrpcChatGateway]:
+    gateway = GrpcChatGateway(ChatConf(rpc_target=stack.rpc_target))
+    yield gateway
+    await gateway.close()
+
+
+async def save(gateway: GrpcChatGateway, group_id: str, user: int, message_id: str = "m") -> str:
+    return await gateway.save_message(
+        message_id=f"{message_id}-{user}", group_id=group_id, sender_id=user, msg_type=1, content="x", image_url=""
+    )
+
+
+async def test_the_service_s_status_becomes_a_code(gateway: GrpcChatGateway, chat: Chat) -> None:
+    owner = new_user()
+    group = await chat.group(owner)
+    assert await save(gateway, group, owner) == f"m-{owner}"
+    for code, group_id, user in ((404, "none", owner), (403, group, new_user()), (400, "", owner)):
+        with pytest.raises(ChatServiceError) as refused:
+            await save(gateway, group_id, user)
+        assert refused.value.code == code
+    await chat.disband(group, owner)
+    with pytest.raises(ChatServiceError) as refused:
+        await save(gateway, group, owner, "other")
+    assert refused.value.code == 409
+
+
+async def test_a_service_that_is_away_is_503_within_the_deadline_and_its_address_is_named() -> None:
+    target = f"127.0.0.1:{free_port()}"
+    gateway = GrpcChatGateway(ChatConf(rpc_target=target, rpc_seconds=1.0))
+    began = time.monotonic()
+    with pytest.raises(ChatServiceError, match=target) as refused:
+        await save(gateway, "g", 1)
+    assert refused.value.code == 503
+    assert time.monotonic() - began < 3
+    assert target in await gateway.state()
+    await gateway.close()
+
+
+async def test_a_service_that_lacks_the_method_is_501() -> None:
+    server = grpc.aio.server()
+    port = server.add_insecure_port("127.0.0.1:0")  # accepts, knows no method
+    await server.start()
+    gateway = GrpcChatGateway(ChatConf(rpc_target=f"127.0.0.1:{port}", rpc_seconds=0.5))
+    with pytest.raises(ChatServiceError) as refused:
+        await save(gateway, "g", 1)
+    assert refused.value.code == 501
+    await gateway.close()
+    await server.stop(None)
+
+
+class Listing:
+    """A chat service whose listing changes between pages."""
+
+    def __init__(self, *readings: Sequence[Sequence[str]]) -> None:
+        self._pages = [(page, sum(map(len, reading))) for reading in readings for page in reading]
+
+    async def user_groups(self, user_id: int, page: int, page_size: int) -> Page[Group]:
+        ids, total = self._pages.pop(0)
+        return Page([_group(group_id) for group_id in ids], total)
+
+    async def save_message(self, **fields: object) -> str:
+        raise NotImplementedError
+
+    async def message_history(self, group_id: str, before_id: str, limit: int) -> History:
+        raise NotImplementedError
+
+    async def state(self) -> str:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        raise NotImplementedError
+
+
+def _group(group_id: str) -> Group:
+    return Group(group_id, 0, "", 1, 1, 1, 1, 0, 1, 0, "", 0, "", "")
+
+
+HUNDRED = [f"g{number}" for number in range(100)]
+
+
+async def test_all_pages_are_read() -> None:
+    assert len(await all_user_group_ids(Listing([HUNDRED, ["a", "b"]]), 1)) == 102
+    assert await all_user_group_ids(Listing([[]]), 1) == frozenset()
+
+
+async def test_pages_that_disagree_are_read_again() -> None:
+    moved = [HUNDRED, ["g99", "a"]]  # one was removed from the first page while the second was read
+    assert len(await all_user_group_ids(Listing(moved, [HUNDRED, ["a"]]), 1)) == 101
+
+
+async def test_a_listing_that_never_agrees_is_503() -> None:
+    with pytest.raises(ChatServiceError) as refused:
+        await all_user_group_ids(Listing(*[[["a", "a"]]] * 5), 1)
+    assert refused.value.code == 503
