@@ -85,11 +85,13 @@ class ChatConsumer(DeliveryConsumer):
         self.session = Session(self, principal, membership, self.node.hub, self.services.chat)
         try:
             frames = await self.session.start(resume)
+            self.outbox.release([codec.encode(frame, message_id) for frame in frames])
         except FeedUnavailable as error:
             self.outbox.release([codec.encode(Error(503, str(error), retry_after=RETRY_AFTER_SECONDS), message_id)])
             self.close(CloseCode.RESTARTING)
-            return
-        self.outbox.release([codec.encode(frame, message_id) for frame in frames])
+        except Exception:
+            self.close(CloseCode.INTERNAL_ERROR)  # half a session serves nobody; the dispatch tells the cause
+            raise
 
     def _answer(self, frames: Sequence[ServerData], message_id: str) -> None:
         for frame in frames:

@@ -19,6 +19,9 @@ __all__ = ["Redis", "RedisError", "ResponseError", "Script", "address_of", "conn
 RedisError = exceptions.RedisError
 ResponseError = exceptions.ResponseError
 
+OLDEST_MAJOR = 7
+"""Valkey tells the version of Redis that it is compatible with."""
+
 _TRANSIENT_REPLIES = (
     "LOADING", "READONLY", "OOM", "NOSCRIPT", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN",
 )  # fmt: skip
@@ -80,15 +83,15 @@ class Script:
 
 
 async def wait_for_redis(client: Redis, url: str, seconds: float) -> None:
-    """Return as soon as Redis answers a PING.
+    """Return as soon as Redis answers.
 
     Raises:
-        RedisUnavailable: after ``seconds``; the message names the address and the last error.
+        RedisUnavailable: after ``seconds``, or at once for a Redis that is too old; the message names the address.
     """
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
         try:
-            await client.ping()
+            version = str((await client.info("server"))["redis_version"])
         except (RedisError, OSError) as error:
             if asyncio.get_running_loop().time() >= deadline:
                 raise RedisUnavailable(
@@ -96,4 +99,6 @@ async def wait_for_redis(client: Redis, url: str, seconds: float) -> None:
                 ) from error
             await asyncio.sleep(0.1)
         else:
+            if int(version.partition(".")[0]) < OLDEST_MAJOR:
+                raise RedisUnavailable(f"Redis at {address_of(url)} is {version}; 7.0 or newer, or Valkey, is needed")
             return

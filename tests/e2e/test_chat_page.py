@@ -1,12 +1,13 @@
 """The chat page in a real Chromium, on the whole chat."""
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, WebSocketRoute, expect
 
 from tests.support.browser import Person, chromium
 from tests.support.chat import Chat
@@ -56,6 +57,47 @@ async def test_two_people_talk_to_each_other(browser: Browser, gateway: Gateway)
     await expect(alice.page.locator("#state")).to_have_text("online")
     await alice.open("Lunch")
     await expect(alice.page.locator("#messages").get_by_text("On my way")).to_have_count(1)
+
+
+@pytest.mark.parametrize("late", ["ack", "new_message"])
+async def test_one_s_own_message_is_shown_once_whichever_frame_comes_first(
+    browser: Browser, gateway: Gateway, late: str
+) -> None:
+    """The two frames of one message, in the order that the test chooses: the late one waits for the other."""
+    alice = await arrive(browser, gateway)
+    order: list[str] = []
+
+    async def between(page_side: WebSocketRoute) -> None:
+        server_side = page_side.connect_to_server()
+        held: list[str | bytes] = []
+
+        def pass_on(frame: str | bytes) -> None:
+            kind = json.loads(frame)["type"]
+            if kind == late:
+                held.append(frame)
+            else:
+                page_side.send(frame)
+            if kind == {"ack": "new_message", "new_message": "ack"}[late]:
+                order.append(kind)
+            if held and order:
+                page_side.send(held.pop())
+                order.append(late)
+
+        server_side.on_message(pass_on)
+
+    await alice.page.route_web_socket("**/ws", between)
+    await alice.log_in("alice")
+    await alice.open("Board games")
+    await expect(alice.page.locator("#messages .text").first).to_be_visible()
+    await alice.say(f"late {late}")
+    await expect(alice.page.locator("#messages .mine time").last).to_be_visible()
+    async with asyncio.timeout(5):
+        while late not in order:
+            await asyncio.sleep(0.01)
+    own = alice.page.locator("#messages .mine", has_text=f"late {late}")
+    await expect(own).to_have_count(1)
+    await expect(alice.page.locator(".pending")).to_have_count(0)
+    assert order[-1] == late
 
 
 async def test_a_message_in_another_group_is_counted(browser: Browser, gateway: Gateway) -> None:

@@ -2,10 +2,19 @@
 
 import time
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 
 import grpc
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from django.core.exceptions import ImproperlyConfigured
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from chatws.conf import ChatConf
 from chatws.rpc.gateway import ChatServiceError, Group, History, Page, all_user_group_ids
@@ -130,3 +139,49 @@ async def test_a_listing_that_never_agrees_is_503() -> None:
     with pytest.raises(ChatServiceError) as refused:
         await all_user_group_ids(Listing(*[[["a", "a"]]] * 5), 1)
     assert refused.value.code == 503
+
+
+def _certificate() -> tuple[bytes, bytes]:
+    """A key, and a certificate of 127.0.0.1 signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a chat service")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return private, certificate.public_bytes(Encoding.PEM)
+
+
+async def test_tls_is_spoken_with_a_service_whose_certificate_is_trusted(tmp_path: Path) -> None:
+    private, certificate = _certificate()
+    trusted, other = tmp_path / "trusted.pem", tmp_path / "other.pem"
+    trusted.write_bytes(certificate)
+    other.write_bytes(_certificate()[1])
+    server = grpc.aio.server()
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(private, certificate)]))
+    await server.start()
+    for file, code in ((trusted, 501), (other, 503)):
+        conf = ChatConf(rpc_target=f"127.0.0.1:{port}", rpc_tls_ca=str(file), rpc_seconds=1.0)
+        gateway = GrpcChatGateway(conf)
+        with pytest.raises(ChatServiceError) as refused:
+            await save(gateway, "g", 1)
+        assert refused.value.code == code
+        await gateway.close()
+    await server.stop(None)
+
+
+async def test_the_reference_service_tells_its_health_and_its_methods(stack: Stack) -> None:
+    async with grpc.aio.insecure_channel(stack.rpc_target) as channel:
+        check = health_pb2_grpc.HealthStub(channel).Check
+        for service in ("", "chat.ChatService"):
+            answer = await check(health_pb2.HealthCheckRequest(service=service))
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        ask = reflection_pb2.ServerReflectionRequest(list_services="")
+        calls = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([ask]))
+        listed = [answer async for answer in calls]
+        assert "chat.ChatService" in {service.name for service in listed[0].list_services_response.service}

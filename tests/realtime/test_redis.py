@@ -1,0 +1,73 @@
+"""The door to Redis: which errors are worth waiting for, and a start without one."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from redis import exceptions
+
+from realtime.exceptions import RedisUnavailable
+from realtime.redis import Redis, address_of, connect, is_transient, wait_for_redis
+from tests.support.redis import RedisServer, free_port
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        exceptions.ConnectionError(), exceptions.TimeoutError(), exceptions.BusyLoadingError(), OSError(),
+        exceptions.ReadOnlyError(), exceptions.OutOfMemoryError(), exceptions.ResponseError("OOM command not allowed"),
+        exceptions.ResponseError("MASTERDOWN Link is down"), exceptions.ResponseError("CLUSTERDOWN"), TimeoutError(),
+    ],
+)  # fmt: skip
+def test_what_passes_by_itself_is_transient(error: Exception) -> None:
+    assert is_transient(error)
+
+
+@pytest.mark.parametrize("error", [exceptions.ResponseError("WRONGTYPE"), ValueError(), exceptions.DataError()])
+def test_a_mistake_is_not(error: Exception) -> None:
+    assert not is_transient(error)
+
+
+async def test_a_start_waits_for_redis(redis_server: RedisServer, redis: Redis) -> None:
+    await wait_for_redis(redis, redis_server.url, 1)
+
+
+async def test_a_start_without_redis_names_the_address_and_no_password() -> None:
+    port = free_port()
+    url = f"redis://:hidden@127.0.0.1:{port}/0"
+    client = connect(url)
+    with pytest.raises(RedisUnavailable, match=f"127.0.0.1:{port}") as refused:
+        await wait_for_redis(client, url, 0.2)
+    assert "hidden" not in str(refused.value)
+    await client.aclose()
+
+
+@pytest.fixture
+async def old_redis() -> AsyncIterator[int]:
+    """The port of something that says it is Redis 6.2; no such server can be had as a package here."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        info = b"# Server\r\nredis_version:6.2.6\r\n"
+        while request := await reader.read(4096):
+            for name in (b"HELLO", b"CLIENT", b"INFO"):
+                for _ in range(request.upper().count(b"\r\n" + name + b"\r\n")):
+                    writer.write(b"$%d\r\n%s\r\n" % (len(info), info) if name == b"INFO" else b"+OK\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()[1]
+    server.close()
+
+
+async def test_a_redis_that_is_too_old_is_refused_at_once(old_redis: int) -> None:
+    url = f"redis://127.0.0.1:{old_redis}/0?protocol=2"
+    client = connect(url)
+    with pytest.raises(RedisUnavailable, match=r"6\.2\.6.*7\.0 or newer"):
+        await wait_for_redis(client, url, 5)
+    await client.aclose()
+
+
+def test_an_address_without_its_secrets() -> None:
+    assert address_of("rediss://user:word@cache.example:7000/1") == "cache.example:7000"
+    assert address_of("redis://cache.example") == "cache.example:6379"
+    assert address_of("unix:///run/redis.sock") == "/run/redis.sock"
