@@ -13,12 +13,6 @@ class UserIdField(models.BigIntegerField):  # type: ignore[type-arg]  # django-s
     Made for looking up by value. Neither a BigInteger (one bit short) nor a decimal (SQLite keeps 15 digits) does.
     """
 
-    validators = ()  # what BigInteger would check is the range of its column
-
-    def formfield(self, **kwargs: Any) -> Any:
-        """A form's field for every user id; the admin's search asks it."""
-        return super().formfield(**{"min_value": 0, "max_value": _RANGE - 1, **kwargs})
-
     def get_prep_value(self, value: Any) -> Any:
         prepared = super().get_prep_value(value)
         if isinstance(prepared, int) and prepared >= _SIGN:
