@@ -16,7 +16,8 @@ from chatws.rpc.gateway import ChatGateway, ChatServiceError
 from realtime.auth import Principal
 from realtime.feeds import Position
 from realtime.groups import group_feed, user_feed
-from realtime.hub import Hub, Member
+from realtime.heard import Member
+from realtime.hub import Hub
 from realtime.outbox import Outbox
 
 HEARTBEAT_SECONDS = 25

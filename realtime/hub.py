@@ -5,8 +5,8 @@ What the channel layer brings is a hint; the log is the truth. A gap is filled f
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
 
 from realtime import feeds, tasks
 from realtime.commands import DropUser
@@ -14,6 +14,7 @@ from realtime.conf import RealtimeConf
 from realtime.exceptions import FeedUnavailable
 from realtime.feeds import FeedLog, Position, Publication
 from realtime.groups import CONTROL_GROUP, channels_group
+from realtime.heard import Feed, Member
 from realtime.publisher import Layer
 from realtime.redis import is_transient
 
@@ -26,55 +27,6 @@ OPEN_SECONDS = 5.0
 RETRY_SECONDS = 0.5
 SUBSCRIBED_SECONDS = 0.3
 """`group_add` returns before Redis has subscribed; by then it has."""
-
-
-class Member(Protocol):
-    """A connection, as the hub sees it. Its methods are called in the loop and must not block."""
-
-    user_id: int
-
-    def deliver(self, frames: Sequence[str]) -> None:
-        """Frames of one feed, in order."""
-
-    def feed_reset(self, feed: str, position: Position) -> None:
-        """What lay between the last frame and this position is lost."""
-
-    def dropped(self, feed: str) -> None:
-        """The connection no longer hears the feed: a publication removed its user."""
-
-    def ask_access(self, feed: str) -> None:
-        """The user's access to this feed may have changed: ask."""
-
-
-class Feed:
-    """A feed as this process hears it. ``epoch`` is empty until its position is known."""
-
-    __slots__ = (
-        "closing", "dirty", "epoch", "fill", "joining", "last_id",
-        "linger", "members", "name", "offset", "opening", "pending",
-    )  # fmt: skip
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.epoch = ""
-        self.offset = 0
-        self.last_id = ""
-        self.members: set[Member] = set()
-        self.joining: dict[Member, bool] = {}
-        """Those who wait for the feed to open, and whether they are still wanted in it."""
-        self.pending: list[str] = []
-        self.opening: asyncio.Task[None] | None = None
-        self.fill: asyncio.Task[None] | None = None
-        self.dirty = False
-        self.linger: asyncio.TimerHandle | None = None
-        self.closing: asyncio.Task[None] | None = None
-
-    @property
-    def position(self) -> Position:
-        return Position(self.epoch, self.offset, self.last_id)
-
-    def move_to(self, position: Position) -> None:
-        self.epoch, self.offset, self.last_id = position.epoch, position.offset, position.last_id
 
 
 class Hub:
@@ -287,7 +239,7 @@ class Hub:
             if not self._unflushed:
                 asyncio.get_running_loop().call_soon(self._flush_all)
             self._unflushed.append(feed)
-        feed.pending.append(_stamp(publication.payload, feed))
+        feed.pending.append(feed.stamp(publication.payload))
         command = publication.command
         if isinstance(command, DropUser):
             self._flush(feed)
@@ -395,8 +347,3 @@ class Hub:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _stamp(payload: bytes, feed: Feed) -> str:
-    """The frame of a publication: its place is written before the object's last brace, once for all members."""
-    return f'{payload[:-1].decode()},"feed":"{feed.name}","epoch":"{feed.epoch}","offset":{feed.offset}}}'

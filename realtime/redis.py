@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
@@ -19,6 +20,7 @@ __all__ = ["Redis", "RedisError", "ResponseError", "Script", "address_of", "conn
 RedisError = exceptions.RedisError
 ResponseError = exceptions.ResponseError
 
+INCLUDE = re.compile(r"^--@include (\w+)\n", re.MULTILINE)
 OLDEST_MAJOR = 7
 """Valkey tells the version of Redis that it is compatible with."""
 
@@ -70,7 +72,7 @@ class Script:
     """A Lua script of `realtime/lua`, run by its digest and sent again when Redis forgot it."""
 
     def __init__(self, name: str) -> None:
-        self._source = files("realtime").joinpath("lua", f"{name}.lua").read_text()
+        self._source = INCLUDE.sub(lambda match: _lua(match[1]), _lua(name))
         self._digest = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
 
     async def run(self, client: Redis, keys: Sequence[str | bytes], args: Sequence[str | bytes | int | float]) -> Any:
@@ -80,6 +82,10 @@ class Script:
             return await run.evalsha(self._digest, len(keys), *keys, *args)
         except exceptions.NoScriptError:
             return await run.eval(self._source, len(keys), *keys, *args)
+
+
+def _lua(name: str) -> str:
+    return files("realtime").joinpath("lua", f"{name}.lua").read_text()
 
 
 async def wait_for_redis(client: Redis, url: str, seconds: float) -> None:

@@ -33,7 +33,7 @@ class ChatGroupAdmin(ReadOnlyAdmin):
 class MemberAdmin(ReadOnlyAdmin):
     list_display = ("user_id", "group", "role", "joined_at")
     list_select_related = ("group",)
-    search_fields = "=group__group_id"
+    search_fields = ("=group__group_id",)
 
 
 @admin.register(Message)
@@ -47,7 +47,7 @@ class MessageAdmin(ReadOnlyAdmin):
 @admin.register(Notification)
 class NotificationAdmin(ReadOnlyAdmin):
     list_display = ("title", "user_id", "type", "is_read", "created_at")
-    search_fields = "=notification_id"
+    search_fields = ("=notification_id",)
 
 
 @admin.register(OutboxEvent)

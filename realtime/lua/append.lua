@@ -9,14 +9,7 @@ local most, most_bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
 local log_seconds, id_seconds, meta_seconds = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local last_field = 'last:' .. ARGV[1]
 
-local function above(a, b)  -- whether stream id a lies above b
-    local a_ms, a_seq = a:match('^(%d+)-(%d+)$')
-    local b_ms, b_seq = b:match('^(%d+)-(%d+)$')
-    if a_ms ~= b_ms then
-        return #a_ms > #b_ms or (#a_ms == #b_ms and a_ms > b_ms)
-    end
-    return #a_seq > #b_seq or (#a_seq == #b_seq and a_seq > b_seq)
-end
+--@include above
 
 local got = redis.call('HMGET', meta, 'epoch', 'offset', 'bytes', 'ids_since', last_field)
 local epoch, offset = got[1] or ARGV[2], tonumber(got[2] or 0)

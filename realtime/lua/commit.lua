@@ -2,14 +2,7 @@
 -- Move a topic's cursor, and the consumer group that shows it, unless a later lease has taken over.
 -- KEYS: cursor, stream    ARGV: token of the lease, stream entry id, entries since the last commit, consumer group
 -- Answers 1, or 0 if a later lease has committed.
-local function above(a, b)
-    local a_ms, a_seq = a:match('^(%d+)-(%d+)$')
-    local b_ms, b_seq = b:match('^(%d+)-(%d+)$')
-    if a_ms ~= b_ms then
-        return #a_ms > #b_ms or (#a_ms == #b_ms and a_ms > b_ms)
-    end
-    return #a_seq > #b_seq or (#a_seq == #b_seq and a_seq > b_seq)
-end
+--@include above
 
 local token = tonumber(redis.call('HGET', KEYS[1], 'token') or 0)
 if token > tonumber(ARGV[1]) then return 0 end

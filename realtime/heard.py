@@ -1,0 +1,60 @@
+"""A feed as one process hears it: its place, who hears it, what is under way. Changed by the hub alone."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from realtime.feeds import Position
+
+
+class Member(Protocol):
+    """A connection, as the hub sees it. Its methods are called in the loop and must not block."""
+
+    user_id: int
+
+    def deliver(self, frames: Sequence[str]) -> None:
+        """Frames of one feed, in order."""
+
+    def feed_reset(self, feed: str, position: Position) -> None:
+        """What lay between the last frame and this position is lost."""
+
+    def dropped(self, feed: str) -> None:
+        """The connection no longer hears the feed: a publication removed its user."""
+
+    def ask_access(self, feed: str) -> None:
+        """The user's access to this feed may have changed: ask."""
+
+
+class Feed:
+    """A feed as this process hears it. ``epoch`` is empty until its position is known."""
+
+    __slots__ = (
+        "closing", "dirty", "epoch", "fill", "joining", "last_id",
+        "linger", "members", "name", "offset", "opening", "pending",
+    )  # fmt: skip
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.epoch = ""
+        self.offset = 0
+        self.last_id = ""
+        self.members: set[Member] = set()
+        self.joining: dict[Member, bool] = {}
+        """Those who wait for the feed to open, and whether they are still wanted in it."""
+        self.pending: list[str] = []
+        self.opening: asyncio.Task[None] | None = None
+        self.fill: asyncio.Task[None] | None = None
+        self.dirty = False
+        self.linger: asyncio.TimerHandle | None = None
+        self.closing: asyncio.Task[None] | None = None
+
+    @property
+    def position(self) -> Position:
+        return Position(self.epoch, self.offset, self.last_id)
+
+    def move_to(self, position: Position) -> None:
+        self.epoch, self.offset, self.last_id = position.epoch, position.offset, position.last_id
+
+    def stamp(self, payload: bytes) -> str:
+        """The frame of a publication: its place is written before the object's last brace, once for all members."""
+        return f'{payload[:-1].decode()},"feed":"{self.name}","epoch":"{self.epoch}","offset":{self.offset}}}'
