@@ -19,6 +19,7 @@ class CloseCode(IntEnum):
 
     NORMAL = 1000, "closed normally"
     GOING_AWAY = 1001, "the client went away"
+    NO_STATUS = 1005, "closed without a code"
     ABNORMAL = 1006, "the connection broke off"
     INVALID_TEXT = 1007, "not UTF-8"
     TOO_BIG = 1009, "frame over the limit"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
-from realtime import feeds
+from realtime import feeds, hub
 from realtime.commands import AskAccess, Command, DropUser
 from realtime.conf import RealtimeConf
 from realtime.feeds import FeedLog, Position, Publication
@@ -122,11 +122,38 @@ async def test_a_gap_is_filled_from_the_log_before_what_follows_goes_out(world: 
     assert listener.offsets == [1, 2, 3]
 
 
-async def test_a_publication_nobody_told_of_is_found_by_the_position_check(world: World) -> None:
+async def test_a_publication_nobody_told_of_is_found_by_the_position_check(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "SUBSCRIBED_SECONDS", 1_000)
     listener = Listener()
     await world.hub.join(listener, ["group:g"])
     await world.append_untold("group:g")
     await listener.until(lambda: listener.offsets == [1])
+
+
+async def test_a_new_feed_is_read_once_more_in_case_redis_had_not_subscribed(redis: Redis, conf: RealtimeConf) -> None:
+    world = World(redis, conf)
+    world.hub = Hub(world.layer, world.log, replace(world.conf, check_seconds=1_000))
+    world.hub.start()
+    listener = Listener()
+    await world.hub.join(listener, ["group:g"])
+    await world.append_untold("group:g")
+    await listener.until(lambda: listener.offsets == [1])
+    await world.hub.stop()
+    await world.layer.flush()
+
+
+async def test_who_joins_in_the_turn_of_a_publication_does_not_get_it_beside_its_position(world: World) -> None:
+    first, late = Listener(), Listener()
+    [(_, position)] = await world.hub.join(first, ["group:g"])
+    publication, place = await world.append_untold("group:g")
+    world.hub._publication("group:g", position.epoch, place.offset, feeds.encode(publication))
+    [(_, position)] = await world.hub.join(late, ["group:g"])
+    assert position.offset == 1
+    await world.publish("group:g")
+    await late.until(lambda: late.offsets)
+    assert (first.offsets, late.offsets) == ([1, 2], [2])
 
 
 async def test_what_is_told_out_of_order_or_twice_goes_out_in_order_and_once(world: World) -> None:
