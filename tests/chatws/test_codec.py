@@ -31,6 +31,14 @@ def test_unknown_keys_are_ignored_and_the_last_of_duplicates_wins() -> None:
     assert frame.message_id == "b"
 
 
+def test_the_last_of_several_types_counts() -> None:
+    assert codec.decode('{"type": "auth", "type": "ping"}') == frames.Ping()
+    assert codec.decode('{"type": "ping", "type": "leave_group", "data": {"group_id": "g"}}') == frames.LeaveGroup(
+        data=frames.GroupData("g")
+    )
+    assert "type" in bad('{"type": "ping", "type": "dance"}').message
+
+
 @pytest.mark.parametrize("text", ["", "x", "[]", "1", "null", "\ufeff{}", '{"type":"ping"}{"type":"ping"}'])
 def test_what_is_not_one_json_object_is_400(text: str) -> None:
     assert bad(text).code == 400

@@ -2,20 +2,21 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from realtime import feeds
+from realtime import feeds, tasks
 from realtime.conf import RealtimeConf
 from realtime.exceptions import PoisonEntry, TryLater
 from realtime.feeds import FeedLog, Publication
 from realtime.publisher import Publisher
 from realtime.redis import Redis
 from realtime.relay.entry import Entry, parse
-from realtime.relay.worker import Poison, TopicWorker, feed_sink
+from realtime.relay.worker import Poison, TopicWorker, feed_sink, report
 
 TOPIC = "topic"
 
@@ -166,3 +167,16 @@ async def test_one_works_and_the_other_takes_over_when_it_stops(bench: Bench) ->
     await bench.until_relayed(19)
     assert second.relayed > 0
     assert await bench.contents() == in_order(20)
+
+
+async def test_rate_and_lag_are_reported(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    worker = bench.start()
+    await bench.begun()
+    reporting = asyncio.create_task(report([worker], every=0.05))
+    await bench.write(*range(10))
+    await bench.until_relayed(9)
+    async with asyncio.timeout(5):
+        while not re.search(r"relay: topic [\d.]+/s lag 0$", caplog.text, re.MULTILINE):
+            await asyncio.sleep(0.01)
+    await tasks.end([reporting])
