@@ -14,7 +14,7 @@ from chatws.frames import Auth, AuthFailed, ClientFrame, Error, FeedReset, Ping,
 from chatws.handlers.table import HANDLERS
 from chatws.rpc.gateway import ChatServiceError
 from chatws.services import Services
-from chatws.session import Session
+from chatws.session import Answer, Session, Tail
 from realtime.auth import Principal, authenticate
 from realtime.close_codes import CloseCode
 from realtime.consumers import DeliveryConsumer
@@ -56,7 +56,7 @@ class ChatConsumer(DeliveryConsumer):
 
     async def _serve(self, frame: ClientFrame) -> None:
         if self.session is not None:
-            self._answer(await HANDLERS[type(frame)](self.session, frame), frame.message_id)
+            self.answer(await HANDLERS[type(frame)](self.session, frame), frame.message_id)
         elif isinstance(frame, Auth):
             await self._authenticate(frame)
         elif isinstance(frame, Ping):
@@ -84,18 +84,21 @@ class ChatConsumer(DeliveryConsumer):
         membership = self.services.memberships.enter(self.user_id, self)
         self.session = Session(self, principal, membership, self.node.hub, self.services.chat)
         try:
-            frames = await self.session.start(resume)
-            self.outbox.release([codec.encode(frame, message_id) for frame in frames])
+            self.answer(await self.session.start(resume), message_id)
         except FeedUnavailable as error:
-            self.outbox.release([codec.encode(Error(503, str(error), retry_after=RETRY_AFTER_SECONDS), message_id)])
+            self.outbox.drop_held()
+            self.answer([Error(503, str(error), retry_after=RETRY_AFTER_SECONDS)], message_id)
             self.close(CloseCode.RESTARTING)
         except Exception:
+            self.outbox.drop_held()
             self.close(CloseCode.INTERNAL_ERROR)  # half a session serves nobody; the dispatch tells the cause
             raise
 
-    def _answer(self, frames: Sequence[ServerData], message_id: str) -> None:
-        for frame in frames:
-            self.write(frame, message_id)
+    def answer(self, answers: Sequence[Answer], message_id: str = "") -> None:
+        """Send frames, their tails, and what the outbox held back for them."""
+        tails = [frame for answer in answers if isinstance(answer, Tail) for frame in answer.frames]
+        frames = [codec.encode(answer, message_id) for answer in answers if not isinstance(answer, Tail)]
+        self.outbox.release(frames, tails)
 
     def membership_changed(self) -> None:
         """The user's groups changed: hear what is new, leave what is gone."""
@@ -110,14 +113,13 @@ class ChatConsumer(DeliveryConsumer):
         finally:
             self._reconciling = None
 
-    def feed_reset(self, feed: str, position: Position) -> None:
+    def feed_reset(self, feed: str, position: Position) -> bool:
         self.write(FeedReset(feed, position.epoch, position.offset))
-        if self.session is not None:
-            self.session.follow()
+        return self.session is not None and self.session.feed_reset(feed, position)
 
-    def dropped(self, feed: str) -> None:
+    def dropped(self, feed: str, position: Position) -> None:
         if self.session is not None:
-            self.session.dropped(feed.partition(":")[2])
+            self.session.dropped(feed, position)
 
     def ask_access(self, feed: str) -> None:
         if self.session is not None:
@@ -134,7 +136,7 @@ class ChatConsumer(DeliveryConsumer):
         self.count_bad_frame()
 
     def failed(self) -> None:
-        self.outbox.release([])
+        self.outbox.release()
         self.write(Error(500, "an error of ours"))
 
     def refused(self, error: AuthenticationError) -> None:

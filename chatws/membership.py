@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from chatws.rpc.gateway import ChatGateway, ChatServiceError, all_user_group_ids
+from realtime import tasks
 from realtime.exceptions import FeedUnavailable
 from realtime.groups import group_feed
 from realtime.hub import Hub
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 ASK_AGAIN_SECONDS = 5.0
 """How often a user's unknown group makes us ask."""
 LONGEST_BACKOFF = 10.0
+ASKED_AT_ONCE = 10
 
 
 class Listener(Protocol):
@@ -72,6 +74,12 @@ class Membership:
         if self._following is None:
             self._following = asyncio.get_running_loop().create_task(self._follow())
 
+    async def followed(self) -> None:
+        """Like `follow`, and wait until there is an answer or nobody listens."""
+        self.follow()
+        if self._following is not None:
+            await asyncio.wait([self._following])
+
     def removed(self, group_id: str) -> None:
         """A removal passed: the user is out until the chat service says otherwise."""
         if self.groups is not None:
@@ -121,6 +129,8 @@ class Memberships:
         self._hub = hub
         self._users: dict[int, Membership] = {}
         hub.on_drop = self._dropped
+        hub.on_reconnect = self._reconnected
+        self._asking_all: asyncio.Task[None] | None = None
 
     def enter(self, user_id: int, listener: Listener) -> Membership:
         """The membership of a user; ``listener`` hears of its changes until it leaves."""
@@ -143,6 +153,16 @@ class Memberships:
         kind, _, group_id = feed.partition(":")
         if membership is not None and kind == "group":
             membership.removed(group_id)
+
+    def _reconnected(self) -> None:
+        if self._asking_all is None or self._asking_all.done():
+            self._asking_all = tasks.spawn(self._ask_all(), "asking for every user's groups")
+
+    async def _ask_all(self) -> None:
+        """Ask for the groups of everybody, a few users at a time."""
+        users = list(self._users.values())
+        for start in range(0, len(users), ASKED_AT_ONCE):
+            await asyncio.gather(*(user.followed() for user in users[start : start + ASKED_AT_ONCE]))
 
 
 def feeds_of(groups: Iterable[str]) -> list[str]:

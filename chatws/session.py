@@ -5,22 +5,35 @@ Handlers see the connection only through this; it returns frames and writes none
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from chatws.exceptions import FrameError
 from chatws.frames import AuthSuccess, Error, FeedPlace, GroupJoined, GroupLeft, ResumePoint, ServerData
 from chatws.membership import Membership, feeds_of
 from chatws.rpc.gateway import ChatGateway, ChatServiceError
 from realtime.auth import Principal
+from realtime.exceptions import FeedUnavailable
 from realtime.feeds import Position
 from realtime.groups import group_feed, user_feed
 from realtime.heard import Member
 from realtime.hub import Hub
 from realtime.outbox import Outbox
+from realtime.resume import MOST_BYTES_IN_ALL, Joined, Resume
 
 HEARTBEAT_SECONDS = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Frames that a connection missed, ready to be written: behind the answer, before whatever came meanwhile."""
+
+    frames: Sequence[str]
+
+
+Answer = ServerData | Tail
 
 
 class Connection(Member, Protocol):
@@ -36,6 +49,9 @@ class Connection(Member, Protocol):
     def write(self, data: ServerData, message_id: str = "") -> None:
         """Send one frame."""
 
+    def answer(self, answers: Sequence[Answer], message_id: str = "") -> None:
+        """Send frames, their tails, and what the outbox held back for them."""
+
 
 class Session:
     """An authenticated connection."""
@@ -49,6 +65,7 @@ class Session:
         self._joining = asyncio.Lock()
         self._left: set[str] = set()
         """Groups that the client chose not to hear."""
+        self._resume = Resume()
         self._first = principal
         self.user_id = principal.user_id
         self.chat = chat
@@ -58,8 +75,8 @@ class Session:
         """The user, as the latest token says."""
         return self._connection.principal or self._first
 
-    async def start(self, resume: dict[str, ResumePoint] | None) -> Sequence[ServerData]:
-        """Hear the user's feed, then its groups' feeds; the frames that say so.
+    async def start(self, resume: dict[str, ResumePoint] | None) -> Sequence[Answer]:
+        """Hear the user's feed, then its groups' feeds; the frames that say so, and the tails.
 
         What is published meanwhile waits behind these frames: the outbox is held until they are written.
 
@@ -67,7 +84,10 @@ class Session:
             FeedUnavailable: Redis is away.
         """
         self._connection.outbox.hold()
-        places = await self._hub.join(self._connection, [user_feed(self.user_id)])
+        self._resume.points = {feed: Position(point.epoch, point.offset) for feed, point in (resume or {}).items()}
+        joined = await self._hub.join(self._connection, [user_feed(self.user_id)], self._resume)
+        if not joined:
+            raise FeedUnavailable("Redis did not answer in time")
         failure: list[ServerData] = []
         async with self._joining:
             try:
@@ -77,9 +97,10 @@ class Session:
                 self._membership.follow()
                 groups: list[str] = []
             else:
-                places += await self._join_all()
+                joined += await self._join_all()
                 groups = sorted(self._membership.groups or ())
-        return [self.welcome(groups, [_place(feed, position, resume) for feed, position in places]), *failure]
+        places = [FeedPlace(j.feed, j.position.epoch, j.position.offset, _recovered(j)) for j in joined]
+        return [self.welcome(groups, places), *failure, *_tails(joined)]
 
     def welcome(self, groups: list[str], feeds: list[FeedPlace] | None = None) -> AuthSuccess:
         """The answer to an accepted token; without ``feeds`` for one that only renews."""
@@ -106,15 +127,26 @@ class Session:
         if not await self._membership.knows(group_id):
             raise FrameError(403, f"data.group_id: not a member of {group_id}")
 
-    async def hear(self, group_id: str, resume: ResumePoint | None) -> GroupJoined:
-        """Let this connection hear a chat group of its user."""
+    async def hear(self, group_id: str, point: ResumePoint | None) -> Sequence[Answer]:
+        """Let this connection hear a chat group of its user; the outbox is held until the answer is written."""
         await self.require_member(group_id)
         self._left.discard(group_id)
+        feed, outbox = group_feed(group_id), self._connection.outbox
+        resume = None
+        if point is not None:
+            resume = Resume({feed: Position(point.epoch, point.offset)}, bytes=MOST_BYTES_IN_ALL - outbox.tail_size)
         async with self._joining:
-            places = await self._hub.join(self._connection, [group_feed(group_id)])
-        if not places:
-            raise FrameError(403, f"data.group_id: not a member of {group_id}")
-        return _joined(*places[0], resume)
+            outbox.hold()
+            try:
+                joined = await self._hub.join(self._connection, [feed], resume)
+            except BaseException:
+                outbox.release()
+                raise
+        if joined:
+            return [_joined(joined[0]), *_tails(joined)]
+        outbox.release()
+        await self.require_member(group_id)
+        raise FeedUnavailable("the feed can't be heard now")
 
     def unhear(self, group_id: str) -> GroupLeft:
         """From now on nothing of this chat group reaches the connection."""
@@ -129,39 +161,71 @@ class Session:
             if groups is None:
                 return
             for feed in sorted(self._hub.feeds_of(self._connection)):
-                kind, _, group_id = feed.partition(":")
-                if kind == "group" and group_id not in groups:
+                if _group_of(feed) and _group_of(feed) not in groups:
                     self._hub.leave(self._connection, feed)
-                    self._connection.write(GroupLeft(group_id))
-            for feed, position in await self._join_all():
-                self._connection.write(_joined(feed, position, None))
+                    self._connection.write(GroupLeft(_group_of(feed)))
+            self._connection.outbox.hold()
+            try:
+                joined = await self._join_all()
+            except BaseException:
+                self._connection.outbox.release()
+                raise
+            self._connection.answer([*map(_joined, joined), *_tails(joined)])
 
-    def dropped(self, group_id: str) -> None:
-        """The user was removed from a chat group: whoever joins it again hears it again."""
-        self._left.discard(group_id)
-        self._connection.write(GroupLeft(group_id))
+    def dropped(self, feed: str, position: Position) -> None:
+        """The user was removed from a chat group: whoever joins it again hears it again, from there."""
+        self._left.discard(_group_of(feed))
+        self._resume.leave_off(feed, position)
+        self._connection.write(GroupLeft(_group_of(feed)))
+
+    def feed_reset(self, feed: str, position: Position) -> bool:
+        """A removal may have been among what was lost: a chat group is heard again once the chat service says so."""
+        group_id = _group_of(feed)
+        if not group_id:
+            self._membership.follow()
+            return True
+        self._resume.leave_off(feed, position)
+        self._membership.removed(group_id)
+        return False
 
     def follow(self) -> None:
         """The user's groups may have changed."""
         self._membership.follow()
 
-    async def _join_all(self) -> list[tuple[str, Position]]:
+    async def _join_all(self) -> list[Joined]:
         """Join every group of the user that isn't heard yet; those alone are answered."""
         wanted = (self._membership.groups or frozenset()) - self._left
         heard = self._hub.feeds_of(self._connection)
-        places = await self._hub.join(self._connection, [feed for feed in feeds_of(wanted) if feed not in heard])
+        feeds = [feed for feed in feeds_of(wanted) if feed not in heard]
+        points = self._resume.points = {
+            feed: self._resume.points[feed] for feed in feeds if feed in self._resume.points
+        }
+        joined = await self._hub.join(self._connection, feeds, self._resume)
         present = self._membership.groups or frozenset()
-        for feed, _ in places:
-            if feed.partition(":")[2] not in present:
-                self._hub.leave(self._connection, feed)
-        return [(feed, position) for feed, position in places if feed.partition(":")[2] in present]
+        for gone in [one for one in joined if _group_of(one.feed) not in present]:
+            self._hub.leave(self._connection, gone.feed)
+            joined.remove(gone)
+        for one in joined:
+            points.pop(one.feed, None)
+        if len(joined) < len(feeds):
+            self._membership.follow()
+        return joined
 
 
-def _place(feed: str, position: Position, resume: dict[str, ResumePoint] | None) -> FeedPlace:
-    asked = resume is not None and feed in resume
-    return FeedPlace(feed, position.epoch, position.offset, recovered=False if asked else UNSET)
+def _group_of(feed: str) -> str:
+    """The chat group of a feed; empty for a user's."""
+    kind, _, group_id = feed.partition(":")
+    return group_id if kind == "group" else ""
 
 
-def _joined(feed: str, position: Position, resume: ResumePoint | None) -> GroupJoined:
-    recovered = UNSET if resume is None else False
-    return GroupJoined(feed.partition(":")[2], feed, position.epoch, position.offset, recovered)
+def _recovered(joined: Joined) -> bool | UnsetType:
+    return joined.tail is not None if joined.resumed else UNSET
+
+
+def _tails(joined: Sequence[Joined]) -> list[Tail]:
+    return [Tail(one.tail) for one in joined if one.tail]
+
+
+def _joined(joined: Joined) -> GroupJoined:
+    position = joined.position
+    return GroupJoined(_group_of(joined.feed), joined.feed, position.epoch, position.offset, _recovered(joined))

@@ -33,8 +33,8 @@ class RealtimeConf:
     meta_seconds: int = 30 * 86_400
     linger_seconds: float = 30.0
     """How long a feed is still heard after its last local member left."""
-    check_seconds: float = 2.0
-    """How often every feed's position is compared with its log."""
+    check_seconds: float | None = None
+    """How often every feed's position is compared with its log; None: as the channel layer needs it."""
 
     presence_seconds: float = 30.0
     """Length of a gateway's lease on the presence of its connections."""

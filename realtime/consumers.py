@@ -146,11 +146,11 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         """Frames of one feed, in order."""
         self.outbox.write_all(frames)
 
-    def feed_reset(self, feed: str, position: Position) -> None:
-        """What lay between the last frame of a feed and this position is lost."""
+    def feed_reset(self, feed: str, position: Position) -> bool:
+        """What lay between the last frame of a feed and this position is lost; whether it goes on being heard."""
         raise NotImplementedError
 
-    def dropped(self, feed: str) -> None:
+    def dropped(self, feed: str, position: Position) -> None:
         """A publication removed this user from a feed."""
         raise NotImplementedError
 

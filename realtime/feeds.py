@@ -20,6 +20,7 @@ _append = Script("append")
 _ensure = Script("ensure")
 _read = Script("read")
 _renew = Script("renew")
+_tail = Script("tail")
 
 
 class Publication(msgspec.Struct, frozen=True, array_like=True):
@@ -63,7 +64,7 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
-class Tail:
+class Rest:
     """What a log holds after an offset. ``entries`` start at ``first``; it lies above the offset asked for where the
     log no longer reaches back. ``id_at`` names the entry at that offset, empty if the log doesn't hold it."""
 
@@ -118,11 +119,21 @@ class FeedLog:
         """The feed's position; a feed that has none gets an epoch, so that ``("", 0)`` never goes out."""
         return _position(await _ensure.run(self._redis, _keys(feed), [new_epoch(), self._conf.meta_seconds]))
 
-    async def read(self, feed: str, after: int, limit: int) -> Tail:
+    async def read(self, feed: str, after: int, limit: int) -> Rest:
         """At most ``limit`` entries after the offset ``after``, with the log's position at that moment."""
         answer = await _read.run(self._redis, _keys(feed), [new_epoch(), self._conf.meta_seconds, after, limit])
         *position, first, id_at, entries = answer
-        return Tail(_position(position), first, entries, decode(id_at).id if id_at else "")
+        return Rest(_position(position), first, entries, decode(id_at).id if id_at else "")
+
+    async def tail(self, feed: str, after: Position, upto: int, most: int, most_bytes: int) -> Sequence[bytes] | None:
+        """The entries after a position up to an offset: all of them, or None if the log can't give them all.
+
+        That is so if the epoch is another, the position lies beyond the log or before its first entry, or the entries
+        are more than ``most`` or longer than ``most_bytes``.
+        """
+        keys, limits = _keys(feed)[:2], [upto, most, most_bytes]
+        entries: list[bytes] | None = await _tail.run(self._redis, keys, [after.epoch, after.offset, *limits])
+        return entries
 
     async def renew(self, feed: str, epoch: str) -> Position:
         """Begin a new epoch if ``epoch`` is still the present one; answers with the position either way."""

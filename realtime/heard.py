@@ -15,11 +15,14 @@ class Member(Protocol):
     def deliver(self, frames: Sequence[str]) -> None:
         """Frames of one feed, in order."""
 
-    def feed_reset(self, feed: str, position: Position) -> None:
-        """What lay between the last frame and this position is lost."""
+    def feed_reset(self, feed: str, position: Position) -> bool:
+        """What lay between the last frame and this position is lost; whether the connection goes on hearing the feed.
 
-    def dropped(self, feed: str) -> None:
-        """The connection no longer hears the feed: a publication removed its user."""
+        One that doesn't may join again from this position, once it knows that it still may.
+        """
+
+    def dropped(self, feed: str, position: Position) -> None:
+        """The connection no longer hears the feed: the publication at this position removed its user."""
 
     def ask_access(self, feed: str) -> None:
         """The user's access to this feed may have changed: ask."""
@@ -55,6 +58,6 @@ class Feed:
     def move_to(self, position: Position) -> None:
         self.epoch, self.offset, self.last_id = position.epoch, position.offset, position.last_id
 
-    def stamp(self, payload: bytes) -> str:
+    def stamp(self, payload: bytes, offset: int) -> str:
         """The frame of a publication: its place is written before the object's last brace, once for all members."""
-        return f'{payload[:-1].decode()},"feed":"{self.name}","epoch":"{self.epoch}","offset":{self.offset}}}'
+        return f'{payload[:-1].decode()},"feed":"{self.name}","epoch":"{self.epoch}","offset":{offset}}}'

@@ -5,10 +5,11 @@ What the channel layer brings is a hint; the log is the truth. A gap is filled f
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from realtime import feeds, tasks
+from realtime.catchup import CatchUp
 from realtime.commands import DropUser
 from realtime.conf import RealtimeConf
 from realtime.exceptions import FeedUnavailable
@@ -17,12 +18,12 @@ from realtime.groups import CONTROL_GROUP, channels_group
 from realtime.heard import Feed, Member
 from realtime.publisher import Layer
 from realtime.redis import is_transient
+from realtime.resume import Joined, Resume, missed
 
 logger = logging.getLogger(__name__)
 
-READ_AT_ONCE = 500
-CHECKED_AT_ONCE = 200
-FILLED_AT_ONCE = 50
+CHECK_SECONDS, CHECK_SECONDS_FOREIGN = 10.0, 2.0
+"""How often positions are checked: with a layer that tells when it was deaf, and with one that doesn't."""
 OPEN_SECONDS = 5.0
 RETRY_SECONDS = 0.5
 SUBSCRIBED_SECONDS = 0.3
@@ -39,23 +40,35 @@ class Hub:
         self._feeds: dict[str, Feed] = {}
         self._heard_by: dict[Member, set[str]] = {}
         self._unflushed: list[Feed] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._filling = asyncio.Semaphore(FILLED_AT_ONCE)
+        self._tasks = tasks.Group()
+        self._catch_up = CatchUp(log, self._feeds, self._tasks, apply=self._apply, reset=self._reset)
+        self._deaf = asyncio.Event()
+        """Set when the layer tells that it may have missed something."""
         self._channel = ""
         self._ready = asyncio.Event()
         self.on_drop: Callable[[int, str], None] = lambda user_id, feed: None
         """Told of every removal that passes: user id, feed. Members hear of their own by `Member.dropped`."""
         self.on_control: Callable[[dict[str, Any]], None] = lambda message: None
         """Told of messages to all gateways."""
+        self.on_reconnect: Callable[[], None] = lambda: None
+        """Told when the layer hears again after it was deaf."""
 
     def start(self) -> None:
         """Begin to receive, as soon as Redis is there."""
-        self._spawn(self._run(), "hub receiver")
-        self._spawn(self._check_regularly(), "hub position check")
+        noticing = getattr(self._layer, "on_resubscribed", None)
+        if noticing is not None:
+            noticing(self._resubscribed)
+        every = self._conf.check_seconds or (CHECK_SECONDS if noticing else CHECK_SECONDS_FOREIGN)
+        self._tasks.spawn(self._run(), "hub receiver")
+        self._tasks.spawn(self._check_regularly(every), "hub position check")
 
     async def stop(self) -> None:
         """End every task of the hub."""
-        await tasks.end(self._tasks)
+        await self._tasks.end()
+
+    async def check_all(self) -> None:
+        """Compare the position of every feed with its log now. Raises what Redis raises."""
+        await self._catch_up.check_all()
 
     # Joining and leaving
 
@@ -76,11 +89,12 @@ class Hub:
         """
         await self._wait_open([self._feed(name) for name in names])
 
-    async def join(self, member: Member, names: Iterable[str]) -> list[tuple[str, Position]]:
+    async def join(self, member: Member, names: Iterable[str], resume: Resume | None = None) -> list[Joined]:
         """Let a connection hear feeds, from the positions that are answered.
 
-        No frame reaches the member before the caller goes on. A feed that the member hears already is answered with its
-        present position; one whose user was dropped meanwhile, or that the member left, is missing from the answer.
+        No frame reaches the member before the caller goes on, unless with ``resume``: then the caller holds them back
+        until the tails are written. A feed that the member hears already is answered with its present position. Missing
+        from the answer is one whose user was dropped meanwhile, that the member left, or whose tail Redis didn't give.
 
         Raises:
             FeedUnavailable: Redis did not answer in time; the member joined none of them.
@@ -88,13 +102,36 @@ class Hub:
         wanted = [self._feed(name) for name in names]
         for feed in wanted:
             feed.joining[member] = True
+        resumed: list[Joined] = []
         try:
             wanted = await self._wait_open(wanted, member)
-            return [(feed.name, self._attach(feed, member)) for feed in wanted if feed.joining.get(member)]
+            if resume is not None:
+                left_off = [feed for feed in wanted if feed.name in resume.points]
+                resumed = await self._join_resumed(member, left_off, resume)
+            done = {joined.feed for joined in resumed}
+            rest = [feed for feed in wanted if feed.name not in done and feed.joining.get(member)]
+            return resumed + [Joined(feed.name, self._attach(feed, member)) for feed in rest]
         finally:
             for feed in wanted:
                 feed.joining.pop(member, None)
                 self._linger_if_empty(feed)
+
+    async def _join_resumed(self, member: Member, wanted: list[Feed], resume: Resume) -> list[Joined]:
+        joined: list[Joined] = []
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                for feed in wanted:
+                    if member not in feed.members:
+                        tail = await missed(self._log, feed, resume, member, self._catch_up.wait)
+                        if feed.joining.get(member):
+                            joined.append(Joined(feed.name, self._attach(feed, member), resumed=True, tail=tail))
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            logger.warning("%d feeds can't be resumed now: %s", len(wanted) - len(joined), error)
+            for feed in wanted[len(joined) :]:
+                feed.joining[member] = False
+        return joined
 
     def leave(self, member: Member, name: str) -> bool:
         """Stop a connection's hearing a feed, at once; whether it heard it or was about to."""
@@ -120,7 +157,7 @@ class Hub:
         feed = self._feeds.get(name)
         if feed is None:
             feed = self._feeds[name] = Feed(name)
-            feed.opening = self._spawn(self._open(feed), f"opening feed {name}")
+            feed.opening = self._tasks.spawn(self._open(feed), f"opening feed {name}")
         return feed
 
     async def _wait_open(self, wanted: list[Feed], member: Member | None = None) -> list[Feed]:
@@ -168,7 +205,7 @@ class Hub:
         feed.linger = None
         if feed.members or feed.joining or self._feeds.get(feed.name) is not feed:
             return
-        feed.closing = self._spawn(self._discard(feed), f"closing feed {feed.name}")
+        feed.closing = self._tasks.spawn(self._discard(feed), f"closing feed {feed.name}")
 
     async def _discard(self, feed: Feed) -> None:
         await tasks.end(task for task in (feed.opening, feed.fill) if task is not None)
@@ -194,8 +231,8 @@ class Hub:
                 await asyncio.sleep(RETRY_SECONDS)
         feed.opening = None
         if feed.dirty:
-            self._start_fill(feed)
-        asyncio.get_running_loop().call_later(SUBSCRIBED_SECONDS, self._start_fill, feed)
+            self._catch_up.start(feed)
+        asyncio.get_running_loop().call_later(SUBSCRIBED_SECONDS, self._catch_up.start, feed)
         self._linger_if_empty(feed)
 
     # Receiving
@@ -230,7 +267,7 @@ class Hub:
             return
         feed.dirty = True
         if feed.epoch:
-            self._start_fill(feed)
+            self._catch_up.start(feed)
 
     def _apply(self, feed: Feed, publication: Publication) -> None:
         feed.offset += 1
@@ -239,7 +276,7 @@ class Hub:
             if not self._unflushed:
                 asyncio.get_running_loop().call_soon(self._flush_all)
             self._unflushed.append(feed)
-        feed.pending.append(feed.stamp(publication.payload))
+        feed.pending.append(feed.stamp(publication.payload, feed.offset))
         command = publication.command
         if isinstance(command, DropUser):
             self._flush(feed)
@@ -254,8 +291,15 @@ class Hub:
                 feed.joining[member] = False
         for member in [member for member in feed.members if member.user_id == user_id]:
             self._detach(feed, member)
-            member.dropped(feed.name)
+            member.dropped(feed.name, feed.position)
         self.on_drop(user_id, feed.name)
+
+    def _reset(self, feed: Feed, position: Position) -> None:
+        self._flush(feed)
+        feed.move_to(position)
+        for member in list(feed.members):
+            if not member.feed_reset(feed.name, position):
+                self._detach(feed, member)
 
     def _flush_all(self) -> None:
         unflushed, self._unflushed = self._unflushed, []
@@ -268,82 +312,26 @@ class Hub:
             for member in list(feed.members):
                 member.deliver(frames)
 
-    # Filling and checking
+    # Looking after the feeds
 
-    def _start_fill(self, feed: Feed) -> None:
-        if feed.fill is None and feed.epoch and feed.closing is None and self._feeds.get(feed.name) is feed:
-            feed.fill = self._spawn(self._fill(feed), f"filling feed {feed.name}")
+    def _resubscribed(self) -> None:
+        self._deaf.set()
+        self.on_reconnect()
 
-    async def _fill(self, feed: Feed) -> None:
-        """Read the log from our offset until nothing new came meanwhile. Live publications only mark the feed dirty."""
-        try:
-            async with self._filling:
-                while True:
-                    feed.dirty = False
-                    tail = await self._log.read(feed.name, feed.offset, READ_AT_ONCE)
-                    if await self._judge(feed, tail):
-                        for entry in tail.entries:
-                            self._apply(feed, feeds.decode(entry))
-                    if not feed.dirty and feed.position.offset >= tail.position.offset:
-                        return
-        except Exception as error:
-            if not is_transient(error):
-                raise
-            logger.info("feed %s can't be read now, the next check tries again: %s", feed.name, error)
-        finally:
-            feed.fill = None
-
-    async def _judge(self, feed: Feed, tail: feeds.Tail) -> bool:
-        """Whether the tail goes on from where we are; else the feed has been reset."""
-        top = tail.position
-        if top.epoch != feed.epoch:
-            self._reset(feed, top, "a new epoch began")
-            return False
-        at_ours = tail.id_at or (top.last_id if top.offset == feed.offset else "")
-        if top.offset < feed.offset or (at_ours and feed.last_id and at_ours != feed.last_id):
-            self._reset(feed, await self._log.renew(feed.name, feed.epoch), "Redis went back in time")
-            return False
-        if top.offset > feed.offset and tail.first > feed.offset + 1:
-            self._reset(feed, top, "the log no longer reaches back")
-            return False
-        return True
-
-    def _reset(self, feed: Feed, position: Position, why: str) -> None:
-        logger.warning(
-            "feed %s was reset from %s/%d to %s/%d: %s",
-            feed.name, feed.epoch, feed.offset, position.epoch, position.offset, why,
-        )  # fmt: skip
-        self._flush(feed)
-        feed.move_to(position)
-        for member in list(feed.members):
-            member.feed_reset(feed.name, position)
-
-    async def _check_regularly(self) -> None:
+    async def _check_regularly(self, every: float) -> None:
+        """Check all feeds, now and then and whenever the layer was deaf."""
         while True:
-            await asyncio.sleep(self._conf.check_seconds)
             try:
+                async with asyncio.timeout(every):
+                    await self._deaf.wait()
+            except TimeoutError:
+                pass
+            try:
+                self._deaf.clear()
                 await self.check_all()
             except Exception as error:
                 if not is_transient(error):
                     raise
+                self._deaf.set()
                 logger.info("positions can't be checked now: %s", error)
-
-    async def check_all(self) -> None:
-        """Compare the position of every feed with its log, and fill those that differ."""
-        names = [name for name, feed in self._feeds.items() if feed.epoch]
-        for start in range(0, len(names), CHECKED_AT_ONCE):
-            chunk = [
-                (feed, feed.position)
-                for name in names[start : start + CHECKED_AT_ONCE]
-                if (feed := self._feeds.get(name))
-            ]
-            tops = await self._log.positions([feed.name for feed, _ in chunk])
-            for (feed, seen), top in zip(chunk, tops, strict=True):
-                if top != seen and feed.position == seen:
-                    self._start_fill(feed)
-
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = tasks.spawn(work, name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+                await asyncio.sleep(RETRY_SECONDS)

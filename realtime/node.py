@@ -21,6 +21,9 @@ from realtime.redis import connect
 
 logger = logging.getLogger(__name__)
 
+KICK_SECONDS = 2.0
+"""How often wishes to end connections are read without a hint."""
+
 
 class Closable(Protocol):
     """A connection that an administrator may end."""
@@ -80,7 +83,7 @@ class Node:
             except Exception as error:
                 logger.warning("connections to end can't be looked up now: %s", error)
             try:
-                async with asyncio.timeout(self.conf.check_seconds):
+                async with asyncio.timeout(KICK_SECONDS):
                     await self._kick_hint.wait()
             except TimeoutError:
                 continue

@@ -7,11 +7,19 @@ import asyncio
 import types
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from realtime.close_codes import CloseCode
 
 Send = Callable[[dict[str, Any]], Coroutine[Any, Any, None]]
+
+
+class Message(NamedTuple):
+    """A frame that waits, or with ``code`` the close behind all frames."""
+
+    text: str
+    is_tail: bool = False
+    code: int = 0
 
 
 class Outbox:
@@ -21,18 +29,22 @@ class Outbox:
     what follows waits in the queue. Over ``limit`` characters the connection is closed with 4502.
     """
 
-    __slots__ = ("_held", "_limit", "_send", "_task", "_waiting", "_waiting_size", "closing", "frames", "size")
+    __slots__ = (
+        "_held", "_limit", "_send", "_task", "_waiting", "_waiting_size", "closing", "frames", "size", "tail_size",
+    )  # fmt: skip
 
     def __init__(self, send: Send, limit: int) -> None:
         self._send = send
         self._limit = limit
-        self._waiting: deque[dict[str, Any]] = deque()
+        self._waiting: deque[Message] = deque()
         self._waiting_size = 0
         self._task: asyncio.Task[None] | None = None
-        self._held = False
+        self._held: deque[Message] | None = None
         self.closing: int | None = None
         self.frames = 0
         self.size = 0
+        self.tail_size = 0
+        """Characters of tails that wait; they don't count towards the limit, else resuming would end in overflow."""
 
     def write(self, text: str) -> None:
         """Send one frame, or keep it until its turn."""
@@ -43,55 +55,79 @@ class Outbox:
         for text in texts:
             if self.closing is not None:
                 return
-            self.frames += 1
-            self.size += len(text)
-            self._put({"type": "websocket.send", "text": text}, len(text))
+            self._waiting_size += len(text)
+            message = Message(text)
+            if self._held is not None:
+                self._held.append(message)
+            else:
+                self._waiting.append(message)
+                self._drain()
+            self._check_limit()
 
     def hold(self) -> None:
         """Keep what is written until `release`."""
-        self._held = True
+        if self._held is None:
+            self._held = deque()
 
-    def release(self, first: Iterable[str]) -> None:
-        """Send ``first``, then what was held back."""
-        ahead = [{"type": "websocket.send", "text": text} for text in first]
-        self.frames += len(ahead)
-        self.size += sum(len(message["text"]) for message in ahead)
-        self._waiting.extendleft(reversed(ahead))
-        self._waiting_size += sum(len(message["text"]) for message in ahead)
-        self._held = False
+    def release(self, first: Iterable[str] = (), tail: Iterable[str] = ()) -> None:
+        """Send ``first``, then ``tail``, which is taken as the socket drains, then what was held back."""
+        held, self._held = self._held, None
+        self.write_all(first)
+        if self.closing is not None:
+            return
+        for text in tail:
+            self.tail_size += len(text)
+            self._waiting.append(Message(text, is_tail=True))
+        self._waiting.extend(held or ())
         self._drain()
+
+    def drop_held(self) -> None:
+        """Forget what was held back: what should have stood before it will not come."""
+        self._waiting_size -= sum(len(message.text) for message in self._held or ())
+        self._held = None
 
     def close(self, code: int) -> None:
         """Close after what has been written; the first code given stays."""
         if self.closing is not None:
             return
         self.closing = code
-        self._held = False
-        self._put({"type": "websocket.close", "code": int(code)}, 0)
+        self._waiting.extend(self._held or ())
+        self._held = None
+        self._waiting.append(Message("", code=int(code)))
+        self._drain()
 
     def discard(self) -> None:
         """The socket is gone: forget what waits."""
         if self.closing is None:
             self.closing = CloseCode.ABNORMAL
-        self._waiting.clear()
-        self._waiting_size = 0
+        self._forget()
         if self._task is not None:
             self._task.cancel()
 
-    def _put(self, message: dict[str, Any], size: int) -> None:
-        self._waiting.append(message)
-        self._waiting_size += size
-        self._drain()
+    def _check_limit(self) -> None:
         if self._waiting_size > self._limit and self.closing is None:
-            self._waiting.clear()
-            self._waiting_size = 0
+            self._forget()
             self.close(CloseCode.TOO_SLOW)
 
+    def _forget(self) -> None:
+        self._waiting.clear()
+        self._held = None
+        self._waiting_size = self.tail_size = 0
+
     def _drain(self) -> None:
-        while self._waiting and not self._held and self._task is None:
+        while self._waiting and self._task is None:
             message = self._waiting.popleft()
-            self._waiting_size -= len(message.get("text", ""))
-            step = self._send(message)
+            if message.code:
+                event: dict[str, Any] = {"type": "websocket.close", "code": message.code}
+            else:
+                event = {"type": "websocket.send", "text": message.text}
+                self.frames += 1
+                self.size += len(message.text)
+                if message.is_tail:
+                    self.tail_size -= len(message.text)
+                else:
+                    self._waiting_size -= len(message.text)
+            step = self._send(event)
             try:
                 blocker = step.send(None)
             except StopIteration:

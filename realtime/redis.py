@@ -15,10 +15,14 @@ from redis.backoff import NoBackoff
 
 from realtime.exceptions import RedisUnavailable
 
-__all__ = ["Redis", "RedisError", "ResponseError", "Script", "address_of", "connect", "is_transient", "wait_for_redis"]
+__all__ = [
+    "ConnectionLost", "Redis", "RedisError", "ResponseError", "Script",
+    "address_of", "connect", "is_transient", "no_retry", "wait_for_redis",
+]  # fmt: skip
 
 RedisError = exceptions.RedisError
 ResponseError = exceptions.ResponseError
+ConnectionLost = exceptions.ConnectionError
 
 INCLUDE = re.compile(r"^--@include (\w+)\n", re.MULTILINE)
 OLDEST_MAJOR = 7
@@ -31,14 +35,12 @@ _TRANSIENT_REPLIES = (
 
 def connect(url: str, *, timeout: float = 5.0, max_connections: int = 50) -> Redis:
     """A client that answers bytes, gives up after ``timeout`` seconds and never repeats a command by itself."""
-    return Redis.from_url(
-        url,
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
-        retry=Retry(NoBackoff(), 0),
-        max_connections=max_connections,
-        decode_responses=False,
-    )
+    return Redis.from_url(url, max_connections=max_connections, decode_responses=False, **no_retry(timeout))
+
+
+def no_retry(timeout: float) -> dict[str, Any]:
+    """Options of a connection that gives up after ``timeout`` seconds and never repeats a command by itself."""
+    return {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": Retry(NoBackoff(), 0)}
 
 
 def address_of(url: str) -> str:

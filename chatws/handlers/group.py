@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from chatws.frames import JoinGroup, LeaveGroup, ServerData
-from chatws.session import Session
+from chatws.session import Answer, Session
 
 
-async def join_group(session: Session, frame: JoinGroup) -> Sequence[ServerData]:
-    """Hear a chat group that the user is in."""
-    return [await session.hear(frame.data.group_id, frame.data.resume)]
+async def join_group(session: Session, frame: JoinGroup) -> Sequence[Answer]:
+    """Hear a chat group that the user is in; with `resume`, what it said meanwhile comes first."""
+    return await session.hear(frame.data.group_id, frame.data.resume)
 
 
 async def leave_group(session: Session, frame: LeaveGroup) -> Sequence[ServerData]:

@@ -3,11 +3,11 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from chatws.frames import Auth, ClientFrame, JoinGroup, LeaveGroup, MarkRead, Ping, SendMessage, ServerData
+from chatws.frames import Auth, ClientFrame, JoinGroup, LeaveGroup, MarkRead, Ping, SendMessage
 from chatws.handlers import auth, group, message, ping
-from chatws.session import Session
+from chatws.session import Answer, Session
 
-Handler = Callable[[Session, Any], Awaitable[Sequence[ServerData]]]
+Handler = Callable[[Session, Any], Awaitable[Sequence[Answer]]]
 
 HANDLERS: Mapping[type[ClientFrame], Handler] = {
     Auth: auth.renew,

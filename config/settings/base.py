@@ -84,7 +84,7 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
 
 CHANNEL_LAYERS = {
     "default": {
-        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "BACKEND": "realtime.layer.RedisPubSubLayer",
         "CONFIG": {"hosts": [ENV.redis_address], "prefix": "chatws:layer"},
     }
 }

@@ -4,112 +4,38 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from channels_redis.pubsub import RedisPubSubChannelLayer
 
-from realtime import feeds, hub
-from realtime.commands import AskAccess, Command, DropUser
+from realtime import catchup, feeds, hub
+from realtime.commands import AskAccess, DropUser
 from realtime.conf import RealtimeConf
-from realtime.feeds import FeedLog, Position, Publication
-from realtime.groups import channels_group
-from realtime.hub import Hub
-from realtime.publisher import Publisher, Routed, publication_message
+from realtime.feeds import Position
 from realtime.redis import Redis
+from realtime.resume import Resume
+from tests.support.hub import Listener, World
 
 
-class Listener:
-    """A connection that remembers what the hub told it."""
-
-    def __init__(self, user_id: int = 1) -> None:
-        self.user_id = user_id
-        self.frames: list[dict[str, Any]] = []
-        self.resets: list[Position] = []
-        self.dropped_from: list[str] = []
-        self.asked: list[str] = []
-        self.news = asyncio.Event()
-
-    def deliver(self, frames: Sequence[str]) -> None:
-        self.frames += [json.loads(frame) for frame in frames]
-        self.news.set()
-
-    def feed_reset(self, feed: str, position: Position) -> None:
-        self.resets.append(position)
-        self.news.set()
-
-    def dropped(self, feed: str) -> None:
-        self.dropped_from.append(feed)
-        self.news.set()
-
-    def ask_access(self, feed: str) -> None:
-        self.asked.append(feed)
-        self.news.set()
-
-    @property
-    def offsets(self) -> list[int]:
-        return [frame["offset"] for frame in self.frames]
-
-    async def until(self, condition: Any) -> None:
-        async with asyncio.timeout(10):
-            while not condition():
-                self.news.clear()
-                await self.news.wait()
-
-
-class World:
-    """A hub, and a relay's side that can publish with or without telling."""
-
-    def __init__(self, redis: Redis, conf: RealtimeConf) -> None:
-        self.redis = redis
-        self.conf = replace(conf, check_seconds=0.1, linger_seconds=0.05)
-        self.layer = RedisPubSubChannelLayer(hosts=[conf.redis_url], prefix="chatws:layer")
-        self.log = FeedLog(redis, self.conf)
-        self.hub = Hub(self.layer, self.log, self.conf)
-        self.publisher = Publisher(self.log, self.layer)
-        self.count = 0
-
-    def publication(self, command: Command | None = None) -> Publication:
-        self.count += 1
-        return Publication(f"p{self.count}", b'{"n":%d}' % self.count, command)
-
-    async def publish(self, feed: str, command: Command | None = None) -> None:
-        publication = self.publication(command)
-        await self.publisher.publish("topic", [Routed(f"{self.count}-0", feed, publication)])
-
-    async def append_untold(self, feed: str) -> tuple[Publication, Position]:
-        publication = self.publication()
-        entry = feeds.encode(publication)
-        [place] = await self.log.append(feed, "topic", [(f"{self.count}-0", publication.id, entry)])
-        assert place.offset is not None
-        return publication, Position(place.epoch, place.offset)
-
-    async def tell(self, feed: str, publication: Publication, place: Position) -> None:
-        message = publication_message(feed, place.epoch, place.offset, feeds.encode(publication))
-        await self.layer.group_send(channels_group(feed), message)
-
-
-@pytest.fixture
-async def world(redis: Redis, conf: RealtimeConf) -> AsyncIterator[World]:
-    world = World(redis, conf)
+@pytest.fixture(params=["ours", "stock"])
+async def world(redis: Redis, conf: RealtimeConf, request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    world = World(redis, conf, request.param)
     world.hub.start()
     yield world
-    await world.hub.stop()
-    await world.layer.flush()
+    await world.stop()
 
 
 async def test_members_get_every_publication_stamped_and_in_order(world: World) -> None:
     listeners = [Listener(), Listener()]
     for listener in listeners:
-        [(feed, position)] = await world.hub.join(listener, ["group:g"])
-        assert (feed, position.offset) == ("group:g", 0)
+        [joined] = await world.hub.join(listener, ["group:g"])
+        assert (joined.feed, joined.position.offset) == ("group:g", 0)
     for _ in range(20):
         await world.publish("group:g")
     for listener in listeners:
         await listener.until(lambda listener=listener: len(listener.frames) == 20)
         assert listener.offsets == list(range(1, 21))
         assert [frame["n"] for frame in listener.frames] == list(range(1, 21))
-        assert {(frame["feed"], frame["epoch"]) for frame in listener.frames} == {("group:g", position.epoch)}
+        assert {(frame["feed"], frame["epoch"]) for frame in listener.frames} == {("group:g", joined.position.epoch)}
 
 
 async def test_a_gap_is_filled_from_the_log_before_what_follows_goes_out(world: World) -> None:
@@ -133,24 +59,22 @@ async def test_a_publication_nobody_told_of_is_found_by_the_position_check(
 
 
 async def test_a_new_feed_is_read_once_more_in_case_redis_had_not_subscribed(redis: Redis, conf: RealtimeConf) -> None:
-    world = World(redis, conf)
-    world.hub = Hub(world.layer, world.log, replace(world.conf, check_seconds=1_000))
+    world = World(redis, conf, check_seconds=1_000)
     world.hub.start()
     listener = Listener()
     await world.hub.join(listener, ["group:g"])
     await world.append_untold("group:g")
     await listener.until(lambda: listener.offsets == [1])
-    await world.hub.stop()
-    await world.layer.flush()
+    await world.stop()
 
 
 async def test_who_joins_in_the_turn_of_a_publication_does_not_get_it_beside_its_position(world: World) -> None:
     first, late = Listener(), Listener()
-    [(_, position)] = await world.hub.join(first, ["group:g"])
+    [joined] = await world.hub.join(first, ["group:g"])
     publication, place = await world.append_untold("group:g")
-    world.hub._publication("group:g", position.epoch, place.offset, feeds.encode(publication))
-    [(_, position)] = await world.hub.join(late, ["group:g"])
-    assert position.offset == 1
+    world.hub._publication("group:g", joined.position.epoch, place.offset, feeds.encode(publication))
+    [joined] = await world.hub.join(late, ["group:g"])
+    assert joined.position.offset == 1
     await world.publish("group:g")
     await late.until(lambda: late.offsets)
     assert (first.offsets, late.offsets) == ([1, 2], [2])
@@ -173,8 +97,8 @@ async def test_a_late_member_starts_at_the_position_it_was_told(world: World) ->
     for _ in range(3):
         await world.publish("group:g")
     await first.until(lambda: len(first.frames) == 3)
-    [(_, position)] = await world.hub.join(second, ["group:g"])
-    assert position.offset == 3
+    [joined] = await world.hub.join(second, ["group:g"])
+    assert joined.position.offset == 3
     await world.publish("group:g")
     await second.until(lambda: second.offsets == [4])
 
@@ -197,12 +121,12 @@ async def test_a_gap_that_the_log_cannot_fill_is_a_reset(world: World) -> None:
 
 async def test_a_redis_that_lost_everything_is_a_reset_with_a_new_epoch(world: World) -> None:
     listener = Listener()
-    [(_, before)] = await world.hub.join(listener, ["group:g"])
+    [joined] = await world.hub.join(listener, ["group:g"])
     await world.publish("group:g")
     await listener.until(lambda: listener.offsets == [1])
     await world.redis.flushall()
     await listener.until(lambda: listener.resets)
-    assert listener.resets[0].epoch != before.epoch
+    assert listener.resets[0].epoch != joined.position.epoch
     assert listener.resets[0].offset == 0
     await world.publish("group:g")
     await listener.until(lambda: len(listener.frames) == 2)
@@ -212,7 +136,7 @@ async def test_a_redis_that_lost_everything_is_a_reset_with_a_new_epoch(world: W
 
 async def test_a_redis_that_went_back_in_time_is_a_reset_with_a_new_epoch(world: World) -> None:
     listener = Listener()
-    [(_, before)] = await world.hub.join(listener, ["group:g"])
+    [joined] = await world.hub.join(listener, ["group:g"])
     for _ in range(3):
         await world.publish("group:g")
     await listener.until(lambda: len(listener.frames) == 3)
@@ -220,7 +144,7 @@ async def test_a_redis_that_went_back_in_time_is_a_reset_with_a_new_epoch(world:
     await world.redis.rpop(log)
     await world.redis.hset(meta, mapping={"offset": 2, "id": "p2"})
     await listener.until(lambda: listener.resets)
-    assert listener.resets[0].epoch != before.epoch
+    assert listener.resets[0].epoch != joined.position.epoch
 
 
 async def test_a_removal_goes_out_and_nothing_after_it(world: World) -> None:
@@ -235,7 +159,7 @@ async def test_a_removal_goes_out_and_nothing_after_it(world: World) -> None:
         await world.publish("group:g")
     await other.until(lambda: len(other.frames) == 5)
     assert removed.offsets == [1, 2]
-    assert removed.dropped_from == ["group:g"]
+    assert removed.dropped_from == [("group:g", 2)]
     assert passed == [(7, "group:g")]
     assert world.hub.feeds_of(removed) == set()
 
@@ -258,7 +182,40 @@ async def test_a_user_who_is_removed_while_joining_is_not_let_in(world: World) -
     feed = world.hub._feeds["group:g"]
     assert late in feed.joining
     world.hub._publication("group:g", feed.epoch, 1, feeds.encode(world.publication(DropUser(7))))
-    assert [name for name, _ in await joining] == ["group:slow"]
+    assert [joined.feed for joined in await joining] == ["group:slow"]
+
+
+async def test_after_a_reset_who_has_to_ask_first_hears_nothing_more_and_can_come_back_from_there(world: World) -> None:
+    careful, other = Listener(), Listener()
+    careful.goes_on = False
+    for listener in (careful, other):
+        await world.hub.join(listener, ["group:g"])
+    await world.publish("group:g")
+    await careful.until(lambda: careful.offsets == [1])
+    await world.redis.flushall()
+    await careful.until(lambda: careful.resets)
+    await world.publish("group:g")
+    await world.publish("group:g")
+    await other.until(lambda: len(other.frames) == 3)
+    assert careful.offsets == [1]
+    [joined] = await world.hub.join(careful, ["group:g"], Resume({"group:g": careful.resets[0]}))
+    assert [json.loads(frame)["offset"] for frame in joined.tail or ()] == [1, 2]
+
+
+async def test_many_feeds_are_checked_in_chunks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catchup, "CHECKED_AT_ONCE", 3)
+    asked: list[int] = []
+    positions = world.log.positions
+
+    async def counted(names: Sequence[str]) -> list[Position | None]:
+        asked.append(len(names))
+        return await positions(names)
+
+    monkeypatch.setattr(world.log, "positions", counted)
+    await world.hub.join(Listener(), [f"group:{number}" for number in range(7)])
+    asked.clear()
+    await world.hub.check_all()
+    assert asked[:3] == [3, 3, 1]
 
 
 async def test_asking_again_reaches_the_members_of_the_feed(world: World) -> None:
@@ -289,8 +246,8 @@ async def test_a_feed_that_nobody_hears_is_let_go_after_a_while_and_can_be_heard
         while world.hub._feeds:
             await asyncio.sleep(0.01)
     await world.publish("group:g")
-    [(_, position)] = await world.hub.join(listener, ["group:g"])
-    assert position.offset == 2
+    [joined] = await world.hub.join(listener, ["group:g"])
+    assert joined.position.offset == 2
     await world.publish("group:g")
     await listener.until(lambda: listener.offsets == [1, 3])
 
@@ -306,10 +263,10 @@ async def test_joining_and_leaving_at_random_never_shows_a_gap(world: World) -> 
         seen = []
         for _ in range(15):
             listener = Listener()
-            [(_, position)] = await world.hub.join(listener, ["group:g"])
+            [joined] = await world.hub.join(listener, ["group:g"])
             await listener.until(lambda listener=listener: len(listener.frames) >= 5)
             world.hub.leave(listener, "group:g")
-            seen.append([position.offset, *listener.offsets])
+            seen.append([joined.position.offset, *listener.offsets])
         return seen
 
     writer = asyncio.create_task(write())
@@ -318,3 +275,21 @@ async def test_joining_and_leaving_at_random_never_shows_a_gap(world: World) -> 
             assert offsets == list(range(offsets[0], offsets[0] + len(offsets)))
     stop.set()
     await writer
+
+
+async def test_when_our_layer_was_deaf_all_feeds_are_checked_at_once_and_whoever_wants_is_told(
+    redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "SUBSCRIBED_SECONDS", 1_000)
+    world = World(redis, conf, check_seconds=1_000)
+    told = asyncio.Event()
+    world.hub.on_reconnect = told.set
+    world.hub.start()
+    listener = Listener()
+    await world.hub.join(listener, ["group:g"])
+    connection = world.layer._get_layer()._shards[0]
+    connection._connection._writer.transport.abort()
+    await world.append_untold("group:g")
+    await listener.until(lambda: listener.offsets == [1])
+    assert told.is_set()
+    await world.stop()

@@ -1,0 +1,103 @@
+"""Reading the logs of the feeds that a process hears: fills gaps, finds what nobody told of, notices a lost log.
+
+The hub's: it asks for a feed to be read whenever a publication doesn't follow on; here it is decided what goes out.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+
+from realtime import feeds, tasks
+from realtime.feeds import FeedLog, Position, Publication, Rest
+from realtime.heard import Feed
+from realtime.redis import is_transient
+
+logger = logging.getLogger(__name__)
+
+READ_AT_ONCE = 500
+CHECKED_AT_ONCE = 200
+"""Positions in one pipeline: 10,000 at once would stall the loop for a tenth of a second."""
+FILLED_AT_ONCE = 50
+
+Apply = Callable[[Feed, Publication], None]
+Reset = Callable[[Feed, Position], None]
+
+
+class CatchUp:
+    """Brings feeds level with their logs. ``apply`` takes each publication in order, ``reset`` a break in them."""
+
+    def __init__(
+        self, log: FeedLog, heard: Mapping[str, Feed], tasks: tasks.Group, *, apply: Apply, reset: Reset
+    ) -> None:
+        self._log = log
+        self._heard = heard
+        self._tasks = tasks
+        self._apply = apply
+        self._reset = reset
+        self._filling = asyncio.Semaphore(FILLED_AT_ONCE)
+
+    def start(self, feed: Feed) -> None:
+        """Read a feed's log in the background, unless that is under way."""
+        if feed.fill is None and feed.epoch and feed.closing is None and self._heard.get(feed.name) is feed:
+            feed.fill = self._tasks.spawn(self._fill(feed), f"filling feed {feed.name}")
+
+    async def wait(self, feed: Feed) -> None:
+        """Read a feed's log and return when that is done, however it ended."""
+        self.start(feed)
+        if feed.fill is not None:
+            await asyncio.wait([feed.fill])
+
+    async def check_all(self) -> None:
+        """Compare the position of every feed with its log, and read those that differ. Raises what Redis raises."""
+        names = [name for name, feed in self._heard.items() if feed.epoch]
+        for start in range(0, len(names), CHECKED_AT_ONCE):
+            chunk = [
+                (feed, feed.position)
+                for name in names[start : start + CHECKED_AT_ONCE]
+                if (feed := self._heard.get(name))
+            ]
+            tops = await self._log.positions([feed.name for feed, _ in chunk])
+            for (feed, seen), top in zip(chunk, tops, strict=True):
+                if top != seen and feed.position == seen:
+                    self.start(feed)
+
+    async def _fill(self, feed: Feed) -> None:
+        """Read the log from our offset until nothing new came meanwhile. Live publications only mark the feed dirty."""
+        try:
+            async with self._filling:
+                while True:
+                    feed.dirty = False
+                    rest = await self._log.read(feed.name, feed.offset, READ_AT_ONCE)
+                    if await self._judge(feed, rest):
+                        for entry in rest.entries:
+                            self._apply(feed, feeds.decode(entry))
+                    if not feed.dirty and feed.offset >= rest.position.offset:
+                        return
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            logger.info("feed %s can't be read now, the next check tries again: %s", feed.name, error)
+        finally:
+            feed.fill = None
+
+    async def _judge(self, feed: Feed, rest: Rest) -> bool:
+        """Whether the log goes on from where we are; else the feed has been reset."""
+        top = rest.position
+        if top.epoch != feed.epoch:
+            self._break(feed, top, "a new epoch began")
+            return False
+        at_ours = rest.id_at or (top.last_id if top.offset == feed.offset else "")
+        if top.offset < feed.offset or (at_ours and feed.last_id and at_ours != feed.last_id):
+            self._break(feed, await self._log.renew(feed.name, feed.epoch), "Redis went back in time")
+            return False
+        if top.offset > feed.offset and rest.first > feed.offset + 1:
+            self._break(feed, top, "the log no longer reaches back")
+            return False
+        return True
+
+    def _break(self, feed: Feed, position: Position, why: str) -> None:
+        logger.warning(
+            "feed %s was reset from %s/%d to %s/%d: %s",
+            feed.name, feed.epoch, feed.offset, position.epoch, position.offset, why,
+        )  # fmt: skip
+        self._reset(feed, position)

@@ -1,0 +1,234 @@
+"""channels_redis's pub/sub layer, one that notices lost and half-open connections, and a receiver that died.
+
+Same configuration, same bytes on the wire. The hub works on the stock layer too, and heals slower.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from channels_redis.pubsub import RedisPubSubChannelLayer, RedisSingleShardConnection
+from channels_redis.utils import create_pool
+
+from realtime import tasks
+from realtime.redis import ConnectionLost, no_retry
+
+logger = logging.getLogger(__name__)
+
+PING_SECONDS = 1.0
+SILENT_SECONDS = 3.0
+"""A subscription connection that says nothing for so long is dropped."""
+CONFIRMED_SECONDS = 5.0
+FIRST_WAIT, LONGEST_WAIT = 0.05, 1.0
+SUBSCRIBED_AT_ONCE = 500
+
+
+class RedisPubSubLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # channels_redis has no types
+    """A channel layer whose `group_add` returns once Redis has subscribed, and which tells when it was deaf."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._listeners: list[Callable[[], None]] = []
+
+    def on_resubscribed(self, listener: Callable[[], None]) -> None:
+        """Have ``listener`` called in the loop each time all subscriptions stand again after a connection was lost."""
+        self._listeners.append(listener)
+
+    def resubscribed(self) -> None:
+        """Tell the listeners; called by a connection."""
+        for listener in self._listeners:
+            listener()
+
+    def _get_layer(self) -> Any:
+        fresh = asyncio.get_running_loop() not in self._layers
+        layer = super()._get_layer()
+        if fresh:
+            layer._shards = [SubscribedConnection(shard.host, layer) for shard in layer._shards]
+        return layer
+
+
+class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  # channels_redis has no types
+    """One Redis of the layer. ``_subscribed_to`` is what shall be subscribed, whatever becomes of the connection."""
+
+    _receive_task: Any
+
+    def __init__(self, host: dict[str, Any], channel_layer: Any) -> None:
+        super().__init__(host, channel_layer)
+        self._connection: Any = None
+        self._pool: Any = None
+        self._pending: Counter[str] = Counter()
+        """SUBSCRIBEs on their way, by name."""
+        self._confirmed: set[str] = set()
+        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._unsent: list[str] = []
+        self._was_connected = False
+
+    async def publish(self, channel: str, message: bytes) -> None:
+        """Publish, beside whatever else this process publishes."""
+        self._ensure_redis()
+        await self._redis.publish(channel, message)
+
+    async def subscribe(self, channel: str) -> None:
+        """Hear a channel from now on; returns once Redis has confirmed it.
+
+        Raises:
+            ConnectionLost: Redis did not confirm in time. It stays wanted and is subscribed when Redis is back.
+        """
+        self._subscribed_to.add(channel)
+        self._ensure_receiver()
+        if channel in self._confirmed and not self._pending[channel]:
+            return
+        waiting = self._waiting.get(channel)
+        if waiting is None:
+            waiting = self._waiting[channel] = asyncio.get_running_loop().create_future()
+            if not self._unsent:
+                asyncio.get_running_loop().call_soon(self._send_subscribes)
+            self._unsent.append(channel)
+        try:
+            async with asyncio.timeout(CONFIRMED_SECONDS):
+                await asyncio.shield(waiting)
+        except TimeoutError:
+            raise ConnectionLost(f"the subscription was not confirmed in {CONFIRMED_SECONDS:g} s") from None
+
+    async def unsubscribe(self, channel: str) -> None:
+        """Stop hearing a channel; nothing to wait for."""
+        self._subscribed_to.discard(channel)
+        self._confirmed.discard(channel)
+        if self._connection is not None:
+            with contextlib.suppress(OSError, ConnectionLost):
+                await self._send("UNSUBSCRIBE", channel)
+
+    async def flush(self) -> None:
+        """Forget every subscription and let go of Redis."""
+        receiver, self._receive_task = self._receive_task, None
+        if receiver is not None:
+            await tasks.end([receiver])
+        for waiting in self._waiting.values():
+            waiting.cancel()
+        self._waiting.clear()
+        self._unsent.clear()
+        self._was_connected = False
+        await super().flush()
+        if self._pool is not None:
+            await self._pool.disconnect()
+            self._pool = None
+
+    def _ensure_receiver(self) -> None:
+        if self._receive_task is None:
+            self._receive_task = asyncio.get_running_loop().create_task(self._do_receiving(), name="layer receiver")
+            self._receive_task.add_done_callback(self._receiver_ended)
+
+    def _receiver_ended(self, task: asyncio.Task[None]) -> None:
+        if task is self._receive_task and not asyncio.get_running_loop().is_closed():
+            logger.error("the channel layer's receiver ended, starting another")
+            self._receive_task = None
+            self._ensure_receiver()
+
+    def _send_subscribes(self) -> None:
+        """What was asked for in one turn of the loop goes out as one command."""
+        names, self._unsent = [name for name in self._unsent if name in self._subscribed_to], []
+        if self._connection is not None and names:
+            self._pending.update(names)
+            tasks.spawn(self._send_or_drop("SUBSCRIBE", *names), "subscribing")
+
+    async def _send_or_drop(self, *command: str) -> None:
+        try:
+            await self._send(*command)
+        except (OSError, ConnectionLost) as error:
+            logger.info("a subscription could not be sent, it follows with the next connection: %s", error)
+
+    async def _send(self, *command: str) -> None:
+        connection = self._connection
+        if connection is not None:
+            await connection.send_command(*command, check_health=False)
+
+    async def _do_receiving(self) -> None:
+        wait = FIRST_WAIT
+        while True:
+            heard = False
+            try:
+                await self._connect()
+                heard = True
+                await self._hear()
+            except BaseException as error:
+                if isinstance(error, asyncio.CancelledError) and tasks.is_cancelled():
+                    raise
+                logger.warning("the channel layer's subscription is lost, connecting again: %s", error or repr(error))
+            finally:
+                await self._disconnect()
+            wait = FIRST_WAIT if heard else min(2 * wait, LONGEST_WAIT)
+            await asyncio.sleep(wait)
+
+    async def _connect(self) -> None:
+        """A fresh connection with all subscriptions; returns when Redis has confirmed the last of them."""
+        if self._pool is None:
+            self._pool = create_pool({**self.host, "protocol": 2, **no_retry(SILENT_SECONDS)})
+        connection = self._pool.make_connection()
+        try:
+            async with asyncio.timeout(SILENT_SECONDS):
+                await connection.connect()
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        self._connection = connection
+        names = list(self._subscribed_to)
+        self._unsent = []
+        self._pending.update(names)
+        for start in range(0, len(names), SUBSCRIBED_AT_ONCE):
+            await self._send("SUBSCRIBE", *names[start : start + SUBSCRIBED_AT_ONCE])
+        while any(name not in self._confirmed for name in names if name in self._subscribed_to):
+            self._received(await connection.read_response(timeout=SILENT_SECONDS))
+        if self._was_connected:
+            logger.warning("the channel layer hears again, %d subscriptions", len(names))
+            self.channel_layer.channel_layer.resubscribed()
+        self._was_connected = True
+
+    async def _hear(self) -> None:
+        """Read until the connection is lost; one that stays silent although it is pinged counts as lost."""
+        reader = asyncio.get_running_loop().create_task(self._read(self._connection))
+        try:
+            while True:
+                self._silent = True
+                await self._send("PING")
+                silent_for = 0.0
+                while silent_for < SILENT_SECONDS and self._silent:
+                    done, _ = await asyncio.wait([reader], timeout=PING_SECONDS)
+                    silent_for += PING_SECONDS
+                    if done:
+                        reader.result()
+                if self._silent:
+                    raise ConnectionLost(f"no answer in {SILENT_SECONDS:g} s")
+        finally:
+            await tasks.end([reader])
+
+    async def _read(self, connection: Any) -> None:
+        while True:
+            reply = await connection.read_response(timeout=float("inf"))
+            self._silent = False
+            self._received(reply)
+
+    def _received(self, reply: Any) -> None:
+        if not isinstance(reply, list):
+            return
+        kind = reply[0]
+        if kind == b"message":
+            self._receive_message({"channel": reply[1], "data": reply[2]})
+        elif kind == b"subscribe":
+            name = reply[1].decode()
+            self._pending[name] -= 1
+            if self._pending[name] <= 0:
+                del self._pending[name]
+                if name in self._subscribed_to:
+                    self._confirmed.add(name)
+                    if (waiting := self._waiting.pop(name, None)) and not waiting.done():
+                        waiting.set_result(None)
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        self._pending.clear()
+        self._confirmed.clear()
+        if connection is not None:
+            await connection.disconnect(nowait=True)

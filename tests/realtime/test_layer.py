@@ -1,0 +1,179 @@
+"""Our pub/sub layer on a real Redis: confirmed subscriptions, and what happens to them when the connection is lost."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from channels_redis.pubsub import RedisPubSubChannelLayer
+
+from realtime import layer as layers
+from realtime.layer import RedisPubSubLayer
+from realtime.redis import ConnectionLost, Redis
+from tests.support.proxy import Proxy
+from tests.support.redis import RedisServer
+
+
+class Ears:
+    """A layer with one channel, which collects what it hears."""
+
+    def __init__(self, url: str, kind: Any = RedisPubSubLayer, **options: Any) -> None:
+        self.layer = kind(hosts=[url], prefix="chatws:layer", **options)
+        self.heard: list[int] = []
+        self.back = asyncio.Event()
+        self.news = asyncio.Event()
+
+    async def open(self) -> "Ears":
+        if isinstance(self.layer, RedisPubSubLayer):
+            self.layer.on_resubscribed(self.back.set)
+        self.channel = await self.layer.new_channel()
+        self._task = asyncio.create_task(self._listen())
+        return self
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        await self.layer.flush()
+
+    async def _listen(self) -> None:
+        while True:
+            message = await self.layer.receive(self.channel)
+            self.heard.append(message["n"])
+            self.news.set()
+
+    async def until(self, *numbers: int) -> None:
+        async with asyncio.timeout(10):
+            while self.heard != list(numbers):
+                self.news.clear()
+                await self.news.wait()
+
+    async def say(self, *numbers: int, group: str = "g") -> None:
+        for number in numbers:
+            await self.layer.group_send(group, {"n": number})
+
+
+@pytest.fixture
+async def ears(redis: Redis, redis_server: RedisServer) -> AsyncIterator[Ears]:
+    ears = await Ears(redis_server.url).open()
+    yield ears
+    await ears.close()
+
+
+async def test_a_group_is_heard_as_soon_as_group_add_returns(ears: Ears, redis_server: RedisServer) -> None:
+    for number in range(20):
+        await ears.layer.group_add(f"g{number}", ears.channel)
+        await ears.say(number, group=f"g{number}")
+    await ears.until(*range(20))
+
+
+async def test_what_is_asked_for_at_once_goes_out_together(ears: Ears, redis: Redis) -> None:
+    before = (await redis.info("commandstats"))["cmdstat_subscribe"]["calls"]
+    await asyncio.gather(*(ears.layer.group_add(f"g{number}", ears.channel) for number in range(300)))
+    assert (await redis.info("commandstats"))["cmdstat_subscribe"]["calls"] == before + 1
+    await ears.say(1, group="g299")
+    await ears.until(1)
+
+
+async def test_the_bytes_on_the_wire_are_the_stock_layer_s(ears: Ears, redis_server: RedisServer) -> None:
+    stock = await Ears(redis_server.url, RedisPubSubChannelLayer).open()
+    await stock.layer.group_add("g", stock.channel)
+    await ears.layer.group_add("g", ears.channel)
+    async with asyncio.timeout(10):
+        while len(await numsub(ears)) < 2:
+            await asyncio.sleep(0.01)
+    await ears.say(1)
+    await stock.until(1)
+    await stock.say(2)
+    await ears.until(1, 2)
+    await stock.until(1, 2)
+    await stock.close()
+
+
+async def numsub(ears: Ears) -> list[Any]:
+    connection = ears.layer._get_layer()._shards[0]
+    connection._ensure_redis()
+    [(_, count)] = await connection._redis.pubsub_numsub("chatws:layer__group__g")
+    return [None] * count
+
+
+async def test_leaving_and_joining_at_once_ends_as_the_last_word_says(ears: Ears) -> None:
+    for _ in range(20):
+        await ears.layer.group_add("g", ears.channel)
+        await ears.layer.group_discard("g", ears.channel)
+    await ears.layer.group_add("g", ears.channel)
+    await ears.say(1)
+    await ears.until(1)
+    await ears.layer.group_discard("g", ears.channel)
+    await ears.layer.group_add("other", ears.channel)
+    await ears.say(2)
+    await ears.say(3, group="other")
+    await ears.until(1, 3)
+
+
+async def test_connections_that_are_killed_are_replaced_and_told_of(ears: Ears, redis: Redis) -> None:
+    await ears.layer.group_add("g", ears.channel)
+    await redis.client_kill_filter(_type="pubsub")
+    async with asyncio.timeout(10):
+        await ears.back.wait()
+    await ears.say(1)
+    await ears.until(1)
+
+
+async def test_a_redis_that_restarts_is_heard_again_and_told_of(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path)
+    server.start()
+    ears = await Ears(server.url).open()
+    await ears.layer.group_add("g", ears.channel)
+    server.kill()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layers, "CONFIRMED_SECONDS", 0.2)
+        with pytest.raises(ConnectionLost):
+            await ears.layer.group_add("asked for while away", ears.channel)
+    assert not ears.back.is_set()
+    server.start()
+    async with asyncio.timeout(10):
+        await ears.back.wait()
+    await ears.say(1)
+    await ears.say(2, group="asked for while away")
+    await ears.until(1, 2)
+    await ears.close()
+    server.stop()
+
+
+async def test_a_half_open_connection_is_dropped_within_seconds(
+    redis: Redis, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers, "PING_SECONDS", 0.1)
+    monkeypatch.setattr(layers, "SILENT_SECONDS", 0.3)
+    async with Proxy(redis_server.port) as proxy:
+        ears = await Ears(proxy.redis_url).open()
+        await ears.layer.group_add("g", ears.channel)
+        proxy.drop_silently()
+        async with asyncio.timeout(10):
+            await proxy.connected.wait()
+        proxy.restore()
+        async with asyncio.timeout(10):
+            await ears.back.wait()
+        await ears.say(1)
+        await ears.until(1)
+        await ears.close()
+
+
+async def test_a_receiver_that_was_ended_by_mistake_is_started_again(ears: Ears) -> None:
+    await ears.layer.group_add("g", ears.channel)
+    ears.layer._get_layer()._shards[0]._receive_task.cancel()
+    async with asyncio.timeout(10):
+        await ears.back.wait()
+    await ears.say(1)
+    await ears.until(1)
+
+
+async def test_options_of_the_stock_layer_are_taken(redis_server: RedisServer, redis: Redis) -> None:
+    secret = {"symmetric_encryption_keys": ["a key of a test"]}
+    one, two = await Ears(redis_server.url, **secret).open(), await Ears(redis_server.url, **secret).open()
+    await two.layer.group_add("g", two.channel)
+    await one.say(5)
+    await two.until(5)
+    for ears in (one, two):
+        await ears.close()

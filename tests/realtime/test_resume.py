@@ -1,0 +1,244 @@
+"""A connection that comes back: everything it missed, in order and once, or nothing and the word that it is so."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+
+from realtime import resume as limits
+from realtime.commands import DropUser
+from realtime.conf import RealtimeConf
+from realtime.exceptions import FeedUnavailable
+from realtime.feeds import Position
+from realtime.redis import Redis
+from realtime.resume import Joined, Resume
+from tests.support.hub import Listener, World
+
+FEED = "group:g"
+
+
+@pytest.fixture
+async def world(redis: Redis, conf: RealtimeConf) -> AsyncIterator[World]:
+    world = World(redis, conf)
+    world.hub.start()
+    yield world
+    await world.stop()
+
+
+async def resumed(world: World, listener: Listener, epoch: str, offset: int) -> Joined:
+    [joined] = await world.hub.join(listener, [FEED], Resume({FEED: Position(epoch, offset)}))
+    assert joined.resumed
+    return joined
+
+
+def offsets(joined: Joined) -> list[int]:
+    assert joined.tail is not None
+    return [json.loads(frame)["offset"] for frame in joined.tail]
+
+
+async def test_the_tail_holds_what_lies_between_and_live_goes_on_behind_it(world: World) -> None:
+    other, back = Listener(), Listener()
+    [first] = await world.hub.join(other, [FEED])
+    for _ in range(5):
+        await world.publish(FEED)
+    await other.until(lambda: len(other.frames) == 5)
+    joined = await resumed(world, back, first.position.epoch, 2)
+    assert joined.position.offset == 5
+    assert offsets(joined) == [3, 4, 5]
+    assert [json.loads(frame) for frame in joined.tail or ()] == other.frames[2:]
+    await world.publish(FEED)
+    await back.until(lambda: back.offsets == [6])
+
+
+async def test_nothing_missed_is_an_empty_tail_and_costs_no_reading(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [first] = await world.hub.join(Listener(), [FEED])
+    monkeypatch.setattr(world.log, "tail", None)
+    joined = await resumed(world, Listener(), first.position.epoch, 0)
+    assert (joined.tail, joined.position.offset) == ([], 0)
+
+
+async def test_another_epoch_is_not_recovered(world: World) -> None:
+    await world.publish(FEED)
+    assert (await resumed(world, Listener(), "of long ago", 1)).tail is None
+
+
+async def test_an_offset_beyond_the_log_is_not_recovered(world: World) -> None:
+    [first] = await world.hub.join(Listener(), [FEED])
+    await world.publish(FEED)
+    assert (await resumed(world, Listener(), first.position.epoch, 2)).tail is None
+
+
+async def test_a_log_that_no_longer_reaches_back_is_not_recovered(redis: Redis, conf: RealtimeConf) -> None:
+    world = World(redis, conf, log_publications=3)
+    world.hub.start()
+    [first] = await world.hub.join(Listener(), [FEED])
+    for _ in range(5):
+        await world.append_untold(FEED)
+    back = Listener()
+    await world.publish(FEED)
+    assert (await resumed(world, back, first.position.epoch, 1)).tail is None
+    world.hub.leave(back, FEED)
+    await world.stop()
+
+
+async def test_more_than_256_publications_are_not_recovered_and_256_are(world: World) -> None:
+    [first] = await world.hub.join(Listener(), [FEED])
+    watcher = Listener()
+    await world.hub.join(watcher, [FEED])
+    for _ in range(limits.MOST_PUBLICATIONS + 1):
+        await world.append_untold(FEED)
+    await world.hub.check_all()
+    await watcher.until(lambda: len(watcher.frames) == limits.MOST_PUBLICATIONS + 1)
+    epoch = first.position.epoch
+    assert (await resumed(world, Listener(), epoch, 0)).tail is None
+    assert len((await resumed(world, Listener(), epoch, 1)).tail or ()) == limits.MOST_PUBLICATIONS
+
+
+async def test_longer_than_the_bytes_of_a_feed_or_of_one_authentication_is_not_recovered(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [first] = await world.hub.join(Listener(), [FEED])
+    epoch = first.position.epoch
+    for _ in range(5):
+        await world.publish(FEED)
+    await world.hub.check_all()
+    monkeypatch.setattr(limits, "MOST_BYTES", 40)
+    assert (await resumed(world, Listener(), epoch, 0)).tail is None
+    monkeypatch.undo()
+    tight = Resume({FEED: Position(epoch, 0)}, bytes=40)
+    [joined] = await world.hub.join(Listener(), [FEED], tight)
+    assert joined.tail is None
+    assert tight.bytes == 40
+    tight.bytes = 4_000
+    [joined] = await world.hub.join(Listener(), [FEED], tight)
+    assert offsets(joined) == [1, 2, 3, 4, 5]
+    assert tight.bytes < 4_000
+
+
+async def test_feeds_beyond_the_most_are_not_recovered(world: World) -> None:
+    names = ["group:a", "group:b", "group:c"]
+    first = await world.hub.join(Listener(), names)
+    for name in names:
+        await world.publish(name)
+    points = {joined.feed: Position(joined.position.epoch, 0) for joined in first}
+    joined = await world.hub.join(Listener(), names, Resume(points, feeds=2))
+    assert [one.tail is not None for one in joined] == [True, True, False]
+
+
+async def test_who_hears_a_feed_already_gets_no_tail(world: World) -> None:
+    listener = Listener()
+    [first] = await world.hub.join(listener, [FEED])
+    await world.publish(FEED)
+    await listener.until(lambda: listener.offsets == [1])
+    [again] = await world.hub.join(listener, [FEED], Resume({FEED: Position(first.position.epoch, 0)}))
+    assert (again.resumed, again.tail, again.position.offset) == (False, None, 1)
+
+
+async def test_a_client_that_is_ahead_of_this_process_waits_until_it_has_caught_up(world: World) -> None:
+    world.hub._tasks.spawn(asyncio.sleep(0), "nothing")
+    other = Listener()
+    [first] = await world.hub.join(other, [FEED])
+    for _ in range(3):
+        await world.append_untold(FEED)
+    joined = await resumed(world, Listener(), first.position.epoch, 2)
+    assert joined.position.offset >= 2
+    assert offsets(joined) == list(range(3, joined.position.offset + 1))
+    await other.until(lambda: other.offsets == [1, 2, 3])
+
+
+async def test_in_a_tail_a_removal_is_shown_and_not_acted_on(world: World) -> None:
+    other, back = Listener(user_id=8), Listener(user_id=7)
+    [first] = await world.hub.join(other, [FEED])
+    await world.publish(FEED, DropUser(7))
+    await other.until(lambda: other.offsets == [1])
+    assert offsets(await resumed(world, back, first.position.epoch, 0)) == [1]
+    await world.publish(FEED)
+    await back.until(lambda: back.offsets == [2])
+    assert back.dropped_from == []
+
+
+async def test_a_removal_that_passes_while_the_tail_is_read_keeps_the_user_out(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, back = Listener(user_id=8), Listener(user_id=7)
+    [first] = await world.hub.join(other, [FEED])
+    await world.publish(FEED)
+    await other.until(lambda: other.offsets == [1])
+    read = world.log.tail
+
+    async def removed_meanwhile(*arguments: object) -> object:
+        await world.publish(FEED, DropUser(7))
+        await other.until(lambda: 2 in other.offsets)
+        return await read(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(world.log, "tail", removed_meanwhile)
+    assert await world.hub.join(back, [FEED], Resume({FEED: Position(first.position.epoch, 0)})) == []
+    await world.publish(FEED)
+    await other.until(lambda: 3 in other.offsets)
+    assert back.frames == []
+
+
+async def test_while_a_busy_feed_goes_on_every_resume_is_gapless(world: World) -> None:
+    other = Listener()
+    [first] = await world.hub.join(other, [FEED])
+    stop = asyncio.Event()
+
+    async def write() -> None:
+        while not stop.is_set():
+            await world.publish(FEED)
+
+    async def come_and_go() -> None:
+        offset = 0
+        for _ in range(20):
+            back = Listener()
+            joined = await resumed(world, back, first.position.epoch, offset)
+            if joined.tail is None:  # more than 256 behind
+                seen = [joined.position.offset]
+            else:
+                seen = [offset, *offsets(joined)]
+                assert seen[-1] == joined.position.offset
+            await back.until(lambda back=back: len(back.frames) >= 3)
+            world.hub.leave(back, FEED)
+            seen += back.offsets
+            assert seen == list(range(seen[0], seen[0] + len(seen)))
+            offset = seen[-1]
+
+    writer = asyncio.create_task(write())
+    await asyncio.gather(*(come_and_go() for _ in range(4)))
+    stop.set()
+    await writer
+
+
+async def test_a_tail_that_redis_does_not_give_leaves_the_feed_out_and_what_was_joined_in(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["group:a", "group:b"]
+    first = await world.hub.join(Listener(), names)
+    for name in names:
+        await world.publish(name)
+        await world.publish(name)
+    points = {joined.feed: Position(joined.position.epoch, 1) for joined in first}
+    read = world.log.tail
+
+    async def away(feed: str, *arguments: object) -> object:
+        if feed == "group:b":
+            raise ConnectionError("Redis is away")
+        return await read(feed, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(world.log, "tail", away)
+    back = Listener()
+    joined = await world.hub.join(back, names, Resume(points))
+    assert [one.feed for one in joined] == ["group:a"]
+    assert world.hub.feeds_of(back) == {"group:a"}
+
+
+async def test_who_can_not_be_let_in_for_want_of_redis_is_told_so(conf: RealtimeConf, redis: Redis) -> None:
+    world = World(redis, conf)  # not started: nothing opens
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("realtime.hub.OPEN_SECONDS", 0.1)
+        with pytest.raises(FeedUnavailable):
+            await world.hub.join(Listener(), [FEED], Resume({FEED: Position("e", 1)}))
+    await world.stop()

@@ -1,0 +1,97 @@
+"""A hub in this process on a real Redis, a relay's side that publishes with or without telling, and listeners."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from channels_redis.pubsub import RedisPubSubChannelLayer
+
+from realtime import feeds
+from realtime.commands import Command
+from realtime.conf import RealtimeConf
+from realtime.feeds import FeedLog, Position, Publication
+from realtime.groups import channels_group
+from realtime.hub import Hub
+from realtime.layer import RedisPubSubLayer
+from realtime.publisher import Publisher, Routed, publication_message
+from realtime.redis import Redis
+
+LAYERS = {"ours": RedisPubSubLayer, "stock": RedisPubSubChannelLayer}
+
+
+class Listener:
+    """A connection that remembers what the hub told it."""
+
+    def __init__(self, user_id: int = 1) -> None:
+        self.user_id = user_id
+        self.frames: list[dict[str, Any]] = []
+        self.resets: list[Position] = []
+        self.dropped_from: list[tuple[str, int]] = []
+        self.goes_on = True
+        self.asked: list[str] = []
+        self.news = asyncio.Event()
+
+    def deliver(self, frames: Sequence[str]) -> None:
+        self.frames += [json.loads(frame) for frame in frames]
+        self.news.set()
+
+    def feed_reset(self, feed: str, position: Position) -> bool:
+        self.resets.append(position)
+        self.news.set()
+        return self.goes_on
+
+    def dropped(self, feed: str, position: Position) -> None:
+        self.dropped_from.append((feed, position.offset))
+        self.news.set()
+
+    def ask_access(self, feed: str) -> None:
+        self.asked.append(feed)
+        self.news.set()
+
+    @property
+    def offsets(self) -> list[int]:
+        return [frame["offset"] for frame in self.frames]
+
+    async def until(self, condition: Any) -> None:
+        async with asyncio.timeout(10):
+            while not condition():
+                self.news.clear()
+                await self.news.wait()
+
+
+class World:
+    """A hub, and a relay's side that can publish with or without telling."""
+
+    def __init__(self, redis: Redis, conf: RealtimeConf, layer: str = "ours", **changes: Any) -> None:
+        self.redis = redis
+        self.conf = replace(conf, **{"check_seconds": 0.1, "linger_seconds": 0.05, **changes})
+        self.layer: Any = LAYERS[layer](hosts=[conf.redis_url], prefix="chatws:layer")
+        self.log = FeedLog(redis, self.conf)
+        self.hub = Hub(self.layer, self.log, self.conf)
+        self.publisher = Publisher(self.log, self.layer)
+        self.count = 0
+
+    def publication(self, command: Command | None = None) -> Publication:
+        self.count += 1
+        return Publication(f"p{self.count}", b'{"n":%d}' % self.count, command)
+
+    async def publish(self, feed: str, command: Command | None = None) -> None:
+        publication = self.publication(command)
+        await self.publisher.publish("topic", [Routed(f"{self.count}-0", feed, publication)])
+
+    async def append_untold(self, feed: str) -> tuple[Publication, Position]:
+        publication = self.publication()
+        entry = feeds.encode(publication)
+        [place] = await self.log.append(feed, "topic", [(f"{self.count}-0", publication.id, entry)])
+        assert place.offset is not None
+        return publication, Position(place.epoch, place.offset)
+
+    async def tell(self, feed: str, publication: Publication, place: Position) -> None:
+        message = publication_message(feed, place.epoch, place.offset, feeds.encode(publication))
+        await self.layer.group_send(channels_group(feed), message)
+
+    async def stop(self) -> None:
+        await self.hub.stop()
+        await self.layer.flush()

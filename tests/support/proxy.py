@@ -1,0 +1,96 @@
+"""A TCP proxy of the loopback that can stall, reset, or swallow what passes without a word."""
+
+import asyncio
+import socket
+from contextlib import suppress
+
+
+class Proxy:
+    """Forwards ``port`` to ``target``; both of 127.0.0.1. An async context manager."""
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.port = 0
+        self.connected = asyncio.Event()
+        """Set by each connection that is accepted."""
+        self._passing = asyncio.Event()
+        self._passing.set()
+        self._swallowing = False
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def redis_url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    async def __aenter__(self) -> "Proxy":
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._server.close()
+        self.reset()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def stall(self) -> None:
+        """Nothing passes until `restore`; nothing is lost."""
+        self._passing.clear()
+
+    def drop_silently(self) -> None:
+        """What is sent now is lost, and no connection of now ever hears anything again."""
+        self.connected.clear()
+        self._swallowing = True
+
+    def restore(self) -> None:
+        """New connections work; those that were stalled go on; those whose bytes were swallowed are dead."""
+        self._swallowing = False
+        self._passing.set()
+
+    def reset(self) -> None:
+        """Break every connection."""
+        for writer in list(self._writers):
+            with suppress(OSError):
+                raw = writer.get_extra_info("socket")
+                if raw is not None:
+                    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connected.set()
+        self._writers.add(writer)
+        try:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        except OSError:
+            writer.transport.abort()
+            self._writers.discard(writer)
+            return
+        self._writers.add(far_writer)
+        dead = [self._swallowing]
+        pumps = [
+            asyncio.create_task(self._pump(reader, far_writer, dead)),
+            asyncio.create_task(self._pump(far_reader, writer, dead)),
+        ]
+        self._tasks.update(pumps)
+        for pump in pumps:
+            pump.add_done_callback(self._tasks.discard)
+        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        for end in (writer, far_writer):
+            self._writers.discard(end)
+            end.transport.abort()
+        for pump in pumps:
+            pump.cancel()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, dead: list[bool]) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65_536):
+                await self._passing.wait()
+                if self._swallowing:
+                    dead[0] = True
+                if dead[0]:
+                    continue
+                writer.write(data)
+                await writer.drain()
