@@ -15,6 +15,10 @@ class ChatConf:
     """File with the certificates to trust; empty: no TLS."""
     rpc_seconds: float = 5.0
     """Deadline of one call, its retries included."""
+    publishes_messages: bool = False
+    """Whether the gateway publishes `chat.message.new` itself, for a chat service that doesn't."""
+    owns_topics: bool = False
+    """Whether the chat service's streams are ours to trim, behind their slowest consumer group."""
     demo_login: bool = False
     """Whether `POST /api/token/` hands out tokens for Django's users."""
     public_status: bool = False

@@ -82,7 +82,7 @@ class ChatConsumer(DeliveryConsumer):
     ) -> None:
         self.identify(principal, way)
         membership = self.services.memberships.enter(self.user_id, self)
-        self.session = Session(self, principal, membership, self.node.hub, self.services.chat)
+        self.session = Session(self, principal, membership, self.node.hub, self.services.sender)
         try:
             self.answer(await self.session.start(resume), message_id)
         except FeedUnavailable as error:

@@ -6,6 +6,7 @@ from django.http import HttpRequest
 
 from chatws.membership import Memberships
 from chatws.rpc.gateway import ChatGateway
+from chatws.sending import Sender
 from realtime.node import Node
 
 
@@ -16,6 +17,7 @@ class Services:
     node: Node
     chat: ChatGateway
     memberships: Memberships
+    sender: Sender
 
 
 def of(request: HttpRequest) -> Services:

@@ -11,9 +11,10 @@ from typing import Protocol
 from msgspec import UNSET, UnsetType
 
 from chatws.exceptions import FrameError
-from chatws.frames import AuthSuccess, Error, FeedPlace, GroupJoined, GroupLeft, ResumePoint, ServerData
+from chatws.frames import AuthSuccess, Error, FeedPlace, GroupJoined, GroupLeft, ResumePoint, SendMessage, ServerData
 from chatws.membership import Membership, feeds_of
-from chatws.rpc.gateway import ChatGateway, ChatServiceError
+from chatws.rpc.gateway import ChatServiceError
+from chatws.sending import Sender
 from realtime.auth import Principal
 from realtime.exceptions import FeedUnavailable
 from realtime.feeds import Position
@@ -57,7 +58,7 @@ class Session:
     """An authenticated connection."""
 
     def __init__(
-        self, connection: Connection, principal: Principal, membership: Membership, hub: Hub, chat: ChatGateway
+        self, connection: Connection, principal: Principal, membership: Membership, hub: Hub, sender: Sender
     ) -> None:
         self._connection = connection
         self._hub = hub
@@ -68,7 +69,7 @@ class Session:
         self._resume = Resume()
         self._first = principal
         self.user_id = principal.user_id
-        self.chat = chat
+        self._sender = sender
 
     @property
     def principal(self) -> Principal:
@@ -126,6 +127,10 @@ class Session:
         """
         if not await self._membership.knows(group_id):
             raise FrameError(403, f"data.group_id: not a member of {group_id}")
+
+    async def send(self, frame: SendMessage) -> str:
+        """Store a message; its id. Raises what `Sender.send` raises."""
+        return await self._sender.send(self.principal, frame)
 
     async def hear(self, group_id: str, point: ResumePoint | None) -> Sequence[Answer]:
         """Let this connection hear a chat group of its user; the outbox is held until the answer is written."""

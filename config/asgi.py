@@ -14,6 +14,7 @@ from chatws import conf as chat_conf  # noqa: E402
 from chatws.membership import Memberships  # noqa: E402
 from chatws.routing import websocket_router  # noqa: E402
 from chatws.rpc.grpc_gateway import GrpcChatGateway  # noqa: E402
+from chatws.sending import Sender  # noqa: E402
 from chatws.services import Services  # noqa: E402
 from realtime import conf as realtime_conf  # noqa: E402
 from realtime.middleware import JWTAuthMiddleware  # noqa: E402
@@ -21,7 +22,8 @@ from realtime.node import Node  # noqa: E402
 
 node = Node(realtime_conf.get())
 chat = GrpcChatGateway(chat_conf.get())
-services = Services(node=node, chat=chat, memberships=Memberships(chat, node.hub))
+sender = Sender(chat, node.redis if chat_conf.get().publishes_messages else None)
+services = Services(node=node, chat=chat, memberships=Memberships(chat, node.hub), sender=sender)
 websocket_application = JWTAuthMiddleware(websocket_router(services), node.conf)
 
 

@@ -9,6 +9,7 @@ import msgspec
 from django.core.exceptions import ImproperlyConfigured
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -37,6 +38,12 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_start_timeout: Seconds = 10.0
     chatws_auth_timeout: Seconds = 10.0
     chatws_presence_lease: Seconds = 30.0
+    chatws_message_publisher: Literal["rpc", "gateway"] = "rpc"
+    chatws_own_topics: bool | None = None
+    chatws_feed_publications: Count = 1_000
+    chatws_feed_bytes: Count = 1_048_576
+    chatws_feed_seconds: Count = 86_400
+    chatws_id_seconds: Annotated[int, msgspec.Meta(ge=600)] = 600
 
     @property
     def data_dir(self) -> Path:

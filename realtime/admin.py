@@ -1,19 +1,26 @@
-"""The connection audit in Django's admin: look, search, filter, and end connections."""
+"""Django's admin: the connection audit, where connections can be ended, and the dead letters."""
 
+import re
 from typing import Any
 
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from channels.layers import get_channel_layer
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 
 from realtime import conf
 from realtime.auth import MAX_USER_ID
 from realtime.close_codes import CloseCode
+from realtime.dead_letters import DeadLetters
 from realtime.kicks import Kicks
-from realtime.models import ConnectionRecord
+from realtime.models import ConnectionRecord, DeadLetterEntry
 from realtime.redis import RedisError, address_of, connect
+
+DEAD_LETTERS_SHOWN = 50
+DEAD_LETTER_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 
 
 class UserIdSearch(admin.ModelAdmin):  # type: ignore[type-arg]  # django-stubs: generic only when type checking
@@ -126,3 +133,66 @@ async def _ask_to_end(connection_ids: list[str], settings: conf.RealtimeConf) ->
         await Kicks(redis, get_channel_layer()).ask(connection_ids, CloseCode.FORBIDDEN)
     finally:
         await redis.aclose()
+
+
+@admin.register(DeadLetterEntry)
+class DeadLetterAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # django-stubs: generic only when type checking
+    """Dead letters, newest first: replayed by who may change them, dropped by who may delete them."""
+
+    change_list_template = "admin/realtime/deadletterentry/change_list.html"
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """A topic's dead letters; a POST replays or drops those that are selected."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        topic, before = request.GET.get("topic", ""), request.GET.get("before", "")
+        context: dict[str, Any] = {**self.admin_site.each_context(request), "title": "Dead letters", "opts": self.opts}
+        try:
+            if request.method == "POST":
+                async_to_sync(self._act)(request)
+                return HttpResponseRedirect(request.get_full_path())
+            context |= async_to_sync(_dead_letters_page)(topic, before)
+        except (RedisError, OSError) as error:
+            where = address_of(conf.get().redis_url)
+            self.message_user(request, f"Redis at {where} can't be reached ({error}).", messages.ERROR)
+        context["may_replay"], context["may_drop"] = self._may(request, "replay"), self._may(request, "drop")
+        return TemplateResponse(request, self.change_list_template, context)
+
+    async def _act(self, request: HttpRequest) -> None:
+        action = request.POST.get("action", "")
+        if not await sync_to_async(self._may)(request, action):
+            raise PermissionDenied
+        redis = connect(conf.get().redis_url)
+        try:
+            letters, done = DeadLetters(redis), 0
+            chosen = request.POST.getlist("letter")
+            for topic, _, letter_id in (name.rpartition(" ") for name in chosen):
+                letter = await letters.get(topic, letter_id)
+                if letter is not None:
+                    done += bool(await (letters.replay(letter) if action == "replay" else letters.drop(letter)))
+        finally:
+            await redis.aclose()
+        verb = "Put back on their topics" if action == "replay" else "Dropped"
+        gone = f" {len(chosen) - done} were gone already." if done < len(chosen) else ""
+        self.message_user(request, f"{verb}: {done} dead letter(s).{gone}", messages.SUCCESS)
+
+    def _may(self, request: HttpRequest, action: str) -> bool:
+        permission = {"replay": "change", "drop": "delete"}.get(action)
+        return permission is not None and request.user.has_perm(f"realtime.{permission}_deadletterentry")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+
+async def _dead_letters_page(topic: str, before: str) -> dict[str, Any]:
+    redis = connect(conf.get().redis_url)
+    try:
+        letters = DeadLetters(redis)
+        topics = [(name, await letters.count(name)) for name in await letters.topics()]
+        wanted = [name for name, _ in topics if topic in ("", name)]
+        before = before if topic and DEAD_LETTER_ID.fullmatch(before) else "+"
+        shown = [letter for name in wanted for letter in await letters.latest(name, DEAD_LETTERS_SHOWN, before)]
+    finally:
+        await redis.aclose()
+    more = topic and len(shown) == DEAD_LETTERS_SHOWN
+    return {"topics": topics, "topic": topic, "letters": shown, "older": shown[-1].id if more else ""}

@@ -41,3 +41,23 @@ class ConnectionRecord(models.Model):
     def close_meaning(self) -> str:
         """The close code in words; empty while open."""
         return "" if self.close_code is None else meaning_of(self.close_code)
+
+
+class RelayCursor(models.Model):
+    """A topic's cursor, copied from Redis every few seconds: where a Redis that lost it is read on from."""
+
+    topic = models.CharField(max_length=200, primary_key=True)
+    entry_id = models.CharField(max_length=41)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return f"{self.topic} {self.entry_id}"
+
+
+class DeadLetterEntry(models.Model):
+    """No table: the admin's name for what stands in Redis (`realtime.dead_letters`), and who may do what with it."""
+
+    class Meta:
+        managed = False
+        verbose_name = "dead letter"
+        default_permissions = ("view", "change", "delete")

@@ -2,8 +2,9 @@
 
 import asyncio
 import hashlib
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,8 +18,10 @@ from realtime.exceptions import RedisUnavailable
 
 __all__ = [
     "ConnectionLost", "Redis", "RedisError", "ResponseError", "Script",
-    "address_of", "connect", "is_transient", "no_retry", "wait_for_redis",
+    "address_of", "connect", "eviction_problem", "is_transient", "no_retry", "wait_for_redis",
 ]  # fmt: skip
+
+logger = logging.getLogger(__name__)
 
 RedisError = exceptions.RedisError
 ResponseError = exceptions.ResponseError
@@ -99,7 +102,7 @@ async def wait_for_redis(client: Redis, url: str, seconds: float) -> None:
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
         try:
-            version = str((await client.info("server"))["redis_version"])
+            info = await client.info()
         except (RedisError, OSError) as error:
             if asyncio.get_running_loop().time() >= deadline:
                 raise RedisUnavailable(
@@ -107,6 +110,17 @@ async def wait_for_redis(client: Redis, url: str, seconds: float) -> None:
                 ) from error
             await asyncio.sleep(0.1)
         else:
+            version = str(info["redis_version"])
             if int(version.partition(".")[0]) < OLDEST_MAJOR:
                 raise RedisUnavailable(f"Redis at {address_of(url)} is {version}; 7.0 or newer, or Valkey, is needed")
+            if problem := eviction_problem(url, info):
+                logger.error(problem)
             return
+
+
+def eviction_problem(url: str, info: Mapping[str, Any]) -> str:
+    """What is wrong with the policy that Redis's INFO tells, in words; empty if it is noeviction."""
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy == "noeviction":
+        return ""
+    return f"Redis at {address_of(url)} has maxmemory-policy {policy}: it may evict what has not been delivered"

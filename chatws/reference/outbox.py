@@ -13,6 +13,7 @@ from asgiref.sync import sync_to_async
 from django.db import close_old_connections
 
 from chatws.reference.models import OutboxEvent
+from realtime.ids import new_node_name
 from realtime.redis import Redis
 from realtime.relay.entry import encode
 from realtime.relay.lease import Lease
@@ -35,7 +36,7 @@ class OutboxPublisher:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._lease = Lease(redis, "reference-outbox", LEASE_SECONDS)
+        self._lease = Lease(redis, "reference-outbox", LEASE_SECONDS, new_node_name())
         self._news = asyncio.Event()
 
     def wake(self) -> None:

@@ -12,6 +12,7 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 
+from chatws import conf
 from chatws.reference import outbox
 from chatws.reference.models import ChatGroup, Member, Message, Notification
 
@@ -154,7 +155,7 @@ def user_groups(user_id: int, page: int, page_size: int) -> tuple[list[UserGroup
 
 
 def save_message(message_id: str, group_id: str, sender_id: int, msg_type: int, content: str, image_url: str) -> str:
-    """Store a message and tell of it; an id that is stored already changes nothing."""
+    """Store a message and tell of it, unless the gateway does; an id that is stored already changes nothing."""
     require(message_id=message_id, group_id=group_id, sender_id=sender_id, msg_type=msg_type)
     if msg_type == Message.IMAGE:
         require(image_url=image_url)
@@ -172,14 +173,15 @@ def save_message(message_id: str, group_id: str, sender_id: int, msg_type: int, 
             message_id=message_id, group=group, sender_id=sender_id, msg_type=msg_type, content=content,
             image_url=image_url, created_at=now,
         )  # fmt: skip
-        outbox.add(
-            "chat.message.new",
-            {
-                "message_id": message_id, "group_id": group_id, "sender_id": sender_id,
-                "sender_name": names_of([sender_id]).get(sender_id, ""), "sender_avatar": "", "msg_type": msg_type,
-                "content": content, "image_url": image_url, "created_at": now, "sender": str(sender_id),
-            },
-        )  # fmt: skip
+        if not conf.get().publishes_messages:
+            outbox.add(
+                "chat.message.new",
+                {
+                    "message_id": message_id, "group_id": group_id, "sender_id": sender_id,
+                    "sender_name": names_of([sender_id]).get(sender_id, ""), "sender_avatar": "", "msg_type": msg_type,
+                    "content": content, "image_url": image_url, "created_at": now, "sender": str(sender_id),
+                },
+            )  # fmt: skip
     return message_id
 
 

@@ -98,10 +98,16 @@ REALTIME = RealtimeConf(
     auth_seconds=ENV.chatws_auth_timeout,
     presence_seconds=ENV.chatws_presence_lease,
     allowed_origins=tuple(environment.list_of(ENV.chatws_allowed_origins)),
+    log_publications=ENV.chatws_feed_publications,
+    log_bytes=ENV.chatws_feed_bytes,
+    log_seconds=ENV.chatws_feed_seconds,
+    ids_seconds=ENV.chatws_id_seconds,
 )
 CHATWS = ChatConf(
     rpc_target=ENV.rpc_target,
     rpc_tls_ca=ENV.chatws_rpc_tls_ca,
+    owns_topics=ENV.uses_reference_rpc if ENV.chatws_own_topics is None else ENV.chatws_own_topics,
+    publishes_messages=ENV.chatws_message_publisher == "gateway",
     demo_login=ENV.uses_reference_rpc if ENV.chatws_demo_login is None else ENV.chatws_demo_login,
     public_status=bool(ENV.chatws_public_status),
 )

@@ -1,26 +1,36 @@
 """Who works on a topic now. For thrift, not for safety: two that both believe they do append the same sequence."""
 
-import secrets
-
 from realtime.redis import Redis, Script
 
 _lease = Script("lease")
 _unlease = Script("unlease")
+_roster = Script("roster")
 
 
 class Lease:
     """One worker's claim on one topic. The token of a later holder is greater."""
 
-    def __init__(self, redis: Redis, topic: str, seconds: float) -> None:
+    def __init__(self, redis: Redis, topic: str, seconds: float, holder: str) -> None:
         self._redis = redis
         self._keys = [f"chatws:{{{topic}}}:lease", f"chatws:{{{topic}}}:token"]
-        self._holder = secrets.token_urlsafe(12)
-        self._milliseconds = int(seconds * 1000)
+        self._roster_key = f"chatws:{{{topic}}}:relays"
+        self._holder = holder
+        self._seconds = seconds
 
     async def take(self) -> int:
         """Take or keep the lease: its token, or 0 while another worker has it."""
-        return int(await _lease.run(self._redis, self._keys, [self._holder, self._milliseconds]))
+        return int(await _lease.run(self._redis, self._keys, [self._holder, int(self._seconds * 1000)]))
 
     async def give_back(self) -> None:
         """Let the next worker take it at once."""
         await _unlease.run(self._redis, self._keys[:1], [self._holder])
+
+    async def sign_in(self) -> list[str]:
+        """Say that this worker serves the topic, for the length of a lease; the names of all who do, in order."""
+        return sorted(
+            name.decode() for name in await _roster.run(self._redis, [self._roster_key], [self._holder, self._seconds])
+        )
+
+    async def sign_out(self) -> None:
+        """Say that this worker no longer serves the topic."""
+        await self._redis.zrem(self._roster_key, self._holder)

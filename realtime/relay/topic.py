@@ -4,7 +4,7 @@ Read by XREAD from our own cursor; the consumer group only shows the position to
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 HANDLER_NAME = "relay_stream"
 BEGINNING = "0-0"
+DEAD_LETTER_TOPICS = "chatws:dlq:topics"
+"""Set of the topics that have had a dead letter."""
 
 _commit = Script("commit")
 _dead_letter = Script("dead_letter")
@@ -26,24 +28,49 @@ _dead_letter = Script("dead_letter")
 RawEntry = tuple[str, Mapping[bytes, bytes]]
 
 
-class Topic:
-    """A stream and its cursor, ``chatws:{<topic>}:pos``."""
+Mirrored = Callable[[str], Awaitable[str | None]]
+"""A topic's cursor as another store has it; raises `TryLater`."""
 
-    def __init__(self, redis: Redis, name: str, conf: RealtimeConf) -> None:
+
+async def _nowhere(topic: str) -> str | None:
+    return None
+
+
+class Topic:
+    """A stream and its cursor, ``chatws:{<topic>}:pos``. One that is ours may be trimmed."""
+
+    def __init__(
+        self, redis: Redis, name: str, conf: RealtimeConf, *, mirrored: Mirrored = _nowhere, is_ours: bool = False
+    ) -> None:
         self.name = name
+        self.is_ours = is_ours
+        self._mirrored = mirrored
+        self._alarm = ""
         self._redis: Any = redis  # redis-py's types give one signature for its two kinds of client
         self._group = conf.consumer_group
         self._dead_letters = conf.dead_letters
         self._cursor_key = f"chatws:{{{name}}}:pos"
 
     async def start(self) -> str:
-        """The cursor. At the very first start: the consumer group's position where it exists, else the stream's end."""
+        """The cursor. Where Redis has none it is the database's copy; at the very first start the consumer group's
+        position where that exists, else the stream's end.
+
+        Raises:
+            TryLater: neither store can say.
+        """
         cursor: bytes | None = await self._redis.hget(self._cursor_key, "id")
         if cursor is None:
-            position, read = await self._first_position()
+            position = await self._mirrored(self.name)
+            if position is not None:
+                logger.warning(
+                    "%s: Redis lost the cursor; reading on from the database's copy, %s", self.name, position
+                )
+            else:
+                position = await self._first_position()
+            read = await self._entries_up_to(position)
             await self._redis.hset(self._cursor_key, mapping={"id": position, "read": read})
             cursor = position.encode()
-        await self._look_for_losses(cursor.decode())
+        await self.look_for_losses(cursor.decode())
         return cursor.decode()
 
     async def read(self, cursor: str, count: int, block_ms: int) -> list[RawEntry]:
@@ -54,10 +81,20 @@ class Topic:
         [(_, entries)] = answer
         return [(entry_id.decode(), fields or {}) for entry_id, fields in entries]
 
-    async def commit(self, token: int, entry_id: str, count: int) -> bool:
-        """Move the cursor past ``entry_id``; False if a later lease has taken over."""
+    async def commit(self, token: int, since: str, entry_id: str, count: int) -> bool:
+        """Move the cursor from ``since`` over ``count`` entries to ``entry_id``; False if a later lease took over."""
         keys = [self._cursor_key, self.name]
-        return bool(await _commit.run(self._redis, keys, [token, entry_id, count, self._group]))
+        return bool(await _commit.run(self._redis, keys, [token, entry_id, count, self._group, since]))
+
+    async def trim(self, cursor: str) -> int:
+        """Remove what every consumer group of the stream, and we, have done with; how many entries."""
+        done = cursor
+        for group in await self._groups():
+            pending = await self._redis.xpending(self.name, group["name"])
+            oldest = pending["min"] if pending["pending"] else group["last-delivered-id"]
+            done = min(done, oldest.decode(), key=_order)
+        removed: int = await self._redis.xtrim(self.name, minid=done, approximate=True)
+        return removed
 
     async def dead_letter(self, entry: RawEntry, reason: str) -> None:
         """Write an entry that can never succeed to ``<topic>.dlq``, payload and metadata untouched."""
@@ -78,8 +115,11 @@ class Topic:
         }
         written = [UUID, fields.get(UUID, b""), METADATA, msgspec.msgpack.encode(metadata)]
         written += [PAYLOAD, fields.get(PAYLOAD, b""), *unreadable]
-        keys = [self._cursor_key, f"{self.name}.dlq"]
-        if await _dead_letter.run(self._redis, keys, [entry_id, self._dead_letters, *written]):
+        for name, value in fields.items():
+            if name not in (UUID, METADATA, PAYLOAD):
+                written += [name, value]
+        keys = [self._cursor_key, f"{self.name}.dlq", DEAD_LETTER_TOPICS]
+        if await _dead_letter.run(self._redis, keys, [entry_id, self._dead_letters, self.name, *written]):
             logger.warning("%s: entry %s went to %s.dlq: %s", self.name, entry_id, self.name, reason)
 
     async def lag(self) -> int | None:
@@ -90,7 +130,7 @@ class Topic:
                 return lag
         return None
 
-    async def _first_position(self) -> tuple[str, int]:
+    async def _first_position(self) -> str:
         try:
             await self._redis.xgroup_create(self.name, self._group, id="$", mkstream=True)
         except ResponseError as error:
@@ -102,25 +142,37 @@ class Topic:
         if pending["pending"]:
             oldest: str = pending["min"].decode()
             position = _before(oldest)
-        info = await self._redis.xinfo_stream(self.name)
-        waiting = len(await self._redis.xrange(self.name, min=f"({position}" if position != BEGINNING else "-"))
-        return position, info["entries-added"] - waiting
+        return position
 
-    async def _look_for_losses(self, cursor: str) -> None:
+    async def _entries_up_to(self, position: str) -> int:
+        """How many entries the stream has had up to a position."""
+        try:
+            info = await self._redis.xinfo_stream(self.name)
+        except ResponseError:  # no such stream
+            return 0
+        after = f"({position}" if position != BEGINNING else "-"
+        return int(info["entries-added"]) - len(await self._redis.xrange(self.name, min=after))
+
+    async def look_for_losses(self, cursor: str) -> None:
         """An alarm, not something to skip: a stream that ends before the cursor, or begins after what we have read."""
+        alarm = await self._losses(cursor)
+        if alarm and alarm != self._alarm:
+            logger.error("%s: %s", self.name, alarm)
+        self._alarm = alarm
+
+    async def _losses(self, cursor: str) -> str:
         try:
             info = await self._redis.xinfo_stream(self.name)
         except ResponseError:  # no such stream: nothing has been written since it was lost
-            if cursor != BEGINNING:
-                logger.error("%s: the stream is gone; we had relayed it up to %s", self.name, cursor)
-            return
+            return "" if cursor == BEGINNING else f"the stream is gone; we had relayed it up to {cursor}"
         last: str = info["last-generated-id"].decode()
         if _order(last) < _order(cursor):
-            logger.error("%s: the stream ends at %s, before our cursor %s: Redis lost entries", self.name, last, cursor)
+            return f"the stream ends at {last}, before our cursor {cursor}: Redis lost entries, or its clock went back"
         removed = info["entries-added"] - info["length"]
         read = int(await self._redis.hget(self._cursor_key, "read") or 0)
         if removed > read:
-            logger.error("%s: %d entries after our cursor %s were removed unread", self.name, removed - read, cursor)
+            return f"{removed - read} entries after our cursor {cursor} were removed unread"
+        return ""
 
     async def _groups(self) -> Sequence[dict[str, Any]]:
         groups: Sequence[dict[str, Any]] = await self._redis.xinfo_groups(self.name)

@@ -20,6 +20,9 @@ from realtime.relay.topic import RawEntry, Topic
 logger = logging.getLogger(__name__)
 
 FIRST_WAIT, LONGEST_WAIT = 0.1, 10.0
+SPREAD_SECONDS = 10.0
+"""How long a relay holds a topic before it leaves it to the one that should have it."""
+TRIM_SECONDS = 30.0
 
 Parse = Callable[[str, Mapping[bytes, bytes]], Entry]
 Poison = tuple[Entry, str]
@@ -47,17 +50,28 @@ def feed_sink(topic: str, route: Route, publisher: Publisher) -> Sink:
 
 
 class TopicWorker:
-    """Relays one topic while it holds the topic's lease; else it stands by."""
+    """Relays one topic while it holds the topic's lease; else it stands by.
 
-    def __init__(self, redis: Redis, topic: str, parse: Parse, sink: Sink, conf: RealtimeConf) -> None:
-        self.topic = Topic(redis, topic, conf)
+    ``name`` is the relay's. Where several relays serve a topic, the one at ``number``, counted round, is to hold it in
+    the long run, so that topics spread over relays; until then whoever came first goes on.
+    """
+
+    def __init__(
+        self, redis: Redis, topic: Topic, parse: Parse, sink: Sink, conf: RealtimeConf, *, name: str, number: int = 0
+    ) -> None:
+        self.topic = topic
         self.relayed = 0
+        self.committed = ""
+        """The cursor as this worker last knew it."""
         self._parse = parse
         self._sink = sink
-        self._lease = Lease(redis, topic, conf.relay_lease_seconds)
+        self._name = name
+        self._number = number
+        self._lease = Lease(redis, topic.name, conf.relay_lease_seconds, name)
         self._batch = conf.relay_batch
         self._third = conf.relay_lease_seconds / 3
         self._stopping = asyncio.Event()
+        self._trimmed = 0.0
 
     def stop(self) -> None:
         """Finish the batch under way, then end."""
@@ -68,41 +82,67 @@ class TopicWorker:
         wait = FIRST_WAIT
         while not self._stopping.is_set():
             try:
+                await self._lease.sign_in()
                 token = await self._lease.take()
                 if token:
                     await self._relay(token)
                 wait = FIRST_WAIT
                 await self._pause(self._third)
             except Exception as error:
-                if is_transient(error):
-                    logger.warning("%s: waiting for Redis: %s", self.topic.name, error)
+                if isinstance(error, TryLater) or is_transient(error):
+                    logger.warning("%s: waiting: %s", self.topic.name, error or repr(error))
                 else:
                     logger.exception("%s: relaying failed, trying again in %.1f s", self.topic.name, wait)
                 await self._pause(wait)
                 wait = min(2 * wait, LONGEST_WAIT)
         try:
             await self._lease.give_back()
+            await self._lease.sign_out()
         except Exception as error:
             logger.warning("%s: the lease could not be given back: %s", self.topic.name, error)
 
     async def _relay(self, token: int) -> None:
-        cursor = await self.topic.start()
+        cursor = self.committed = await self.topic.start()
+        since = looked = time.monotonic()
         logger.info("%s: relaying from %s", self.topic.name, cursor)
         while not self._stopping.is_set() and await self._lease.take() == token:
             batch = await self.topic.read(cursor, self._batch, int(self._third * 1000))
-            if not batch:
-                continue
-            await self._deliver(batch)
-            cursor = batch[-1][0]
-            if not await self.topic.commit(token, cursor, len(batch)):
-                break
-            self.relayed += len(batch)
+            if batch:
+                await self._deliver(token, batch)
+                last = batch[-1][0]
+                if not await self.topic.commit(token, cursor, last, len(batch)):
+                    break
+                cursor = self.committed = last
+                self.relayed += len(batch)
+            if time.monotonic() - looked >= self._third:
+                looked = time.monotonic()
+                await self._look_after(cursor)
+                if looked - since >= SPREAD_SECONDS and await self._is_another_s():
+                    return
         else:
             if self._stopping.is_set():
                 return
         logger.info("%s: another relay has taken over", self.topic.name)
 
-    async def _deliver(self, batch: Sequence[RawEntry]) -> None:
+    async def _look_after(self, cursor: str) -> None:
+        await self._lease.sign_in()
+        await self.topic.look_for_losses(cursor)
+        if self.topic.is_ours and time.monotonic() - self._trimmed >= TRIM_SECONDS:
+            self._trimmed = time.monotonic()
+            await self.topic.trim(cursor)
+
+    async def _is_another_s(self) -> bool:
+        """Whether another relay is to hold this topic; then the lease is free, and left alone for a while."""
+        relays = await self._lease.sign_in()
+        rightful = relays[self._number % len(relays)]
+        if rightful == self._name:
+            return False
+        logger.info("%s: leaving it to the relay %s", self.topic.name, rightful)
+        await self._lease.give_back()
+        await self._pause(3 * self._third)
+        return True
+
+    async def _deliver(self, token: int, batch: Sequence[RawEntry]) -> None:
         raw = dict(batch)
         entries: list[Entry] = []
         poison: dict[str, str] = {}
@@ -112,12 +152,12 @@ class TopicWorker:
             except PoisonEntry as error:
                 poison[entry_id] = str(error)
         if entries:
-            poison |= {entry.id: reason for entry, reason in await self._until_it_succeeds(entries)}
+            poison |= {entry.id: reason for entry, reason in await self._until_it_succeeds(token, entries)}
         for entry_id in raw:
             if entry_id in poison:
                 await self.topic.dead_letter((entry_id, raw[entry_id]), poison[entry_id])
 
-    async def _until_it_succeeds(self, entries: Sequence[Entry]) -> Sequence[Poison]:
+    async def _until_it_succeeds(self, token: int, entries: Sequence[Entry]) -> Sequence[Poison]:
         wait = FIRST_WAIT
         while True:
             try:
@@ -126,7 +166,11 @@ class TopicWorker:
                 if self._stopping.is_set() or not (isinstance(error, TryLater) or is_transient(error)):
                     raise
                 logger.warning("%s: trying %s again in %.1f s: %s", self.topic.name, entries[0].id, wait, error)
-            await self._pause(wait)
+            until = time.monotonic() + wait
+            while (left := until - time.monotonic()) > 0 and not self._stopping.is_set():
+                if await self._lease.take() != token:
+                    raise TryLater("another relay has taken over")
+                await self._pause(min(left, self._third))
             wait = min(2 * wait, LONGEST_WAIT)
 
     async def _pause(self, seconds: float) -> None:

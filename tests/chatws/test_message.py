@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from chatws import codec
 from chatws.frames import SendMessage
-from chatws.handlers.message import stored_id
+from chatws.sending import stored_id
 
 
 def frame(**changes: object) -> SendMessage:

@@ -55,13 +55,6 @@ async def test_a_user_hears_all_groups_however_many_pages(sockets: Connect, chat
     assert set(feeds[1:]) == {f"group:{group}" for group in groups}
 
 
-async def test_a_resume_is_answered_with_recovered_false(sockets: Connect) -> None:
-    user = new_user()
-    resume = {f"user:{user}": {"epoch": "e", "offset": 3}}
-    answer = await (await sockets()).ask("auth", {"token": make_token(user), "resume": resume})
-    assert answer["data"]["feeds"][0]["recovered"] is False
-
-
 @pytest.mark.parametrize(
     ("token", "reason"),
     [

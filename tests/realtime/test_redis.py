@@ -2,10 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.test import override_settings
 from redis import exceptions
 
+from realtime.checks import redis_keeps_what_it_is_given
 from realtime.exceptions import RedisUnavailable
 from realtime.redis import Redis, address_of, connect, is_transient, wait_for_redis
 from tests.support.redis import RedisServer, free_port
@@ -71,3 +77,28 @@ def test_an_address_without_its_secrets() -> None:
     assert address_of("rediss://user:word@cache.example:7000/1") == "cache.example:7000"
     assert address_of("redis://cache.example") == "cache.example:6379"
     assert address_of("unix:///run/redis.sock") == "/run/redis.sock"
+
+
+@pytest.mark.parametrize(("policy", "problems"), [("noeviction", 0), ("allkeys-lru", 1)])
+async def test_an_eviction_policy_that_loses_feeds_is_reported_at_start_and_by_the_system_check(
+    redis: Any, redis_server: RedisServer, caplog: pytest.LogCaptureFixture, policy: str, problems: int
+) -> None:
+    await redis.config_set("maxmemory-policy", policy)
+    try:
+        await wait_for_redis(redis, redis_server.url, 1)
+        with override_settings(REALTIME=replace(settings.REALTIME, redis_url=redis_server.url)):
+            found = await sync_to_async(redis_keeps_what_it_is_given)(None)
+    finally:
+        await redis.config_set("maxmemory-policy", "noeviction")
+    assert [message.id for message in found] == ["realtime.E001"] * problems
+    alarms = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(alarms) == problems
+    assert all(f"127.0.0.1:{redis_server.port}" in alarm and policy in alarm for alarm in alarms)
+
+
+def test_the_system_check_names_a_redis_that_is_away() -> None:
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    with override_settings(REALTIME=replace(settings.REALTIME, redis_url=url)):
+        [warning] = redis_keeps_what_it_is_given(None)
+    assert warning.id == "realtime.W001"
+    assert url.removeprefix("redis://").removesuffix("/0") in warning.msg

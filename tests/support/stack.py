@@ -1,7 +1,9 @@
 """The whole chat as real processes on free ports of the loopback: Valkey, reference chat service, relays, gateways."""
 
+import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -11,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import grpc
+import redis
 
 from config.env import BASE_DIR
 from tests.support.redis import RedisServer, free_port
@@ -135,6 +138,22 @@ class Stack:
         while sum(log.read_text().count("relaying from") for log in self.folder.glob("relay-*.log")) < 6:
             assert time.monotonic() < deadline, "the relay did not begin"
             time.sleep(0.05)
+
+    def add_entry(self, topic: str, payload: Mapping[str, object]) -> None:
+        """What another service might publish."""
+        with redis.Redis.from_url(self.redis.url) as client:
+            client.xadd(topic, {"payload": json.dumps(payload)})
+
+    def lose_log(self, feed: str) -> None:
+        """A feed's log is gone and another began; the gateways look at once, since their subscriptions broke."""
+        with redis.Redis.from_url(self.redis.url) as client:
+            client.delete(f"chatws:{{{feed}}}:meta", f"chatws:{{{feed}}}:log")
+            client.client_kill_filter(_type="pubsub")
+
+    def remove_silently(self, group_id: str, user_id: int) -> None:
+        """Take a member out of a chat group without an event."""
+        with sqlite3.connect(self.folder / "db.sqlite3", timeout=20) as database:
+            database.execute("DELETE FROM reference_member WHERE group_id = ? AND user_id = ?", (group_id, user_id))
 
     def stop(self) -> None:
         """End everything that was started."""

@@ -9,14 +9,19 @@ from typing import Any
 from channels.layers import get_channel_layer
 from django.core.management.base import BaseCommand, CommandError
 
-from chatws.routes import ROUTES
+from chatws import conf as chat_conf
+from chatws.routes import MESSAGE_NEW, ROUTES
 from realtime import audit, conf, tasks
 from realtime.exceptions import RedisUnavailable
 from realtime.feeds import FeedLog
+from realtime.ids import new_node_name
 from realtime.publisher import Publisher
 from realtime.redis import Redis, connect, wait_for_redis
-from realtime.relay import entry
-from realtime.relay.worker import TopicWorker, feed_sink, report
+from realtime.relay import entry, mirror
+from realtime.relay.topic import Topic
+from realtime.relay.worker import Parse, Sink, TopicWorker, feed_sink, report
+
+TOPICS = [*sorted(ROUTES), audit.AUDIT_STREAM]
 
 
 class Command(BaseCommand):
@@ -29,7 +34,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--topic",
             action="append",
-            choices=[*sorted(ROUTES), audit.AUDIT_STREAM],
+            choices=TOPICS,
             help="relay this topic only; may be given several times",
         )
         parser.add_argument("--batch", type=int, help="most entries that are read at once (default: 500)")
@@ -39,7 +44,7 @@ class Command(BaseCommand):
         if options["batch"]:
             settings = dataclasses.replace(settings, relay_batch=options["batch"])
         try:
-            asyncio.run(relay(options["topic"] or [*sorted(ROUTES), audit.AUDIT_STREAM], settings))
+            asyncio.run(relay(options["topic"] or TOPICS, settings))
         except RedisUnavailable as error:
             raise CommandError(str(error)) from None
 
@@ -53,23 +58,33 @@ async def relay(topics: list[str], settings: conf.RealtimeConf) -> None:
     redis = connect(settings.redis_url)
     await wait_for_redis(redis, settings.redis_url, settings.start_timeout)
     publisher = Publisher(FeedLog(redis, settings), get_channel_layer())
-    workers = [_worker(topic, redis, publisher, settings) for topic in topics]
+    name = new_node_name()
+    workers = [_worker(topic, redis, publisher, settings, name) for topic in topics]
+    copies = mirror.Mirror(workers)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, workers)
     beside = [
         tasks.spawn(report(workers), "the minute's report"),
         tasks.spawn(audit.Reaper(redis, settings).run(), "the reaper"),
+        tasks.spawn(copies.run(), "copying the cursors"),
     ]
     await asyncio.gather(*(worker.run() for worker in workers))
     await tasks.end(beside)
+    await copies.write()
     await redis.aclose()
 
 
-def _worker(topic: str, redis: Redis, publisher: Publisher, settings: conf.RealtimeConf) -> TopicWorker:
-    if topic == audit.AUDIT_STREAM:
-        return TopicWorker(redis, topic, audit.parse, audit.database_sink, settings)
-    return TopicWorker(redis, topic, entry.parse, feed_sink(topic, ROUTES[topic], publisher), settings)
+def _worker(name: str, redis: Redis, publisher: Publisher, settings: conf.RealtimeConf, relay_name: str) -> TopicWorker:
+    chat = chat_conf.get()
+    is_ours = name == audit.AUDIT_STREAM or chat.owns_topics or (name == MESSAGE_NEW and chat.publishes_messages)
+    topic = Topic(redis, name, settings, mirrored=mirror.mirrored, is_ours=is_ours)
+    if name == audit.AUDIT_STREAM:
+        parse: Parse = audit.parse
+        sink: Sink = audit.database_sink
+    else:
+        parse, sink = entry.parse, feed_sink(name, ROUTES[name], publisher)
+    return TopicWorker(redis, topic, parse, sink, settings, name=relay_name, number=TOPICS.index(name))
 
 
 def _stop(workers: list[TopicWorker]) -> None:

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from realtime.conf import RealtimeConf
+from realtime.exceptions import TryLater
 from realtime.redis import Redis
 from realtime.relay.topic import Topic
 
 TOPIC = "chat.message.new"
+START = "0-0"
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ async def test_the_first_start_takes_over_an_existing_group_at_its_oldest_pendin
 async def test_a_commit_moves_the_cursor_and_shows_the_lag(topic: Topic, redis: Redis) -> None:
     cursor = await topic.start()
     ids = await write(redis, 5)
-    assert await topic.commit(1, ids[1], 2)
+    assert await topic.commit(1, START, ids[1], 2)
     assert await topic.start() == ids[1] != cursor
     seen = await group(redis)
     assert (seen["last-delivered-id"].decode(), seen["lag"]) == (ids[1], 3)
@@ -65,10 +67,10 @@ async def test_a_commit_moves_the_cursor_and_shows_the_lag(topic: Topic, redis: 
 async def test_a_commit_never_goes_back_and_an_earlier_lease_is_refused(topic: Topic, redis: Redis) -> None:
     await topic.start()
     ids = await write(redis, 5)
-    assert await topic.commit(2, ids[3], 4)
-    assert await topic.commit(2, ids[1], 2)
+    assert await topic.commit(2, START, ids[3], 4)
+    assert await topic.commit(2, START, ids[1], 2)
     assert await topic.start() == ids[3]
-    assert not await topic.commit(1, ids[4], 1)
+    assert not await topic.commit(1, ids[3], ids[4], 1)
     assert await topic.start() == ids[3]
 
 
@@ -76,7 +78,7 @@ async def test_a_commit_makes_a_group_that_was_deleted_again(topic: Topic, redis
     await topic.start()
     ids = await write(redis, 2)
     await redis.xgroup_destroy(TOPIC, "chatws")
-    assert await topic.commit(1, ids[0], 1)
+    assert await topic.commit(1, START, ids[0], 1)
     assert (await group(redis))["lag"] == 1
 
 
@@ -87,13 +89,78 @@ async def test_a_dead_letter_is_written_once_whoever_tries(topic: Topic, redis: 
     assert await redis.xlen(f"{TOPIC}.dlq") == 2
 
 
+async def test_a_commit_that_overlaps_another_counts_each_entry_once(topic: Topic, redis: Redis) -> None:
+    cursor = await topic.start()
+    ids = await write(redis, 5)
+    assert await topic.commit(1, cursor, ids[2], 3)
+    assert await topic.commit(2, cursor, ids[4], 5), "a later holder had begun at the same place"
+    seen = await group(redis)
+    assert (seen["entries-read"], seen["lag"]) == (5, 0)
+
+
+async def test_a_cursor_that_redis_lost_is_read_on_from_the_other_copy(redis: Redis, conf: RealtimeConf) -> None:
+    ids = await write(redis, 4)
+
+    async def mirrored(topic: str) -> str | None:
+        assert topic == TOPIC
+        return ids[1]
+
+    topic = Topic(redis, TOPIC, conf, mirrored=mirrored)
+    assert await topic.start() == ids[1]
+    assert await redis.hget("chatws:{chat.message.new}:pos", "read") == b"2"
+
+
+async def test_without_a_word_from_the_other_copy_nothing_begins(redis: Redis, conf: RealtimeConf) -> None:
+    async def away(topic: str) -> str | None:
+        raise TryLater("the database is away")
+
+    with pytest.raises(TryLater):
+        await Topic(redis, TOPIC, conf, mirrored=away).start()
+    assert not await redis.exists("chatws:{chat.message.new}:pos")
+
+
+async def test_a_stream_of_ours_is_trimmed_behind_the_slowest_group(
+    topic: Topic, redis: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    await topic.start()
+    await redis.config_set("stream-node-max-entries", 1)
+    ids = await write(redis, 10)
+    await topic.commit(1, START, ids[7], 8)
+    await redis.xgroup_create(TOPIC, "other", id=ids[5])
+    await redis.xgroup_create(TOPIC, "slow", id="0")
+    await redis.xreadgroup("slow", "one", {TOPIC: ">"}, count=9)
+    await redis.xack(TOPIC, "slow", *ids[:3])
+    assert await topic.trim(ids[7]) == 3
+    await redis.xgroup_destroy(TOPIC, "slow")
+    assert await topic.trim(ids[7]) == 2
+    await redis.xgroup_destroy(TOPIC, "other")
+    await topic.trim(ids[7])
+    assert [entry_id.decode() for entry_id, _ in await redis.xrange(TOPIC)] == ids[7:]
+    await topic.look_for_losses(ids[7])
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+    await redis.config_set("stream-node-max-entries", 100)
+
+
+async def test_an_alarm_is_raised_once_for_each_loss(
+    topic: Topic, redis: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    await topic.start()
+    ids = await write(redis, 4)
+    await topic.commit(1, START, ids[0], 1)
+    for kept in (2, 2, 1):
+        await redis.xtrim(TOPIC, maxlen=kept, approximate=False)
+        await topic.look_for_losses(ids[0])
+    alarms = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert [alarm.split()[1] for alarm in alarms] == ["1", "2"]
+
+
 @pytest.mark.parametrize("loss", ["back", "gone", "trimmed"])
 async def test_a_stream_that_lost_entries_raises_an_alarm(
     topic: Topic, redis: Any, caplog: pytest.LogCaptureFixture, loss: str
 ) -> None:
     await topic.start()
     ids = await write(redis, 4)
-    assert await topic.commit(1, ids[1], 2)
+    assert await topic.commit(1, START, ids[1], 2)
     if loss == "trimmed":
         await redis.xtrim(TOPIC, maxlen=1, approximate=False)
     else:

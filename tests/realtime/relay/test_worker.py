@@ -15,7 +15,9 @@ from realtime.exceptions import PoisonEntry, TryLater
 from realtime.feeds import FeedLog, Publication
 from realtime.publisher import Publisher
 from realtime.redis import Redis
+from realtime.relay import worker as worker_module
 from realtime.relay.entry import Entry, parse
+from realtime.relay.topic import Topic
 from realtime.relay.worker import Poison, TopicWorker, feed_sink, report
 
 TOPIC = "topic"
@@ -46,7 +48,9 @@ class Bench:
         return feed_sink(TOPIC, route, Publisher(self.log, Silent()))  # type: ignore[arg-type]
 
     def start(self, sink: Any = None) -> TopicWorker:
-        worker = TopicWorker(self.redis, TOPIC, parse, sink or self.sink(), self.conf)
+        topic = Topic(self.redis, TOPIC, self.conf)
+        name = f"relay-{len(self.running)}"
+        worker = TopicWorker(self.redis, topic, parse, sink or self.sink(), self.conf, name=name)
         self.running.append((worker, asyncio.create_task(worker.run())))
         return worker
 
@@ -180,3 +184,59 @@ async def test_rate_and_lag_are_reported(bench: Bench, caplog: pytest.LogCapture
         while not re.search(r"relay: topic [\d.]+/s lag 0$", caplog.text, re.MULTILINE):
             await asyncio.sleep(0.01)
     await tasks.end([reporting])
+
+
+async def test_topics_spread_over_relays_and_the_rest_is_taken_over_when_one_dies(
+    redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "SPREAD_SECONDS", 0.2)
+    conf = replace(conf, relay_lease_seconds=0.3)
+
+    async def sink(entries: Sequence[Entry]) -> Sequence[Poison]:
+        return []
+
+    def relay(name: str) -> list[TopicWorker]:
+        topics = [Topic(redis, f"topic-{number}", conf) for number in range(4)]
+        return [TopicWorker(redis, t, parse, sink, conf, name=name, number=n) for n, t in enumerate(topics)]
+
+    async def held_by() -> list[str]:
+        client: Any = redis
+        return [(await client.get(f"chatws:{{topic-{n}}}:lease") or b"").decode() for n in range(4)]
+
+    async def until(*names: str) -> None:
+        async with asyncio.timeout(10):
+            while await held_by() != list(names):
+                await asyncio.sleep(0.01)
+
+    first, second = relay("a"), relay("b")
+    running = {worker: asyncio.create_task(worker.run()) for worker in first}
+    await until("a", "a", "a", "a")
+    running |= {worker: asyncio.create_task(worker.run()) for worker in second}
+    await until("a", "b", "a", "b")
+    await tasks.end([running[worker] for worker in second])  # as if killed: it gives nothing back
+    await until("a", "a", "a", "a")
+    for worker in first:
+        worker.stop()
+    await asyncio.gather(*(running[worker] for worker in first))
+
+
+async def test_a_worker_that_waits_keeps_its_lease(bench: Bench) -> None:
+    real = bench.sink()
+    since = asyncio.get_running_loop().time()
+
+    async def sink(entries: Sequence[Entry]) -> Sequence[Poison]:
+        if asyncio.get_running_loop().time() - since < 1.5:
+            raise TryLater("not now")
+        poison: Sequence[Poison] = await real(entries)
+        return poison
+
+    first = bench.start(sink)
+    await bench.begun()
+    await bench.write(*range(3))
+    second = bench.start()
+    await bench.until_relayed(2)
+    assert (first.relayed, second.relayed) == (0, 0) or first.relayed == 3
+    async with asyncio.timeout(5):
+        while first.relayed < 3:
+            await asyncio.sleep(0.01)
+    assert second.relayed == 0

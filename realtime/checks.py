@@ -1,0 +1,29 @@
+"""Django's system check of the Redis that is configured; run by `manage.py check --deploy`."""
+
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from django.core import checks
+
+from realtime import conf
+from realtime.redis import RedisError, address_of, connect, eviction_problem
+
+
+@checks.register("redis", deploy=True)
+def redis_keeps_what_it_is_given(app_configs: Any, **options: Any) -> list[checks.CheckMessage]:
+    """An eviction policy other than noeviction loses feeds without a word."""
+    url = conf.get().redis_url
+    try:
+        problem = async_to_sync(_problem)(url)
+    except (RedisError, OSError) as error:
+        return [checks.Warning(f"Redis at {address_of(url)} could not be asked: {error}", id="realtime.W001")]
+    hint = "Set maxmemory-policy to noeviction."
+    return [checks.Error(problem, hint=hint, id="realtime.E001")] if problem else []
+
+
+async def _problem(url: str) -> str:
+    client = connect(url)
+    try:
+        return eviction_problem(url, await client.info("memory"))
+    finally:
+        await client.aclose()

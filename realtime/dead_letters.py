@@ -1,0 +1,131 @@
+"""Dead letters: entries that could never succeed, with the reason; looked at, put back on their topic, or dropped.
+
+For the command `dead_letters` and the admin. Written by `realtime.relay.topic`.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from realtime.exceptions import PoisonEntry
+from realtime.redis import Redis, Script
+from realtime.relay.entry import METADATA, PAYLOAD, read_metadata
+from realtime.relay.topic import DEAD_LETTER_TOPICS
+
+UNREADABLE_METADATA = b"dlq_metadata"
+
+_replay = Script("replay")
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An entry of ``<topic>.dlq``. ``id`` is its own there, ``entry_id`` the one it had on the topic; ``replays`` how
+    often it has been put back before."""
+
+    topic: str
+    id: str
+    fields: Mapping[bytes, bytes]
+    metadata: Mapping[str, str]
+
+    @property
+    def reason(self) -> str:
+        return self.metadata.get("dlq_reason", "")
+
+    @property
+    def entry_id(self) -> str:
+        return self.metadata.get("dlq_entry_id", "")
+
+    @property
+    def replays(self) -> int:
+        count = self.metadata.get("dlq_replays", "0")
+        return int(count) if count.isascii() and count.isdigit() else 0
+
+    @property
+    def time(self) -> datetime | None:
+        """When it was written; None if it doesn't say."""
+        try:
+            return datetime.fromisoformat(self.metadata.get("dlq_timestamp", ""))
+        except ValueError:
+            return None
+
+    @property
+    def payload(self) -> str:
+        """The payload as text; of an entry without one, all its fields."""
+        shown = self.fields.get(PAYLOAD) or b", ".join(
+            name + b"=" + value for name, value in self.fields.items() if name not in (PAYLOAD, METADATA)
+        )
+        return shown.decode(errors="backslashreplace")
+
+    def entry(self) -> dict[bytes, bytes]:
+        """The fields as they go back on the topic: as they came, with the count of replays in the metadata."""
+        fields = {name: value for name, value in self.fields.items() if name != UNREADABLE_METADATA}
+        if UNREADABLE_METADATA in self.fields:
+            fields[METADATA] = self.fields[UNREADABLE_METADATA]
+        else:
+            kept = {name: value for name, value in self.metadata.items() if not name.startswith("dlq_")}
+            fields[METADATA] = msgspec.msgpack.encode({**kept, "dlq_replays": str(self.replays + 1)})
+        return fields
+
+
+class DeadLetters:
+    """The dead letters of all topics. Every method raises what Redis raises."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis: Any = redis  # redis-py's types give one signature for its two kinds of client
+
+    async def topics(self) -> list[str]:
+        """The topics that have had a dead letter."""
+        return sorted(name.decode() for name in await self._redis.smembers(DEAD_LETTER_TOPICS))
+
+    async def count(self, topic: str) -> int:
+        """How many dead letters a topic has."""
+        return int(await self._redis.xlen(f"{topic}.dlq"))
+
+    async def latest(self, topic: str, limit: int, before: str = "+") -> list[DeadLetter]:
+        """At most ``limit`` dead letters of a topic, newest first, from the one before an id on."""
+        upto = before if before == "+" else f"({before}"
+        found = await self._redis.xrevrange(f"{topic}.dlq", max=upto, count=limit)
+        return [_letter(topic, letter_id, fields) for letter_id, fields in found]
+
+    async def get(self, topic: str, letter_id: str) -> DeadLetter | None:
+        """One dead letter; None if it is gone."""
+        found = await self._redis.xrange(f"{topic}.dlq", min=letter_id, max=letter_id)
+        return _letter(topic, *found[0]) if found else None
+
+    async def all(self, topic: str) -> AsyncIterator[DeadLetter]:
+        """Every dead letter of a topic that is there now, oldest first."""
+        newest = await self.latest(topic, 1)
+        after = "-"
+        while newest:
+            found = await self._redis.xrange(f"{topic}.dlq", min=after, max=newest[0].id, count=100)
+            if not found:
+                return
+            for letter_id, fields in found:
+                yield _letter(topic, letter_id, fields)
+            after = f"({found[-1][0].decode()}"
+
+    async def replay(self, letter: DeadLetter) -> str | None:
+        """Put a dead letter back at the end of its topic: the new entry's id, or None if it was gone already."""
+        keys = [f"{letter.topic}.dlq", letter.topic]
+        flat = [part for field in letter.entry().items() for part in field]
+        entry_id: bytes | None = await _replay.run(self._redis, keys, [letter.id, *flat])
+        return entry_id.decode() if entry_id else None
+
+    async def drop(self, letter: DeadLetter) -> bool:
+        """Remove a dead letter for good; False if it was gone already."""
+        return bool(await self._redis.xdel(f"{letter.topic}.dlq", letter.id))
+
+    async def pick(self, topic: str, letter_ids: Sequence[str]) -> list[DeadLetter]:
+        """Those of these dead letters that are there."""
+        return [letter for letter_id in letter_ids if (letter := await self.get(topic, letter_id))]
+
+
+def _letter(topic: str, letter_id: bytes, fields: Mapping[bytes, bytes]) -> DeadLetter:
+    try:
+        metadata = read_metadata(fields)
+    except PoisonEntry:
+        metadata = {}
+    return DeadLetter(topic, letter_id.decode(), fields, metadata)

@@ -1,0 +1,99 @@
+"""`manage.py dead_letters`: looks at dead letters, puts them back on their topic, drops them."""
+
+import asyncio
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from realtime import conf
+from realtime.dead_letters import DeadLetter, DeadLetters
+from realtime.redis import RedisError, address_of, connect
+
+
+class Command(BaseCommand):
+    help = (
+        "Entries of the topics that could never succeed. "
+        "Replaying one puts it back at the end of its topic, e.g. after an upgrade that can read it."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        commands = parser.add_subparsers(dest="command", required=True, metavar="{list,show,replay,drop}")
+        listing = commands.add_parser("list", help="the dead letters, newest first, a line each")
+        listing.add_argument("topic", nargs="?", help="of this topic only")
+        listing.add_argument("--limit", type=int, default=20, help="most of a topic (default: 20)")
+        showing = commands.add_parser("show", help="one dead letter, whole")
+        showing.add_argument("topic")
+        showing.add_argument("id")
+        for name, what in (
+            ("replay", "put dead letters back on their topic"),
+            ("drop", "remove dead letters for good"),
+        ):
+            acting = commands.add_parser(name, help=what)
+            acting.add_argument("topic")
+            acting.add_argument("id", nargs="*")
+            acting.add_argument("--all", action="store_true", help="every one of the topic")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        url = conf.get().redis_url
+        try:
+            asyncio.run(self._run(url, options))
+        except (RedisError, OSError) as error:
+            raise CommandError(f"Redis at {address_of(url)}: {error}") from None
+
+    async def _run(self, url: str, options: dict[str, Any]) -> None:
+        redis = connect(url)
+        letters = DeadLetters(redis)
+        try:
+            match options["command"]:
+                case "list":
+                    await self._list(letters, options["topic"], options["limit"])
+                case "show":
+                    self._show(await self._get(letters, options["topic"], options["id"]))
+                case command:
+                    await self._act(letters, command, options["topic"], options["id"], options["all"])
+        finally:
+            await redis.aclose()
+
+    async def _list(self, letters: DeadLetters, only: str | None, limit: int) -> None:
+        for topic in [only] if only else await letters.topics():
+            shown = await letters.latest(topic, limit)
+            for letter in shown:
+                when = f"{letter.time:%Y-%m-%d %H:%M:%S}" if letter.time else "-"
+                tries = f"  replayed {letter.replays} x" if letter.replays else ""
+                self.stdout.write(f"{topic} {letter.id}  {when}  {letter.reason}{tries}")
+            more = await letters.count(topic) - len(shown)
+            if more > 0:
+                self.stdout.write(f"{topic}: {more} older (--limit)")
+
+    def _show(self, letter: DeadLetter) -> None:
+        for name, value in (
+            ("topic", letter.topic), ("id", letter.id), ("entry", letter.entry_id), ("time", letter.time or "-"),
+            ("reason", letter.reason), ("replays", letter.replays),
+        ):  # fmt: skip
+            self.stdout.write(f"{name}: {value}")
+        for name, value in sorted(letter.metadata.items()):
+            if not name.startswith("dlq_"):
+                self.stdout.write(f"metadata {name}: {value}")
+        self.stdout.write(f"payload: {letter.payload}")
+
+    async def _act(self, letters: DeadLetters, command: str, topic: str, ids: list[str], everything: bool) -> None:
+        if everything == bool(ids):
+            raise CommandError(f"{command}: give the ids of dead letters of {topic}, or --all")
+        if everything:
+            chosen = [letter async for letter in letters.all(topic)]
+        else:
+            chosen = [await self._get(letters, topic, letter_id) for letter_id in ids]
+        for letter in chosen:
+            if command == "replay":
+                entry_id = await letters.replay(letter)
+                done = f"is back on {topic} as {entry_id}" if entry_id else ""
+            else:
+                done = "dropped" if await letters.drop(letter) else ""
+            self.stdout.write(f"{topic} {letter.id} {done or 'was gone already'}")
+
+    async def _get(self, letters: DeadLetters, topic: str, letter_id: str) -> DeadLetter:
+        letter = await letters.get(topic, letter_id)
+        if letter is None:
+            raise CommandError(f"{topic} has no dead letter {letter_id}")
+        return letter

@@ -1,0 +1,197 @@
+"""Dead letters on a real Redis: by hand, by the command, by the admin."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from io import StringIO
+from typing import Any
+
+import msgspec
+import pytest
+import redis as redis_py
+from django.conf import settings
+from django.contrib.auth.models import Permission, User
+from django.core.management import CommandError, call_command
+from django.test import Client, override_settings
+
+from realtime.conf import RealtimeConf
+from realtime.dead_letters import DeadLetters
+from realtime.redis import Redis, connect
+from realtime.relay.topic import Topic
+from tests.support.redis import RedisServer, free_port
+
+TOPIC = "chat.message.new"
+PAGE = "/admin/realtime/deadletterentry/"
+METADATA = msgspec.msgpack.encode({"trace_id": "t-1"})
+FIELDS = {b"_watermill_message_uuid": b"u-1", b"metadata": METADATA, b"payload": b'{"broken": '}
+
+
+@pytest.fixture
+def letters(redis: Redis) -> DeadLetters:
+    return DeadLetters(redis)
+
+
+async def write(
+    redis: Redis, conf: RealtimeConf, entry_id: str, fields: dict[bytes, bytes], topic: str = TOPIC
+) -> None:
+    await Topic(redis, topic, conf).dead_letter((entry_id, fields), "payload: broken")
+
+
+async def test_a_dead_letter_shows_what_it_was_and_why_it_died(
+    letters: DeadLetters, redis: Redis, conf: RealtimeConf
+) -> None:
+    await write(redis, conf, "5-0", FIELDS)
+    assert await letters.topics() == [TOPIC]
+    assert await letters.count(TOPIC) == 1
+    [letter] = await letters.latest(TOPIC, 10)
+    assert (letter.reason, letter.entry_id, letter.replays) == ("payload: broken", "5-0", 0)
+    assert (letter.payload, letter.metadata["trace_id"]) == ('{"broken": ', "t-1")
+    assert letter.time is not None
+    assert await letters.get(TOPIC, letter.id) == letter
+    assert await letters.get(TOPIC, "1-1") is None
+
+
+async def test_replay_puts_the_entry_back_as_it_came_and_counts(
+    letters: DeadLetters, redis: Any, conf: RealtimeConf
+) -> None:
+    await write(redis, conf, "5-0", FIELDS)
+    [letter] = await letters.latest(TOPIC, 10)
+    entry_id = await letters.replay(letter)
+    [(found, fields)] = await redis.xrange(TOPIC)
+    assert found.decode() == entry_id
+    assert fields[b"payload"] == FIELDS[b"payload"]
+    assert fields[b"_watermill_message_uuid"] == b"u-1"
+    assert msgspec.msgpack.decode(fields[b"metadata"]) == {"trace_id": "t-1", "dlq_replays": "1"}
+    assert await letters.count(TOPIC) == 0
+    await write(redis, conf, str(entry_id), fields)
+    [again] = await letters.latest(TOPIC, 10)
+    assert again.replays == 1
+
+
+async def test_two_that_replay_the_same_put_it_back_once(
+    letters: DeadLetters, redis: Redis, conf: RealtimeConf
+) -> None:
+    await write(redis, conf, "5-0", FIELDS)
+    [letter] = await letters.latest(TOPIC, 10)
+    answers = await asyncio.gather(*(letters.replay(letter) for _ in range(5)))
+    assert len([answer for answer in answers if answer]) == 1
+    assert await redis.xlen(TOPIC) == 1
+    assert not await letters.drop(letter)
+
+
+async def test_metadata_that_could_not_be_read_and_fields_of_another_kind_go_back_untouched(
+    letters: DeadLetters, redis: Any, conf: RealtimeConf
+) -> None:
+    await write(redis, conf, "5-0", {b"metadata": b"\xc1", b"payload": b"1"})
+    await write(redis, conf, "6-0", {b"event": b"\x01\x02"}, topic="chatws:audit")
+    [letter] = await letters.latest(TOPIC, 10)
+    assert letter.entry()[b"metadata"] == b"\xc1"
+    [event] = await letters.latest("chatws:audit", 10)
+    assert event.entry()[b"event"] == b"\x01\x02"
+    assert "event" in event.payload
+
+
+async def test_all_goes_through_every_page(letters: DeadLetters, redis: Redis, conf: RealtimeConf) -> None:
+    for number in range(250):
+        await write(redis, conf, f"{number + 1}-0", FIELDS)
+    assert len({letter.id async for letter in letters.all(TOPIC)}) == 250
+    newest = await letters.latest(TOPIC, 2)
+    older = await letters.latest(TOPIC, 2, before=newest[-1].id)
+    assert [letter.entry_id for letter in newest + older] == ["250-0", "249-0", "248-0", "247-0"]
+
+
+@pytest.fixture
+def on_redis(redis_server: RedisServer) -> Iterator[Any]:
+    """The settings name the tests' Redis, which holds two dead letters and is used without a loop."""
+    with redis_py.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+        with override_settings(REALTIME=replace(settings.REALTIME, redis_url=redis_server.url)):
+
+            async def fill() -> None:
+                redis = connect(redis_server.url)
+                for number in (5, 6):
+                    await write(redis, settings.REALTIME, f"{number}-0", FIELDS)
+                await redis.aclose()
+
+            asyncio.run(fill())
+            yield client
+
+
+def run(*arguments: str) -> str:
+    output = StringIO()
+    call_command("dead_letters", *arguments, stdout=output)
+    return output.getvalue()
+
+
+def test_the_command_lists_shows_replays_and_drops(on_redis: Any) -> None:
+    lines = run("list").splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith(f"{TOPIC} ") and line.endswith("payload: broken") for line in lines)
+    assert run("list", TOPIC, "--limit", "1").splitlines()[-1] == f"{TOPIC}: 1 older (--limit)"
+    newest, oldest = (line.split()[1] for line in lines)
+    shown = run("show", TOPIC, newest)
+    assert "entry: 6-0" in shown
+    assert "metadata trace_id: t-1" in shown
+    assert 'payload: {"broken": ' in shown
+    assert f"is back on {TOPIC} as " in run("replay", TOPIC, newest)
+    assert on_redis.xlen(TOPIC) == 1
+    assert "dropped" in run("drop", TOPIC, "--all")
+    assert run("list") == ""
+    with pytest.raises(CommandError, match=f"no dead letter {oldest}"):
+        run("show", TOPIC, oldest)
+    with pytest.raises(CommandError, match="or --all"):
+        run("drop", TOPIC)
+    with pytest.raises(CommandError, match="or --all"):
+        run("drop", TOPIC, oldest, "--all")
+
+
+def test_the_command_names_a_redis_that_is_away() -> None:
+    port = free_port()
+    url = f"redis://127.0.0.1:{port}/0"
+    with (
+        override_settings(REALTIME=replace(settings.REALTIME, redis_url=url)),
+        pytest.raises(CommandError, match=f"127.0.0.1:{port}"),
+    ):
+        run("list")
+
+
+@pytest.mark.django_db
+def test_the_admin_shows_replays_and_drops(on_redis: Any, admin_client: Client) -> None:
+    page = admin_client.get(PAGE)
+    assert page.status_code == 200
+    newest, oldest = (f"{letter.topic} {letter.id}" for letter in page.context["letters"])
+    text = page.content.decode()
+    assert "payload: broken" in text
+    assert "{&quot;broken&quot;: " in text
+    answer = admin_client.post(PAGE, {"action": "replay", "letter": [newest, newest]}, follow=True)
+    assert "Put back on their topics: 1 dead letter(s). 1 were gone already." in answer.content.decode()
+    [(_, fields)] = on_redis.xrange(TOPIC)
+    assert fields[b"payload"] == FIELDS[b"payload"]
+    answer = admin_client.post(f"{PAGE}?topic={TOPIC}", {"action": "drop", "letter": [oldest]}, follow=True)
+    assert "Dropped: 1 dead letter(s)." in answer.content.decode()
+    assert "There are none." in answer.content.decode()
+    assert admin_client.post(PAGE, {"action": "shred", "letter": [oldest]}).status_code == 403
+
+
+@pytest.mark.django_db
+def test_in_the_admin_each_may_do_what_was_granted(on_redis: Any, client: Client) -> None:
+    user = User.objects.create_user("staff", password="staff", is_staff=True)
+    client.force_login(user)
+    assert client.get(PAGE).status_code == 403
+    user.user_permissions.add(Permission.objects.get(codename="view_deadletterentry"))
+    text = client.get(PAGE).content.decode()
+    assert "payload: broken" in text
+    assert "Replay selected" not in text
+    assert "Drop selected" not in text
+    assert client.post(PAGE, {"action": "replay", "letter": ["x 1-1"]}).status_code == 403
+    user.user_permissions.add(Permission.objects.get(codename="change_deadletterentry"))
+    assert "Replay selected" in client.get(PAGE).content.decode()
+    assert client.post(PAGE, {"action": "drop", "letter": ["x 1-1"]}).status_code == 403
+
+
+@pytest.mark.django_db
+def test_the_admin_says_that_redis_is_away(admin_client: Client) -> None:
+    port = free_port()
+    with override_settings(REALTIME=replace(settings.REALTIME, redis_url=f"redis://127.0.0.1:{port}/0")):
+        text = admin_client.get(PAGE).content.decode()
+    assert f"127.0.0.1:{port} can&#x27;t be reached" in text
