@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from config.env import BASE_DIR
+from tests.support.redis import RedisServer
 
 GOOD = {
     "DJANGO_SETTINGS_MODULE": "config.settings.production",
@@ -24,8 +25,8 @@ def check(*options: str, **changes: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=BASE_DIR, env=environment, capture_output=True, text=True)
 
 
-def test_the_deployment_check_is_clean() -> None:
-    done = check("--deploy", "--fail-level", "INFO")
+def test_the_deployment_check_is_clean(redis_server: RedisServer) -> None:
+    done = check("--deploy", "--fail-level", "INFO", REDIS_URL=redis_server.url)
     assert done.returncode == 0, done.stderr
     assert "no issues" in done.stdout
 

@@ -6,16 +6,17 @@ from contextlib import suppress
 
 
 class Proxy:
-    """Forwards ``port`` to ``target``; both of 127.0.0.1. An async context manager."""
+    """Forwards ``port`` to one of ``targets``, tried in turn; all of 127.0.0.1. An async context manager."""
 
-    def __init__(self, target: int) -> None:
-        self.target = target
+    def __init__(self, *targets: int) -> None:
+        self.targets = targets
         self.port = 0
         self.connected = asyncio.Event()
         """Set by each connection that is accepted."""
         self._passing = asyncio.Event()
         self._passing.set()
         self._swallowing = False
+        self._answers_only = False
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -45,9 +46,14 @@ class Proxy:
         self.connected.clear()
         self._swallowing = True
 
+    def swallow_answers(self) -> None:
+        """Like `drop_silently`, but what clients send still arrives."""
+        self.drop_silently()
+        self._answers_only = True
+
     def restore(self) -> None:
         """New connections work; those that were stalled go on; those whose bytes were swallowed are dead."""
-        self._swallowing = False
+        self._swallowing = self._answers_only = False
         self._passing.set()
 
     def reset(self) -> None:
@@ -62,17 +68,19 @@ class Proxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connected.set()
         self._writers.add(writer)
-        try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
-        except OSError:
+        for target in self.targets:
+            with suppress(OSError):
+                far_reader, far_writer = await asyncio.open_connection("127.0.0.1", target)
+                break
+        else:
             writer.transport.abort()
             self._writers.discard(writer)
             return
         self._writers.add(far_writer)
         dead = [self._swallowing]
         pumps = [
-            asyncio.create_task(self._pump(reader, far_writer, dead)),
-            asyncio.create_task(self._pump(far_reader, writer, dead)),
+            asyncio.create_task(self._pump(reader, far_writer, dead, is_answer=False)),
+            asyncio.create_task(self._pump(far_reader, writer, dead, is_answer=True)),
         ]
         self._tasks.update(pumps)
         for pump in pumps:
@@ -84,11 +92,13 @@ class Proxy:
         for pump in pumps:
             pump.cancel()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, dead: list[bool]) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, dead: list[bool], *, is_answer: bool
+    ) -> None:
         with suppress(OSError):
             while data := await reader.read(65_536):
                 await self._passing.wait()
-                if self._swallowing:
+                if self._swallowing and (is_answer or not self._answers_only):
                     dead[0] = True
                 if dead[0]:
                     continue

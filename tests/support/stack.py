@@ -58,6 +58,7 @@ class Gateway(Process):
 
     def __init__(self, name: str, port: int, command: list[str], env: Mapping[str, str], log: Path) -> None:
         super().__init__(name, command, env, log)
+        self.port = port
         self.http = f"http://127.0.0.1:{port}"
         self.ws = f"ws://127.0.0.1:{port}/ws"
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import logging
 import signal
 from argparse import ArgumentParser
 from typing import Any
@@ -20,6 +21,8 @@ from realtime.redis import Redis, connect, wait_for_redis
 from realtime.relay import entry, mirror
 from realtime.relay.topic import Topic
 from realtime.relay.worker import Parse, Sink, TopicWorker, feed_sink, report
+
+logger = logging.getLogger(__name__)
 
 TOPICS = [*sorted(ROUTES), audit.AUDIT_STREAM]
 
@@ -60,6 +63,7 @@ async def relay(topics: list[str], settings: conf.RealtimeConf) -> None:
     publisher = Publisher(FeedLog(redis, settings), get_channel_layer())
     name = new_node_name()
     workers = [_worker(topic, redis, publisher, settings, name) for topic in topics]
+    logger.info("this is relay %s", name)
     copies = mirror.Mirror(workers)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,0 +1,69 @@
+"""Where a client stands: what a frame's place means for it."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatws.client import places as module
+from chatws.client.places import Place, Places, Step
+
+FEED = "group:g"
+
+
+def standing_at(offset: int) -> Places:
+    places = Places()
+    assert not places.told(FEED, "e", offset, None)
+    return places
+
+
+def test_the_first_word_of_a_feed_is_where_the_client_begins() -> None:
+    places = standing_at(7)
+    assert places.get(FEED) == Place("e", 7)
+    assert places.resume() == {FEED: {"epoch": "e", "offset": 7}}
+
+
+def test_each_step_is_what_its_offset_says() -> None:
+    places = standing_at(7)
+    assert places.step(FEED, "e", 9, "") is Step.GAP
+    assert places.step(FEED, "other", 8, "") is Step.GAP
+    assert places.step("group:unknown", "e", 8, "") is Step.GAP
+    assert places.step(FEED, "e", 7, "") is Step.REPEAT
+    assert places.get(FEED) == Place("e", 7)
+    assert places.step(FEED, "e", 8, "") is Step.NEXT
+    assert places.get(FEED) == Place("e", 8)
+
+
+def test_recovered_keeps_the_place_so_that_the_tail_follows_on() -> None:
+    places = standing_at(7)
+    assert not places.told(FEED, "e", 9, True)
+    assert [places.step(FEED, "e", offset, "") for offset in (8, 9, 10)] == [Step.NEXT] * 3
+
+
+def test_not_recovered_or_elsewhere_without_a_word_is_a_loss() -> None:
+    assert standing_at(7).told(FEED, "e", 7, False)
+    assert standing_at(7).told(FEED, "new", 0, False)
+    assert standing_at(7).told(FEED, "e", 8, None)
+    assert not standing_at(7).told(FEED, "e", 7, None)
+
+
+def test_a_known_id_moves_the_place_and_is_not_shown_again() -> None:
+    places = standing_at(0)
+    assert places.step(FEED, "e", 1, "m-1") is Step.NEXT
+    places.told(FEED, "new", 0, False)
+    assert places.step(FEED, "new", 1, "m-1") is Step.KNOWN
+    assert places.step(FEED, "new", 2, "m-2") is Step.NEXT
+
+
+def test_only_so_many_ids_are_kept() -> None:
+    places = standing_at(0)
+    for number in range(1, module.KNOWN_IDS + 2):
+        places.step(FEED, "e", number, f"m-{number}")
+    places.told(FEED, "new", 0, False)
+    assert places.step(FEED, "new", 1, "m-1") is Step.NEXT
+    assert places.step(FEED, "new", 2, "m-3") is Step.KNOWN
+
+
+@given(st.lists(st.integers(0, 12), max_size=60))
+def test_whatever_comes_the_steps_taken_are_gapless_and_once(offsets: list[int]) -> None:
+    places = standing_at(0)
+    taken = [offset for offset in offsets if places.step(FEED, "e", offset, "") is Step.NEXT]
+    assert taken == list(range(1, len(taken) + 1))
