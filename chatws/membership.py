@@ -59,13 +59,15 @@ class Membership:
         return await asyncio.shield(self._asking)
 
     async def knows(self, group_id: str) -> bool:
-        """Whether the user is in a chat group; one we don't know of is asked about, once in 5 s."""
+        """Whether the user is in a chat group. One we don't know of is asked about, once in 5 s at most."""
         if self.groups is not None and group_id in self.groups:
             return True
         now = time.monotonic()
-        if self.groups is not None and now - self._asked_at < ASK_AGAIN_SECONDS:
+        is_known = self.groups is not None and not self._stale and self._asking is None
+        if is_known and now - self._asked_at < ASK_AGAIN_SECONDS:
             return False
-        self._asked_at = now
+        if is_known:
+            self._asked_at = now
         return group_id in await self.ask()
 
     def follow(self) -> None:

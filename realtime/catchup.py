@@ -35,6 +35,8 @@ class CatchUp:
         self._apply = apply
         self._reset = reset
         self._filling = asyncio.Semaphore(FILLED_AT_ONCE)
+        self.wanted = asyncio.Event()
+        """Set when all feeds should be checked soon, since a log could not be read."""
 
     def start(self, feed: Feed) -> None:
         """Read a feed's log in the background, unless that is under way."""
@@ -76,7 +78,8 @@ class CatchUp:
         except Exception as error:
             if not is_transient(error):
                 raise
-            logger.info("feed %s can't be read now, the next check tries again: %s", feed.name, error)
+            logger.info("feed %s can't be read now, trying again: %s", feed.name, error)
+            self.wanted.set()
         finally:
             feed.fill = None
 

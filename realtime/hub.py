@@ -42,8 +42,6 @@ class Hub:
         self._unflushed: list[Feed] = []
         self._tasks = tasks.Group()
         self._catch_up = CatchUp(log, self._feeds, self._tasks, apply=self._apply, reset=self._reset)
-        self._deaf = asyncio.Event()
-        """Set when the layer tells that it may have missed something."""
         self._channel = ""
         self._ready = asyncio.Event()
         self.on_drop: Callable[[int, str], None] = lambda user_id, feed: None
@@ -315,23 +313,25 @@ class Hub:
     # Looking after the feeds
 
     def _resubscribed(self) -> None:
-        self._deaf.set()
+        self._catch_up.wanted.set()
         self.on_reconnect()
 
     async def _check_regularly(self, every: float) -> None:
-        """Check all feeds, now and then and whenever the layer was deaf."""
+        """Check all feeds, now and then, and soon after the layer was deaf or a log could not be read."""
+        wanted = self._catch_up.wanted
         while True:
             try:
                 async with asyncio.timeout(every):
-                    await self._deaf.wait()
+                    await wanted.wait()
             except TimeoutError:
                 pass
             try:
-                self._deaf.clear()
+                wanted.clear()
                 await self.check_all()
             except Exception as error:
                 if not is_transient(error):
                     raise
-                self._deaf.set()
+                wanted.set()
                 logger.info("positions can't be checked now: %s", error)
+            if wanted.is_set():
                 await asyncio.sleep(RETRY_SECONDS)

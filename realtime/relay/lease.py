@@ -12,7 +12,7 @@ class Lease:
 
     def __init__(self, redis: Redis, topic: str, seconds: float, holder: str) -> None:
         self._redis = redis
-        self._keys = [f"chatws:{{{topic}}}:lease", f"chatws:{{{topic}}}:token"]
+        self._keys = [f"chatws:{{{topic}}}:{part}" for part in ("lease", "token", "pos")]
         self._roster_key = f"chatws:{{{topic}}}:relays"
         self._holder = holder
         self._seconds = seconds

@@ -175,7 +175,12 @@ class Topic:
         return ""
 
     async def _groups(self) -> Sequence[dict[str, Any]]:
-        groups: Sequence[dict[str, Any]] = await self._redis.xinfo_groups(self.name)
+        try:
+            groups: Sequence[dict[str, Any]] = await self._redis.xinfo_groups(self.name)
+        except ResponseError as error:
+            if "no such key" in str(error):
+                return []
+            raise
         return groups
 
 

@@ -9,6 +9,7 @@ import pytest
 from realtime.conf import RealtimeConf
 from realtime.exceptions import TryLater
 from realtime.redis import Redis
+from realtime.relay.lease import Lease
 from realtime.relay.topic import Topic
 
 TOPIC = "chat.message.new"
@@ -170,3 +171,28 @@ async def test_a_stream_that_lost_entries_raises_an_alarm(
     await topic.start()
     [alarm] = [record for record in caplog.records if record.levelname == "ERROR"]
     assert ids[1] in alarm.getMessage()
+
+
+async def test_a_lease_outranks_every_commit_also_after_its_token_was_lost(redis: Redis, conf: RealtimeConf) -> None:
+    topic, old, new = Topic(redis, TOPIC, conf), *(Lease(redis, TOPIC, 3, name) for name in ("old", "new"))
+    for _ in range(3):
+        await old.take()
+        await old.give_back()
+    token = await old.take()
+    await topic.start()
+    ids = await write(redis, 2)
+    await redis.flushall()
+    fresh = await new.take()
+    assert fresh < token
+    assert await topic.commit(token, START, ids[0], 1), "the holder from before doesn't know yet"
+    assert not await topic.commit(fresh, START, ids[1], 1)
+    assert await old.take() == 0
+    assert await topic.commit(await new.take(), START, ids[1], 1)
+    assert await new.take() == await new.take()
+
+
+async def test_a_stream_that_is_gone_is_neither_trimmed_nor_a_failure(topic: Topic, redis: Redis) -> None:
+    await topic.start()
+    await redis.delete(TOPIC)
+    assert await topic.trim("5-0") == 0
+    assert await topic.lag() is None

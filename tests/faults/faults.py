@@ -1,0 +1,221 @@
+"""The faults, one function each: it breaks something at a random moment and puts it right again.
+
+Each holds the locks of what it breaks, so that faults of different parts overlap and those of one part don't.
+"""
+
+import asyncio
+import random
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import redis.asyncio as aioredis
+
+from tests.faults.ledger import Ledger, Loss
+from tests.faults.system import System
+from tests.support.proxy import Proxy
+
+TAKEOVER_SECONDS = 5.0
+PARTS = ("redis", "relay", "gateway", "rpc", "network")
+
+
+@dataclass
+class Stage:
+    """What a fault may touch."""
+
+    system: System
+    ledger: Ledger
+    networks: Sequence[Proxy]
+    groups: Sequence[str]
+    rng: random.Random
+    pause_seconds: float
+    quiet: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while writers shall not write."""
+    locks: dict[str, asyncio.Lock] = field(default_factory=lambda: {part: asyncio.Lock() for part in PARTS})
+
+    @asynccontextmanager
+    async def holding(self, parts: Sequence[str]) -> AsyncIterator[None]:
+        """Hold parts, always in the same order."""
+        taken = [self.locks[part] for part in PARTS if part in parts]
+        for lock in taken:
+            await lock.acquire()
+        try:
+            yield
+        finally:
+            for lock in taken:
+                lock.release()
+
+    async def moment(self, least: float = 0.0, most: float = 1.0) -> None:
+        """A random time."""
+        await asyncio.sleep(self.rng.uniform(least, most))
+
+
+Break = Callable[[Stage], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A kind of fault, the parts it breaks, and how often it comes in each round."""
+
+    name: str
+    parts: tuple[str, ...]
+    times: int
+    work: Break
+
+
+async def gateway_killed(stage: Stage) -> None:
+    system, number = stage.system, stage.rng.randrange(2)
+    system.gateways[number].kill()
+    await stage.moment(0, 0.5)
+    await system.restart(system.gateways, number)
+
+
+async def active_relay_killed(stage: Stage) -> None:
+    system = stage.system
+    number = await system.active_relay()
+    before = await system.holder()
+    began = time.monotonic()
+    system.relays[number].kill()
+    while await system.holder() in ("", before):
+        await asyncio.sleep(0.02)
+        if time.monotonic() - began > 60:
+            break
+    took = time.monotonic() - began
+    system.takeovers.append(took)
+    if took > TAKEOVER_SECONDS:
+        stage.ledger.problem(f"the standby relay took over after {took:.1f} s")
+    await system.restart(system.relays, number)
+    await system.until(lambda: bool(system.name_of(system.relays[number])), "the relay did not start")
+
+
+async def standby_relay_killed(stage: Stage) -> None:
+    system = stage.system
+    number = 1 - await system.active_relay()
+    system.relays[number].kill()
+    await stage.moment()
+    await system.restart(system.relays, number)
+
+
+async def two_active_relays(stage: Stage) -> None:
+    """One is stopped in the middle of its work until another has taken over, and goes on believing."""
+    system = stage.system
+    relay = system.relays[await system.active_relay()]
+    await stage.moment(0, 0.3)
+    relay.pause()
+    await asyncio.sleep(4.5)
+    relay.go_on()
+    await stage.moment()
+
+
+async def chat_service_killed(stage: Stage) -> None:
+    system, number = stage.system, stage.rng.randrange(2)
+    system.rpcs[number].kill()
+    await stage.moment(0, 1)
+    await system.restart(system.rpcs, number)
+
+
+async def redis_killed(stage: Stage) -> None:
+    stage.system.redis.kill()
+    await stage.moment(0, 2)
+    await asyncio.to_thread(stage.system.redis.start)
+    await stage.moment(1, 2)
+
+
+async def redis_restarted(stage: Stage) -> None:
+    await asyncio.to_thread(stage.system.redis.stop)
+    await stage.moment(0, 2)
+    await asyncio.to_thread(stage.system.redis.start)
+    await stage.moment(1, 2)
+
+
+async def redis_paused(stage: Stage) -> None:
+    process = stage.system.redis.process
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)
+    await asyncio.sleep(stage.pause_seconds)
+    process.send_signal(signal.SIGCONT)
+    await stage.moment(2, 4)
+
+
+async def subscriptions_killed(stage: Stage) -> None:
+    async with aioredis.Redis.from_url(stage.system.redis.url) as client:
+        for _ in range(stage.rng.randint(1, 4)):
+            await client.client_kill_filter(_type="pubsub")
+            await stage.moment(0, 0.3)
+
+
+async def subscriptions_killed_without_traffic(stage: Stage) -> None:
+    stage.quiet.set()
+    await asyncio.sleep(0.3)
+    await subscriptions_killed(stage)
+    stage.quiet.clear()
+
+
+async def log_trimmed(stage: Stage) -> None:
+    """Some readers are away while a few logs lose all but their latest publications."""
+    away = stage.rng.sample(list(stage.networks), k=max(1, len(stage.networks) // 2))
+    for proxy in away:
+        proxy.drop_silently()
+    await stage.moment(2, 4)
+    async with aioredis.Redis.from_url(stage.system.redis.url) as client:
+        for group_id in stage.rng.sample(list(stage.groups), k=min(5, len(stage.groups))):
+            stage.ledger.losses.append(Loss(time.monotonic(), f"group:{group_id}"))
+            await client.ltrim(f"chatws:{{group:{group_id}}}:log", -1, -1)
+    for proxy in away:
+        proxy.restore()
+    await stage.moment(1, 2)
+
+
+async def flushall(stage: Stage) -> None:
+    stage.ledger.losses.append(Loss(time.monotonic()))
+    async with aioredis.Redis.from_url(stage.system.redis.url) as client:
+        await client.flushall()
+    await asyncio.sleep(12)  # the position check that finds it runs every 10 s
+
+
+async def network_reset(stage: Stage) -> None:
+    stage.rng.choice(list(stage.networks)).reset()
+    await stage.moment()
+
+
+async def network_stalled(stage: Stage) -> None:
+    proxy = stage.rng.choice(list(stage.networks))
+    proxy.stall()
+    await stage.moment(0.5, 6)
+    proxy.restore()
+
+
+async def network_dropped(stage: Stage) -> None:
+    proxy = stage.rng.choice(list(stage.networks))
+    proxy.drop_silently()
+    await stage.moment(1, 5)
+    proxy.restore()
+
+
+async def clock_set_back(stage: Stage) -> None:
+    process = stage.rng.choice(stage.system.gateways + stage.system.relays + stage.system.rpcs)
+    stage.system.set_clock_back(process, stage.rng.choice((2, 60, 3_600)))
+    await stage.moment(2, 5)
+    stage.system.set_clock_back(process, 0)
+
+
+FAULTS = (
+    Fault("gateway killed (-9)", ("gateway",), 4, gateway_killed),
+    Fault("active relay killed (-9)", ("relay",), 4, active_relay_killed),
+    Fault("standby relay killed (-9)", ("relay",), 2, standby_relay_killed),
+    Fault("two relays believe they are active", ("relay",), 2, two_active_relays),
+    Fault("chat service killed (-9)", ("rpc",), 4, chat_service_killed),
+    Fault("Redis killed (-9)", ("redis", "relay"), 2, redis_killed),
+    Fault("Redis restarted", ("redis", "relay"), 2, redis_restarted),
+    Fault("Redis paused", ("redis", "relay"), 1, redis_paused),
+    Fault("subscriptions killed", ("redis",), 4, subscriptions_killed),
+    Fault("subscriptions killed, no traffic", ("redis",), 2, subscriptions_killed_without_traffic),
+    Fault("log trimmed under readers", ("network", "redis"), 2, log_trimmed),
+    Fault("FLUSHALL", PARTS, 1, flushall),
+    Fault("reader's network reset", ("network",), 4, network_reset),
+    Fault("reader's network stalled", ("network",), 2, network_stalled),
+    Fault("reader's network dropped silently", ("network",), 3, network_dropped),
+    Fault("clock of one process set back", ("rpc", "gateway"), 2, clock_set_back),
+)

@@ -1,0 +1,318 @@
+"""`make faults`: breaks the whole chat at random for some minutes and says whether any promise was broken.
+
+python -m tests.faults.run --minutes 20 --seed 7 [--database postgres://…]
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.test")
+
+import django
+
+django.setup()
+
+import grpc  # noqa: E402
+
+from chatws.client import ChatClient  # noqa: E402
+from chatws.rpc.pb import chat_pb2 as pb  # noqa: E402
+from tests.faults.faults import FAULTS, Fault, Stage  # noqa: E402
+from tests.faults.ledger import Ledger, Reader  # noqa: E402
+from tests.faults.system import System  # noqa: E402
+from tests.support.client import make_token  # noqa: E402
+from tests.support.proxy import Proxy  # noqa: E402
+
+GROUPS, WRITERS = 40, 8
+OWNER, FIRST_USER, LEAVER, COMER = 1, 100, 200, 300
+AT_ONCE = 3
+"""Faults under way at a time."""
+CATCH_UP_SECONDS = 120.0
+
+
+@dataclass
+class Plan:
+    """What to run."""
+
+    minutes: float
+    seed: int
+    rate: float = 110.0
+    """Messages a second, all writers together."""
+    pause_seconds: float = 30.0
+    database: str = ""
+    keep: bool = False
+
+
+@dataclass
+class Outcome:
+    """What came of it."""
+
+    ledger: Ledger
+    injected: Counter[str] = field(default_factory=Counter)
+    takeovers: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+class User:
+    """A client that reads, and may write; its way to the gateways can be broken."""
+
+    def __init__(self, user_id: int, network: Proxy, reader: Reader) -> None:
+        self.user_id = user_id
+        self.network = network
+        self.reader = reader
+        self.client = ChatClient(
+            f"ws://127.0.0.1:{network.port}/ws", make_token(user_id, 86_400), heartbeat_seconds=1.5, first_wait=0.1,
+            longest_wait=2.0, observer=reader.observe,
+        )  # fmt: skip
+
+    async def listen(self) -> None:
+        async for _ in self.client:
+            pass
+
+
+class Run:
+    """One run, from boot to verdict."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan = plan
+        self.rng = random.Random(plan.seed)
+        environment = {"DATABASE_URL": plan.database} if plan.database else {}
+        self.system = System(folder, **environment)
+        self.ledger = Ledger()
+        self.outcome = Outcome(self.ledger)
+        self.groups: list[str] = []
+        self.users: list[User] = []
+        self.left: dict[str, set[str]] = {}
+        """By reader, the groups that it was not in all the time."""
+        self._next_message = 0.0
+
+    async def __call__(self) -> Outcome:
+        system = self.system
+        began = time.monotonic()
+        try:
+            await system.boot()
+            self.chat = system.chat_service()
+            await self._people()
+            stage = Stage(
+                system,
+                self.ledger,
+                [user.network for user in self.users],
+                self.groups,
+                self.rng,
+                self.plan.pause_seconds,
+            )
+            async with asyncio.TaskGroup() as tasks:
+                listening = [tasks.create_task(user.listen()) for user in self.users]
+                for user in self.users:
+                    await user.client.__aenter__()
+                    await user.client.ready()
+                over = asyncio.Event()
+                writing = [tasks.create_task(self._write(user, stage, over)) for user in self.users[:WRITERS]]
+                moving = tasks.create_task(self._move(over))
+                await self._break(stage)
+                over.set()
+                await asyncio.wait([*writing, moving])
+                await self._settle()
+                for user in self.users:
+                    await user.client.close()
+                await asyncio.wait(listening)
+            await self._judge()
+            await self.chat.close()
+        finally:
+            for user in self.users:
+                await user.network.__aexit__()
+            system.stop()
+        self.outcome.takeovers = system.takeovers
+        self.outcome.seconds = time.monotonic() - began
+        return self.outcome
+
+    async def _people(self) -> None:
+        """Groups, and who is in them: writers in all; one who is removed from one after the other; one who is added."""
+        writers = [FIRST_USER + number for number in range(WRITERS)]
+        for number in range(GROUPS):
+            made = await self.chat.stub.CreateGroup(pb.CreateGroupReq(name=f"group {number}", owner_id=OWNER))
+            self.groups.append(made.group_id)
+            for user_id in (*writers, LEAVER):
+                await self.chat.add(made.group_id, user_id)
+        for user_id in (*writers, LEAVER, COMER):
+            reader = self.ledger.reader(f"user {user_id}")
+            self.users.append(User(user_id, await self.system.network(self.rng), reader))
+            self.left[reader.name] = set(self.groups) if user_id == COMER else set()
+
+    async def _write(self, user: User, stage: Stage, over: asyncio.Event) -> None:
+        number = 0
+        while not over.is_set():
+            now = time.monotonic()
+            self._next_message = max(self._next_message, now - 1.0) + 1.0 / self.plan.rate
+            if self._next_message > now:
+                await asyncio.sleep(self._next_message - now)
+            while stage.quiet.is_set():
+                await asyncio.sleep(0.05)
+            number += 1
+            await self._say(user, self.rng.choice(self.groups), f"{user.user_id}-{number}")
+
+    async def _say(self, user: User, group_id: str, text: str) -> None:
+        began = time.monotonic()
+        self.ledger.acked(await user.client.send_message(group_id, text), group_id, began)
+
+    async def _move(self, over: asyncio.Event) -> None:
+        """Now and then somebody is removed for good from one chat group, and somebody else added."""
+        waiting = list(self.groups)
+        self.rng.shuffle(waiting)
+        every = max(1.0, self.plan.minutes * 60 / (len(waiting) - 4))
+        while not over.is_set() and len(waiting) > 4:
+            try:
+                async with asyncio.timeout(every):
+                    await over.wait()
+            except TimeoutError:
+                pass
+            group_id = waiting.pop()
+            self.left[f"user {LEAVER}"].add(group_id)
+            await self._until_done(self.chat.remove, group_id, LEAVER, OWNER)
+            await self._until_done(self.chat.add, group_id, COMER)
+            self.left[f"user {COMER}"].add(group_id)
+
+    async def _until_done(self, work: object, *arguments: object) -> None:
+        while True:
+            try:
+                await work(*arguments)  # type: ignore[operator]
+            except grpc.aio.AioRpcError as error:
+                if error.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.ALREADY_EXISTS):
+                    return  # the try before had an effect after all
+                await asyncio.sleep(0.2)
+            else:
+                return
+
+    async def _break(self, stage: Stage) -> None:
+        """Faults in rounds, each round shuffled, several at a time, until the minutes are over."""
+        until = time.monotonic() + self.plan.minutes * 60
+        deck: list[Fault] = []
+
+        async def work() -> None:
+            while time.monotonic() < until:
+                if not deck:
+                    deck.extend(fault for fault in FAULTS for _ in range(fault.times))
+                    self.rng.shuffle(deck)
+                fault = deck.pop()
+                async with stage.holding(fault.parts):
+                    await fault.work(stage)
+                self.outcome.injected[fault.name] += 1
+                await stage.moment(0, 0.5)
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(AT_ONCE):
+                tasks.create_task(work())
+
+    async def _settle(self) -> None:
+        """One more message in each chat group; then everybody has everything, or never will."""
+        speaker = self.users[0]
+        for group_id in self.groups:
+            await self._say(speaker, group_id, "the last")
+        deadline = time.monotonic() + CATCH_UP_SECONDS
+        while time.monotonic() < deadline:
+            if not any(self.ledger.missing(user.reader, self._groups_of(user.reader)) for user in self.users):
+                return
+            await asyncio.sleep(0.2)
+
+    def _groups_of(self, reader: Reader) -> list[str]:
+        return [group_id for group_id in self.groups if group_id not in self.left[reader.name]]
+
+    async def _judge(self) -> None:
+        stored: dict[str, list[str]] = {}
+        for group_id in self.groups:
+            ids: list[str] = []
+            before = ""
+            while True:
+                request = pb.GetMessageHistoryReq(group_id=group_id, before_id=before, limit=100)
+                page = await self.chat.stub.GetMessageHistory(request)
+                ids += [message.message_id for message in page.messages]
+                if not page.has_more:
+                    break
+                before = ids[-1]
+            stored[group_id] = ids[::-1]
+        self.ledger.judge(stored, {user.reader.name: self._groups_of(user.reader) for user in self.users})
+        comer = self.users[-1].reader
+        for group_id in self.left[f"user {LEAVER}"]:
+            if stored[group_id][-1] not in comer.seen:
+                self.ledger.problem(f"{comer.name} was added to {group_id} and did not get the last message")
+        for group_id in self.left[f"user {LEAVER}"]:
+            if stored[group_id][-1] in self.users[-2].reader.seen:
+                self.ledger.count["leaked"] += 1
+                self.ledger.problem(f"user {LEAVER} was removed from {group_id} and got the last message")
+
+
+def table(plan: Plan, outcome: Outcome) -> str:
+    """The run in Markdown."""
+    ledger, count = outcome.ledger, outcome.ledger.count
+    database = plan.database.partition(":")[0] or "sqlite"
+    lines = [
+        f"seed {plan.seed}, {plan.minutes:g} minutes, {database}, {WRITERS + 2} readers, {GROUPS} chat groups",
+        "",
+        "| fault | injected |",
+        "| --- | --- |",
+        *(f"| {fault.name} | {outcome.injected[fault.name]} |" for fault in FAULTS),
+        f"| **all** | **{outcome.injected.total()}** |",
+        "",
+        "| outcome | |",
+        "| --- | --- |",
+        f"| messages acked | {len(ledger.sent)} |",
+        f"| deliveries checked | {sum(len(places) for r in ledger.readers for places in r.heard.values())} |",
+        f"| lost | {count['lost']} |",
+        f"| repeated | {count['repeated']} |",
+        f"| swapped | {count['swapped']} |",
+        f"| gaps inside a connection | {count['gap']} |",
+        f"| heard after a removal | {count['leaked']} |",
+        f"| feeds resumed with everything (recovered) | {sum(reader.recovered for reader in ledger.readers)} |",
+        f"| feeds told unrecoverable after FLUSHALL or a trim | {count['told'] - count['told without cause']} |",
+        f"| feeds told unrecoverable for another cause | {count['told without cause']} |",
+        f"| slowest takeover by a standby relay | {max(outcome.takeovers, default=0):.1f} s |",
+    ]
+    return "\n".join(lines)
+
+
+async def run(plan: Plan) -> Outcome:
+    """Run a plan in a folder of its own, which stays if a promise was broken."""
+    folder = Path(tempfile.mkdtemp(prefix="chatws-faults-"))
+    outcome = None
+    try:
+        outcome = await Run(plan, folder)()
+        return outcome
+    finally:
+        if outcome is not None and not outcome.ledger.problems and not plan.keep:
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            sys.stderr.write(f"the logs of all processes are in {folder}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; its exit status."""
+    parser = argparse.ArgumentParser(prog="make faults", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=2.0, help="how long faults are injected (default: 2)")
+    parser.add_argument("--seed", type=int, default=None, help="for the same choice of faults again")
+    parser.add_argument("--rate", type=float, default=Plan.rate, help="messages a second (default: %(default)s)")
+    parser.add_argument("--pause", type=float, default=Plan.pause_seconds, help="seconds that Redis is paused for")
+    parser.add_argument("--database", default="", help="of the chat service; default: SQLite")
+    parser.add_argument("--keep", action="store_true", help="keep the processes' logs")
+    given = parser.parse_args(arguments)
+    seed = given.seed if given.seed is not None else random.SystemRandom().randrange(10**6)
+    plan = Plan(given.minutes, seed, given.rate, given.pause, given.database, given.keep)
+    logging.getLogger("chatws.client").setLevel(logging.ERROR)
+    outcome = asyncio.run(run(plan))
+    sys.stdout.write(table(plan, outcome) + "\n")
+    for problem in outcome.ledger.problems[:40]:
+        sys.stdout.write(f"PROBLEM {problem}\n")
+    return 1 if outcome.ledger.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""The whole chat as a small cluster to break: Redis, and two each of chat services, relays and gateways."""
+
+import asyncio
+import os
+import random
+import signal
+import socket
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import redis.asyncio as aioredis
+
+from tests.support.chat import Chat
+from tests.support.proxy import Proxy
+from tests.support.redis import free_port
+from tests.support.stack import Gateway, Process, Stack
+
+RECOVERY_SECONDS = 120
+SHIM = Path(__file__).with_name("shim")
+
+
+class System(Stack):
+    """Two of everything but Redis. What is killed is started again at the same place, as a supervisor would."""
+
+    def __init__(self, folder: Path, **env: str) -> None:
+        self.rpc_ports = (free_port(), free_port())
+        super().__init__(
+            folder,
+            CHATWS_RPC_TARGET=",".join(f"127.0.0.1:{port}" for port in self.rpc_ports),
+            CHATWS_OWN_TOPICS="1",
+            CHATWS_START_TIMEOUT=str(RECOVERY_SECONDS),
+            CHATWS_PRESENCE_LEASE="5",
+            PYTHONPATH=str(SHIM),
+            **env,
+        )
+        self.gateway_ports = (free_port(), free_port())
+        self.gateways: list[Process] = []
+        self.relays: list[Process] = []
+        self.rpcs: list[Process] = []
+        self.takeovers: list[float] = []
+        self._starts = 0
+
+    async def boot(self) -> None:
+        """Start all of it."""
+        self.redis.start()
+        await asyncio.to_thread(self.manage, "migrate", "--verbosity", "0")
+        self.rpcs = [self.start_one("rpc", number) for number in (0, 1)]
+        self.relays = [self.start_one("relay", number) for number in (0, 1)]
+        self.gateways = [self.start_one("gateway", number) for number in (0, 1)]
+        for gateway in self.gateways:
+            await self.ready(gateway)
+        await self.until(lambda: self._relaying() >= 6, "the relays did not begin")
+
+    def start_one(self, kind: str, number: int) -> Process:
+        """Start the process of a kind and a number; its clock can be set back by `set_clock_back`."""
+        self._starts += 1
+        name = f"{kind}-{number}"
+        env = {**self.env, "FAULTS_CLOCK_FILE": str(self.folder / f"clock-{name}")}
+        python = sys.executable
+        log = self.folder / f"{name}.log"
+        if kind == "gateway":
+            port = self.gateway_ports[number]
+            command = [python, "-m", "realtime.server", "--bind", "127.0.0.1", "--port", str(port)]
+            command.append("config.asgi:application")
+            process: Process = Gateway(name, port, command, {**env, "PORT": str(port)}, log)
+        elif kind == "relay":
+            process = Process(name, [python, "manage.py", "relay_stream"], env, log)
+        else:
+            env["CHATWS_RPC_PORT"] = str(self.rpc_ports[number])
+            process = Process(name, [python, "manage.py", "serve_chat_rpc"], env, log)
+        self.processes.append(process)
+        return process
+
+    async def restart(self, family: list[Process], number: int) -> None:
+        """Start again what was killed, and wait until it serves."""
+        kind = family[number].name.partition("-")[0]
+        self.processes.remove(family[number])
+        family[number] = self.start_one(kind, number)
+        await self.ready(family[number])
+
+    async def ready(self, process: Process) -> None:
+        """Return when a process does its work."""
+        kind, _, number = process.name.partition("-")
+        port = {"gateway": self.gateway_ports, "rpc": self.rpc_ports}.get(kind)
+        if port is not None:
+            await self.until(lambda: _listens(port[int(number)]), f"{process.name} does not listen", process)
+        if kind == "gateway":
+            await self.until(
+                lambda: _answers(port[int(number)] if port else 0), f"{process.name} is not ready", process
+            )
+
+    async def until(self, condition: Callable[[], bool], problem: str, process: Process | None = None) -> None:
+        """Return once a condition holds."""
+        deadline = time.monotonic() + RECOVERY_SECONDS
+        while not await asyncio.to_thread(condition):
+            if process is not None and not process.running:
+                raise AssertionError(f"{problem}: {process.log.read_text()[-2000:]}")
+            if time.monotonic() > deadline:
+                raise AssertionError(problem)
+            await asyncio.sleep(0.05)
+
+    def set_clock_back(self, process: Process, seconds: int) -> None:
+        """Let ``time.time`` of one process tell an earlier time; 0 sets it right."""
+        clock = self.folder / f"clock-{process.name}"
+        if seconds:
+            clock.touch()
+            os.truncate(clock, seconds)
+        else:
+            clock.unlink(missing_ok=True)
+
+    async def holder(self, topic: str = "chat.message.new") -> str:
+        """The relay that holds a topic."""
+        async with aioredis.Redis.from_url(self.redis.url, decode_responses=True) as client:
+            return str(await client.get(f"chatws:{{{topic}}}:lease") or "")
+
+    async def active_relay(self) -> int:
+        """The number of the relay that holds the messages' topic, once one does."""
+        deadline = time.monotonic() + RECOVERY_SECONDS
+        while time.monotonic() < deadline:
+            holder = await self.holder()
+            for number, relay in enumerate(self.relays):
+                if holder and self.name_of(relay) == holder:
+                    return number
+            await asyncio.sleep(0.05)
+        raise AssertionError("no relay is active")
+
+    def name_of(self, relay: Process) -> str:
+        """What a relay calls itself."""
+        words = relay.log.read_text().rpartition("this is relay ")[2].split()
+        return words[0] if words else ""
+
+    def _relaying(self) -> int:
+        return sum(relay.log.read_text().count("relaying from") for relay in self.relays)
+
+    async def network(self, rng: random.Random) -> Proxy:
+        """A reader's way to the gateways; both serve it."""
+        ports = list(self.gateway_ports)
+        rng.shuffle(ports)
+        return await Proxy(*ports).__aenter__()
+
+    def chat_service(self) -> Chat:
+        """The chat service as its other users reach it."""
+        return Chat("ipv4:" + ",".join(f"127.0.0.1:{port}" for port in self.rpc_ports))
+
+    def stop(self) -> None:
+        for process in self.processes:
+            process.go_on()
+        if self.redis.process is not None:
+            self.redis.process.send_signal(signal.SIGCONT)
+        super().stop()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=2):
+            return True
+    except OSError:
+        return False
