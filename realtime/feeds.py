@@ -76,10 +76,14 @@ class Rest:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """Where an entry stands: its offset, or None if it was appended before and its id has been forgotten."""
+    """Where an entry stands: its offset, or None if it was appended before and its id has been forgotten.
+
+    ``after`` is the id of the publication before it, empty for the first of an epoch; None if it stood there already.
+    """
 
     epoch: str
     offset: int | None
+    after: str | None = None
 
 
 def _keys(feed: str) -> list[str]:
@@ -112,8 +116,16 @@ class FeedLog:
         conf = self._conf
         limits = [conf.log_publications, conf.log_bytes, conf.log_seconds, conf.ids_seconds, conf.meta_seconds]
         flat = [part for entry in entries for part in entry]
-        epoch, offsets = await _append.run(self._redis, _keys(feed), [topic, new_epoch(), *limits, *flat])
-        return [Appended(epoch.decode(), offset or None) for offset in offsets]
+        answer = await _append.run(self._redis, _keys(feed), [topic, new_epoch(), *limits, *flat])
+        epoch, offsets, offset_before, id_before = answer
+        places: list[Appended] = []
+        after = id_before.decode()
+        for offset, (_, publication_id, _) in zip(offsets, entries, strict=True):
+            is_new = offset > offset_before
+            places.append(Appended(epoch.decode(), offset or None, after if is_new else None))
+            if is_new:
+                after = publication_id
+        return places
 
     async def ensure(self, feed: str) -> Position:
         """The feed's position; a feed that has none gets an epoch, so that ``("", 0)`` never goes out."""

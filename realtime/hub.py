@@ -13,7 +13,7 @@ from realtime.catchup import CatchUp
 from realtime.commands import DropUser
 from realtime.conf import RealtimeConf
 from realtime.exceptions import FeedUnavailable
-from realtime.feeds import FeedLog, Position, Publication
+from realtime.feeds import Appended, FeedLog, Position, Publication
 from realtime.groups import CONTROL_GROUP, channels_group
 from realtime.heard import Feed, Member
 from realtime.publisher import Layer
@@ -249,18 +249,21 @@ class Hub:
             try:
                 message = await self._layer.receive(self._channel)
                 if message["type"] == "publication":
-                    self._publication(message["feed"], message["epoch"], message["offset"], message["entry"])
+                    place = Appended(message["epoch"], message["offset"], message.get("after"))
+                    self._publication(message["feed"], place, message["entry"])
                 else:
                     self.on_control(message)
             except Exception:
                 logger.exception("a message of the channel layer could not be handled")
                 await asyncio.sleep(0)
 
-    def _publication(self, name: str, epoch: str, offset: int, entry: bytes) -> None:
+    def _publication(self, name: str, place: Appended, entry: bytes) -> None:
         feed = self._feeds.get(name)
         if feed is None:
             return
-        if feed.epoch == epoch and feed.offset + 1 == offset and feed.fill is None:
+        # The id before it is looked at since a Redis that went back in time gives an offset out again.
+        follows_on = (place.epoch, place.offset, place.after) == (feed.epoch, feed.offset + 1, feed.last_id)
+        if follows_on and feed.fill is None:
             self._apply(feed, feeds.decode(entry))
             return
         feed.dirty = True

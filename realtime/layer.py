@@ -4,7 +4,6 @@ Same configuration, same bytes on the wire. The hub works on the stock layer too
 """
 
 import asyncio
-import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -98,8 +97,7 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
         self._subscribed_to.discard(channel)
         self._confirmed.discard(channel)
         if self._connection is not None:
-            with contextlib.suppress(OSError, ConnectionLost):
-                await self._send("UNSUBSCRIBE", channel)
+            await self._send_or_drop("UNSUBSCRIBE", channel)
 
     async def flush(self) -> None:
         """Forget every subscription and let go of Redis."""
@@ -137,12 +135,14 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
     async def _send_or_drop(self, *command: str) -> None:
         try:
             await self._send(*command)
-        except (OSError, ConnectionLost) as error:
-            logger.info("a subscription could not be sent, it follows with the next connection: %s", error)
+        except Exception as error:  # redis-py also raises AttributeError where a connection is lost under it
+            logger.info("%s could not be sent, the next connection makes up for it: %s", command[0], error)
 
     async def _send(self, *command: str) -> None:
         connection = self._connection
         if connection is not None:
+            if not connection.is_connected:  # it would connect again by itself, unseen
+                raise ConnectionLost("the connection is lost")
             await connection.send_command(*command, check_health=False)
 
     async def _do_receiving(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from realtime import feeds
 from realtime.commands import DropUser
-from realtime.feeds import FeedLog, Publication
+from realtime.feeds import Appended, FeedLog, Publication
 from realtime.groups import channels_group
 
 
@@ -55,11 +55,14 @@ class Publisher:
             places = await self._log.append(feed, topic, entries)
             for place, (_, _, entry) in zip(places, entries, strict=True):
                 if place.offset is not None:
-                    messages.append((feed, publication_message(feed, place.epoch, place.offset, entry)))
+                    messages.append((feed, publication_message(feed, place, entry)))
         for feed, message in messages:
             await self._layer.group_send(channels_group(feed), message)
 
 
-def publication_message(feed: str, epoch: str, offset: int, entry: bytes) -> dict[str, Any]:
+def publication_message(feed: str, place: Appended, entry: bytes) -> dict[str, Any]:
     """A publication as it travels over the channel layer."""
-    return {"type": "publication", "feed": feed, "epoch": epoch, "offset": offset, "entry": entry}
+    return {
+        "type": "publication", "feed": feed, "epoch": place.epoch, "offset": place.offset, "after": place.after,
+        "entry": entry,
+    }  # fmt: skip

@@ -3,7 +3,7 @@
 -- KEYS: meta, log, ids, ids:old
 -- ARGV: topic, epoch to begin with, most entries, most bytes, log seconds, id seconds, meta seconds,
 --       then for each entry: stream entry id, publication id, encoded publication
--- Answers {epoch, {offset of each entry; 0 if it was appended before and its id is forgotten}}
+-- Answers {epoch, {offset of each entry; 0 if it was appended before and its id is forgotten}, offset before, last id before}
 local meta, log, ids, old = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local most, most_bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
 local log_seconds, id_seconds, meta_seconds = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -11,10 +11,11 @@ local last_field = 'last:' .. ARGV[1]
 
 --@include above
 
-local got = redis.call('HMGET', meta, 'epoch', 'offset', 'bytes', 'ids_since', last_field)
+local got = redis.call('HMGET', meta, 'epoch', 'offset', 'bytes', 'ids_since', last_field, 'id')
 local epoch, offset = got[1] or ARGV[2], tonumber(got[2] or 0)
 local bytes, ids_since = tonumber(got[3] or 0), tonumber(got[4] or 0)
 local last = got[5] or '0-0'
+local offset_before, id_before = offset, got[6] or ''
 local now = tonumber(redis.call('TIME')[1])
 
 if redis.call('EXISTS', log) == 0 then bytes = 0 end
@@ -54,4 +55,4 @@ redis.call('EXPIRE', old, 2 * id_seconds)
 redis.call('HSET', meta, 'epoch', epoch, 'offset', string.format('%.0f', offset), 'bytes', bytes,
     'ids_since', ids_since, last_field, last)
 redis.call('EXPIRE', meta, meta_seconds)
-return {epoch, offsets}
+return {epoch, offsets, offset_before, id_before}

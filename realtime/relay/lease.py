@@ -1,10 +1,13 @@
 """Who works on a topic now. For thrift, not for safety: two that both believe they do append the same sequence."""
 
+from collections.abc import Mapping, Sequence
+
 from realtime.redis import Redis, Script
 
 _lease = Script("lease")
 _unlease = Script("unlease")
 _roster = Script("roster")
+_publish = Script("publish")
 
 
 class Lease:
@@ -20,6 +23,15 @@ class Lease:
     async def take(self) -> int:
         """Take or keep the lease: its token, or 0 while another worker has it."""
         return int(await _lease.run(self._redis, self._keys, [self._holder, int(self._seconds * 1000)]))
+
+    async def publish(self, entries: Sequence[tuple[str, Mapping[bytes, bytes]]]) -> bool:
+        """Write entries, each with its stream's name, in order and all or none; False if the lease is gone."""
+        streams = list(dict.fromkeys(stream for stream, _ in entries))
+        args: list[str | bytes | int] = [self._holder]
+        for stream, fields in entries:
+            args += [streams.index(stream) + 2, 2 * len(fields)]
+            args += [part for field in fields.items() for part in field]
+        return bool(await _publish.run(self._redis, [self._keys[0], *streams], args))
 
     async def give_back(self) -> None:
         """Let the next worker take it at once."""

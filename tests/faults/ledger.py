@@ -52,6 +52,7 @@ class Reader:
         self.seen: set[str] = set()
         self.told: list[Told] = []
         self.recovered = 0
+        self._told_to: dict[str, Place] = {}
         self._ledger = ledger
 
     def observe(self, frame: Frame) -> None:
@@ -74,8 +75,13 @@ class Reader:
                 self._ledger.problem(f"{self.name} {feed}: {kind} recovers to {at} from {before}")
             return
         self.places[feed] = at
-        if before is not None and before != at:
-            self.told.append(Told(self.name, feed, time.monotonic()))
+        if before is None or before == at:
+            return
+        told = Told(self.name, feed, time.monotonic())
+        if self._told_to.get(feed) == before:  # nothing came since the last word: one loss, told in two steps
+            self.told.remove(next(one for one in reversed(self.told) if one.feed == feed))
+        self.told.append(told)
+        self._told_to[feed] = at
 
     def _publication(self, frame: Frame) -> None:
         feed, at = frame["feed"], (frame["epoch"], frame["offset"])

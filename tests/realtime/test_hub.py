@@ -10,7 +10,7 @@ import pytest
 from realtime import catchup, feeds, hub
 from realtime.commands import AskAccess, DropUser
 from realtime.conf import RealtimeConf
-from realtime.feeds import Position
+from realtime.feeds import Appended, Position
 from realtime.redis import Redis
 from realtime.resume import Resume
 from tests.support.hub import Listener, World
@@ -72,7 +72,7 @@ async def test_who_joins_in_the_turn_of_a_publication_does_not_get_it_beside_its
     first, late = Listener(), Listener()
     [joined] = await world.hub.join(first, ["group:g"])
     publication, place = await world.append_untold("group:g")
-    world.hub._publication("group:g", joined.position.epoch, place.offset, feeds.encode(publication))
+    world.hub._publication("group:g", place, feeds.encode(publication))
     [joined] = await world.hub.join(late, ["group:g"])
     assert joined.position.offset == 1
     await world.publish("group:g")
@@ -181,7 +181,7 @@ async def test_a_user_who_is_removed_while_joining_is_not_let_in(world: World) -
     await asyncio.sleep(0)
     feed = world.hub._feeds["group:g"]
     assert late in feed.joining
-    world.hub._publication("group:g", feed.epoch, 1, feeds.encode(world.publication(DropUser(7))))
+    world.hub._publication("group:g", Appended(feed.epoch, 1, ""), feeds.encode(world.publication(DropUser(7))))
     assert [joined.feed for joined in await joining] == ["group:slow"]
 
 

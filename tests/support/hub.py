@@ -11,7 +11,7 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 from realtime import feeds
 from realtime.commands import Command
 from realtime.conf import RealtimeConf
-from realtime.feeds import FeedLog, Position, Publication
+from realtime.feeds import Appended, FeedLog, Position, Publication
 from realtime.groups import channels_group
 from realtime.hub import Hub
 from realtime.layer import RedisPubSubLayer
@@ -81,15 +81,14 @@ class World:
         publication = self.publication(command)
         await self.publisher.publish("topic", [Routed(f"{self.count}-0", feed, publication)])
 
-    async def append_untold(self, feed: str) -> tuple[Publication, Position]:
+    async def append_untold(self, feed: str) -> tuple[Publication, Appended]:
         publication = self.publication()
         entry = feeds.encode(publication)
         [place] = await self.log.append(feed, "topic", [(f"{self.count}-0", publication.id, entry)])
-        assert place.offset is not None
-        return publication, Position(place.epoch, place.offset)
+        return publication, place
 
-    async def tell(self, feed: str, publication: Publication, place: Position) -> None:
-        message = publication_message(feed, place.epoch, place.offset, feeds.encode(publication))
+    async def tell(self, feed: str, publication: Publication, place: Appended) -> None:
+        message = publication_message(feed, place, feeds.encode(publication))
         await self.layer.group_send(channels_group(feed), message)
 
     async def stop(self) -> None:

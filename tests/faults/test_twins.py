@@ -1,0 +1,348 @@
+"""Each guard of delivery and its twin: a scenario keeps every promise with the guard and breaks one without it."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from chatws import routes
+from realtime import feeds, hub
+from realtime.catchup import CatchUp
+from realtime.commands import DropUser
+from realtime.conf import RealtimeConf
+from realtime.feeds import Appended, Publication, Rest
+from realtime.groups import channels_group
+from realtime.heard import Feed, Member
+from realtime.hub import Hub
+from realtime.publisher import Publisher, Routed, publication_message
+from realtime.redis import Redis, Script
+from realtime.relay.entry import Entry
+from tests.support.hub import Listener, World
+
+FEED = "group:g"
+PATIENCE = 1.0
+"""Seconds after which what has not come counts as lost; with its guard each scenario ends as soon as it has come."""
+
+Patch = pytest.MonkeyPatch
+
+
+async def arrives(listener: Listener, count: int) -> None:
+    """Wait until so many frames came, or patience ends."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await listener.until(lambda: len(listener.frames) >= count)
+    except TimeoutError:
+        pass
+
+
+def problems(listener: Listener, expected: Sequence[int], start: int = 0) -> set[str]:
+    """What is wrong with the frames of a listener that joined at ``start`` and should have these numbers."""
+    found = set()
+    offsets = [start, *listener.offsets]
+    numbers = [frame["n"] for frame in listener.frames]
+    for before, after in pairwise(offsets):
+        if after <= before:
+            found.add("repeated")
+        elif after > before + 1:
+            found.add("gap")
+    if len(numbers) != len(set(numbers)):
+        found.add("repeated")
+    if numbers != sorted(numbers):
+        found.add("disorder")
+    if set(expected) - set(numbers):
+        found.add("lost")
+    return found
+
+
+# drop-old: what comes again over the layer isn't handed out again
+
+
+async def layer_repeats_itself(world: World, patch: Patch) -> set[str]:
+    listener = Listener()
+    await world.hub.join(listener, [FEED])
+    for _ in range(3):
+        publication, place = await world.append_untold(FEED)
+        for _ in range(2):
+            await world.tell(FEED, publication, place)
+    await arrives(listener, 4)
+    return problems(listener, [1, 2, 3])
+
+
+def without_drop_old(patch: Patch) -> None:
+    sound = Hub._publication
+
+    def careless(self: Hub, name: str, place: Appended, entry: bytes) -> None:
+        feed = self._feeds[name]
+        if place.offset is not None and place.offset <= feed.offset:
+            feed.offset = place.offset - 1
+            self._apply(feed, feeds.decode(entry))
+        else:
+            sound(self, name, place, entry)
+
+    patch.setattr(Hub, "_publication", careless)
+
+
+# gap fill: what follows a gap waits for what is in it
+
+
+async def layer_drops_some(world: World, patch: Patch) -> set[str]:
+    listener = Listener()
+    await world.hub.join(listener, [FEED])
+    await world.append_untold(FEED)
+    await world.append_untold(FEED)
+    await world.publish(FEED)
+    await arrives(listener, 3)
+    return problems(listener, [1, 2, 3])
+
+
+def without_gap_fill(patch: Patch) -> None:
+    def careless(self: Hub, name: str, place: Appended, entry: bytes) -> None:
+        feed = self._feeds[name]
+        assert place.offset is not None
+        feed.offset = place.offset - 1
+        self._apply(feed, feeds.decode(entry))
+
+    patch.setattr(Hub, "_publication", careless)
+
+
+# position check: what nobody told of, with nothing behind it
+
+
+async def layer_drops_the_last(world: World, patch: Patch) -> set[str]:
+    patch.setattr(hub, "SUBSCRIBED_SECONDS", 1_000)
+    listener = Listener()
+    await world.hub.join(listener, [FEED])
+    await world.publish(FEED)
+    await world.append_untold(FEED)
+    await arrives(listener, 2)
+    return problems(listener, [1, 2])
+
+
+def without_position_check(patch: Patch) -> None:
+    async def nothing(self: CatchUp) -> None: ...
+
+    patch.setattr(CatchUp, "check_all", nothing)
+
+
+# recheck after group_add: it returns before Redis has subscribed
+
+
+async def published_before_redis_subscribed(world: World, patch: Patch) -> set[str]:
+    patch.setattr(CatchUp, "check_all", _never)
+    listener = Listener()
+    await world.hub.join(listener, [FEED])
+    await world.append_untold(FEED)
+    await arrives(listener, 1)
+    return problems(listener, [1])
+
+
+async def _never(self: CatchUp) -> None: ...
+
+
+def without_recheck(patch: Patch) -> None:
+    patch.setattr(hub, "SUBSCRIBED_SECONDS", 1_000)
+
+
+# flush before join: what was published before the position that the joining member is told
+
+
+async def joined_in_the_turn_of_a_publication(world: World, patch: Patch) -> set[str]:
+    await world.hub.join(Listener(), [FEED])
+    publication, place = await world.append_untold(FEED)
+    world.hub._publication(FEED, place, feeds.encode(publication))
+    late = Listener()
+    [joined] = await world.hub.join(late, [FEED])
+    await world.publish(FEED)
+    await arrives(late, 1)
+    return problems(late, [2], start=joined.position.offset)
+
+
+def without_flush(patch: Patch) -> None:
+    sound = Hub._attach
+
+    def careless(self: Hub, feed: Feed, member: Member) -> Any:
+        pending, feed.pending = feed.pending, []
+        position = sound(self, feed, member)
+        feed.pending = pending
+        return position
+
+    patch.setattr(Hub, "_attach", careless)
+
+
+# cursor in the append: a worker that went on believing for longer than ids are kept
+
+
+async def late_worker_appends_again(world: World, patch: Patch) -> set[str]:
+    listener = Listener()
+    await world.hub.join(listener, [FEED])
+    for _ in range(5):
+        await world.publish(FEED)
+    await arrives(listener, 5)
+    await world.redis.delete("chatws:{group:g}:ids", "chatws:{group:g}:ids:old")
+    world.count = 2
+    for _ in range(3):
+        await world.publish(FEED)  # entries 3, 4 and 5 once more
+    await world.publish(FEED)
+    await arrives(listener, 7)
+    return problems(listener, [1, 2, 3, 4, 5, 6])
+
+
+def changed_append(patch: Patch, old: str, new: str) -> None:
+    script = Script("append")
+    assert script._source.count(old) == 1
+    script._source = script._source.replace(old, new)
+    script._digest = hashlib.sha1(script._source.encode(), usedforsecurity=False).hexdigest()
+    patch.setattr(feeds, "_append", script)
+
+
+def without_cursor(patch: Patch) -> None:
+    changed_append(patch, "elseif not above(entry, last) then", "elseif false then")
+
+
+# ids outliving the log: a message that is published again after its place has left the log
+
+
+async def resent_in_a_busy_feed(world: World, patch: Patch) -> set[str]:
+    world.log._conf = world.conf.__class__(**{**_fields(world.conf), "log_publications": 3})
+    listener = Listener()
+    await world.hub.join(listener, [FEED])
+    for _ in range(6):
+        await world.publish(FEED)
+    await arrives(listener, 6)
+    again = Publication("p1", b'{"n":1}')
+    await world.publisher.publish("topic", [Routed("99-0", FEED, again)])
+    world.count = 99
+    await world.publish(FEED)
+    await arrives(listener, 8)
+    return problems(listener, [1, 2, 3, 4, 5, 6, 100])
+
+
+def _fields(conf: RealtimeConf) -> dict[str, Any]:
+    return {name: getattr(conf, name) for name in conf.__slots__}
+
+
+def with_ids_bounded_by_the_log(patch: Patch) -> None:
+    changed_append(
+        patch,
+        "if known and known:sub(1, #epoch + 1) == epoch .. ':' then",
+        "if known and known:sub(1, #epoch + 1) == epoch .. ':' "
+        "and tonumber(known:sub(#epoch + 2)) > offset - redis.call('LLEN', log) then",
+    )
+
+
+# removal in the group's feed: the user's feed may be late, or silent
+
+
+async def removed_while_the_user_feed_is_silent(world: World, patch: Patch) -> set[str]:
+    patch.setattr(CatchUp, "check_all", _never)
+    patch.setattr(hub, "SUBSCRIBED_SECONDS", 1_000)
+    removed, other = Listener(user_id=7), Listener(user_id=8)
+    await world.hub.join(removed, [FEED, "user:7"])
+    await world.hub.join(other, [FEED])
+    entry = Entry("1-0", {}, payload=b'{"group_id":"g","user_id":7}')
+    for feed, publication in routes.ROUTES[routes.MEMBER_REMOVED](entry):
+        encoded = feeds.encode(publication)
+        [place] = await world.log.append(feed, "removed", [(entry.id, publication.id, encoded)])
+        if feed == FEED:
+            await world.layer.group_send(channels_group(feed), publication_message(feed, place, encoded))
+    for _ in range(3):
+        await world.publish(FEED)
+    await arrives(other, 4)
+    return {"leaked"} if any("n" in frame for frame in removed.frames) else set()
+
+
+def removal_in_the_user_feed(patch: Patch) -> None:
+    def elsewhere(entry: Entry) -> Sequence[tuple[str, Publication]]:
+        (group, told), (user, membership) = routes.member_removed(entry)
+        assert isinstance(told.command, DropUser)
+        return [
+            (group, Publication(told.id, told.payload)),
+            (user, Publication(membership.id, membership.payload, told.command)),
+        ]
+
+    patch.setattr(routes, "ROUTES", {routes.MEMBER_REMOVED: elsewhere})
+
+
+# going-back check: a Redis that lost acknowledged writes gives their offsets out again
+
+
+async def redis_goes_back(world: World, patch: Patch) -> set[str]:
+    listener = Listener()
+    await world.hub.join(listener, [FEED])
+    for _ in range(3):
+        await world.publish(FEED)
+    keys = await world.redis.keys("chatws:{group:g}:*")
+    backup = {key: await world.redis.dump(key) for key in keys}
+    for _ in range(2):
+        await world.publish(FEED)
+    await arrives(listener, 5)
+    for key in keys:
+        await world.redis.delete(key)
+        await world.redis.restore(key, 0, backup[key] or b"")
+    world.count = 10
+    for _ in range(3):
+        await world.publish(FEED)  # 11, 12 and 13 at the offsets 4, 5 and 6
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await listener.until(lambda: listener.resets)
+    except TimeoutError:
+        pass
+    return set() if listener.resets else {"lost without a word"}
+
+
+def without_going_back_check(patch: Patch) -> None:
+    async def careless(self: CatchUp, feed: Feed, rest: Rest) -> bool:
+        return rest.position.offset > feed.offset and rest.first == feed.offset + 1
+
+    sound = Hub._publication
+
+    def by_offset_only(self: Hub, name: str, place: Appended, entry: bytes) -> None:
+        sound(self, name, Appended(place.epoch, place.offset, self._feeds[name].last_id), entry)
+
+    patch.setattr(CatchUp, "_judge", careless)
+    patch.setattr(Hub, "_publication", by_offset_only)
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A guard, the scenario that needs it, how to switch it off, and what breaks then."""
+
+    name: str
+    scenario: Callable[[World, Patch], Awaitable[set[str]]]
+    off: Callable[[Patch], None]
+    breaks: str
+
+
+GUARDS = [
+    Guard("drop-old", layer_repeats_itself, without_drop_old, "repeated"),
+    Guard("gap fill", layer_drops_some, without_gap_fill, "gap"),
+    Guard("position check", layer_drops_the_last, without_position_check, "lost"),
+    Guard("recheck after group_add", published_before_redis_subscribed, without_recheck, "lost"),
+    Guard("flush before join", joined_in_the_turn_of_a_publication, without_flush, "repeated"),
+    Guard("cursor in the append", late_worker_appends_again, without_cursor, "repeated"),
+    Guard("ids outliving the log", resent_in_a_busy_feed, with_ids_bounded_by_the_log, "repeated"),
+    Guard("removal in the group's feed", removed_while_the_user_feed_is_silent, removal_in_the_user_feed, "leaked"),
+    Guard("going-back check", redis_goes_back, without_going_back_check, "lost without a word"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.name)
+@pytest.mark.parametrize("on", [True, False], ids=["with", "without"])
+async def test_guard(guard: Guard, on: bool, redis: Redis, conf: RealtimeConf, monkeypatch: Patch) -> None:
+    if not on:
+        guard.off(monkeypatch)
+    world = World(redis, conf)
+    world.publisher = Publisher(world.log, world.layer)
+    world.hub.start()
+    try:
+        found = await guard.scenario(world, monkeypatch)
+    finally:
+        await world.stop()
+    if on:
+        assert found == set()
+    else:
+        assert guard.breaks in found
