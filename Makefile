@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint format types floors migrations stubs-check lock lock-check stubs chromium clean
+.PHONY: help run test faults check lint format types floors migrations stubs-check lock lock-check stubs chromium postgres clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -13,8 +13,11 @@ help: ## list the commands
 run: $(VENV)/run.stamp ## start the whole chat with a demo: two browsers can talk
 	@$(BIN)/python -m config.run
 
-test: $(VENV)/dev.stamp chromium check ## check everything and run all tests
+test: $(VENV)/dev.stamp chromium postgres check ## check everything and run all tests
 	@$(BIN)/python -m pytest
+
+faults: $(VENV)/dev.stamp ## break the whole chat at random: MINUTES=20 SEED=7
+	@$(BIN)/python -m tests.faults.run --minutes $(or $(MINUTES),2) $(if $(SEED),--seed $(SEED))
 
 check: lock-check lint types floors migrations stubs-check ## all checks but the tests
 
@@ -50,6 +53,9 @@ lock: $(VENV)/dev.stamp ## compile the locks again
 
 chromium: $(VENV)/dev.stamp ## see to a Chromium for the browser tests
 	@$(BIN)/python -m config.chromium
+
+postgres: $(VENV)/dev.stamp ## see to a PostgreSQL for the tests that need one
+	@$(BIN)/python -m config.postgres
 
 clean: ## remove the virtual environment and what tools left behind; data stays
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis staticfiles

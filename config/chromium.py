@@ -28,16 +28,17 @@ def find() -> str:
 def main() -> None:
     """Find one, or get one."""
     if not find():
-        _try([sys.executable, "-m", "playwright", "install", "chromium"])
+        run_quietly([sys.executable, "-m", "playwright", "install", "chromium"])
     if not find() and os.geteuid() == 0 and shutil.which("apt-get"):
-        _try(["apt-get", "update", "-qq"])
-        _try(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"])
+        run_quietly(["apt-get", "update", "-qq"])
+        run_quietly(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"])
     if not find():
         sys.exit(f"no Chromium was found and none could be installed; install one, or name it in {VARIABLE}")
     print(f"Chromium for the browser tests: {find()}")  # noqa: T201
 
 
-def _try(command: list[str]) -> None:
+def run_quietly(command: list[str]) -> None:
+    """Run a command that may fail; what it prints is not shown."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     done = subprocess.run(command, capture_output=True, env=environment)  # noqa: S603
     if done.returncode != 0:

@@ -55,14 +55,17 @@ class Outbox:
         for text in texts:
             if self.closing is not None:
                 return
+            if self._held is None and self._task is None and not self._waiting:
+                self._transmit(text, {"type": "websocket.send", "text": text})
+                continue
             self._waiting_size += len(text)
-            message = Message(text)
             if self._held is not None:
-                self._held.append(message)
+                self._held.append(Message(text))
             else:
-                self._waiting.append(message)
-                self._drain()
-            self._check_limit()
+                self._waiting.append(Message(text))
+            if self._waiting_size > self._limit:
+                self._forget()
+                self.close(CloseCode.TOO_SLOW)
 
     def hold(self) -> None:
         """Keep what is written until `release`."""
@@ -104,11 +107,6 @@ class Outbox:
         if self._task is not None:
             self._task.cancel()
 
-    def _check_limit(self) -> None:
-        if self._waiting_size > self._limit and self.closing is None:
-            self._forget()
-            self.close(CloseCode.TOO_SLOW)
-
     def _forget(self) -> None:
         self._waiting.clear()
         self._held = None
@@ -116,27 +114,31 @@ class Outbox:
 
     def _drain(self) -> None:
         while self._waiting and self._task is None:
-            message = self._waiting.popleft()
-            if message.code:
-                event: dict[str, Any] = {"type": "websocket.close", "code": message.code}
+            text, is_tail, code = self._waiting.popleft()
+            if is_tail:
+                self.tail_size -= len(text)
             else:
-                event = {"type": "websocket.send", "text": message.text}
-                self.frames += 1
-                self.size += len(message.text)
-                if message.is_tail:
-                    self.tail_size -= len(message.text)
-                else:
-                    self._waiting_size -= len(message.text)
-            step = self._send(event)
-            try:
-                blocker = step.send(None)
-            except StopIteration:
-                continue
-            except OSError:  # the server's own word that the socket is gone
-                self.discard()
-                return
-            self._task = asyncio.ensure_future(_finish(step, blocker))
-            self._task.add_done_callback(self._sent)
+                self._waiting_size -= len(text)
+            if code:
+                self._transmit("", {"type": "websocket.close", "code": code})
+            else:
+                self._transmit(text, {"type": "websocket.send", "text": text})
+
+    def _transmit(self, text: str, event: dict[str, Any]) -> None:
+        """Give one event to the server; what doesn't end at once is finished in a task."""
+        if text:
+            self.frames += 1
+            self.size += len(text)
+        step = self._send(event)
+        try:
+            blocker = step.send(None)
+        except StopIteration:
+            return
+        except OSError:  # the server's own word that the socket is gone
+            self.discard()
+            return
+        self._task = asyncio.ensure_future(_finish(step, blocker))
+        self._task.add_done_callback(self._sent)
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._task = None

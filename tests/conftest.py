@@ -12,6 +12,7 @@ from realtime.redis import Redis
 from realtime.redis import connect as connect_redis
 from tests.support.chat import Chat
 from tests.support.client import Client, connect, make_token
+from tests.support.postgres import PostgresServer
 from tests.support.redis import RedisServer
 from tests.support.stack import Gateway, Stack
 
@@ -23,6 +24,17 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """The session's PostgreSQL."""
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import asyncio
 import re
 
 import httpx
+import redis
 
 from tests.conftest import Connect
 from tests.support.chat import new_user
@@ -94,3 +95,13 @@ async def test_connections_of_a_gateway_that_was_killed_are_closed_by_the_reaper
         await admin.rows_until("open", q=str(user))
         doomed.kill()
         await admin.rows_until("1006 the connection broke off", q=str(user))
+
+
+async def test_a_wish_to_end_a_connection_is_carried_out_although_nobody_heard_of_it(
+    stack: Stack, log_in: Connect
+) -> None:
+    client = await log_in(new_user())
+    connection_id = client.seen[0]["data"]["connection_id"]
+    with redis.Redis.from_url(stack.redis.url) as redis_client:
+        redis_client.hset("chatws:kicks", mapping={connection_id: 4403})
+    assert await client.closed() == 4403

@@ -293,3 +293,21 @@ async def test_when_our_layer_was_deaf_all_feeds_are_checked_at_once_and_whoever
     await listener.until(lambda: listener.offsets == [1])
     assert told.is_set()
     await world.stop()
+
+
+async def test_an_offset_that_redis_gives_out_again_is_not_taken_for_the_next(world: World) -> None:
+    """Redis lost 3 and 4 after we had 2, gave 1 and 2 out again, and only what now is 3 arrives."""
+    listener = Listener()
+    await world.hub.join(listener, ["group:g"])
+    for _ in range(2):
+        await world.publish("group:g")
+    await listener.until(lambda: listener.offsets == [1, 2])
+    keys = ["chatws:{group:g}:log", "chatws:{group:g}:ids"]
+    await world.redis.delete(*keys)
+    await world.redis.hset("chatws:{group:g}:meta", mapping={"offset": 0, "id": ""})
+    world.count = 10
+    await world.append_untold("group:g")
+    await world.append_untold("group:g")
+    await world.publish("group:g")
+    await listener.until(lambda: listener.resets)
+    assert listener.offsets == [1, 2]

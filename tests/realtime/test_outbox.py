@@ -89,3 +89,62 @@ async def test_a_socket_that_is_gone_forgets_what_waits() -> None:
     outbox.write("b")
     assert socket.sent == []
     assert outbox.closing == 1006
+
+
+async def test_what_is_held_goes_out_behind_the_answer_and_its_tail() -> None:
+    socket = Socket()
+    outbox = Outbox(socket.send, 100)
+    outbox.write("before")
+    outbox.hold()
+    outbox.write("live 1")
+    outbox.write("live 2")
+    assert socket.sent == ["before"]
+    outbox.release(["answer"], ["tail 1", "tail 2"])
+    assert socket.sent == ["before", "answer", "tail 1", "tail 2", "live 1", "live 2"]
+    outbox.write("after")
+    assert socket.sent[-1] == "after"
+    assert outbox.tail_size == 0
+
+
+async def test_a_tail_is_taken_as_the_socket_drains_and_does_not_count_as_overflow() -> None:
+    socket = Socket()
+    outbox = Outbox(socket.send, 10)
+    socket.open.clear()
+    outbox.release(["answer"], ["t" * 50] * 3)
+    outbox.write("live")
+    assert outbox.closing is None
+    assert outbox.tail_size == 150
+    outbox.write("too much")
+    assert outbox.closing == 4502
+    assert outbox.tail_size == 0
+    socket.open.set()
+    async with asyncio.timeout(5):
+        while len(socket.sent) < 2:
+            await asyncio.sleep(0)
+    assert socket.sent == ["answer", 4502]
+
+
+async def test_what_is_held_counts_as_overflow_and_can_be_dropped() -> None:
+    socket = Socket()
+    outbox = Outbox(socket.send, 10)
+    outbox.hold()
+    outbox.write("12345678")
+    outbox.drop_held()
+    outbox.hold()
+    outbox.write("12345678")
+    outbox.release(["answer"])
+    assert socket.sent == ["answer", "12345678"]
+    outbox.hold()
+    outbox.write("12345678")
+    outbox.write("12345678")
+    assert socket.sent == ["answer", "12345678", 4502]
+
+
+async def test_closing_lets_out_what_was_held() -> None:
+    socket = Socket()
+    outbox = Outbox(socket.send, 100)
+    outbox.hold()
+    outbox.write("last words")
+    outbox.close(4403)
+    outbox.release(["answer"])
+    assert socket.sent == ["last words", 4403]

@@ -101,6 +101,11 @@ class Stack:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def listen_for_rpc(self, port: int) -> None:
+        """Where the next chat service shall listen."""
+        self.rpc_port, self.rpc_target = port, f"127.0.0.1:{port}"
+        self.env["CHATWS_RPC_PORT"] = str(port)
+
     def start_rpc(self) -> Process:
         process = self._start("rpc", [sys.executable, "manage.py", "serve_chat_rpc"])
         with grpc.insecure_channel(self.rpc_target) as channel:

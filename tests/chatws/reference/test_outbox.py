@@ -2,21 +2,28 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from realtime.redis import connect
 from tests.support.chat import Chat, new_user
+from tests.support.postgres import PostgresServer
 from tests.support.redis import free_port
 from tests.support.stack import Process, Stack
 
 
-@pytest.fixture
-async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
-    stack = Stack(tmp_path)
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def stack(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Stack]:
+    environment: dict[str, str] = {}
+    if request.param == "postgresql":
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        environment["DATABASE_URL"] = server.fresh_database()
+    stack = Stack(tmp_path, **environment)
     try:
         stack.redis.start()
         stack.manage("migrate", "--verbosity", "0")
@@ -42,29 +49,47 @@ async def first_seen(stack: Stack, count: int) -> dict[str, list[str]]:
             await asyncio.sleep(0.05)
 
 
-async def test_every_event_is_published_in_order_although_the_service_is_killed(stack: Stack) -> None:
-    user = new_user()
-    first = stack.start_rpc()
-    chat = Chat(stack.rpc_target)
-    groups = [await chat.group(user) for _ in range(3)]
-    second_port = free_port()
-    stack.rpc_port, stack.rpc_target = second_port, f"127.0.0.1:{second_port}"
-    stack.env["CHATWS_RPC_PORT"] = str(second_port)
-    stack.start_rpc()
-    other = Chat(stack.rpc_target)
-
+async def test_every_event_is_published_in_order_although_services_are_killed_at_any_moment(stack: Stack) -> None:
+    """Two instances take turns at dying, wherever they are between commit and publishing, under concurrent load."""
+    user, rng = new_user(), random.Random(5)
+    ports = [stack.rpc_port, free_port()]
+    services: list[Process] = []
+    for port in ports:
+        stack.listen_for_rpc(port)
+        services.append(stack.start_rpc())
+    chat = Chat("ipv4:" + ",".join(f"127.0.0.1:{port}" for port in ports))
+    groups = [await until_done(chat.group, user) for _ in range(3)]
+    over = asyncio.Event()
     sent: dict[str, list[str]] = {group: [] for group in groups}
-    for number in range(60):
-        group = groups[number % 3]
-        message_id = f"{group}-{number}"
-        if number == 30:
-            first.kill()
-        speaker = chat if number < 30 and number % 2 else other
-        await speaker.say(group, user, str(number), message_id)
-        sent[group].append(message_id)
-    assert await first_seen(stack, 60) == sent
+
+    async def write(group: str) -> None:
+        number = 0
+        while not over.is_set():
+            number += 1
+            message_id = f"{group}-{number}"
+            await until_done(chat.say, group, user, str(number), message_id)
+            sent[group].append(message_id)
+
+    writing = [asyncio.create_task(write(group)) for group in groups]
+    for turn in range(4):
+        await asyncio.sleep(rng.uniform(0.1, 0.6))
+        services[turn % 2].kill()
+        stack.listen_for_rpc(ports[turn % 2])
+        services[turn % 2] = await asyncio.to_thread(stack.start_rpc)
+    over.set()
+    await asyncio.gather(*writing)
+    assert min(len(ids) for ids in sent.values()) > 10
+    assert await first_seen(stack, sum(map(len, sent.values()))) == sent
     await chat.close()
-    await other.close()
+
+
+async def until_done(work: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+    """As a client of a service that dies does: try again."""
+    while True:
+        try:
+            return await work(*arguments)
+        except grpc.aio.AioRpcError:
+            await asyncio.sleep(0.02)
 
 
 async def test_what_was_committed_while_redis_was_away_is_published_later(stack: Stack) -> None:

@@ -1,0 +1,105 @@
+"""A short run of `make faults`: every promise is kept, and the command says so."""
+
+import pytest
+
+from tests.faults.faults import FAULTS
+from tests.faults.ledger import Ledger, Loss, Place
+from tests.faults.run import Plan, run, table
+
+
+@pytest.mark.timeout(300)
+async def test_a_short_run_breaks_no_promise() -> None:
+    plan = Plan(minutes=0.5, seed=3, rate=60, pause_seconds=3)
+    outcome = await run(plan)
+    assert outcome.ledger.problems == [], table(plan, outcome)
+    assert outcome.injected.total() >= 10
+    assert len(outcome.ledger.sent) >= 500
+
+
+def publication(offset: int, message_id: str = "", epoch: str = "e") -> dict[str, object]:
+    data = {"message_id": message_id or f"m-{offset}", "group_id": "g"}
+    return {"type": "new_message", "data": data, "feed": "group:g", "epoch": epoch, "offset": offset}
+
+
+def joined(at: Place, recovered: bool | None = None) -> dict[str, object]:
+    data: dict[str, object] = {"feed": "group:g", "epoch": at[0], "offset": at[1]}
+    if recovered is not None:
+        data["recovered"] = recovered
+    return {"type": "group_joined", "data": data}
+
+
+def judged(*frames: dict[str, object], stored: int = 3, losses: tuple[Loss, ...] = ()) -> Ledger:
+    """A ledger after one reader saw these frames, of messages m-1 to m-n that were all acked."""
+    ledger = Ledger(losses=list(losses))
+    reader = ledger.reader("user 1")
+    for frame in frames:
+        reader.observe(frame)
+    for number in range(1, stored + 1):
+        ledger.acked(f"m-{number}", "g", began=1.0)
+    ledger.judge({"g": [f"m-{number}" for number in range(1, stored + 1)]}, {"user 1": ["g"]})
+    return ledger
+
+
+START = joined(("e", 0))
+
+
+def test_the_ledger_finds_nothing_where_all_is_well() -> None:
+    ledger = judged(START, *(publication(n) for n in (1, 2)), joined(("e", 3), recovered=True), publication(3))
+    assert ledger.problems == []
+
+
+@pytest.mark.parametrize(
+    ("count", "frames"),
+    [
+        ("lost", [publication(1), publication(2)]),
+        ("gap", [publication(1), publication(3)]),
+        ("repeated", [publication(1), publication(2), publication(2), publication(3)]),
+        ("repeated", [publication(1), publication(2), publication(3), publication(4, "m-1")]),
+        ("swapped", [publication(1), publication(2, "m-3"), publication(3, "m-2")]),
+        ("told without cause", [publication(1), joined(("e", 3), recovered=False)]),
+        ("told without cause", [publication(1), joined(("other", 3))]),
+    ],
+)
+def test_the_ledger_finds_each_broken_promise(count: str, frames: list[dict[str, object]]) -> None:
+    ledger = judged(START, *frames)
+    assert ledger.count[count] > 0
+    assert ledger.problems
+
+
+def test_a_loss_excuses_one_word_of_it_to_each_reader() -> None:
+    told = joined(("e", 3), recovered=False)
+    assert judged(START, publication(1), told, losses=(Loss(0.0, "group:g"),)).problems == []
+    again = [publication(4, "m-4"), joined(("e", 9), recovered=False)]
+    assert judged(START, publication(1), told, *again, losses=(Loss(0.0),)).count["told without cause"] == 1
+    assert judged(START, publication(1), told, losses=(Loss(0.0, "group:other"),)).count["told without cause"] == 1
+
+
+def test_what_is_acked_and_not_in_the_history_is_lost_whoever_received_it() -> None:
+    ledger = Ledger()
+    ledger.acked("m-1", "g", began=1.0)
+    ledger.judge({"g": []}, {})
+    assert ledger.count["lost"] == 1
+
+
+def test_what_is_heard_after_a_removal_is_a_leak() -> None:
+    ledger = Ledger()
+    other, removed = ledger.reader("user 1"), ledger.reader("user 2")
+    told = {
+        "type": "group_member", "data": {"group_id": "g", "user_id": 2, "change": "removed"}, "feed": "group:g",
+        "epoch": "e", "offset": 1,
+    }  # fmt: skip
+    for frame in (START, told, publication(2)):
+        other.observe(frame)
+    for frame in (START, told):
+        removed.observe(frame)
+    groups: dict[str, list[str]] = {"user 1": [], "user 2": []}
+    ledger.judge({"g": ["m-2"]}, groups)
+    assert ledger.count["leaked"] == 0
+    removed.observe(publication(2))
+    ledger.judge({"g": ["m-2"]}, groups)
+    assert ledger.count["leaked"] == 1
+
+
+def test_every_fault_comes_in_each_round() -> None:
+    assert len({fault.name for fault in FAULTS}) == len(FAULTS) == 16
+    assert all(fault.times > 0 for fault in FAULTS)

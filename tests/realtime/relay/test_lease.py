@@ -1,0 +1,57 @@
+"""A lease on a real Redis: one holder, and nothing written by who isn't."""
+
+import asyncio
+
+from realtime.redis import Redis
+from realtime.relay.lease import Lease
+
+ENTRIES = [("a", {b"payload": b"1"}), ("b", {b"payload": b"2"}), ("a", {b"payload": b"3"})]
+
+
+def leases(redis: Redis, seconds: float = 3) -> list[Lease]:
+    return [Lease(redis, "topic", seconds, name) for name in ("one", "two")]
+
+
+async def test_one_holds_it_until_it_gives_it_back_or_dies(redis: Redis) -> None:
+    one, two = leases(redis, 0.2)
+    token = await one.take()
+    assert token
+    assert await two.take() == 0
+    assert await one.take() == token
+    await two.give_back()  # not its own
+    assert await two.take() == 0
+    await one.give_back()
+    later = await two.take()
+    assert later > token
+    async with asyncio.timeout(5):
+        while not (latest := await one.take()):
+            await asyncio.sleep(0.02)
+    assert latest > later
+
+
+async def test_only_the_holder_writes_and_in_order(redis: Redis) -> None:
+    one, two = leases(redis)
+    assert not await one.publish(ENTRIES), "nobody holds it"
+    await one.take()
+    assert not await two.publish(ENTRIES)
+    assert await one.publish(ENTRIES)
+    await redis.flushall()
+    assert not await one.publish(ENTRIES), "Redis lost the lease"
+    assert await redis.keys() == []
+    await two.take()
+    assert not await one.publish(ENTRIES)
+    assert await two.publish(ENTRIES)
+    found = await redis.xrange("a")
+    assert [fields for _, fields in found or ()] == [{b"payload": b"1"}, {b"payload": b"3"}]
+
+
+async def test_who_serves_a_topic_is_known_for_the_length_of_a_lease(redis: Redis) -> None:
+    one, two = leases(redis, 0.3)
+    assert await one.sign_in() == ["one"]
+    assert await two.sign_in() == ["one", "two"]
+    await one.sign_out()
+    assert await two.sign_in() == ["two"]
+    await one.sign_in()
+    async with asyncio.timeout(5):
+        while await two.sign_in() != ["two"]:
+            await asyncio.sleep(0.05)

@@ -1,0 +1,69 @@
+"""A real PostgreSQL of the tests' own, on a free port of the loopback."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from config.postgres import find
+from tests.support.redis import free_port
+
+
+class PostgresServer:
+    """One server with its data in a folder of its own. It refuses root, who becomes ``postgres`` for it."""
+
+    def __init__(self) -> None:
+        programs = find()
+        assert programs, "no PostgreSQL: run `make postgres`, or name its folder in CHATWS_POSTGRES_BIN"
+        self.programs = programs
+        self.port = free_port()
+        self._databases = 0
+        self.folder = Path(tempfile.mkdtemp(prefix="chatws-postgres-"))
+        self._user = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Make its folder, start it and return when it answers."""
+        if self._user is not None:
+            os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
+        data = self.folder / "data"
+        self._run("initdb", "--pgdata", str(data), "--username", "chatws", "--auth", "trust", "--no-sync")
+        command = [
+            str(self.programs / "postgres"), "-D", str(data), "-p", str(self.port), "-k", str(self.folder),
+            "-c", "listen_addresses=127.0.0.1",
+        ]  # fmt: skip
+        log = (self.folder / "log").open("ab")
+        self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._as_user())
+        log.close()
+        deadline = time.monotonic() + 30
+        while subprocess.run([self.programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]).returncode:
+            assert time.monotonic() < deadline, (self.folder / "log").read_text()
+            time.sleep(0.05)
+
+    def fresh_database(self) -> str:
+        """The URL of a database that has nothing in it."""
+        self._databases += 1
+        name = f"test_{self._databases}"
+        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "chatws", name)
+        return f"postgres://chatws@127.0.0.1:{self.port}/{name}"
+
+    def stop(self) -> None:
+        """End it and remove its folder."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(timeout=30)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        done = subprocess.run([self.programs / program, *arguments], capture_output=True, text=True, **self._as_user())
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def _as_user(self) -> dict[str, Any]:
+        if self._user is None:
+            return {"cwd": str(self.folder)}
+        return {"cwd": str(self.folder), "user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
