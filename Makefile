@@ -17,7 +17,7 @@ test: $(VENV)/dev.stamp chromium postgres check ## check everything and run all 
 	@$(BIN)/python -m pytest
 
 faults: $(VENV)/dev.stamp ## break the whole chat at random: MINUTES=20 SEED=7
-	@$(BIN)/python -m tests.faults.run --minutes $(or $(MINUTES),2) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m tests.faults.run --minutes $(or $(MINUTES),2) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)")
 
 check: lock-check lint types floors migrations stubs-check ## all checks but the tests
 

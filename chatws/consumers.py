@@ -112,6 +112,8 @@ class ChatConsumer(DeliveryConsumer):
             session.follow()
         finally:
             self._reconciling = None
+            if self.connection_id not in self.node.connections:  # gone meanwhile
+                self.node.hub.leave_all(self)
 
     def feed_reset(self, feed: str, position: Position) -> bool:
         self.write(FeedReset(feed, position.epoch, position.offset))

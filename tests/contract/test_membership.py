@@ -2,6 +2,7 @@
 
 from tests.conftest import Connect
 from tests.support.chat import Chat, new_user
+from tests.support.stack import Stack
 
 
 async def test_an_added_user_joins_at_once_and_everybody_is_told(log_in: Connect, chat: Chat) -> None:
@@ -79,3 +80,14 @@ async def test_a_group_made_while_online_can_be_joined_before_its_event_arrives(
     group = await chat.group(user)
     answer = await client.ask("join_group", {"group_id": group})
     assert (answer["type"], answer["data"]["group_id"]) == ("group_joined", group)
+
+
+async def test_membership_is_asked_again_after_the_layer_was_deaf(log_in: Connect, chat: Chat, stack: Stack) -> None:
+    """The event was lost with whatever else was said meanwhile; the answer isn't."""
+    owner, removed, member = new_user(), new_user(), new_user()
+    group = await chat.group(owner, removed, member)
+    gone, other = await log_in(removed), await log_in(member)
+    stack.remove_silently(group, removed)
+    stack.break_subscriptions()
+    assert (await gone.expect("group_left"))["data"]["group_id"] == group
+    assert [frame for frame in await other.settled() if frame["type"] == "group_left"] == []

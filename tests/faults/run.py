@@ -51,6 +51,13 @@ class Plan:
     pause_seconds: float = 30.0
     database: str = ""
     keep: bool = False
+    only: str = ""
+    """Faults whose name begins with this; empty: all."""
+
+    @property
+    def faults(self) -> list[Fault]:
+        """The kinds of fault that this plan injects."""
+        return [fault for fault in FAULTS if fault.name.startswith(self.only)]
 
 
 @dataclass
@@ -201,7 +208,7 @@ class Run:
         async def work() -> None:
             while time.monotonic() < until:
                 if not deck:
-                    deck.extend(fault for fault in FAULTS for _ in range(fault.times))
+                    deck.extend(fault for fault in self.plan.faults for _ in range(fault.times))
                     self.rng.shuffle(deck)
                 fault = deck.pop()
                 async with stage.holding(fault.parts):
@@ -260,7 +267,7 @@ def table(plan: Plan, outcome: Outcome) -> str:
         "",
         "| fault | injected |",
         "| --- | --- |",
-        *(f"| {fault.name} | {outcome.injected[fault.name]} |" for fault in FAULTS),
+        *(f"| {fault.name} | {outcome.injected[fault.name]} |" for fault in plan.faults),
         f"| **all** | **{outcome.injected.total()}** |",
         "",
         "| outcome | |",
@@ -302,10 +309,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, default=Plan.rate, help="messages a second (default: %(default)s)")
     parser.add_argument("--pause", type=float, default=Plan.pause_seconds, help="seconds that Redis is paused for")
     parser.add_argument("--database", default="", help="of the chat service; default: SQLite")
+    parser.add_argument("--only", default="", help="faults whose name begins with this")
     parser.add_argument("--keep", action="store_true", help="keep the processes' logs")
     given = parser.parse_args(arguments)
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(10**6)
-    plan = Plan(given.minutes, seed, given.rate, given.pause, given.database, given.keep)
+    plan = Plan(given.minutes, seed, given.rate, given.pause, given.database, given.keep, given.only)
+    if not plan.faults:
+        parser.error(f"--only {given.only}: none of: {', '.join(fault.name for fault in FAULTS)}")
     logging.getLogger("chatws.client").setLevel(logging.ERROR)
     outcome = asyncio.run(run(plan))
     sys.stdout.write(table(plan, outcome) + "\n")

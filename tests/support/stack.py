@@ -154,6 +154,11 @@ class Stack:
         """A feed's log is gone and another began; the gateways look at once, since their subscriptions broke."""
         with redis.Redis.from_url(self.redis.url) as client:
             client.delete(f"chatws:{{{feed}}}:meta", f"chatws:{{{feed}}}:log")
+        self.break_subscriptions()
+
+    def break_subscriptions(self) -> None:
+        """Close the connections on which the channel layer hears."""
+        with redis.Redis.from_url(self.redis.url) as client:
             client.client_kill_filter(_type="pubsub")
 
     def remove_silently(self, group_id: str, user_id: int) -> None:
