@@ -46,7 +46,7 @@ class Plan:
 
     minutes: float
     seed: int
-    rate: float = 110.0
+    rate: float = 125.0
     """Messages a second, all writers together."""
     pause_seconds: float = 30.0
     database: str = ""
