@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 
 from realtime import conf
 from realtime.auth import MAX_USER_ID
@@ -140,6 +141,11 @@ class DeadLetterAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # django-stu
     """Dead letters, newest first: replayed by who may change them, dropped by who may delete them."""
 
     change_list_template = "admin/realtime/deadletterentry/change_list.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        """The list alone: there is no table behind it."""
+        view = self.admin_site.admin_view(self.changelist_view)
+        return [path("", view, name="realtime_deadletterentry_changelist")]
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """A topic's dead letters; a POST replays or drops those that are selected."""

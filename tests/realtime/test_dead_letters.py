@@ -171,6 +171,7 @@ def test_the_admin_shows_replays_and_drops(on_redis: Any, admin_client: Client) 
     assert "Dropped: 1 dead letter(s)." in answer.content.decode()
     assert "There are none." in answer.content.decode()
     assert admin_client.post(PAGE, {"action": "shred", "letter": [oldest]}).status_code == 403
+    assert admin_client.get(f"{PAGE}1/change/").status_code == 404
 
 
 @pytest.mark.django_db
