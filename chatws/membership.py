@@ -133,6 +133,7 @@ class Memberships:
         hub.on_drop = self._dropped
         hub.on_reconnect = self._reconnected
         self._asking_all: asyncio.Task[None] | None = None
+        self._unasked: list[Membership] = []
 
     def enter(self, user_id: int, listener: Listener) -> Membership:
         """The membership of a user; ``listener`` hears of its changes until it leaves."""
@@ -157,14 +158,15 @@ class Memberships:
             membership.removed(group_id)
 
     def _reconnected(self) -> None:
+        self._unasked = list(self._users.values())
         if self._asking_all is None or self._asking_all.done():
             self._asking_all = tasks.spawn(self._ask_all(), "asking for every user's groups")
 
     async def _ask_all(self) -> None:
-        """Ask for the groups of everybody, a few users at a time."""
-        users = list(self._users.values())
-        for start in range(0, len(users), ASKED_AT_ONCE):
-            await asyncio.gather(*(user.followed() for user in users[start : start + ASKED_AT_ONCE]))
+        """Ask for the groups of everybody, a few users at a time; from the beginning if the layer was deaf again."""
+        while self._unasked:
+            some, self._unasked = self._unasked[:ASKED_AT_ONCE], self._unasked[ASKED_AT_ONCE:]
+            await asyncio.gather(*(user.followed() for user in some))
 
 
 def feeds_of(groups: Iterable[str]) -> list[str]:

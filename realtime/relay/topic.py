@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 HANDLER_NAME = "relay_stream"
 BEGINNING = "0-0"
+COUNTED_AT_ONCE = 1_000
 DEAD_LETTER_TOPICS = "chatws:dlq:topics"
 """Set of the topics that have had a dead letter."""
 
@@ -150,8 +151,11 @@ class Topic:
             info = await self._redis.xinfo_stream(self.name)
         except ResponseError:  # no such stream
             return 0
-        after = f"({position}" if position != BEGINNING else "-"
-        return int(info["entries-added"]) - len(await self._redis.xrange(self.name, min=after))
+        waiting, after = 0, f"({position}"
+        while found := await self._redis.xrange(self.name, min=after, count=COUNTED_AT_ONCE):
+            waiting += len(found)
+            after = f"({found[-1][0].decode()}"
+        return int(info["entries-added"]) - waiting
 
     async def look_for_losses(self, cursor: str) -> None:
         """An alarm, not something to skip: a stream that ends before the cursor, or begins after what we have read."""
