@@ -96,6 +96,7 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
         """Stop hearing a channel; nothing to wait for."""
         self._subscribed_to.discard(channel)
         self._confirmed.discard(channel)
+        self._give_up(channel)
         if self._connection is not None:
             await self._send_or_drop("UNSUBSCRIBE", channel)
 
@@ -104,15 +105,21 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
         receiver, self._receive_task = self._receive_task, None
         if receiver is not None:
             await tasks.end([receiver])
-        for waiting in self._waiting.values():
-            waiting.cancel()
-        self._waiting.clear()
+        for channel in list(self._waiting):
+            self._give_up(channel)
         self._unsent.clear()
         self._was_connected = False
         await super().flush()
         if self._pool is not None:
             await self._pool.disconnect()
             self._pool = None
+
+    def _give_up(self, channel: str) -> None:
+        """Whoever waits for a channel's confirmation waits in vain; the next to subscribe asks anew."""
+        waiting = self._waiting.pop(channel, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(ConnectionLost("the subscription was given up"))
+            waiting.exception()  # nobody may be waiting any more
 
     def _ensure_receiver(self) -> None:
         if self._receive_task is None:
@@ -179,7 +186,7 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
         self._pending.update(names)
         for start in range(0, len(names), SUBSCRIBED_AT_ONCE):
             await self._send("SUBSCRIBE", *names[start : start + SUBSCRIBED_AT_ONCE])
-        while any(name not in self._confirmed for name in names if name in self._subscribed_to):
+        while self._pending:
             self._received(await connection.read_response(timeout=SILENT_SECONDS))
         if self._was_connected:
             logger.warning("the channel layer hears again, %d subscriptions", len(names))

@@ -127,6 +127,19 @@ async def test_a_late_or_repeated_added_lets_nobody_in(log_in: Connect, chat: Ch
     assert [f["type"] for f in await client.settled() if f["type"] in ("group_joined", "new_message")] == []
 
 
+async def test_while_membership_is_asked_about_a_message_waits_for_the_answer(
+    log_in: Connect, chat: Chat, stack: Stack
+) -> None:
+    user = new_user()
+    group = await chat.group(user)
+    client = await log_in(user)
+    await client.ask("join_group", {"group_id": "unknown"})  # from now on nothing is asked for 5 s without a cause
+    stack.lose_log(f"group:{group}")
+    await client.expect("feed_reset")
+    answer = await client.ask("send_message", {"group_id": group, "msg_type": 1, "content": "at once"})
+    assert answer["type"] == "ack", answer
+
+
 async def test_after_a_lost_log_a_removed_user_hears_nothing_although_the_removal_was_lost_too(
     log_in: Connect, chat: Chat, stack: Stack
 ) -> None:

@@ -311,3 +311,28 @@ async def test_an_offset_that_redis_gives_out_again_is_not_taken_for_the_next(wo
     await world.publish("group:g")
     await listener.until(lambda: listener.resets)
     assert listener.offsets == [1, 2]
+
+
+async def test_a_log_that_could_not_be_read_is_read_again_soon(
+    redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(redis, conf, check_seconds=1_000)
+    world.hub.start()
+    listener = Listener()
+    await world.hub.join(listener, ["group:g"])
+    read = world.log.read
+    failures = 2
+
+    async def sometimes(feed: str, after: int, limit: int) -> feeds.Rest:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise ConnectionError("Redis is away")
+        return await read(feed, after, limit)
+
+    monkeypatch.setattr(hub, "SUBSCRIBED_SECONDS", 1_000)
+    monkeypatch.setattr(world.log, "read", sometimes)
+    await world.append_untold("group:g")
+    await world.publish("group:g")
+    await listener.until(lambda: listener.offsets == [1, 2])
+    await world.stop()

@@ -177,3 +177,23 @@ async def test_options_of_the_stock_layer_are_taken(redis_server: RedisServer, r
     await two.until(5)
     for ears in (one, two):
         await ears.close()
+
+
+async def test_a_subscription_that_was_given_up_while_under_way_can_be_asked_for_again(
+    redis: Redis, redis_server: RedisServer
+) -> None:
+    async with Proxy(redis_server.port) as proxy:
+        ears = await Ears(proxy.redis_url).open()
+        proxy.stall()
+        asking = asyncio.create_task(ears.layer.group_add("g", ears.channel))
+        waiting = asyncio.create_task(ears.layer.group_add("g", ears.channel))
+        await asyncio.sleep(0.05)
+        asking.cancel()
+        await ears.layer.group_discard("g", ears.channel)
+        with pytest.raises(ConnectionLost, match="given up"):
+            await waiting
+        proxy.restore()
+        await ears.layer.group_add("g", ears.channel)
+        await ears.say(1)
+        await ears.until(1)
+        await ears.close()

@@ -1,0 +1,70 @@
+"""The relay as a process, on a Redis that loses what it knew of it."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+from tests.support.stack import Stack
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    stack = Stack(tmp_path)
+    try:
+        stack.redis.start()
+        stack.manage("migrate", "--verbosity", "0")
+        yield stack
+    finally:
+        stack.stop()
+
+
+def message(number: int) -> dict[str, Any]:
+    return {"message_id": f"m-{number}", "group_id": "g", "sender_id": 1, "msg_type": 1, "created_at": 1_700_000_000}
+
+
+def until_relayed(client: redis_py.Redis, count: int) -> None:
+    deadline = time.monotonic() + 20
+    while client.llen("chatws:{group:g}:log") != count:
+        assert time.monotonic() < deadline, client.llen("chatws:{group:g}:log")
+        time.sleep(0.02)
+
+
+def test_a_cursor_that_redis_lost_is_taken_from_the_database_and_nothing_is_skipped(stack: Stack) -> None:
+    relay = stack.start_relay()
+    stack.wait_until_relaying()
+    with redis_py.Redis.from_url(stack.redis.url) as client:
+        for number in range(3):
+            stack.add_entry("chat.message.new", message(number))
+        until_relayed(client, 3)
+        assert relay.stop() == 0
+        client.delete("chatws:{chat.message.new}:pos")
+        for number in range(3, 5):
+            stack.add_entry("chat.message.new", message(number))
+        stack.start_relay()
+        until_relayed(client, 5)
+
+
+def test_ours_are_trimmed_and_another_service_s_are_left_alone(tmp_path: Path) -> None:
+    stack = Stack(tmp_path, CHATWS_RPC_TARGET="127.0.0.1:1", CHATWS_OWN_TOPICS="")
+    try:
+        stack.redis.start()
+        stack.manage("migrate", "--verbosity", "0")
+        stack.start_relay()
+        stack.wait_until_relaying()
+        with redis_py.Redis.from_url(stack.redis.url) as client:
+            client.config_set("stream-node-max-entries", 1)
+            for number in range(3):
+                stack.add_entry("chat.message.new", message(number))
+                client.xadd("chatws:audit", {"event": b"no event"})
+            until_relayed(client, 3)
+            deadline = time.monotonic() + 60
+            while client.xlen("chatws:audit") > 1:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            assert client.xlen("chat.message.new") == 3
+    finally:
+        stack.stop()

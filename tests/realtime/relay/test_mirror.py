@@ -1,0 +1,49 @@
+"""The cursors' copy in the database."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import OperationalError
+
+from realtime.exceptions import TryLater
+from realtime.models import RelayCursor
+from realtime.relay.mirror import Mirror, mirrored
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def worker(topic: str, committed: str) -> Any:
+    return SimpleNamespace(topic=SimpleNamespace(name=topic), committed=committed)
+
+
+async def test_what_moved_is_written_and_found_again() -> None:
+    active, standby = worker("a", "5-0"), worker("b", "")
+    copies = Mirror([active, standby])
+    await copies.write()
+    assert (await mirrored("a"), await mirrored("b")) == ("5-0", None)
+    active.committed = "6-0"
+    await copies.write()
+    assert await mirrored("a") == "6-0"
+    await sync_to_async(RelayCursor.objects.all().delete)()
+    await copies.write()
+    assert await mirrored("a") is None, "nothing moved, nothing is written"
+
+
+async def test_a_database_that_is_away_is_reported_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(*arguments: object, **options: object) -> None:
+        raise OperationalError("gone")
+
+    copies = Mirror([worker("a", "5-0")])
+    with monkeypatch.context() as patch:
+        patch.setattr(RelayCursor.objects, "bulk_create", away)
+        patch.setattr(RelayCursor.objects, "filter", away)
+        await copies.write()
+        with pytest.raises(TryLater, match="gone"):
+            await mirrored("a")
+    assert "can't be written to the database now" in caplog.text
+    await copies.write()
+    assert await mirrored("a") == "5-0"
