@@ -95,10 +95,13 @@ class ChatConsumer(DeliveryConsumer):
             raise
 
     def answer(self, answers: Sequence[Answer], message_id: str = "") -> None:
-        """Send frames, their tails, and what the outbox held back for them."""
-        tails = [frame for answer in answers if isinstance(answer, Tail) for frame in answer.frames]
+        """Send frames; with a `Tail` among them that too, and what the outbox held back for it."""
         frames = [codec.encode(answer, message_id) for answer in answers if not isinstance(answer, Tail)]
-        self.outbox.release(frames, tails)
+        tails = [answer for answer in answers if isinstance(answer, Tail)]
+        if tails:
+            self.outbox.release(frames, [frame for tail in tails for frame in tail.frames])
+        else:
+            self.outbox.write_all(frames)
 
     def membership_changed(self) -> None:
         """The user's groups changed: hear what is new, leave what is gone."""
@@ -138,7 +141,6 @@ class ChatConsumer(DeliveryConsumer):
         self.count_bad_frame()
 
     def failed(self) -> None:
-        self.outbox.release()
         self.write(Error(500, "an error of ours"))
 
     def refused(self, error: AuthenticationError) -> None:

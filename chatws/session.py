@@ -29,7 +29,8 @@ HEARTBEAT_SECONDS = 25
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """Frames that a connection missed, ready to be written: behind the answer, before whatever came meanwhile."""
+    """What a connection missed, maybe nothing: ready frames, written behind the answer and before whatever came while
+    the outbox was held for it. Only an answer with a tail ends the hold."""
 
     frames: Sequence[str]
 
@@ -51,7 +52,7 @@ class Connection(Member, Protocol):
         """Send one frame."""
 
     def answer(self, answers: Sequence[Answer], message_id: str = "") -> None:
-        """Send frames, their tails, and what the outbox held back for them."""
+        """Send frames; with a `Tail` among them that too, and what the outbox held back for it."""
 
 
 class Session:
@@ -101,7 +102,7 @@ class Session:
                 joined += await self._join_all()
                 groups = sorted(self._membership.groups or ())
         places = [FeedPlace(j.feed, j.position.epoch, j.position.offset, _recovered(j)) for j in joined]
-        return [self.welcome(groups, places), *failure, *_tails(joined)]
+        return [self.welcome(groups, places), *failure, _tail(joined)]
 
     def welcome(self, groups: list[str], feeds: list[FeedPlace] | None = None) -> AuthSuccess:
         """The answer to an accepted token; without ``feeds`` for one that only renews."""
@@ -148,7 +149,7 @@ class Session:
                 outbox.release()
                 raise
         if joined:
-            return [_joined(joined[0]), *_tails(joined)]
+            return [_joined(joined[0]), _tail(joined)]
         outbox.release()
         await self.require_member(group_id)
         raise FeedUnavailable("the feed can't be heard now")
@@ -175,7 +176,7 @@ class Session:
             except BaseException:
                 self._connection.outbox.release()
                 raise
-            self._connection.answer([*map(_joined, joined), *_tails(joined)])
+            self._connection.answer([*map(_joined, joined), _tail(joined)])
 
     def dropped(self, feed: str, position: Position) -> None:
         """The user was removed from a chat group: whoever joins it again hears it again, from there."""
@@ -227,8 +228,8 @@ def _recovered(joined: Joined) -> bool | UnsetType:
     return joined.tail is not None if joined.resumed else UNSET
 
 
-def _tails(joined: Sequence[Joined]) -> list[Tail]:
-    return [Tail(one.tail) for one in joined if one.tail]
+def _tail(joined: Sequence[Joined]) -> Tail:
+    return Tail([frame for one in joined for frame in one.tail or ()])
 
 
 def _joined(joined: Joined) -> GroupJoined:

@@ -89,12 +89,14 @@ class TopicWorker:
                 wait = FIRST_WAIT
                 await self._pause(self._third)
             except Exception as error:
+                longest = LONGEST_WAIT
                 if isinstance(error, TryLater) or is_transient(error):
                     logger.warning("%s: waiting: %s", self.topic.name, error or repr(error))
+                    longest = self._third  # who stands by has to be there when it is needed
                 else:
                     logger.exception("%s: relaying failed, trying again in %.1f s", self.topic.name, wait)
                 await self._pause(wait)
-                wait = min(2 * wait, LONGEST_WAIT)
+                wait = min(2 * wait, longest)
         try:
             await self._lease.give_back()
             await self._lease.sign_out()
