@@ -22,6 +22,8 @@ ASK_AGAIN_SECONDS = 5.0
 """How often a user's unknown group makes us ask."""
 LONGEST_BACKOFF = 10.0
 ASKED_AT_ONCE = 10
+QUESTIONS_AT_ONCE = 100
+"""More than that wait for their turn, so that a lost Redis doesn't become a flood of questions that time out."""
 
 
 class Listener(Protocol):
@@ -34,8 +36,9 @@ class Listener(Protocol):
 class Membership:
     """One user's chat groups. ``groups`` is None until the chat service has answered."""
 
-    def __init__(self, user_id: int, chat: ChatGateway, hub: Hub) -> None:
+    def __init__(self, user_id: int, chat: ChatGateway, hub: Hub, questions: asyncio.Semaphore) -> None:
         self.user_id = user_id
+        self._questions = questions
         self.groups: frozenset[str] | None = None
         self.listeners: set[Listener] = set()
         self._chat = chat
@@ -91,7 +94,8 @@ class Membership:
     async def _ask(self) -> frozenset[str]:
         while True:
             self._stale = False
-            groups = await all_user_group_ids(self._chat, self.user_id)
+            async with self._questions:
+                groups = await all_user_group_ids(self._chat, self.user_id)
             unheard = [feed for feed in map(group_feed, groups) if not self._hub.hears(feed)]
             await self._hub.prepare(unheard)
             if not self._stale and not unheard:
@@ -130,6 +134,7 @@ class Memberships:
         self._chat = chat
         self._hub = hub
         self._users: dict[int, Membership] = {}
+        self._questions = asyncio.Semaphore(QUESTIONS_AT_ONCE)
         hub.on_drop = self._dropped
         hub.on_reconnect = self._reconnected
         self._asking_all: asyncio.Task[None] | None = None
@@ -139,7 +144,7 @@ class Memberships:
         """The membership of a user; ``listener`` hears of its changes until it leaves."""
         membership = self._users.get(user_id)
         if membership is None:
-            membership = self._users[user_id] = Membership(user_id, self._chat, self._hub)
+            membership = self._users[user_id] = Membership(user_id, self._chat, self._hub, self._questions)
         membership.listeners.add(listener)
         return membership
 

@@ -35,7 +35,7 @@ async def test_an_answer_to_something_else_does_not_let_live_frames_pass_a_tail(
     node.connections[consumer.connection_id] = consumer
     consumer.user_id = 7
     consumer.outbox = Outbox(send, 10_000)
-    membership = Membership(7, None, world.hub)  # type: ignore[arg-type]
+    membership = Membership(7, None, world.hub, asyncio.Semaphore())  # type: ignore[arg-type]
     membership.groups = frozenset({"g"})
     principal = Principal(user_id=7, expires_at=0)
     session = consumer.session = Session(consumer, principal, membership, world.hub, None)  # type: ignore[arg-type]

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 
 import pytest
 
@@ -103,20 +102,24 @@ async def test_a_late_member_starts_at_the_position_it_was_told(world: World) ->
     await second.until(lambda: second.offsets == [4])
 
 
-async def test_a_gap_that_the_log_cannot_fill_is_a_reset(world: World) -> None:
+async def test_a_gap_that_the_log_cannot_fill_is_a_reset(
+    redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "SUBSCRIBED_SECONDS", 1_000)
+    world = World(redis, conf, check_seconds=1_000, log_publications=2)
+    world.hub.start()
     listener = Listener()
     await world.hub.join(listener, ["group:g"])
     await world.publish("group:g")
     await listener.until(lambda: listener.offsets == [1])
-    world.log._conf = replace(world.conf, log_publications=2)
-    for _ in range(6):
+    for _ in range(5):
         await world.append_untold("group:g")
-    # Not told one by one: the log holds 6 and 7 by the time the hub reads it, unless it was faster.
-    await listener.until(lambda: listener.resets or listener.offsets[-1] == 7)
+    await world.publish("group:g")  # 7, and the log holds 6 and 7
+    await listener.until(lambda: listener.resets)
+    assert listener.resets[0].offset == 7
     await world.publish("group:g")
-    await listener.until(lambda: listener.offsets[-1] == 8)
-    if listener.resets:
-        assert listener.offsets[-1] > listener.resets[-1].offset
+    await listener.until(lambda: listener.offsets == [1, 8])
+    await world.stop()
 
 
 async def test_a_redis_that_lost_everything_is_a_reset_with_a_new_epoch(world: World) -> None:
@@ -335,4 +338,107 @@ async def test_a_log_that_could_not_be_read_is_read_again_soon(
     await world.append_untold("group:g")
     await world.publish("group:g")
     await listener.until(lambda: listener.offsets == [1, 2])
+    await world.stop()
+
+
+async def test_a_feed_costs_one_subscription_however_many_hear_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added: list[str] = []
+    add = world.layer.group_add
+
+    async def counted(group: str, channel: str) -> None:
+        added.append(group)
+        await add(group, channel)
+
+    monkeypatch.setattr(world.layer, "group_add", counted)
+    await asyncio.gather(*(world.hub.join(Listener(), ["group:g"]) for _ in range(20)))
+    assert added.count("feed.group.g") == 1
+
+
+async def test_what_came_in_one_turn_of_the_loop_goes_out_together(world: World) -> None:
+    batches: list[int] = []
+
+    class Counting(Listener):
+        def deliver(self, frames: Sequence[str]) -> None:
+            batches.append(len(frames))
+            super().deliver(frames)
+
+    listener = Counting()
+    await world.hub.join(listener, ["group:g"])
+    places = [await world.append_untold("group:g") for _ in range(3)]
+    for publication, place in places:
+        world.hub._publication("group:g", place, feeds.encode(publication))
+    await listener.until(lambda: len(listener.frames) == 3)
+    assert batches == [3]
+
+
+async def test_what_comes_before_the_position_is_known_is_noted_and_read(
+    redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "SUBSCRIBED_SECONDS", 1_000)
+    world = World(redis, conf, check_seconds=1_000)
+    world.hub.start()
+    ensure = world.log.ensure
+
+    async def meanwhile(feed: str) -> Position:
+        position = await ensure(feed)
+        await world.publish(feed)
+        while not world.hub._feeds[feed].dirty:
+            await asyncio.sleep(0)
+        return position
+
+    monkeypatch.setattr(world.log, "ensure", meanwhile)
+    listener = Listener()
+    [joined] = await world.hub.join(listener, ["group:g"])
+    await listener.until(lambda: listener.offsets)
+    assert (joined.position.offset, listener.offsets) == (0, [1])
+    await world.stop()
+
+
+async def test_who_joins_while_a_feed_is_let_go_hears_its_successor(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    discarding, goes_on = asyncio.Event(), asyncio.Event()
+    discard = world.layer.group_discard
+
+    async def slow(group: str, channel: str) -> None:
+        discarding.set()
+        await goes_on.wait()
+        await discard(group, channel)
+
+    monkeypatch.setattr(world.layer, "group_discard", slow)
+    first, second = Listener(), Listener()
+    await world.hub.join(first, ["group:g"])
+    world.hub.leave(first, "group:g")
+    await discarding.wait()
+    joining = asyncio.create_task(world.hub.join(second, ["group:g"]))
+    await asyncio.sleep(0)
+    await world.publish("group:g")
+    goes_on.set()
+    [joined] = await joining
+    assert joined.position.offset == 1
+    await world.publish("group:g")
+    await second.until(lambda: second.offsets == [2])
+
+
+@pytest.mark.parametrize(("layer", "finds"), [("stock", True), ("ours", False)])
+async def test_a_foreign_layer_is_checked_after_more_often_than_ours(
+    redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch, layer: str, finds: bool
+) -> None:
+    monkeypatch.setattr(hub, "SUBSCRIBED_SECONDS", 1_000)
+    monkeypatch.setattr(hub, "CHECK_SECONDS_FOREIGN", 0.05)
+    assert hub.CHECK_SECONDS == 10
+    world = World(redis, conf, layer, check_seconds=None)
+    world.hub.start()
+    listener = Listener()
+    await world.hub.join(listener, ["group:g"])
+    await world.append_untold("group:g")
+    try:
+        async with asyncio.timeout(1):
+            await listener.until(lambda: listener.frames)
+    except TimeoutError:
+        assert not finds
+    else:
+        assert finds
     await world.stop()

@@ -1,0 +1,50 @@
+"""Questions to the chat service: no more at once than it can answer in time, each user's once."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from chatws import membership as module
+from chatws.membership import Memberships
+from chatws.rpc.gateway import Page
+
+
+class ChatService:
+    """Answers that nobody is in any group; counts how many ask at once."""
+
+    def __init__(self) -> None:
+        self.asking = self.most = self.asked = 0
+
+    async def user_groups(self, user_id: int, page: int, page_size: int) -> Page[Any]:
+        self.asking += 1
+        self.asked += 1
+        self.most = max(self.most, self.asking)
+        await asyncio.sleep(0.001)
+        self.asking -= 1
+        return Page([], 0)
+
+
+class Hub:
+    on_drop = on_reconnect = None
+
+    async def prepare(self, names: Any) -> None: ...
+
+
+class Listener:
+    def membership_changed(self) -> None: ...
+
+
+async def test_a_flood_of_questions_is_paced_and_each_user_is_asked_about_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "QUESTIONS_AT_ONCE", 5)
+    chat = ChatService()
+    memberships = Memberships(chat, Hub())  # type: ignore[arg-type]
+    users = [memberships.enter(user_id, Listener()) for user_id in range(1, 61)]
+    for user in users * 3:
+        user.follow()
+    await asyncio.gather(*(user.followed() for user in users))
+    assert all(user.groups == frozenset() for user in users)
+    assert chat.most == 5
+    assert chat.asked <= 2 * len(users)
