@@ -153,7 +153,7 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
             await connection.send_command(*command, check_health=False)
 
     async def _do_receiving(self) -> None:
-        wait = FIRST_WAIT
+        wait, said = FIRST_WAIT, False
         while True:
             heard = False
             try:
@@ -163,7 +163,11 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
             except BaseException as error:
                 if isinstance(error, asyncio.CancelledError) and tasks.is_cancelled():
                     raise
-                logger.warning("the channel layer's subscription is lost, connecting again: %s", error or repr(error))
+                if heard or not said:
+                    said = True
+                    logger.warning(
+                        "the channel layer hears nothing, connecting until it does: %s", error or repr(error)
+                    )
             finally:
                 await self._disconnect()
             wait = FIRST_WAIT if heard else min(2 * wait, LONGEST_WAIT)

@@ -23,6 +23,8 @@ FIRST_WAIT, LONGEST_WAIT = 0.1, 10.0
 SPREAD_SECONDS = 10.0
 """How long a relay holds a topic before it leaves it to the one that should have it."""
 TRIM_SECONDS = 30.0
+SAY_AGAIN_SECONDS = 10.0
+"""How often a lasting trouble is reported."""
 
 Parse = Callable[[str, Mapping[bytes, bytes]], Entry]
 Poison = tuple[Entry, str]
@@ -79,19 +81,21 @@ class TopicWorker:
 
     async def run(self) -> None:
         """Work, or stand by, until `stop`."""
-        wait = FIRST_WAIT
+        wait, said = FIRST_WAIT, -SAY_AGAIN_SECONDS
         while not self._stopping.is_set():
             try:
                 await self._lease.sign_in()
                 token = await self._lease.take()
                 if token:
                     await self._relay(token)
-                wait = FIRST_WAIT
+                wait, said = FIRST_WAIT, -SAY_AGAIN_SECONDS
                 await self._pause(self._third)
             except Exception as error:
                 longest = LONGEST_WAIT
                 if isinstance(error, TryLater) or is_transient(error):
-                    logger.warning("%s: waiting: %s", self.topic.name, error or repr(error))
+                    if time.monotonic() - said >= SAY_AGAIN_SECONDS:
+                        said = time.monotonic()
+                        logger.warning("%s: waiting: %s", self.topic.name, error or repr(error))
                     longest = self._third  # who stands by has to be there when it is needed
                 else:
                     logger.exception("%s: relaying failed, trying again in %.1f s", self.topic.name, wait)
