@@ -138,7 +138,6 @@ async def test_who_hears_a_feed_already_gets_no_tail(world: World) -> None:
 
 
 async def test_a_client_that_is_ahead_of_this_process_waits_until_it_has_caught_up(world: World) -> None:
-    world.hub._tasks.spawn(asyncio.sleep(0), "nothing")
     other = Listener()
     [first] = await world.hub.join(other, [FEED])
     for _ in range(3):
