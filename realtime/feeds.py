@@ -3,7 +3,7 @@
 Called by the publisher (append) and the hub (the rest). Every change happens inside one script of `lua/`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,10 @@ def decode(entry: bytes) -> Publication:
         raise ValueError(f"feed entry can't be read: {error}") from error
 
 
+NewEntry = tuple[str, str, bytes]
+"""Stream entry id, publication id, encoded publication."""
+
+
 @dataclass(frozen=True, slots=True)
 class Position:
     """A place in a feed: ``offset`` entries within ``epoch``, the last of them named ``last_id``."""
@@ -102,7 +106,7 @@ class FeedLog:
         self._redis = redis
         self._conf = conf
 
-    async def append(self, feed: str, topic: str, entries: Sequence[tuple[str, str, bytes]]) -> list[Appended]:
+    async def append(self, feed: str, topic: str, entries: Sequence[NewEntry]) -> list[Appended]:
         """Append a topic's entries to one feed in one step, all or none.
 
         Args:
@@ -113,19 +117,19 @@ class FeedLog:
         Returns:
             One place for each entry; a repeat answers with the place it has already.
         """
+        [places] = await self.append_all(topic, {feed: entries})
+        return places
+
+    async def append_all(self, topic: str, batch: Mapping[str, Sequence[NewEntry]]) -> list[list[Appended]]:
+        """`append` for many feeds in one round trip: each feed's entries all or none, the feeds each for itself."""
         conf = self._conf
         limits = [conf.log_publications, conf.log_bytes, conf.log_seconds, conf.ids_seconds, conf.meta_seconds]
-        flat = [part for entry in entries for part in entry]
-        answer = await _append.run(self._redis, _keys(feed), [topic, new_epoch(), *limits, *flat])
-        epoch, offsets, offset_before, id_before = answer
-        places: list[Appended] = []
-        after = id_before.decode()
-        for offset, (_, publication_id, _) in zip(offsets, entries, strict=True):
-            is_new = offset > offset_before
-            places.append(Appended(epoch.decode(), offset or None, after if is_new else None))
-            if is_new:
-                after = publication_id
-        return places
+        calls = [
+            (_keys(feed), [topic, new_epoch(), *limits, *(part for entry in entries for part in entry)])
+            for feed, entries in batch.items()
+        ]
+        answers = await _append.run_all(self._redis, calls)
+        return [_places(answer, entries) for answer, entries in zip(answers, batch.values(), strict=True)]
 
     async def ensure(self, feed: str) -> Position:
         """The feed's position; a feed that has none gets an epoch, so that ``("", 0)`` never goes out."""
@@ -158,6 +162,18 @@ class FeedLog:
             pipeline.hmget(_keys(feed)[0], ["epoch", "offset", "id"])
         answers: list[list[bytes | None]] = await pipeline.execute()
         return [_position(answer) if answer[0] else None for answer in answers]
+
+
+def _places(answer: Sequence[Any], entries: Sequence[NewEntry]) -> list[Appended]:
+    epoch, offsets, offset_before, id_before = answer
+    places: list[Appended] = []
+    after = id_before.decode()
+    for offset, (_, publication_id, _) in zip(offsets, entries, strict=True):
+        is_new = offset > offset_before
+        places.append(Appended(epoch.decode(), offset or None, after if is_new else None))
+        if is_new:
+            after = publication_id
+    return places
 
 
 def _position(answer: Sequence[Any]) -> Position:

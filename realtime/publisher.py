@@ -47,17 +47,31 @@ class Publisher:
         by_feed: dict[str, list[tuple[str, Publication]]] = {}
         for routed in batch:
             by_feed.setdefault(routed.feed, []).append((routed.entry_id, routed.publication))
-        # A removal stands in the group's feed before the user's feed tells of it (DESIGN.md "Membership").
-        order = sorted(by_feed, key=lambda feed: not any(isinstance(p.command, DropUser) for _, p in by_feed[feed]))
         messages: list[tuple[str, dict[str, Any]]] = []
-        for feed in order:
-            entries = [(entry_id, p.id, feeds.encode(p)) for entry_id, p in by_feed[feed]]
-            places = await self._log.append(feed, topic, entries)
-            for place, (_, _, entry) in zip(places, entries, strict=True):
-                if place.offset is not None:
-                    messages.append((feed, publication_message(feed, place, entry)))
-        for feed, message in messages:
-            await self._layer.group_send(channels_group(feed), message)
+        # A removal stands in the group's feed before the user's feed tells of it.
+        for removals in (True, False):
+            some = {feed: entries for feed, entries in by_feed.items() if _has_removal(entries) is removals}
+            encoded = {feed: [(entry_id, p.id, feeds.encode(p)) for entry_id, p in e] for feed, e in some.items()}
+            if not encoded:
+                continue
+            for (feed, entries), places in zip(
+                encoded.items(), await self._log.append_all(topic, encoded), strict=True
+            ):
+                messages += [
+                    (channels_group(feed), publication_message(feed, place, entry))
+                    for place, (_, _, entry) in zip(places, entries, strict=True)
+                    if place.offset is not None
+                ]
+        send_all = getattr(self._layer, "group_send_all", None)
+        if send_all is not None:
+            await send_all(messages)
+            return
+        for group, message in messages:
+            await self._layer.group_send(group, message)
+
+
+def _has_removal(entries: Sequence[tuple[str, Publication]]) -> bool:
+    return any(isinstance(publication.command, DropUser) for _, publication in entries)
 
 
 def publication_message(feed: str, place: Appended, entry: bytes) -> dict[str, Any]:

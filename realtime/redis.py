@@ -80,6 +80,25 @@ class Script:
         self._source = INCLUDE.sub(lambda match: _lua(match[1]), _lua(name))
         self._digest = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
 
+    async def run_all(
+        self, client: Redis, calls: Sequence[tuple[Sequence[str | bytes], Sequence[str | bytes | int | float]]]
+    ) -> list[Any]:
+        """Run it once for each of ``(keys, args)`` in one round trip; answers in their order.
+
+        Every call is made. Raises the first error among the answers, so it has to be safe to repeat.
+        """
+        pipeline: Any = client.pipeline(transaction=False)
+        for keys, args in calls:
+            pipeline.evalsha(self._digest, len(keys), *keys, *args)
+        answers = await pipeline.execute(raise_on_error=False)
+        if any(isinstance(answer, exceptions.NoScriptError) for answer in answers):
+            await client.script_load(self._source)
+            return await self.run_all(client, calls)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return list(answers)
+
     async def run(self, client: Redis, keys: Sequence[str | bytes], args: Sequence[str | bytes | int | float]) -> Any:
         """Run it; answers what the script returns, bytes for strings."""
         run: Any = client  # redis-py's types give one signature for its two kinds of client

@@ -145,3 +145,25 @@ def test_an_entry_of_an_unknown_format_is_an_error() -> None:
     for bad in (b"", b"\x02abc", b"\x01abc"):
         with pytest.raises(ValueError, match="feed entry"):
             feeds.decode(bad)
+
+
+async def test_many_feeds_are_appended_to_in_one_round_trip_also_where_redis_forgot_the_script(
+    log: FeedLog, redis: Redis
+) -> None:
+    await redis.script_flush()
+    places = await log.append_all("topic", {"group:a": [entry(1), entry(2)], "group:b": [entry(3)]})
+    assert [[place.offset for place in feed] for feed in places] == [[1, 2], [1]]
+    assert [place.after for place in places[0]] == ["", "p1"]
+    assert await log.append_all("topic", {}) == []
+
+
+async def test_a_feed_that_can_not_be_appended_to_fails_the_batch_which_can_be_tried_again(
+    log: FeedLog, redis: Redis
+) -> None:
+    await redis.set("chatws:{group:b}:log", "not a list")
+    batch = {"group:a": [entry(1)], "group:b": [entry(2)], "group:c": [entry(3)]}
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await log.append_all("topic", batch)
+    await redis.delete("chatws:{group:b}:log")
+    places = await log.append_all("topic", batch)
+    assert [feed[0].offset for feed in places] == [1, 1, 1]

@@ -90,10 +90,10 @@ async def test_the_bytes_on_the_wire_are_the_stock_layer_s(ears: Ears, redis_ser
     await stock.close()
 
 
-async def numsub(ears: Ears) -> list[Any]:
+async def numsub(ears: Ears, group: str = "g") -> list[Any]:
     connection = ears.layer._get_layer()._shards[0]
     connection._ensure_redis()
-    [(_, count)] = await connection._redis.pubsub_numsub("chatws:layer__group__g")
+    [(_, count)] = await connection._redis.pubsub_numsub(f"chatws:layer__group__{group}")
     return [None] * count
 
 
@@ -197,3 +197,18 @@ async def test_a_subscription_that_was_given_up_while_under_way_can_be_asked_for
         await ears.say(1)
         await ears.until(1)
         await ears.close()
+
+
+async def test_many_messages_go_out_in_order_and_reach_a_stock_layer_too(ears: Ears, redis_server: RedisServer) -> None:
+    stock = await Ears(redis_server.url, RedisPubSubChannelLayer).open()
+    for listener in (stock, ears):
+        await listener.layer.group_add("g", listener.channel)
+        await listener.layer.group_add("h", listener.channel)
+    async with asyncio.timeout(10):
+        while len(await numsub(ears, "g")) + len(await numsub(ears, "h")) < 4:
+            await asyncio.sleep(0.01)
+    messages = [("gh"[number % 2], {"n": number}) for number in range(layers.PUBLISHED_AT_ONCE + 50)]
+    await ears.layer.group_send_all(messages)
+    await ears.until(*range(len(messages)))
+    await stock.until(*range(len(messages)))
+    await stock.close()

