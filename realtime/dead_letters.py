@@ -3,7 +3,7 @@
 For the command `dead_letters` and the admin. Written by `realtime.relay.topic`.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -117,10 +117,6 @@ class DeadLetters:
     async def drop(self, letter: DeadLetter) -> bool:
         """Remove a dead letter for good; False if it was gone already."""
         return bool(await self._redis.xdel(f"{letter.topic}.dlq", letter.id))
-
-    async def pick(self, topic: str, letter_ids: Sequence[str]) -> list[DeadLetter]:
-        """Those of these dead letters that are there."""
-        return [letter for letter_id in letter_ids if (letter := await self.get(topic, letter_id))]
 
 
 def _letter(topic: str, letter_id: bytes, fields: Mapping[bytes, bytes]) -> DeadLetter:
