@@ -27,8 +27,8 @@ class Resume:
     def leave_off(self, feed: str, position: Position) -> None:
         """The hub let the connection go at this position: from there it goes on if it joins again."""
         self.points[feed] = position
-        self.feeds = max(self.feeds, 1)
-        self.bytes = max(self.bytes, MOST_BYTES)
+        self.feeds += 1
+        self.bytes = min(self.bytes + MOST_BYTES, MOST_BYTES_IN_ALL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,3 +241,13 @@ async def test_who_can_not_be_let_in_for_want_of_redis_is_told_so(conf: Realtime
         with pytest.raises(FeedUnavailable):
             await world.hub.join(Listener(), [FEED], Resume({FEED: Position("e", 1)}))
     await world.stop()
+
+
+async def test_what_the_hub_let_go_comes_back_however_much_was_resumed_before(world: World) -> None:
+    names = ["group:a", "group:b", "group:c"]
+    first = await world.hub.join(Listener(), names)
+    used_up = Resume(feeds=0, bytes=0)
+    for joined in first:
+        await world.publish(joined.feed)
+        used_up.leave_off(joined.feed, joined.position)
+    assert [one.tail is not None for one in await world.hub.join(Listener(), names, used_up)] == [True] * 3
