@@ -50,9 +50,9 @@ def decode(text: str) -> ClientFrame:
     return frame
 
 
-def encode(data: ServerData, message_id: str = "") -> str:
+def encode(data: ServerData, message_id: str = "") -> bytes:
     """A frame of the server, stamped with the present time."""
-    return _encoder.encode(_Envelope(data.TYPE, message_id, int(time.time()), data)).decode()
+    return _encoder.encode(_Envelope(data.TYPE, message_id, int(time.time()), data))
 
 
 def _decode_last_type(text: str) -> ClientFrame:

@@ -16,6 +16,7 @@ from chatws.rpc.gateway import ChatServiceError
 from chatws.services import Services
 from chatws.session import Answer, Session, Tail
 from realtime.auth import Principal, authenticate
+from realtime.batch import Batch
 from realtime.close_codes import CloseCode
 from realtime.consumers import DeliveryConsumer
 from realtime.exceptions import AuthenticationError, FeedUnavailable
@@ -35,7 +36,7 @@ class ChatConsumer(DeliveryConsumer):
 
     def write(self, data: ServerData, message_id: str = "") -> None:
         """Send one frame."""
-        self.outbox.write(codec.encode(data, message_id))
+        self.outbox.write(Batch((codec.encode(data, message_id),)))
 
     async def frame_received(self, text: str) -> None:
         message_id = ""
@@ -99,9 +100,9 @@ class ChatConsumer(DeliveryConsumer):
         frames = [codec.encode(answer, message_id) for answer in answers if not isinstance(answer, Tail)]
         tails = [answer for answer in answers if isinstance(answer, Tail)]
         if tails:
-            self.outbox.release(frames, [frame for tail in tails for frame in tail.frames])
-        else:
-            self.outbox.write_all(frames)
+            self.outbox.release(Batch(frames), [frame for tail in tails for frame in tail.frames])
+        elif frames:
+            self.outbox.write(Batch(frames))
 
     def membership_changed(self) -> None:
         """The user's groups changed: hear what is new, leave what is gone."""

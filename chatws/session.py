@@ -32,7 +32,7 @@ class Tail:
     """What a connection missed, maybe nothing: ready frames, written behind the answer and before whatever came while
     the outbox was held for it. Only an answer with a tail ends the hold."""
 
-    frames: Sequence[str]
+    frames: Sequence[bytes]
 
 
 Answer = ServerData | Tail

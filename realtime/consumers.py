@@ -8,19 +8,19 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
 from typing import Any
 
 from channels.consumer import AsyncConsumer
 
 from realtime.auth import Principal
+from realtime.batch import Batch
 from realtime.close_codes import CloseCode
 from realtime.exceptions import AuthenticationError
 from realtime.feeds import Position
 from realtime.ids import new_connection_id
 from realtime.middleware import Handshake
 from realtime.node import Node
-from realtime.outbox import Outbox
+from realtime.outbox import open_outbox
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         """Serve the socket until it is gone. No channel, no task and no database: the loop waits for frames only."""
         self.scope = scope
         self.handshake: Handshake = scope["handshake"]
-        self.outbox = Outbox(send, self.node.conf.outbox_bytes)
+        self.outbox = open_outbox(scope, send, self.node.conf.outbox_bytes)
         code: int = CloseCode.ABNORMAL
         try:
             await receive()  # websocket.connect
@@ -142,9 +142,9 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
 
     # What the hub calls
 
-    def deliver(self, frames: Sequence[str]) -> None:
+    def deliver(self, batch: Batch) -> None:
         """Frames of one feed, in order."""
-        self.outbox.write_all(frames)
+        self.outbox.write(batch)
 
     def feed_reset(self, feed: str, position: Position) -> bool:
         """What lay between the last frame of a feed and this position is lost; whether it goes on being heard."""

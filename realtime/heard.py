@@ -1,9 +1,9 @@
 """A feed as one process hears it: its place, who hears it, what is under way. Changed by the hub alone."""
 
 import asyncio
-from collections.abc import Sequence
 from typing import Protocol
 
+from realtime.batch import Batch
 from realtime.feeds import Position
 
 
@@ -12,7 +12,7 @@ class Member(Protocol):
 
     user_id: int
 
-    def deliver(self, frames: Sequence[str]) -> None:
+    def deliver(self, batch: Batch) -> None:
         """Frames of one feed, in order."""
 
     def feed_reset(self, feed: str, position: Position) -> bool:
@@ -44,7 +44,7 @@ class Feed:
         self.members: set[Member] = set()
         self.joining: dict[Member, bool] = {}
         """Those who wait for the feed to open, and whether they are still wanted in it."""
-        self.pending: list[str] = []
+        self.pending: list[bytes] = []
         self.opening: asyncio.Task[None] | None = None
         self.fill: asyncio.Task[None] | None = None
         self.dirty = False
@@ -58,6 +58,8 @@ class Feed:
     def move_to(self, position: Position) -> None:
         self.epoch, self.offset, self.last_id = position.epoch, position.offset, position.last_id
 
-    def stamp(self, payload: bytes, offset: int) -> str:
+    def stamp(self, payload: bytes, offset: int) -> bytes:
         """The frame of a publication: its place is written before the object's last brace, once for all members."""
-        return f'{payload[:-1].decode()},"feed":"{self.name}","epoch":"{self.epoch}","offset":{offset}}}'
+        return b'%b,"feed":"%b","epoch":"%b","offset":%d}' % (
+            payload[:-1], self.name.encode(), self.epoch.encode(), offset,
+        )  # fmt: skip

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from realtime import feeds, tasks
+from realtime.batch import Batch
 from realtime.catchup import CatchUp
 from realtime.commands import DropUser
 from realtime.conf import RealtimeConf
@@ -310,8 +311,9 @@ class Hub:
     def _flush(self, feed: Feed) -> None:
         frames, feed.pending = feed.pending, []
         if frames:
+            batch = Batch(frames)
             for member in list(feed.members):
-                member.deliver(frames)
+                member.deliver(batch)
 
     # Looking after the feeds
 

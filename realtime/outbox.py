@@ -7,86 +7,102 @@ import asyncio
 import types
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+from realtime.batch import Batch, batches
 from realtime.close_codes import CloseCode
+
+EXTENSION = "chatws.frames"
+"""The scope extension of a server that takes ready frames: a `Frames`."""
+TAIL_BYTES = 16_384
+"""How much of a tail is written at once."""
 
 Send = Callable[[dict[str, Any]], Coroutine[Any, Any, None]]
 
 
-class Message(NamedTuple):
-    """A frame that waits, or with ``code`` the close behind all frames."""
+class Flow(Protocol):
+    """Who writes frames; told as an `asyncio.Protocol` is when the socket's buffer is full, and when it has drained."""
 
-    text: str
+    def pause_writing(self) -> None: ...
+
+    def resume_writing(self) -> None: ...
+
+
+class Frames(Protocol):
+    """What a server offers as `chatws.frames`: ready frames go to the socket at once, past ASGI's ``send``."""
+
+    flow: Flow | None
+
+    def write(self, wire: bytes) -> None:
+        """Send whole, unmasked frames. They are dropped once a closing handshake has begun."""
+
+    def backlog(self) -> int:
+        """Bytes that the socket hasn't taken yet."""
+
+    def close(self, code: int) -> None:
+        """Begin the closing handshake, behind what has been written."""
+
+
+class Waiting(NamedTuple):
+    """Frames that wait, or with ``code`` the close behind all frames."""
+
+    batch: Batch
     is_tail: bool = False
     code: int = 0
 
 
 class Outbox:
-    """A bounded queue before an ASGI ``send``.
+    """A bounded queue before the socket. Over ``limit`` bytes the connection is closed with 4502.
 
-    ``send`` is stepped by hand: as a rule it ends at once. Where the server pushes back it is finished in a task, and
-    what follows waits in the queue. Over ``limit`` characters the connection is closed with 4502.
+    Subclasses know the way to the socket; they set ``_blocked`` while it takes nothing.
     """
 
-    __slots__ = (
-        "_held", "_limit", "_send", "_task", "_waiting", "_waiting_size", "closing", "frames", "size", "tail_size",
-    )  # fmt: skip
+    __slots__ = ("_blocked", "_held", "_limit", "_waiting", "_waiting_size", "closing", "frames", "size", "tail_size")
 
-    def __init__(self, send: Send, limit: int) -> None:
-        self._send = send
+    def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._waiting: deque[Message] = deque()
+        self._blocked = False
+        self._waiting: deque[Waiting] | None = None
         self._waiting_size = 0
-        self._task: asyncio.Task[None] | None = None
-        self._held: deque[Message] | None = None
+        self._held: deque[Waiting] | None = None
         self.closing: int | None = None
         self.frames = 0
         self.size = 0
         self.tail_size = 0
-        """Characters of tails that wait; they don't count towards the limit, else resuming would end in overflow."""
+        """Bytes of tails that wait; they don't count towards the limit, else resuming would end in overflow."""
 
-    def write(self, text: str) -> None:
-        """Send one frame, or keep it until its turn."""
-        self.write_all((text,))
-
-    def write_all(self, texts: Iterable[str]) -> None:
+    def write(self, batch: Batch) -> None:
         """Send frames in order, or keep them until their turn. After `close` they are dropped."""
-        for text in texts:
-            if self.closing is not None:
-                return
-            if self._held is None and self._task is None and not self._waiting:
-                self._transmit(text, {"type": "websocket.send", "text": text})
-                continue
-            self._waiting_size += len(text)
-            if self._held is not None:
-                self._held.append(Message(text))
-            else:
-                self._waiting.append(Message(text))
-            if self._waiting_size > self._limit:
-                self._forget()
-                self.close(CloseCode.TOO_SLOW)
+        if self.closing is not None:
+            return
+        if self._held is None and not self._blocked and not self._waiting:
+            self._count(batch)
+            self._transmit(batch)
+        else:
+            self._keep(batch)
 
     def hold(self) -> None:
         """Keep what is written until `release`."""
         if self._held is None:
             self._held = deque()
 
-    def release(self, first: Iterable[str] = (), tail: Iterable[str] = ()) -> None:
+    def release(self, first: Batch | None = None, tail: Iterable[bytes] = ()) -> None:
         """Send ``first``, then ``tail``, which is taken as the socket drains, then what was held back."""
         held, self._held = self._held, None
-        self.write_all(first)
+        if first is not None:
+            self.write(first)
         if self.closing is not None:
             return
-        for text in tail:
-            self.tail_size += len(text)
-            self._waiting.append(Message(text, is_tail=True))
-        self._waiting.extend(held or ())
+        waiting = self._queue()
+        for batch in batches(tail, TAIL_BYTES):
+            self.tail_size += batch.size
+            waiting.append(Waiting(batch, is_tail=True))
+        waiting.extend(held or ())
         self._drain()
 
     def drop_held(self) -> None:
         """Forget what was held back: what should have stood before it will not come."""
-        self._waiting_size -= sum(len(message.text) for message in self._held or ())
+        self._waiting_size -= sum(one.batch.size for one in self._held or ())
         self._held = None
 
     def close(self, code: int) -> None:
@@ -94,9 +110,10 @@ class Outbox:
         if self.closing is not None:
             return
         self.closing = code
-        self._waiting.extend(self._held or ())
+        waiting = self._queue()
+        waiting.extend(self._held or ())
         self._held = None
-        self._waiting.append(Message("", code=int(code)))
+        waiting.append(Waiting(Batch(()), code=int(code)))
         self._drain()
 
     def discard(self) -> None:
@@ -104,52 +121,162 @@ class Outbox:
         if self.closing is None:
             self.closing = CloseCode.ABNORMAL
         self._forget()
-        if self._task is not None:
-            self._task.cancel()
+
+    def _transmit(self, batch: Batch) -> None:
+        """Give frames to the socket."""
+        raise NotImplementedError
+
+    def _transmit_close(self, code: int) -> None:
+        """Close the socket behind what it has been given."""
+        raise NotImplementedError
+
+    def _overflow(self) -> None:
+        """The client reads too slowly: it comes back and resumes."""
+        self._forget()
+        self.close(CloseCode.TOO_SLOW)
+
+    def _count(self, batch: Batch) -> None:
+        self.frames += len(batch.frames)
+        self.size += batch.size
+
+    def _queue(self) -> deque[Waiting]:
+        if self._waiting is None:
+            self._waiting = deque()
+        return self._waiting
+
+    def _keep(self, batch: Batch) -> None:
+        size = self._waiting_size + batch.size
+        if 2 * size > self._limit:  # the socket is slow: what may be missed makes room
+            if batch.ephemeral:
+                return
+            self._waiting, self._held = self._without_ephemeral(self._waiting), self._without_ephemeral(self._held)
+            size = self._waiting_size + batch.size
+        self._waiting_size = size
+        (self._queue() if self._held is None else self._held).append(Waiting(batch))
+        if size > self._limit:
+            self._overflow()
+
+    def _without_ephemeral(self, waiting: deque[Waiting] | None) -> deque[Waiting] | None:
+        dropped = sum(one.batch.size for one in waiting or () if one.batch.ephemeral)
+        if waiting is None or not dropped:
+            return waiting
+        self._waiting_size -= dropped
+        return deque(one for one in waiting if not one.batch.ephemeral)
 
     def _forget(self) -> None:
-        self._waiting.clear()
-        self._held = None
+        self._waiting = self._held = None
         self._waiting_size = self.tail_size = 0
 
     def _drain(self) -> None:
-        while self._waiting and self._task is None:
-            text, is_tail, code = self._waiting.popleft()
-            if is_tail:
-                self.tail_size -= len(text)
-            else:
-                self._waiting_size -= len(text)
+        while self._waiting and not self._blocked:
+            batch, is_tail, code = self._waiting.popleft()
             if code:
-                self._transmit("", {"type": "websocket.close", "code": code})
+                self._transmit_close(code)
+                continue
+            if is_tail:
+                self.tail_size -= batch.size
             else:
-                self._transmit(text, {"type": "websocket.send", "text": text})
+                self._waiting_size -= batch.size
+            self._count(batch)
+            self._transmit(batch)
+        if not self._waiting:
+            self._waiting = None  # an empty deque is 760 bytes
 
-    def _transmit(self, text: str, event: dict[str, Any]) -> None:
-        """Give one event to the server; what doesn't end at once is finished in a task."""
-        if text:
-            self.frames += 1
-            self.size += len(text)
+
+class FramesOutbox(Outbox):
+    """An outbox before a server that takes ready frames."""
+
+    __slots__ = ("_frames",)
+
+    def __init__(self, frames: Frames, limit: int) -> None:
+        super().__init__(limit)
+        self._frames = frames
+        frames.flow = self
+
+    def pause_writing(self) -> None:
+        """The socket's buffer is full."""
+        self._blocked = True
+
+    def resume_writing(self) -> None:
+        """The socket's buffer has drained."""
+        self._blocked = False
+        self._drain()
+
+    def discard(self) -> None:
+        super().discard()
+        self._frames.flow = None
+
+    def _transmit(self, batch: Batch) -> None:
+        self._frames.write(batch.wire)
+
+    def _transmit_close(self, code: int) -> None:
+        self._frames.close(code)
+
+    def _overflow(self) -> None:
+        self._blocked = False  # the close doesn't wait for the socket to drain: it may never
+        super()._overflow()
+
+
+class AsgiOutbox(Outbox):
+    """An outbox before ASGI's ``send``, which is stepped by hand: as a rule it ends at once.
+
+    Where the server pushes back it is finished in a task, and what follows waits in the queue.
+    """
+
+    __slots__ = ("_send", "_task")
+
+    def __init__(self, send: Send, limit: int) -> None:
+        super().__init__(limit)
+        self._send = send
+        self._task: asyncio.Task[None] | None = None
+
+    def discard(self) -> None:
+        super().discard()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _transmit(self, batch: Batch) -> None:
+        texts = iter(batch.texts)
+        for text in texts:
+            if not self._step({"type": "websocket.send", "text": text}, texts):
+                return
+
+    def _transmit_close(self, code: int) -> None:
+        self._step({"type": "websocket.close", "code": code}, iter(()))
+
+    def _step(self, event: dict[str, Any], rest: Iterable[str]) -> bool:
+        """Give one event to the server; what doesn't end at once is finished in a task, and ``rest`` behind it."""
         step = self._send(event)
         try:
             blocker = step.send(None)
         except StopIteration:
-            return
+            return True
         except OSError:  # the server's own word that the socket is gone
             self.discard()
-            return
-        self._task = asyncio.ensure_future(_finish(step, blocker))
+            return False
+        self._blocked = True
+        self._task = asyncio.ensure_future(self._finish(step, blocker, list(rest)))
         self._task.add_done_callback(self._sent)
+        return False
+
+    async def _finish(self, step: Coroutine[Any, Any, None], blocker: Any, rest: list[str]) -> None:
+        await _go_on(step, blocker)
+        for text in rest:
+            await self._send({"type": "websocket.send", "text": text})
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._task = None
+        self._blocked = False
         if task.cancelled() or task.exception() is not None:
             self.discard()
         else:
             self._drain()
 
 
-async def _finish(step: Coroutine[Any, Any, None], blocker: Any) -> None:
-    await _go_on(step, blocker)
+def open_outbox(scope: dict[str, Any], send: Send, limit: int) -> Outbox:
+    """The outbox of a socket: straight to the server where it offers that."""
+    frames = (scope.get("extensions") or {}).get(EXTENSION)
+    return AsgiOutbox(send, limit) if frames is None else FramesOutbox(frames, limit)
 
 
 @types.coroutine

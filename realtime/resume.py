@@ -39,12 +39,12 @@ class Joined:
     feed: str
     position: Position
     resumed: bool = False
-    tail: Sequence[str] | None = None
+    tail: Sequence[bytes] | None = None
 
 
 async def missed(
     log: FeedLog, feed: Feed, resume: Resume, member: Member, catch_up: Callable[[Feed], Awaitable[None]]
-) -> Sequence[str] | None:
+) -> Sequence[bytes] | None:
     """The frames after the point that ``resume`` has for the feed, or None if they can't be had.
 
     Returns in the turn of the loop in which they reach up to the feed's own position, or when the member, which is
@@ -55,7 +55,7 @@ async def missed(
         return None
     resume.feeds -= 1
     most_bytes = min(MOST_BYTES, resume.bytes)
-    frames: list[str] = []
+    frames: list[bytes] = []
     offset, size = point.offset, 0
     while feed.joining.get(member):
         if feed.epoch != point.epoch:

@@ -4,22 +4,135 @@ The only door to daphne and Twisted. Plain `daphne` serves the same application,
 """
 
 import asyncio
+import logging
+import socket
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from daphne import server as daphne_server  # installs the asyncio reactor: before anything of Twisted
 from daphne.cli import CommandLineInterface as DaphneCommandLine
+from daphne.ws_protocol import WebSocketProtocol
 from django.core.exceptions import ImproperlyConfigured
-from twisted.internet import defer
+from twisted.internet import defer, tcp
 from twisted.internet import reactor as twisted_reactor
+from twisted.internet.protocol import Protocol
 
 from realtime import conf
 from realtime.exceptions import RedisUnavailable
+from realtime.outbox import EXTENSION, Flow
 from realtime.redis import connect, wait_for_redis
 
+logger = logging.getLogger(__name__)
+
 NO_LIMIT = -1
+SEND_BUFFER = 65_536
+"""SO_SNDBUF of each socket; Linux doubles it. Left alone, the kernel hides 2.5 MB of a slow reader's backlog."""
 reactor: Any = twisted_reactor  # its declared interface isn't what the type checker takes it for
+
+
+def backlog(transport: Any) -> int:
+    """Bytes given to a TCP transport that it hasn't written yet."""
+    size: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+    return size
+
+
+def write_now(transport: Any, data: bytes) -> None:
+    """Write to a TCP transport: at once if nothing waits, instead of on the next turn of the loop."""
+    if transport.dataBuffer or transport._tempDataLen:
+        transport.write(data)
+        return
+    try:
+        sent = transport.socket.send(data)
+    except OSError:  # full; or lost, which the transport then finds and reports in its own way
+        sent = 0
+    if sent < len(data):
+        transport.write(data[sent:] if sent else data)
+
+
+def find_unsupported() -> str:
+    """What this release of Twisted or autobahn does otherwise than `chatws.frames` needs; empty if nothing."""
+    for name in ("STATE_OPEN", "_closeConnection", "sendClose"):
+        if not hasattr(WebSocketProtocol, name):
+            return f"WebSocketProtocol has no {name}"
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    connection: Any = tcp.Connection  # its declared interface fits no real protocol
+    transport = connection(ours, Protocol(), reactor)
+    transport.connected = 1
+    try:
+        write_now(transport, b"ready")
+        if backlog(transport) or theirs.recv(16) != b"ready":
+            return "a write isn't on the wire at once"
+        much = bytes(8_000_000)
+        write_now(transport, much)
+        taken = 0
+        try:
+            while part := len(theirs.recv(len(much))):
+                taken += part
+        except BlockingIOError:
+            pass
+        if not 0 < taken < len(much) or backlog(transport) != len(much) - taken:
+            return "the backlog isn't what was not taken"
+    except Exception as error:
+        return repr(error)
+    finally:
+        transport.stopWriting()
+        ours.close()
+        theirs.close()
+    return ""
+
+
+class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
+    """daphne's WebSocket connection, which is also the scope extension `chatws.frames` (`realtime.outbox.Frames`).
+
+    It stands between its transport and whoever writes as a Twisted producer. Over TLS, what is written goes out on the
+    next turn of the loop. Where compression was negotiated our frames aren't compressed, which RFC 7692 allows.
+    """
+
+    flow: Flow | None = None
+
+    def write(self, wire: bytes) -> None:
+        """Send whole frames. Dropped once the closing handshake has begun: nothing may follow a close frame."""
+        if self.state == self.STATE_OPEN:
+            if isinstance(self.transport, tcp.Connection):
+                write_now(self.transport, wire)
+            else:
+                self.transport.write(wire)
+
+    def backlog(self) -> int:
+        """Bytes that the socket hasn't taken yet; over TLS, of those that are encrypted already."""
+        below = self.transport
+        while not isinstance(below, tcp.Connection):
+            below = below.transport
+        return backlog(below)
+
+    def close(self, code: int) -> None:
+        """Begin the closing handshake; a client that doesn't answer is disconnected a second later."""
+        self.sendClose(code=code)
+
+    def onOpen(self) -> None:  # noqa: N802
+        self.transport.unregisterProducer()  # that of the HTTP request
+        self.transport.registerProducer(self, True)
+        super().onOpen()
+
+    def pauseProducing(self) -> None:  # noqa: N802
+        """The transport holds more than 64 KiB."""
+        if self.flow is not None:
+            self.flow.pause_writing()
+
+    def resumeProducing(self) -> None:  # noqa: N802
+        """The transport has written all it had."""
+        if self.flow is not None:
+            self.flow.resume_writing()
+
+    def stopProducing(self) -> None:  # noqa: N802
+        """The connection is lost; the application hears of it by ASGI."""
+
+    def _closeConnection(self, abort: bool = False) -> None:  # noqa: N802
+        self.transport.unregisterProducer()  # a transport with a producer isn't closed
+        super()._closeConnection(abort)
 
 
 class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
@@ -27,6 +140,9 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
 
     daphne drops a connection whose frame is bad; it has no ASGI lifespan.
     """
+
+    offers_frames = True
+    """Whether connections get the scope extension."""
 
     @property
     def ws_factory(self) -> Any:
@@ -36,14 +152,32 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
     @ws_factory.setter
     def ws_factory(self, factory: Any) -> None:
         factory.setProtocolOptions(failByDrop=False)
+        factory.protocol = FramesProtocol
         self._ws_factory = factory
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._started = False
+        reason = find_unsupported()
+        if reason:
+            self.offers_frames = False
+            logger.warning("frames go the slow way, and slow readers aren't bounded: %s", reason)
         reactor.callLater(0, self._start_application)
         super().run()
+
+    def listen_success(self, port: Any) -> None:
+        """Cap what the kernel keeps for a reader that is slow; accepted sockets inherit it."""
+        listening = getattr(port, "socket", None)
+        if listening is not None:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        super().listen_success(port)
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        """Run the application for a connection."""
+        if self.offers_frames and isinstance(protocol, FramesProtocol):
+            scope["extensions"] = {EXTENSION: protocol}
+        return super().create_application(protocol, scope)
 
     def _start_application(self) -> None:
         self._events.put_nowait({"type": "lifespan.startup"})

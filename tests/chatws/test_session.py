@@ -13,7 +13,7 @@ from chatws.membership import Membership
 from chatws.session import Session
 from realtime.auth import Principal
 from realtime.conf import RealtimeConf
-from realtime.outbox import Outbox
+from realtime.outbox import AsgiOutbox
 from realtime.redis import Redis
 from tests.support.hub import Listener, World
 
@@ -34,7 +34,7 @@ async def test_an_answer_to_something_else_does_not_let_live_frames_pass_a_tail(
     consumer = ChatConsumer(SimpleNamespace(node=node))  # type: ignore[arg-type]
     node.connections[consumer.connection_id] = consumer
     consumer.user_id = 7
-    consumer.outbox = Outbox(send, 10_000)
+    consumer.outbox = AsgiOutbox(send, 10_000)
     membership = Membership(7, None, world.hub, asyncio.Semaphore())  # type: ignore[arg-type]
     membership.groups = frozenset({"g"})
     principal = Principal(user_id=7, expires_at=0)

@@ -5,7 +5,7 @@ Redis is real, the layer is the test's own, so that it decides what arrives and 
 
 import asyncio
 import json
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from chatws.client.places import Places, Step
+from realtime.batch import Batch
 from realtime.feeds import FeedLog, Position, Publication
 from realtime.hub import Hub
 from realtime.publisher import Publisher, Routed
@@ -66,8 +67,8 @@ class Connection:
         self.got: list[tuple[str, int, str]] = []
         self.lost = 0
 
-    def deliver(self, frames: Sequence[str]) -> None:
-        for text in frames:
+    def deliver(self, batch: Batch) -> None:
+        for text in batch.frames:
             frame = json.loads(text)
             step = self.places.step(frame["feed"], frame["epoch"], frame["offset"], frame["id"])
             if step is Step.NEXT:
@@ -122,7 +123,7 @@ class HubAndClient(RuleBasedStateMachine):
         [joined] = await self.hub.join(self.connection, [FEED], resume)
         recovered = joined.tail is not None if joined.resumed else None
         self.connection.lost += places.told(FEED, joined.position.epoch, joined.position.offset, recovered)
-        self.connection.deliver(joined.tail or ())
+        self.connection.deliver(Batch(joined.tail or ()))
 
     async def _settle(self) -> None:
         """Let the hub take what it was given, its readings included."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from realtime import catchup, feeds, hub
+from realtime.batch import Batch
 from realtime.commands import AskAccess, DropUser
 from realtime.conf import RealtimeConf
 from realtime.feeds import Appended, Position
@@ -360,9 +361,9 @@ async def test_what_came_in_one_turn_of_the_loop_goes_out_together(world: World)
     batches: list[int] = []
 
     class Counting(Listener):
-        def deliver(self, frames: Sequence[str]) -> None:
-            batches.append(len(frames))
-            super().deliver(frames)
+        def deliver(self, batch: Batch) -> None:
+            batches.append(len(batch.frames))
+            super().deliver(batch)
 
     listener = Counting()
     await world.hub.join(listener, ["group:g"])

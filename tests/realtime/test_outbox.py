@@ -3,7 +3,8 @@
 import asyncio
 from typing import Any
 
-from realtime.outbox import Outbox
+from realtime.batch import Batch
+from realtime.outbox import AsgiOutbox, Outbox
 
 
 class Socket:
@@ -23,19 +24,27 @@ class Socket:
         self.sent.append(message.get("text", message.get("code")))
 
 
+def batch(*texts: str) -> Batch:
+    return Batch([text.encode() for text in texts])
+
+
+def write(outbox: Outbox, *texts: str) -> None:
+    outbox.write(batch(*texts))
+
+
 async def test_a_frame_is_sent_at_once() -> None:
     socket = Socket()
-    Outbox(socket.send, 100).write("a")
+    write(AsgiOutbox(socket.send, 100), "a")
     assert socket.sent == ["a"]
 
 
 async def test_what_a_slow_reader_does_not_take_waits_in_order() -> None:
     socket = Socket()
-    outbox = Outbox(socket.send, 100)
+    outbox = AsgiOutbox(socket.send, 100)
     socket.open.clear()
     for text in "abc":
-        outbox.write(text)
-    outbox.write_all(["d", "e"])
+        write(outbox, text)
+    write(outbox, "d", "e")
     assert socket.sent == []
     socket.open.set()
     async with asyncio.timeout(5):
@@ -47,12 +56,12 @@ async def test_what_a_slow_reader_does_not_take_waits_in_order() -> None:
 
 async def test_overflow_closes_with_4502_and_drops_what_waited() -> None:
     socket = Socket()
-    outbox = Outbox(socket.send, 10)
+    outbox = AsgiOutbox(socket.send, 10)
     socket.open.clear()
     for text in ("first", "second", "third"):
-        outbox.write(text)
+        write(outbox, text)
     assert outbox.closing == 4502
-    outbox.write("after")
+    write(outbox, "after")
     socket.open.set()
     async with asyncio.timeout(5):
         while len(socket.sent) < 2:
@@ -62,58 +71,58 @@ async def test_overflow_closes_with_4502_and_drops_what_waited() -> None:
 
 async def test_what_is_written_while_held_follows_what_goes_first() -> None:
     socket = Socket()
-    outbox = Outbox(socket.send, 100)
+    outbox = AsgiOutbox(socket.send, 100)
     outbox.hold()
-    outbox.write_all(["live 1", "live 2"])
+    write(outbox, "live 1", "live 2")
     assert socket.sent == []
-    outbox.release(["first", "second"])
+    outbox.release(batch("first", "second"))
     assert socket.sent == ["first", "second", "live 1", "live 2"]
 
 
 async def test_closing_comes_after_what_was_written_and_the_first_code_stays() -> None:
     socket = Socket()
-    outbox = Outbox(socket.send, 100)
-    outbox.write("last words")
+    outbox = AsgiOutbox(socket.send, 100)
+    write(outbox, "last words")
     outbox.close(4401)
     outbox.close(4500)
-    outbox.write("too late")
+    write(outbox, "too late")
     assert socket.sent == ["last words", 4401]
     assert outbox.closing == 4401
 
 
 async def test_a_socket_that_is_gone_forgets_what_waits() -> None:
     socket = Socket()
-    outbox = Outbox(socket.send, 100)
+    outbox = AsgiOutbox(socket.send, 100)
     socket.broken = True
-    outbox.write("a")
-    outbox.write("b")
+    write(outbox, "a")
+    write(outbox, "b")
     assert socket.sent == []
     assert outbox.closing == 1006
 
 
 async def test_what_is_held_goes_out_behind_the_answer_and_its_tail() -> None:
     socket = Socket()
-    outbox = Outbox(socket.send, 100)
-    outbox.write("before")
+    outbox = AsgiOutbox(socket.send, 100)
+    write(outbox, "before")
     outbox.hold()
-    outbox.write("live 1")
-    outbox.write("live 2")
+    write(outbox, "live 1")
+    write(outbox, "live 2")
     assert socket.sent == ["before"]
-    outbox.release(["answer"], ["tail 1", "tail 2"])
+    outbox.release(batch("answer"), [b"tail 1", b"tail 2"])
     assert socket.sent == ["before", "answer", "tail 1", "tail 2", "live 1", "live 2"]
-    outbox.write("after")
+    write(outbox, "after")
     assert socket.sent[-1] == "after"
     assert outbox.tail_size == 0
 
 
 async def test_a_tail_is_taken_as_the_socket_drains_and_does_not_count_as_overflow() -> None:
     socket = Socket()
-    outbox = Outbox(socket.send, 10)
+    outbox = AsgiOutbox(socket.send, 10)
     socket.open.clear()
-    outbox.release(["answer"], ["t" * 50] * 3)
-    outbox.write("live")
+    outbox.release(batch("answer"), [b"t" * 50] * 3)
+    write(outbox, "live")
     assert outbox.tail_size == 150, "overflow would have dropped it"
-    outbox.write("too much")
+    write(outbox, "too much")
     assert outbox.closing == 4502
     assert outbox.tail_size == 0
     socket.open.set()
@@ -125,25 +134,25 @@ async def test_a_tail_is_taken_as_the_socket_drains_and_does_not_count_as_overfl
 
 async def test_what_is_held_counts_as_overflow_and_can_be_dropped() -> None:
     socket = Socket()
-    outbox = Outbox(socket.send, 10)
+    outbox = AsgiOutbox(socket.send, 10)
     outbox.hold()
-    outbox.write("12345678")
+    write(outbox, "12345678")
     outbox.drop_held()
     outbox.hold()
-    outbox.write("12345678")
-    outbox.release(["answer"])
+    write(outbox, "12345678")
+    outbox.release(batch("answer"))
     assert socket.sent == ["answer", "12345678"]
     outbox.hold()
-    outbox.write("12345678")
-    outbox.write("12345678")
+    write(outbox, "12345678")
+    write(outbox, "12345678")
     assert socket.sent == ["answer", "12345678", 4502]
 
 
 async def test_closing_lets_out_what_was_held() -> None:
     socket = Socket()
-    outbox = Outbox(socket.send, 100)
+    outbox = AsgiOutbox(socket.send, 100)
     outbox.hold()
-    outbox.write("last words")
+    write(outbox, "last words")
     outbox.close(4403)
-    outbox.release(["answer"])
+    outbox.release(batch("answer"))
     assert socket.sent == ["last words", 4403]

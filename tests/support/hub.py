@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
 from realtime import feeds
+from realtime.batch import Batch
 from realtime.commands import Command
 from realtime.conf import RealtimeConf
 from realtime.feeds import Appended, FeedLog, Position, Publication
@@ -33,8 +33,8 @@ class Listener:
         self.asked: list[str] = []
         self.news = asyncio.Event()
 
-    def deliver(self, frames: Sequence[str]) -> None:
-        self.frames += [json.loads(frame) for frame in frames]
+    def deliver(self, batch: Batch) -> None:
+        self.frames += [json.loads(frame) for frame in batch.frames]
         self.news.set()
 
     def feed_reset(self, feed: str, position: Position) -> bool:
