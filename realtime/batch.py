@@ -1,6 +1,7 @@
 """Text frames that go out together, encoded once for all who get them."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 
 TEXT = 0x81  # RFC 6455: the last part of a text message, unmasked
 
@@ -8,29 +9,23 @@ TEXT = 0x81  # RFC 6455: the last part of a text message, unmasked
 class Batch:
     """Frames in order, each a JSON object's bytes. ``ephemeral``: a client that reads slowly may miss them."""
 
-    __slots__ = ("_texts", "_wire", "ephemeral", "frames", "size")
+    # With a dictionary, for the cached properties: there is one batch for all who get it.
 
     def __init__(self, frames: Sequence[bytes], *, ephemeral: bool = False) -> None:
         self.frames = frames
         self.size = sum(map(len, frames))
         """Bytes of all frames, headers left out."""
         self.ephemeral = ephemeral
-        self._texts: list[str] | None = None
-        self._wire: bytes | None = None
 
-    @property
+    @cached_property
     def texts(self) -> list[str]:
         """The frames as ASGI wants them."""
-        if self._texts is None:
-            self._texts = [frame.decode() for frame in self.frames]
-        return self._texts
+        return [frame.decode() for frame in self.frames]
 
-    @property
+    @cached_property
     def wire(self) -> bytes:
         """The frames as they stand on the wire, one behind the other."""
-        if self._wire is None:
-            self._wire = b"".join([part for frame in self.frames for part in (_header(len(frame)), frame)])
-        return self._wire
+        return b"".join([part for frame in self.frames for part in (_header(len(frame)), frame)])
 
 
 def batches(frames: Iterable[bytes], most_bytes: int) -> Iterator[Batch]:

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from channels.consumer import AsyncConsumer
@@ -28,6 +29,9 @@ logger = logging.getLogger(__name__)
 class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no types
     """One connection. ``user_id`` is 0 until it has authenticated."""
 
+    deliver: Callable[[Batch], None]
+    """Frames of one feed, in order."""
+
     def __init__(self, node: Node) -> None:
         self.node = node
         self.connection_id = new_connection_id()
@@ -44,6 +48,7 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         self.scope = scope
         self.handshake: Handshake = scope["handshake"]
         self.outbox = open_outbox(scope, send, self.node.conf.outbox_bytes)
+        self.deliver = self.outbox.write
         code: int = CloseCode.ABNORMAL
         try:
             await receive()  # websocket.connect
@@ -141,10 +146,6 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         self.outbox.close(code)
 
     # What the hub calls
-
-    def deliver(self, batch: Batch) -> None:
-        """Frames of one feed, in order."""
-        self.outbox.write(batch)
 
     def feed_reset(self, feed: str, position: Position) -> bool:
         """What lay between the last frame of a feed and this position is lost; whether it goes on being heard."""

@@ -193,6 +193,15 @@ class FramesOutbox(Outbox):
         self._frames = frames
         frames.flow = self
 
+    def write(self, batch: Batch) -> None:
+        # The way of nearly every delivery: each call less is a twentieth of what a delivery costs.
+        if self.closing is None and self._held is None and not self._blocked and not self._waiting:
+            self.frames += len(batch.frames)
+            self.size += batch.size
+            self._frames.write(batch.wire)
+        else:
+            super().write(batch)
+
     def pause_writing(self) -> None:
         """The socket's buffer is full."""
         self._blocked = True

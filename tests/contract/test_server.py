@@ -1,0 +1,165 @@
+"""Our server's own way to the socket: ready frames, slow readers, closing, TLS, and what it does without."""
+
+import asyncio
+import sqlite3
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Connect
+from tests.support.chat import Chat, new_user
+from tests.support.client import make_token
+from tests.support.raw import CLOSE, PING, PONG, TEXT, RawSocket, raw_socket
+from tests.support.redis import free_port
+from tests.support.stack import Gateway, Stack
+
+pytestmark = pytest.mark.ours_only
+
+FLOOD = 1_200
+"""Messages of 4 KiB: more than the outbox's bound and all buffers before it."""
+LONG = "x" * 4_000
+
+
+async def flood(chat: Chat, group: str, sender: int) -> None:
+    """Many long messages, straight to the chat service."""
+    for start in range(0, FLOOD, 50):
+        await asyncio.gather(
+            *(chat.say(group, sender, LONG, f"m-{group}-{number}") for number in range(start, start + 50))
+        )
+
+
+def rss(gateway: Gateway) -> int:
+    """Bytes of memory that a gateway holds."""
+    [line] = [line for line in Path(f"/proc/{gateway.pid}/status").read_text().splitlines() if "VmRSS" in line]
+    return int(line.split()[1]) * 1024
+
+
+async def opcodes(raw: RawSocket) -> list[int]:
+    """The opcodes of all frames up to the connection's end."""
+    seen: list[int] = []
+    try:
+        while True:
+            seen.append((await raw.frame())[0])
+    except (asyncio.IncompleteReadError, ssl.SSLError, ConnectionError):
+        return seen
+
+
+async def audited_code(stack: Stack, user: int) -> int:
+    """The close code of this user's connection, once the audit has it."""
+    async with asyncio.timeout(15):
+        while True:
+            with sqlite3.connect(stack.folder / "db.sqlite3", timeout=20) as database:
+                query = "SELECT close_code FROM realtime_connectionrecord WHERE user_id = ? AND close_code IS NOT NULL"
+                if row := database.execute(query, (user,)).fetchone():
+                    return int(row[0])
+            await asyncio.sleep(0.1)
+
+
+async def test_who_does_not_read_is_closed_with_4502_and_delays_nobody(
+    stack: Stack, chat: Chat, gateway: Gateway, log_in: Connect
+) -> None:
+    slow, quick = new_user(), new_user()
+    group = await chat.group(quick, slow)
+    reader = await log_in(quick)
+    async with raw_socket(gateway.port, slow, receive_buffer=4096) as stalled:
+        before = rss(gateway)
+        flooding = asyncio.create_task(flood(chat, group, quick))
+        offsets = [(await reader.expect("new_message"))["offset"] for _ in range(FLOOD)]
+        await flooding
+        assert offsets == list(range(offsets[0], offsets[0] + FLOOD))
+        assert rss(gateway) - before < 20_000_000
+        assert await audited_code(stack, slow) == 4502
+        await opcodes(stalled)  # ends, though nothing was read while the close was due
+
+
+async def test_who_reads_again_gets_everything_in_order(chat: Chat, gateway: Gateway) -> None:
+    slow, sender = new_user(), new_user()
+    group = await chat.group(sender, slow)
+    async with raw_socket(gateway.port, slow, receive_buffer=4096) as stalled:
+        count = 200  # 800 kB: more than the kernel takes, less than the outbox's bound
+        for number in range(count):
+            await chat.say(group, sender, f"{number} {LONG}", f"m-{group}-{number}")
+        for number in range(count):
+            opcode, payload = await stalled.frame()
+            assert opcode == TEXT
+            assert f'"content":"{number} '.encode() in payload
+
+
+async def test_nothing_follows_the_close_frame(chat: Chat, gateway: Gateway, log_in: Connect) -> None:
+    leaving, sender = new_user(), new_user()
+    group = await chat.group(sender, leaving)
+    other = await log_in(sender)
+    async with raw_socket(gateway.port, leaving) as raw:
+        raw.send(CLOSE, (1000).to_bytes(2))
+        for number in range(20):
+            await chat.say(group, sender, "hello", f"m-{group}-{number}")
+        await other.expect("new_message")
+        frames = await opcodes(raw)
+    assert frames[-1] == CLOSE
+    assert frames.count(CLOSE) == 1
+
+
+async def test_control_frames_between_fragments_are_answered(gateway: Gateway) -> None:
+    async with raw_socket(gateway.port, new_user()) as raw:
+        raw.send(TEXT, b'{"type":"pi', final=False)
+        raw.send(PING, b"in between")
+        raw.send(0, b'ng"}')
+        assert await raw.frame() == (PONG, b"in between")
+        await raw.until("pong")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A key and a certificate of this run's own."""
+    folder = tmp_path_factory.mktemp("tls")
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    return key, certificate
+
+
+async def test_over_tls_frames_arrive_and_a_slow_reader_is_closed(
+    stack: Stack, chat: Chat, sockets: Connect, certificate: tuple[Path, Path]
+) -> None:
+    key, chain = certificate
+    port = free_port()
+    secure = stack.start_gateway("-e", f"ssl:{port}:privateKey={key}:certKey={chain}:interface=127.0.0.1")
+    tls = ssl.create_default_context(cafile=str(chain))
+    slow, quick = new_user(), new_user()
+    group = await chat.group(quick, slow)
+    reader = await sockets(f"wss://localhost:{port}/ws", ssl=tls)
+    assert (await reader.ask("auth", {"token": make_token(quick)}))["type"] == "auth_success"
+    async with raw_socket(port, slow, tls=tls, receive_buffer=4096) as stalled:
+        before = rss(secure)
+        flooding = asyncio.create_task(flood(chat, group, quick))
+        offsets = [(await reader.expect("new_message"))["offset"] for _ in range(FLOOD)]
+        await flooding
+        assert offsets == list(range(offsets[0], offsets[0] + FLOOD))
+        assert rss(secure) - before < 40_000_000
+        assert await audited_code(stack, slow) == 4502
+        await opcodes(stalled)
+    assert secure.stop() == 0
+
+
+async def test_a_release_that_moved_what_frames_need_is_served_the_slow_way(
+    stack: Stack, chat: Chat, log_in: Connect
+) -> None:
+    moved = "from realtime import server; server.backlog = lambda t: t.moved; server.CommandLine.entrypoint()"
+    gateway = stack.start_gateway(server=("-c", moved, "--bind"))
+    alice, bob = new_user(), new_user()
+    group = await chat.group(alice, bob)
+    here, there = await log_in(alice, gateway.ws), await log_in(bob)
+    await there.ask("send_message", {"group_id": group, "msg_type": 1, "content": "the slow way"})
+    assert (await here.expect("new_message"))["data"]["content"] == "the slow way"
+    [warning] = [line for line in gateway.log.read_text().splitlines() if "the slow way" in line]
+    assert "moved" in warning
+
+
+def test_this_release_has_what_frames_need() -> None:
+    command = [sys.executable, "-c", "from realtime import server; print(repr(server.find_unsupported()))"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "''", done.stderr

@@ -1,0 +1,69 @@
+"""A WebSocket by hand, for what a well-behaved client doesn't do: not read, go on after a close, look at each frame."""
+
+import asyncio
+import json
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from tests.support.client import make_token
+
+TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
+
+
+@dataclass
+class RawSocket:
+    """An open WebSocket."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    def send(self, opcode: int, payload: bytes = b"", *, final: bool = True) -> None:
+        """Send a frame of less than 64 KiB; its mask's key is zero."""
+        size = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2)
+        self.writer.write(bytes([0x80 * final | opcode]) + size + bytes(4) + payload)
+
+    async def frame(self) -> tuple[int, bytes]:
+        """The next frame: opcode and payload."""
+        async with asyncio.timeout(10):
+            first, second = await self.reader.readexactly(2)
+            assert first & 0x70 == 0
+            size = second
+            if second in (126, 127):
+                size = int.from_bytes(await self.reader.readexactly(2 if second == 126 else 8))
+            return first & 15, await self.reader.readexactly(size)
+
+    async def until(self, kind: str) -> None:
+        """Read until a frame of this type."""
+        while True:
+            opcode, payload = await self.frame()
+            if opcode == TEXT and json.loads(payload)["type"] == kind:
+                return
+
+
+@asynccontextmanager
+async def raw_socket(
+    port: int, user: int, *, tls: ssl.SSLContext | None = None, receive_buffer: int = 0
+) -> AsyncIterator[RawSocket]:
+    """A WebSocket of this user, welcomed; with ``receive_buffer`` the kernel takes no more than about that."""
+    plain = socket.socket()
+    if receive_buffer:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    plain.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", port))
+    host = "localhost" if tls else None
+    reader, writer = await asyncio.open_connection(sock=plain, ssl=tls, server_hostname=host, limit=4096)
+    writer.write(
+        f"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
+        f"Authorization: Bearer {make_token(user)}\r\n\r\n".encode()
+    )
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
+    raw = RawSocket(reader, writer)
+    await raw.until("auth_success")
+    try:
+        yield raw
+    finally:
+        writer.transport.abort()
