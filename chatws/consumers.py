@@ -106,7 +106,7 @@ class ChatConsumer(DeliveryConsumer):
 
     def membership_changed(self) -> None:
         """The user's groups changed: hear what is new, leave what is gone."""
-        if self.session is not None and self._reconciling is None:
+        if self.session is not None and not self.session.starting and self._reconciling is None:
             self._reconciling = asyncio.get_running_loop().create_task(self._reconcile(self.session))
 
     async def _reconcile(self, session: Session) -> None:

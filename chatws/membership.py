@@ -46,6 +46,7 @@ class Membership:
         self._asking: asyncio.Task[frozenset[str]] | None = None
         self._following: asyncio.Task[None] | None = None
         self._stale = False
+        self._unheard = False
         self._asked_at = -ASK_AGAIN_SECONDS
 
     async def ask(self) -> frozenset[str]:
@@ -60,6 +61,15 @@ class Membership:
             self._asking = asyncio.get_running_loop().create_task(self._ask())
             self._asking.add_done_callback(self._answered)
         return await asyncio.shield(self._asking)
+
+    async def current(self) -> None:
+        """Return once ``groups`` are known; asks unless every change since the last answer was heard."""
+        if self.groups is None or self._stale or self._unheard or self._asking is not None:
+            await self.ask()
+
+    def unheard(self) -> None:
+        """A connection stopped hearing one of the groups, so removals from it may be missed: ask each newcomer."""
+        self._unheard = True
 
     async def knows(self, group_id: str) -> bool:
         """Whether the user is in a chat group. One we don't know of is asked about, once in 5 s at most."""

@@ -65,6 +65,8 @@ class Session:
         self._hub = hub
         self._membership = membership
         self._joining = asyncio.Lock()
+        self.starting = True
+        """Until the first answer about the user's groups: its changes are part of the start."""
         self._left: set[str] = set()
         """Groups that the client chose not to hear."""
         self._resume = Resume()
@@ -93,12 +95,14 @@ class Session:
         failure: list[ServerData] = []
         async with self._joining:
             try:
-                await self._membership.ask()
+                await self._membership.current()
             except ChatServiceError as error:
                 failure = [Error(503, str(error), reason="groups_unavailable", retry_after=1)]
+                self.starting = False
                 self._membership.follow()
                 groups: list[str] = []
             else:
+                self.starting = False
                 joined += await self._join_all()
                 groups = sorted(self._membership.groups or ())
         places = [FeedPlace(j.feed, j.position.epoch, j.position.offset, _recovered(j)) for j in joined]
@@ -157,6 +161,7 @@ class Session:
     def unhear(self, group_id: str) -> GroupLeft:
         """From now on nothing of this chat group reaches the connection."""
         self._left.add(group_id)
+        self._membership.unheard()
         self._hub.leave(self._connection, group_feed(group_id))
         return GroupLeft(group_id)
 

@@ -3,16 +3,18 @@
 Called by the publisher (append) and the hub (the rest). Every change happens inside one script of `lua/`.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from realtime import tasks
 from realtime.commands import Command
 from realtime.conf import RealtimeConf
 from realtime.ids import new_epoch
-from realtime.redis import Redis, Script
+from realtime.redis import ConnectionLost, Redis, Script, pipelined
 
 FORMAT_VERSION = b"\x01"
 
@@ -105,6 +107,7 @@ class FeedLog:
     def __init__(self, redis: Redis, conf: RealtimeConf) -> None:
         self._redis = redis
         self._conf = conf
+        self._ensuring: dict[str, asyncio.Future[Position]] = {}
 
     async def append(self, feed: str, topic: str, entries: Sequence[NewEntry]) -> list[Appended]:
         """Append a topic's entries to one feed in one step, all or none.
@@ -132,8 +135,38 @@ class FeedLog:
         return [_places(answer, entries) for answer, entries in zip(answers, batch.values(), strict=True)]
 
     async def ensure(self, feed: str) -> Position:
-        """The feed's position; a feed that has none gets an epoch, so that ``("", 0)`` never goes out."""
-        return _position(await _ensure.run(self._redis, _keys(feed), [new_epoch(), self._conf.meta_seconds]))
+        """The feed's position; a feed that has none gets an epoch, so that ``("", 0)`` never goes out.
+
+        All that are asked for in one turn of the loop take one round trip.
+        """
+        if not self._ensuring:
+            asyncio.get_running_loop().call_soon(self._ensure_all)
+        waiting = self._ensuring.get(feed)
+        if waiting is None:
+            waiting = self._ensuring[feed] = asyncio.get_running_loop().create_future()
+        return await asyncio.shield(waiting)
+
+    def _ensure_all(self) -> None:
+        waiting, self._ensuring = self._ensuring, {}
+        tasks.spawn(self._answer_ensuring(waiting), "ensuring feeds")
+
+    async def _answer_ensuring(self, waiting: Mapping[str, asyncio.Future[Position]]) -> None:
+        calls: list[tuple[list[str], list[str | int]]] = [
+            (_keys(feed), [new_epoch(), self._conf.meta_seconds]) for feed in waiting
+        ]
+        try:
+            answers = await _ensure.run_all(self._redis, calls)
+        except BaseException as error:
+            for future in waiting.values():
+                if not future.done():
+                    future.set_exception(error if isinstance(error, Exception) else ConnectionLost(repr(error)))
+                    future.exception()  # nobody may be waiting any more
+            if not isinstance(error, Exception):
+                raise
+            return
+        for future, answer in zip(waiting.values(), answers, strict=True):
+            if not future.done():
+                future.set_result(_position(answer))
 
     async def read(self, feed: str, after: int, limit: int) -> Rest:
         """At most ``limit`` entries after the offset ``after``, with the log's position at that moment."""
@@ -157,10 +190,11 @@ class FeedLog:
 
     async def positions(self, feeds: Sequence[str]) -> list[Position | None]:
         """The positions of many feeds in one round trip; None for a feed that has none."""
-        pipeline = self._redis.pipeline(transaction=False)
-        for feed in feeds:
-            pipeline.hmget(_keys(feed)[0], ["epoch", "offset", "id"])
-        answers: list[list[bytes | None]] = await pipeline.execute()
+        commands = [("HMGET", _keys(feed)[0], "epoch", "offset", "id") for feed in feeds]
+        answers = await pipelined(self._redis, commands)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
         return [_position(answer) if answer[0] else None for answer in answers]
 
 

@@ -28,14 +28,15 @@ CHECK_SECONDS, CHECK_SECONDS_FOREIGN = 10.0, 2.0
 OPEN_SECONDS = 5.0
 RETRY_SECONDS = 0.5
 SUBSCRIBED_SECONDS = 0.3
-"""`group_add` returns before Redis has subscribed; by then it has."""
+"""A foreign layer's `group_add` returns before Redis has subscribed; by then it has."""
 
 
 class Hub:
     """All feeds that this process hears, and who hears them."""
 
     def __init__(self, layer: Layer, log: FeedLog, conf: RealtimeConf) -> None:
-        self._layer = layer
+        self._layer: Any = layer
+        self._confirms = hasattr(layer, "on_resubscribed")
         self._log = log
         self._conf = conf
         self._feeds: dict[str, Feed] = {}
@@ -54,10 +55,9 @@ class Hub:
 
     def start(self) -> None:
         """Begin to receive, as soon as Redis is there."""
-        noticing = getattr(self._layer, "on_resubscribed", None)
-        if noticing is not None:
-            noticing(self._resubscribed)
-        every = self._conf.check_seconds or (CHECK_SECONDS if noticing else CHECK_SECONDS_FOREIGN)
+        if self._confirms:
+            self._layer.on_resubscribed(self._resubscribed)
+        every = self._conf.check_seconds or (CHECK_SECONDS if self._confirms else CHECK_SECONDS_FOREIGN)
         self._tasks.spawn(self._run(), "hub receiver")
         self._tasks.spawn(self._check_regularly(every), "hub position check")
 
@@ -231,7 +231,8 @@ class Hub:
         feed.opening = None
         if feed.dirty:
             self._catch_up.start(feed)
-        asyncio.get_running_loop().call_later(SUBSCRIBED_SECONDS, self._catch_up.start, feed)
+        if not self._confirms:
+            asyncio.get_running_loop().call_later(SUBSCRIBED_SECONDS, self._catch_up.start, feed)
         self._linger_if_empty(feed)
 
     # Receiving

@@ -13,7 +13,7 @@ from channels_redis.pubsub import RedisPubSubChannelLayer, RedisSingleShardConne
 from channels_redis.utils import create_pool
 
 from realtime import tasks
-from realtime.redis import ConnectionLost, no_retry
+from realtime.redis import ConnectionLost, Script, no_retry
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,9 @@ SILENT_SECONDS = 3.0
 CONFIRMED_SECONDS = 5.0
 FIRST_WAIT, LONGEST_WAIT = 0.05, 1.0
 SUBSCRIBED_AT_ONCE = 500
-PUBLISHED_AT_ONCE = 200
+PUBLISHED_AT_ONCE = 500
+
+_publish_all = Script("publish_all")
 
 
 class RedisPubSubLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # channels_redis has no types
@@ -40,10 +42,11 @@ class RedisPubSubLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # channe
     async def group_send_all(self, messages: Sequence[tuple[str, dict[str, Any]]]) -> None:
         """`group_send` for many ``(group, message)``, in order, a round trip for some hundreds of them."""
         layer = self._get_layer()
+        channels = {group: layer._get_group_channel_name(group) for group, _ in messages}
+        shards = {group: layer._get_shard(channel) for group, channel in channels.items()}
         by_shard: dict[Any, list[tuple[str, bytes]]] = {}
         for group, message in messages:
-            channel = layer._get_group_channel_name(group)
-            by_shard.setdefault(layer._get_shard(channel), []).append((channel, self.serialize(message)))
+            by_shard.setdefault(shards[group], []).append((channels[group], self.serialize(message)))
         for shard, published in by_shard.items():
             for start in range(0, len(published), PUBLISHED_AT_ONCE):
                 await shard.publish_all(published[start : start + PUBLISHED_AT_ONCE])
@@ -85,10 +88,7 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
     async def publish_all(self, messages: Sequence[tuple[str, bytes]]) -> None:
         """Publish in one round trip."""
         self._ensure_redis()
-        pipeline = self._redis.pipeline(transaction=False)
-        for channel, message in messages:
-            pipeline.publish(channel, message)
-        await pipeline.execute()
+        await _publish_all.run(self._redis, [], [part for pair in messages for part in pair])
 
     async def subscribe(self, channel: str) -> None:
         """Hear a channel from now on; returns once Redis has confirmed it.

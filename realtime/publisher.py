@@ -3,6 +3,7 @@
 Called by the relay alone. The message is a hint: whoever misses it finds the entry in the log.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -32,6 +33,10 @@ class Routed:
     publication: Publication
 
 
+PARTS, LEAST_FEEDS = 4, 10
+"""How many parts of a batch are published beside each other, and the fewest feeds that make one."""
+
+
 class Publisher:
     """Appends batches to feeds and tells the gateways."""
 
@@ -47,21 +52,27 @@ class Publisher:
         by_feed: dict[str, list[tuple[str, Publication]]] = {}
         for routed in batch:
             by_feed.setdefault(routed.feed, []).append((routed.entry_id, routed.publication))
-        messages: list[tuple[str, dict[str, Any]]] = []
         # A removal stands in the group's feed before the user's feed tells of it.
         for removals in (True, False):
-            some = {feed: entries for feed, entries in by_feed.items() if _has_removal(entries) is removals}
-            encoded = {feed: [(entry_id, p.id, feeds.encode(p)) for entry_id, p in e] for feed, e in some.items()}
-            if not encoded:
-                continue
-            for (feed, entries), places in zip(
-                encoded.items(), await self._log.append_all(topic, encoded), strict=True
-            ):
-                messages += [
-                    (channels_group(feed), publication_message(feed, place, entry))
-                    for place, (_, _, entry) in zip(places, entries, strict=True)
-                    if place.offset is not None
-                ]
+            some = [(feed, entries) for feed, entries in by_feed.items() if _has_removal(entries) is removals]
+            # Feeds don't wait for each other: while Redis appends to some, others are encoded.
+            size = max(len(some) // PARTS, LEAST_FEEDS)
+            parts = [some[start : start + size] for start in range(0, len(some), size)]
+            ended = await asyncio.gather(*(self._publish(topic, part) for part in parts), return_exceptions=True)
+            for error in ended:
+                if error is not None:
+                    raise error
+
+    async def _publish(self, topic: str, some: Sequence[tuple[str, Sequence[tuple[str, Publication]]]]) -> None:
+        """Append to some feeds, each in order, then tell the gateways."""
+        encoded = {feed: [(entry_id, p.id, feeds.encode(p)) for entry_id, p in entries] for feed, entries in some}
+        appended = await self._log.append_all(topic, encoded)
+        messages = [
+            (channels_group(feed), publication_message(feed, place, entry))
+            for (feed, entries), places in zip(encoded.items(), appended, strict=True)
+            for place, (_, _, entry) in zip(places, entries, strict=True)
+            if place.offset is not None
+        ]
         send_all = getattr(self._layer, "group_send_all", None)
         if send_all is not None:
             await send_all(messages)

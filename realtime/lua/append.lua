@@ -18,41 +18,54 @@ local last = got[5] or '0-0'
 local offset_before, id_before = offset, got[6] or ''
 local now = tonumber(redis.call('TIME')[1])
 
-if redis.call('EXISTS', log) == 0 then bytes = 0 end
-if now - ids_since > id_seconds or ids_since > now + id_seconds then
+-- Ids stay for id_seconds at least after they were written: two generations, each of which lives for two of these.
+local is_new_generation = now - ids_since > id_seconds or ids_since > now + id_seconds
+if is_new_generation then
     if redis.call('EXISTS', ids) == 1 then redis.call('RENAME', ids, old) end
-    ids_since = now
 end
 
-local offsets, last_id, appended = {}, nil, 0
-for i = 8, #ARGV, 3 do
-    local entry, id, payload = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-    local known = redis.call('HGET', ids, id) or redis.call('HGET', old, id)
-    if known and known:sub(1, #epoch + 1) == epoch .. ':' then
-        offsets[#offsets + 1] = tonumber(known:sub(#epoch + 2))
+-- As few calls as possible: they are what an append costs.
+local asked = {}
+for i = 9, #ARGV, 3 do asked[#asked + 1] = ARGV[i] end
+local known, known_before = redis.call('HMGET', ids, unpack(asked)), redis.call('HMGET', old, unpack(asked))
+
+local offsets, places, payloads, added, last_id = {}, {}, {}, {}, id_before
+for number, id in ipairs(asked) do
+    local entry = ARGV[5 + 3 * number]
+    local place = places[id] or known[number] or known_before[number]
+    if place and place:sub(1, #epoch + 1) == epoch .. ':' then
+        offsets[number] = tonumber(place:sub(#epoch + 2))
     elseif not above(entry, last) then
-        offsets[#offsets + 1] = 0
+        offsets[number] = 0
     else
-        redis.call('RPUSH', log, payload)
-        offset, bytes, appended, last_id = offset + 1, bytes + #payload, appended + 1, id
-        redis.call('HSET', ids, id, epoch .. ':' .. string.format('%.0f', offset))
-        offsets[#offsets + 1] = offset
+        local payload = ARGV[7 + 3 * number]
+        offset, bytes, last_id = offset + 1, bytes + #payload, id
+        payloads[#payloads + 1] = payload
+        places[id] = epoch .. ':' .. string.format('%.0f', offset)
+        added[#added + 1], added[#added + 2] = id, places[id]
+        offsets[number] = offset
     end
     if above(entry, last) then last = entry end
 end
 
-if appended > 0 then
-    local length = redis.call('LLEN', log)
+if #payloads > 0 then
+    local length = redis.call('RPUSH', log, unpack(payloads))
+    if length == #payloads then -- the log had expired
+        bytes = 0
+        for _, payload in ipairs(payloads) do bytes = bytes + #payload end
+    end
     while length > most or (bytes > most_bytes and length > 1) do
         bytes = bytes - #redis.call('LPOP', log)
         length = length - 1
     end
+    redis.call('HSET', ids, unpack(added))
     redis.call('EXPIRE', log, log_seconds)
-    redis.call('HSET', meta, 'id', last_id)
+    if is_new_generation then
+        redis.call('EXPIRE', ids, 2 * id_seconds)
+        ids_since = now
+    end
 end
-redis.call('EXPIRE', ids, 2 * id_seconds)
-redis.call('EXPIRE', old, 2 * id_seconds)
 redis.call('HSET', meta, 'epoch', epoch, 'offset', string.format('%.0f', offset), 'bytes', bytes,
-    'ids_since', ids_since, last_field, last)
+    'ids_since', ids_since, last_field, last, 'id', last_id)
 redis.call('EXPIRE', meta, meta_seconds)
 return {epoch, offsets, offset_before, id_before}

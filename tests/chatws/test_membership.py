@@ -48,3 +48,23 @@ async def test_a_flood_of_questions_is_paced_and_each_user_is_asked_about_once(
     assert all(user.groups == frozenset() for user in users)
     assert chat.most == 5
     assert chat.asked <= 2 * len(users)
+
+
+async def test_another_device_does_not_ask_again_unless_something_may_have_been_missed() -> None:
+    chat = ChatService()
+    memberships = Memberships(chat, Hub())  # type: ignore[arg-type]
+    user = memberships.enter(1, Listener())
+    await user.current()
+    await memberships.enter(1, Listener()).current()
+    assert chat.asked == 1
+    user.removed("g")  # a removal passed: whoever comes now waits for the answer
+    await user.current()
+    assert user.groups == frozenset()
+    asked = chat.asked
+    assert asked > 1
+    await user.followed()
+    asked = chat.asked
+    user.unheard()
+    for _ in range(2):
+        await user.current()
+    assert chat.asked == asked + 2

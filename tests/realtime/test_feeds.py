@@ -1,13 +1,15 @@
 """The logs on a real Redis: offsets, repeats, bounds, epochs, all or nothing."""
 
+import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from realtime import feeds
 from realtime.conf import RealtimeConf
 from realtime.feeds import FeedLog, Publication
-from realtime.redis import Redis, ResponseError, is_transient
+from realtime.redis import Redis, ResponseError, Script, is_transient
 
 
 @pytest.fixture
@@ -167,3 +169,30 @@ async def test_a_feed_that_can_not_be_appended_to_fails_the_batch_which_can_be_t
     await redis.delete("chatws:{group:b}:log")
     places = await log.append_all("topic", batch)
     assert [feed[0].offset for feed in places] == [1, 1, 1]
+
+
+async def test_feeds_that_are_asked_for_in_one_turn_take_one_round_trip(
+    log: FeedLog, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await append(log, 1)
+    await log.ensure("user:0")  # Redis has the script from now on
+    trips: list[int] = []
+    run_all = Script.run_all
+
+    async def counted(self: Script, client: Redis, calls: Any) -> list[Any]:
+        trips.append(len(calls))
+        return await run_all(self, client, calls)
+
+    monkeypatch.setattr(Script, "run_all", counted)
+    positions = await asyncio.gather(*(log.ensure(name) for name in ["group:g", "user:1", "group:g", "user:2"]))
+    assert trips == [3]
+    assert [position.offset for position in positions] == [1, 0, 1, 0]
+    assert positions[0] == positions[2]
+    assert len({position.epoch for position in positions}) == 3
+
+
+async def test_when_redis_refuses_everybody_who_waits_for_a_feed_is_told(log: FeedLog, redis: Redis) -> None:
+    await redis.set("chatws:{group:g}:meta", "not a hash")
+    answers = await asyncio.gather(*(log.ensure(name) for name in ["group:g", "user:1"]), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [ResponseError, ResponseError]
+    assert (await log.ensure("user:1")).offset == 0

@@ -58,8 +58,10 @@ async def test_a_publication_nobody_told_of_is_found_by_the_position_check(
     await listener.until(lambda: listener.offsets == [1])
 
 
-async def test_a_new_feed_is_read_once_more_in_case_redis_had_not_subscribed(redis: Redis, conf: RealtimeConf) -> None:
-    world = World(redis, conf, check_seconds=1_000)
+async def test_on_a_foreign_layer_a_new_feed_is_read_once_more_in_case_redis_had_not_subscribed(
+    redis: Redis, conf: RealtimeConf
+) -> None:
+    world = World(redis, conf, "stock", check_seconds=1_000)
     world.hub.start()
     listener = Listener()
     await world.hub.join(listener, ["group:g"])
