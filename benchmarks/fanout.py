@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 
 from benchmarks.load import Load, Report
-from benchmarks.servers import Server
+from benchmarks.servers import Ours, Server
 
 STUCK_SECONDS = 2.0
 """Without progress for so long, what is missing counts as lost."""
@@ -104,3 +104,24 @@ async def _settle(load: Load, expected: int) -> tuple[Report, float]:
             since = time.perf_counter()
         report = later
     return report, since
+
+
+async def across_feeds(server: Ours, load: Load, feeds: int, window: int, seconds: float) -> Result:
+    """Messages to ``feeds`` feeds in turn, ``window`` of them in flight; ``load`` counts a feed's members as a step."""
+    members = load.listening // feeds
+    load.reset()
+    before, used = server.process.cost().cpu, (await load.report()).cpu
+    load.done, published = 0, 0
+    began = time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        due = load.done + window - published
+        if due >= min(100, window):
+            await server.publish_to([f"group:g{number % feeds}" for number in range(published, published + due)])
+            published += due
+        elif not await load.wait_for_progress(STUCK_SECONDS):
+            published = load.done
+    report, ended = await _settle(load, published * members)
+    cost = server.process.cost().cpu - before
+    return result(
+        server, load, report, sent=published * members, seconds=ended - began, cpu=cost, busy=report.cpu - used
+    )  # fmt: skip

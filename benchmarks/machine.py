@@ -43,13 +43,12 @@ class Cost:
 
 
 class Process:
-    """A process and its children, on the server's core or off it."""
+    """A process and its children, on these cores."""
 
     def __init__(
-        self, command: Sequence[str], log: Path, *, env: Mapping[str, str] | None = None, is_server: bool = False
+        self, command: Sequence[str], log: Path, *, env: Mapping[str, str] | None = None, cores: set[int]
     ) -> None:
         self.log = log
-        cores = {SERVER_CORE} if is_server else other_cores()
         with log.open("ab") as output:
             self._popen = subprocess.Popen(
                 command, cwd=BASE_DIR, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL, stdout=output,
@@ -89,6 +88,11 @@ class Process:
             time.sleep(0.05)
         raise RuntimeError(f"{url} does not answer:\n{self.log.read_text()[-4000:]}")
 
+    def wait(self) -> None:
+        """Return when it has ended well."""
+        if self._popen.wait(60) != 0:
+            raise RuntimeError(self.log.read_text()[-4000:])
+
     def stop(self) -> None:
         """End it."""
         if self._popen.poll() is None:
@@ -112,9 +116,18 @@ class Bench:
         self.redis = self.start("redis", [*command, "--dir", str(self.folder), "--maxmemory-policy", "noeviction"])
 
     def start(
-        self, name: str, command: Sequence[str], *, env: Mapping[str, str] | None = None, is_server: bool = False
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        is_server: bool = False,
+        anywhere: bool = False,
     ) -> Process:
-        process = Process(command, self.folder / f"{name}.log", env=env, is_server=is_server)
+        """A process on the server's core, on any, or as a rule on the others."""
+        cores = {SERVER_CORE} if is_server else other_cores()
+        cores |= {SERVER_CORE} if anywhere else set()
+        process = Process(command, self.folder / f"{name}.log", env=env, cores=cores)
         self._processes.append(process)
         return process
 

@@ -43,8 +43,10 @@ class Server(Protocol):
     port: int
     path: str
     process: Process
-    ready: str | None
-    """What the frame holds that makes a connection ready."""
+
+    @property
+    def ready(self) -> str | None:
+        """What the frame holds that makes a connection ready; None: it is as soon as it is open."""
 
     def first(self, users: Sequence[int]) -> list[str]:
         """The first frame of each connection, or none."""

@@ -247,17 +247,24 @@ class Hub:
                 logger.warning("the channel layer can't be reached yet, trying again: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)
         self._ready.set()
+        receive_all = getattr(self._layer, "receive_all", None)
         while True:
             try:
-                message = await self._layer.receive(self._channel)
-                if message["type"] == "publication":
-                    place = Appended(message["epoch"], message["offset"], message.get("after"))
-                    self._publication(message["feed"], place, message["entry"])
-                else:
-                    self.on_control(message)
+                channel = self._channel
+                messages = await receive_all(channel) if receive_all else [await self._layer.receive(channel)]
             except Exception:
-                logger.exception("a message of the channel layer could not be handled")
+                logger.exception("a message of the channel layer could not be read")
                 await asyncio.sleep(0)
+                continue
+            for message in messages:
+                try:
+                    if message["type"] == "publication":
+                        place = Appended(message["epoch"], message["offset"], message.get("after"))
+                        self._publication(message["feed"], place, message["entry"])
+                    else:
+                        self.on_control(message)
+                except Exception:
+                    logger.exception("a message of the channel layer could not be handled")
 
     def _publication(self, name: str, place: Appended, entry: bytes) -> None:
         feed = self._feeds.get(name)

@@ -51,6 +51,18 @@ class RedisPubSubLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # channe
             for start in range(0, len(published), PUBLISHED_AT_ONCE):
                 await shard.publish_all(published[start : start + PUBLISHED_AT_ONCE])
 
+    async def receive_all(self, channel: str) -> list[dict[str, Any]]:
+        """`receive`, and what else has come already: as a rule all that one read of the socket brought."""
+        layer = self._get_layer()
+        messages = [await layer.receive(channel)]
+        queue = layer.channels[channel]
+        while not queue.empty():
+            try:
+                messages.append(self.deserialize(queue.get_nowait()))
+            except Exception:
+                logger.exception("a message of the channel layer could not be read")
+        return messages
+
     def resubscribed(self) -> None:
         """Tell the listeners; called by a connection."""
         for listener in self._listeners:

@@ -1,0 +1,152 @@
+"""`python -m benchmarks`: every goal of docs/performance.md, measured; `--quick` for the fan-out alone.
+
+Writes the table and the plots into docs/ with --write; always prints them, and JSON with --json FILE.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+from pathlib import Path
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.test")
+
+import django
+
+django.setup()
+
+from benchmarks import machine, scenarios  # noqa: E402
+from benchmarks.scenarios import TUTORIAL, Figure, Make, Outcome  # noqa: E402
+from benchmarks.servers import Ours, versions  # noqa: E402
+from config.env import BASE_DIR  # noqa: E402
+
+PAGE = BASE_DIR / "docs" / "performance.md"
+IMAGES = BASE_DIR / "docs" / "images"
+BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
+SECONDS, ROUNDS = 3.0, 3
+PACKAGES = ("django", "channels", "channels-redis", "daphne", "twisted", "autobahn", "uvicorn", "redis", "grpcio")
+
+
+def ours(name: str) -> Make:
+    """Our gateway on one of the ASGI servers."""
+    return lambda bench: Ours(bench, name)
+
+
+def plan() -> dict[str, Callable[[], Awaitable[Outcome]]]:
+    """The scenarios by name, in the order of the page."""
+    on = {name: ours(name) for name in Ours.commands}
+    peers = scenarios.peers()
+    steady = on | {name: make for name, make in peers.items() if name in ("Node ws", "nchan")}
+    return {
+        "fan-out": lambda: scenarios.fan_out(on | peers, SECONDS, ROUNDS),
+        "flatness": lambda: scenarios.flatness(SECONDS),
+        "steady": lambda: scenarios.steady(steady, 10),
+        "small-groups": lambda: scenarios.small_groups(SECONDS, ROUNDS),
+        "memory": scenarios.idle_memory,
+        "accepting": lambda: scenarios.accepting(ROUNDS),
+        "sending": lambda: scenarios.sending(10),
+        "chain": lambda: scenarios.chain(10),
+        "relay": lambda: scenarios.relaying(50_000, ROUNDS),
+        "slow-readers": lambda: scenarios.slow_readers(20),
+    }
+
+
+async def quick() -> None:
+    """Fan-out against the tutorial's consumer; the ratios are the last line."""
+    servers: dict[str, Make] = {"ours": ours("ours"), TUTORIAL: scenarios.peers()[TUTORIAL]}
+    outcome = await scenarios.fan_out(servers, 2, 1, members=500)
+    rates = {(figure.server, figure.what.rpartition(" ")[2]): figure.median for figure in outcome.figures}
+    parts = [f"{window} {rates['ours', window] / rates[TUTORIAL, window]:.1f} x" for window in ("w1", "w10")]
+    print(f"fan-out to 500 members, ours against the {TUTORIAL}: {', '.join(parts)}")
+
+
+def table(figures: list[Figure]) -> str:
+    """The figures as Markdown."""
+    lines = ["| what | server | median | min to max | unit | goal | met | |", "|---|---|--:|--:|---|---|---|---|"]
+    for one in figures:
+        spread = f"{_number(min(one.values))} to {_number(max(one.values))}" if len(one.values) > 1 else ""
+        met = {None: "", True: "yes", False: "**no**"}[one.met]
+        cells = (one.what, one.server, _number(one.median), spread, one.unit, one.goal, met, one.note)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def about() -> str:
+    """Machine and versions, in a line each."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((line.partition(":")[2].strip() for line in lines if "model name" in line), platform.processor())
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    others = ", ".join(f"{name} {found}" for name, found in versions().items())
+    return f"{cpu}, Linux {platform.release()}; {others}; {packages}."
+
+
+def plot(name: str, outcome: Outcome, title: str, x: str, y: str, *, log_x: bool) -> None:
+    """An outcome's points as lines, into docs/images."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = name
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4))
+    for series in dict.fromkeys(point[0] for point in outcome.points):
+        chosen = [(x, y) for at, x, y in outcome.points if at == series]
+        axes.plot([x for x, _ in chosen], [y for _, y in chosen], marker="o", label=series)
+    axes.set(title=title, xlabel=x, ylabel=y, ylim=(0, None))
+    if log_x:
+        axes.set_xscale("log")
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend()
+    figure.savefig(IMAGES / f"performance-{name}.svg", metadata={"Date": None})
+    pyplot.close(figure)
+
+
+async def run(names: list[str]) -> dict[str, Outcome]:
+    """Run the scenarios named, or all."""
+    outcomes: dict[str, Outcome] = {}
+    for name, scenario in plan().items():
+        if not names or name in names:
+            print(f"{name} …", flush=True)
+            outcomes[name] = await scenario()
+            print(table(outcomes[name].figures), flush=True)
+    return outcomes
+
+
+def put(outcomes: dict[str, Outcome], *, write: bool, to: Path | None) -> None:
+    """Into the page, and into a file as JSON."""
+    figures = [figure for outcome in outcomes.values() for figure in outcome.figures]
+    if to is not None:
+        rows = [{**vars(one), "median": one.median} for one in figures]
+        to.write_text(json.dumps({"about": about(), "figures": rows}, indent=1) + "\n")
+    if write:
+        before, _, rest = PAGE.read_text().partition(BEGIN)
+        after = rest.partition(END)[2]
+        PAGE.write_text(f"{before}{BEGIN}{about()}\n\n{table(figures)}{END}{after}")
+        plot("members", outcomes["flatness"], "Cost of a delivery, w10", "members", "us of CPU", log_x=True)
+        plot("load", outcomes["steady"], "Latency over load, 1,000 members", "deliveries/s", "p99, ms", log_x=False)
+
+
+def main() -> None:
+    """Parse the command line and measure."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("scenario", nargs="*", help="only these; default: all")
+    parser.add_argument("--quick", action="store_true", help="fan-out against the Channels tutorial, under a minute")
+    parser.add_argument("--write", action="store_true", help="put table and plots into docs/")
+    parser.add_argument("--json", type=Path, help="write the figures here too")
+    given = parser.parse_args()
+    machine.prepare()
+    if given.quick:
+        asyncio.run(quick())
+    else:
+        put(asyncio.run(run(given.scenario)), write=given.write, to=given.json)
+
+
+if __name__ == "__main__":
+    main()
