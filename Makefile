@@ -16,8 +16,8 @@ run: $(VENV)/run.stamp ## start the whole chat with a demo: two browsers can tal
 test: $(VENV)/dev.stamp chromium postgres check ## check everything and run all tests
 	@$(BIN)/python -m pytest
 
-faults: $(VENV)/dev.stamp ## break the whole chat at random: MINUTES=20 SEED=7
-	@$(BIN)/python -m tests.faults.run --minutes $(or $(MINUTES),2) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)")
+faults: $(VENV)/dev.stamp ## break the whole chat at random: MINUTES=20 SEED=7 SERVER=uvicorn
+	@$(BIN)/python -m tests.faults.run --minutes $(or $(MINUTES),2) $(if $(SERVER),--server $(SERVER)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)")
 
 bench: $(VENV)/dev.stamp ## measure everything of docs/performance.md, beside the peers; minutes
 	@$(BIN)/python -m benchmarks --write --json docs/performance.json

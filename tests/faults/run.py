@@ -32,6 +32,7 @@ from tests.faults.ledger import Ledger, Reader  # noqa: E402
 from tests.faults.system import System  # noqa: E402
 from tests.support.client import make_token  # noqa: E402
 from tests.support.proxy import Proxy  # noqa: E402
+from tests.support.stack import SERVERS  # noqa: E402
 
 GROUPS, WRITERS = 40, 8
 OWNER, FIRST_USER, LEAVER, COMER = 1, 100, 200, 300
@@ -310,8 +311,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pause", type=float, default=Plan.pause_seconds, help="seconds that Redis is paused for")
     parser.add_argument("--database", default="", help="of the chat service; default: SQLite")
     parser.add_argument("--only", default="", help="faults whose name begins with this")
+    parser.add_argument("--server", choices=sorted(SERVERS), default="ours", help="that gateways run on")
     parser.add_argument("--keep", action="store_true", help="keep the processes' logs")
     given = parser.parse_args(arguments)
+    System.server = given.server
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(10**6)
     plan = Plan(given.minutes, seed, given.rate, given.pause, given.database, given.keep, given.only)
     if not plan.faults:

@@ -16,7 +16,7 @@ import redis.asyncio as aioredis
 from tests.support.chat import Chat
 from tests.support.proxy import Proxy
 from tests.support.redis import free_port
-from tests.support.stack import Gateway, Process, Stack
+from tests.support.stack import SERVERS, Gateway, Process, Stack
 
 RECOVERY_SECONDS = 120
 SHIM = Path(__file__).with_name("shim")
@@ -63,8 +63,7 @@ class System(Stack):
         log = self.folder / f"{name}.log"
         if kind == "gateway":
             port = self.gateway_ports[number]
-            command = [python, "-m", "realtime.server", "--bind", "127.0.0.1", "--port", str(port)]
-            command.append("config.asgi:application")
+            command = [python, *SERVERS[self.server], "127.0.0.1", "--port", str(port), "config.asgi:application"]
             process: Process = Gateway(name, port, command, {**env, "PORT": str(port)}, log)
         elif kind == "relay":
             process = Process(name, [python, "manage.py", "relay_stream"], env, log)
