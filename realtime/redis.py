@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import hiredis
 from redis import exceptions
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -32,6 +32,8 @@ ConnectionLost = exceptions.ConnectionError
 INCLUDE = re.compile(r"^--@include (\w+)\n", re.MULTILINE)
 OLDEST_MAJOR = 7
 """Valkey tells the version of Redis that it is compatible with."""
+WAIT_SECONDS = 20
+"""How long a call waits for one of the client's connections."""
 
 _TRANSIENT_REPLIES = (
     "LOADING", "READONLY", "OOM", "NOSCRIPT", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN",
@@ -39,8 +41,13 @@ _TRANSIENT_REPLIES = (
 
 
 def connect(url: str, *, timeout: float = 5.0, max_connections: int = 50) -> Redis:
-    """A client that answers bytes, gives up after ``timeout`` seconds and never repeats a command by itself."""
-    return Redis.from_url(url, max_connections=max_connections, decode_responses=False, **no_retry(timeout))
+    """A client that answers bytes, gives up after ``timeout`` seconds and never repeats a command by itself.
+
+    When all its connections are in use, a call waits for its turn.
+    """
+    options = {"decode_responses": False, **no_retry(timeout)}
+    pool: Any = BlockingConnectionPool.from_url(url, max_connections=max_connections, timeout=WAIT_SECONDS, **options)
+    return Redis.from_pool(pool)
 
 
 def no_retry(timeout: float) -> dict[str, Any]:

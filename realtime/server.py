@@ -3,9 +3,11 @@
 The only door to daphne and Twisted. Plain `daphne` serves the same application, without what stands here.
 """
 
+import argparse
 import asyncio
 import gc
 import logging
+import os
 import socket
 import sys
 from collections.abc import Sequence
@@ -15,6 +17,7 @@ from daphne import server as daphne_server  # installs the asyncio reactor: befo
 
 from autobahn.twisted import websocket as autobahn_twisted  # isort: skip
 from autobahn.websocket import protocol as autobahn
+from daphne.cli import DEFAULT_HOST, DEFAULT_PORT
 from daphne.cli import CommandLineInterface as DaphneCommandLine
 from daphne.ws_protocol import WebSocketProtocol
 from django.core.exceptions import ImproperlyConfigured
@@ -22,7 +25,7 @@ from twisted.internet import defer, tcp
 from twisted.internet import reactor as twisted_reactor
 from twisted.internet.protocol import Protocol
 
-from realtime import conf
+from realtime import conf, workers
 from realtime.exceptions import RedisUnavailable
 from realtime.outbox import EXTENSION, Flow
 from realtime.redis import connect, wait_for_redis
@@ -32,8 +35,6 @@ logger = logging.getLogger(__name__)
 NO_LIMIT = -1
 SEND_BUFFER = 65_536
 """SO_SNDBUF of each socket; Linux doubles it. Left alone, the kernel hides 2.5 MB of a slow reader's backlog."""
-ACCEPT_BACKLOG = 4_096
-"""Connections that may wait to be accepted. Over Twisted's 50, a client tries again after a second."""
 GARBAGE_THRESHOLDS = 50_000, 20, 50
 reactor: Any = twisted_reactor  # its declared interface isn't what the type checker takes it for
 
@@ -189,6 +190,9 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
         if reason:
             self.offers_frames = False
             logger.warning("frames go the slow way, and slow readers aren't bounded: %s", reason)
+        pipe = os.environ.get(workers.PIPE)
+        if pipe is not None:  # it is at its end once the supervisor is gone
+            reactor._asyncioEventloop.add_reader(int(pipe), self.stop)
         reactor.callLater(0, self._start_application)
         super().run()
 
@@ -199,7 +203,7 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
         listening = getattr(port, "socket", None)
         if listening is not None:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-            listening.listen(ACCEPT_BACKLOG)
+            listening.listen(workers.ACCEPT_BACKLOG)
         super().listen_success(port)
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
@@ -241,6 +245,9 @@ class CommandLine(DaphneCommandLine):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self.parser.prog = "python -m realtime.server"
+        self.parser.add_argument(
+            "--workers", type=int, default=1, help="how many processes accept on the port; one that dies is replaced"
+        )
         self.parser.set_defaults(
             verbosity=0,
             server_name="",
@@ -252,6 +259,8 @@ class CommandLine(DaphneCommandLine):  # type: ignore[misc]
     def run(self, args: Sequence[str]) -> None:
         """Parse, wait for Redis, serve."""
         options = self.parser.parse_args(args)
+        if options.workers != 1:
+            sys.exit(self._supervise(options, args))
         try:
             self.load_asgi_app(options.application)  # it loads the settings too
         except ImproperlyConfigured as error:
@@ -273,6 +282,23 @@ class CommandLine(DaphneCommandLine):  # type: ignore[misc]
         gc.freeze()
         gc.set_threshold(*GARBAGE_THRESHOLDS)
         super().run([*extra, *args])
+
+    def _supervise(self, options: argparse.Namespace, args: Sequence[str]) -> int:
+        if options.workers < 1:
+            self.parser.error("--workers: 1 or more")
+        if ":" in (options.host or ""):
+            self.parser.error(f"--workers: takes an IPv4 address to --bind, not {options.host}")
+        if options.socket_strings or options.unix_socket or options.file_descriptor is not None:
+            self.parser.error("--workers: takes --bind and --port, not -e, -u or --fd")
+        own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        own.add_argument("--workers")
+        own.add_argument("-b", "--bind")
+        own.add_argument("-p", "--port")
+        _, rest = own.parse_known_args(args)
+        port = DEFAULT_PORT if options.port is None else options.port
+        with workers.bind(options.host or DEFAULT_HOST, port) as listening:
+            command = [sys.executable, "-m", "realtime.server", "--fd", str(listening.fileno()), *rest]
+            return workers.supervise(command, options.workers, listening)
 
 
 async def _redis_is_there(settings: conf.RealtimeConf) -> None:

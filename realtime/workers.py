@@ -1,0 +1,104 @@
+"""`--workers N`: N server processes on one port. One that dies is started again; signals are passed on.
+
+The port is bound here, each worker accepts from it. A worker whose supervisor is gone ends too: it holds the reading
+end of a pipe whose other end is here.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+
+logger = logging.getLogger(__name__)
+
+ACCEPT_BACKLOG = 4_096
+"""Connections that may wait to be accepted. Over Twisted's 50, a client tries again after a second."""
+SETTLED_SECONDS = 5.0
+"""A worker that has run for so long has started well."""
+FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0
+PIPE = "CHATWS_SUPERVISOR_PIPE"
+"""Environment variable: the file descriptor whose end is the supervisor's."""
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket. Exits with a message that names the address if it can't be had."""
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        sys.exit(f"can't listen on {host}:{port}: {error.strerror}")
+    listening.listen(ACCEPT_BACKLOG)
+    return listening
+
+
+def supervise(command: Sequence[str], count: int, listening: socket.socket) -> int:
+    """Keep ``count`` workers running until SIGTERM or SIGINT; the exit status.
+
+    ``command`` is a worker's, which accepts from the file descriptor of ``listening``. Not 0 if workers fail before any
+    has run for 5 s: what ails one ails all.
+    """
+    return asyncio.run(_Supervisor(command, count, listening).run())
+
+
+class _Supervisor:
+    def __init__(self, command: Sequence[str], count: int, listening: socket.socket) -> None:
+        self._command = command
+        self._count = count
+        self._descriptor = listening.fileno()
+        self._stopping = asyncio.Event()
+        self._processes: set[asyncio.subprocess.Process] = set()
+        self._has_settled = False
+        self._status = 0
+
+    async def run(self) -> int:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop)
+        self._pipe, ours = os.pipe()
+        try:
+            await asyncio.gather(*(self._keep(number) for number in range(1, self._count + 1)))
+        finally:
+            os.close(ours)
+        return self._status
+
+    async def _keep(self, number: int) -> None:
+        wait = FIRST_WAIT
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            process = await asyncio.create_subprocess_exec(
+                *self._command,
+                pass_fds=(self._descriptor, self._pipe),
+                env={**os.environ, PIPE: str(self._pipe)},
+                start_new_session=True,  # Ctrl-C reaches the supervisor, which passes it on
+            )
+            self._processes.add(process)
+            if self._stopping.is_set():
+                process.terminate()
+            status = await process.wait()
+            self._processes.discard(process)
+            if self._stopping.is_set():
+                return
+            if time.monotonic() - began >= SETTLED_SECONDS:
+                self._has_settled, wait = True, FIRST_WAIT
+            elif not self._has_settled and status > 0:
+                logger.error("worker %d ended with status %d before any was up; ending all", number, status)
+                self._status = status if status > 0 else 1
+                self._stop()
+                return
+            logger.error("worker %d ended with status %d; another starts in %.1f s", number, status, wait)
+            try:
+                async with asyncio.timeout(wait):
+                    await self._stopping.wait()
+            except TimeoutError:
+                wait = min(2 * wait, LONGEST_WAIT)
+
+    def _stop(self) -> None:
+        """Pass the wish to end on; a second one isn't waited for."""
+        wish = signal.SIGKILL if self._stopping.is_set() else signal.SIGTERM
+        self._stopping.set()
+        for process in self._processes:
+            process.send_signal(wish)
