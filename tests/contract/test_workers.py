@@ -26,10 +26,15 @@ def connections(pid: int) -> int:
     return sum("socket" in os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir())
 
 
+def runs(pid: int) -> bool:
+    """Whether a process is there."""
+    return Path(f"/proc/{pid}").exists()
+
+
 async def gone(pids: set[int]) -> None:
     """Return once none of these processes runs."""
     async with asyncio.timeout(15):
-        while any(os.path.exists(f"/proc/{pid}") for pid in pids)  # noqa: ASYNC240, PTH110:
+        while any(map(runs, pids)):
             await asyncio.sleep(0.05)
 
 
