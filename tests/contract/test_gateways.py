@@ -103,6 +103,7 @@ async def test_kill_9_of_a_gateway_leaves_nobody_online_after_the_lease(cluster:
     await kept.close()
 
 
+@pytest.mark.ours_only
 async def test_a_gateway_that_stops_takes_its_users_off_at_once_and_says_goodbye(cluster: Cluster) -> None:
     client = await cluster.log_in(1, new_user())
     stats = f"{cluster.gateways[0].http}/stats"
@@ -128,8 +129,8 @@ async def test_the_standby_relay_takes_over_from_one_that_was_killed(cluster: Cl
 
 
 async def test_the_chat_service_away_costs_sends_and_heals_by_itself(cluster: Cluster) -> None:
-    user = new_user()
-    group = await cluster.chat.group(user)
+    user, newcomer = new_user(), new_user()
+    group = await cluster.chat.group(user, newcomer)
     client = await cluster.log_in(0, user)
     rpc = next(process for process in cluster.stack.processes if process.name.startswith("rpc"))
     rpc.kill()
@@ -138,8 +139,11 @@ async def test_the_chat_service_away_costs_sends_and_heals_by_itself(cluster: Cl
     assert (refused["type"], refused["data"]["code"]) == ("error", 503)
     assert refused["data"]["retry_after"] > 0
 
+    second_device = await connect(cluster.gateways[0].ws)
+    welcome = await second_device.ask("auth", {"token": make_token(user)})
+    assert welcome["data"]["groups"] == [group], "what another device of the user hears needs no question"
     late = await connect(cluster.gateways[0].ws)
-    welcome = await late.ask("auth", {"token": make_token(user)})
+    welcome = await late.ask("auth", {"token": make_token(newcomer)})
     assert welcome["data"]["groups"] == []
     trouble = await late.expect("error")
     assert (trouble["data"]["code"], trouble["data"]["reason"]) == (503, "groups_unavailable")
@@ -149,10 +153,11 @@ async def test_the_chat_service_away_costs_sends_and_heals_by_itself(cluster: Cl
     async with asyncio.timeout(10):
         while (await client.ask("send_message", message, message_id="m", timestamp=1))["type"] != "ack":
             pass
-    assert (await late.expect("new_message"))["data"]["content"] == "x"
+    for one in (second_device, late):
+        assert (await one.expect("new_message"))["data"]["content"] == "x"
     assert await cluster.chat.history(group) == ["x"]
-    await client.close()
-    await late.close()
+    for one in (client, second_device, late):
+        await one.close()
 
 
 async def test_a_restart_of_redis_loses_nothing(cluster: Cluster) -> None:
