@@ -228,9 +228,9 @@ def _fields(conf: RealtimeConf) -> dict[str, Any]:
 def with_ids_bounded_by_the_log(patch: Patch) -> None:
     changed_append(
         patch,
-        "if known and known:sub(1, #epoch + 1) == epoch .. ':' then",
-        "if known and known:sub(1, #epoch + 1) == epoch .. ':' "
-        "and tonumber(known:sub(#epoch + 2)) > offset - redis.call('LLEN', log) then",
+        "if place and place:sub(1, #epoch + 1) == epoch .. ':' then",
+        "if place and place:sub(1, #epoch + 1) == epoch .. ':' "
+        "and tonumber(place:sub(#epoch + 2)) > offset - #payloads - redis.call('LLEN', log) then",
     )
 
 
