@@ -64,7 +64,7 @@ class Membership:
 
     async def current(self) -> None:
         """Return once ``groups`` are known; asks unless every change since the last answer was heard."""
-        if self.groups is None or self._stale or self._unheard or self._asking is not None:
+        if self.groups is None or self._unheard or self._stale or self._asking or self._following:
             await self.ask()
 
     def unheard(self) -> None:

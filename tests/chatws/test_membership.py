@@ -7,7 +7,7 @@ import pytest
 
 from chatws import membership as module
 from chatws.membership import Memberships
-from chatws.rpc.gateway import Page
+from chatws.rpc.gateway import ChatServiceError, Page
 
 
 class ChatService:
@@ -68,3 +68,26 @@ async def test_another_device_does_not_ask_again_unless_something_may_have_been_
     for _ in range(2):
         await user.current()
     assert chat.asked == asked + 2
+
+
+async def test_while_a_question_goes_unanswered_another_device_asks_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    chat = ChatService()
+    memberships = Memberships(chat, Hub())  # type: ignore[arg-type]
+    user = memberships.enter(1, Listener())
+    await user.current()
+    failed = asyncio.Event()
+
+    async def away(user_id: int, page: int, page_size: int) -> Page[Any]:
+        failed.set()
+        raise ChatServiceError(503, "away")
+
+    monkeypatch.setattr(chat, "user_groups", away)
+    user.follow()  # something may have been missed
+    await failed.wait()
+    for _ in range(5):
+        await asyncio.sleep(0)  # the question has failed, the next waits
+    with pytest.raises(ChatServiceError):
+        await user.current()
+    user.listeners.clear()
+    monkeypatch.undo()
+    await user.followed()

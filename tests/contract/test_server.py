@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import Connect
 from tests.support.chat import Chat, new_user
-from tests.support.client import make_token
+from tests.support.client import Client, make_token
 from tests.support.raw import CLOSE, PING, PONG, TEXT, RawSocket, raw_socket
 from tests.support.redis import free_port
 from tests.support.stack import Gateway, Stack
@@ -24,12 +24,19 @@ FLOOD = 1_200
 LONG = "x" * 4_000
 
 
-async def flood(chat: Chat, group: str, sender: int) -> None:
-    """Many long messages, straight to the chat service."""
-    for start in range(0, FLOOD, 50):
-        await asyncio.gather(
-            *(chat.say(group, sender, LONG, f"m-{group}-{number}") for number in range(start, start + 50))
-        )
+async def flood(chat: Chat, group: str, sender: int, reader: Client) -> None:
+    """Many long messages, straight to the chat service; ``reader`` gets them all, in order."""
+
+    async def say_all() -> None:
+        for start in range(0, FLOOD, 50):
+            await asyncio.gather(
+                *(chat.say(group, sender, LONG, f"m-{group}-{number}") for number in range(start, start + 50))
+            )
+
+    saying = asyncio.create_task(say_all())
+    offsets = [(await reader.expect("new_message"))["offset"] for _ in range(FLOOD)]
+    await saying
+    assert offsets == list(range(offsets[0], offsets[0] + FLOOD))
 
 
 def rss(gateway: Gateway) -> int:
@@ -67,10 +74,7 @@ async def test_who_does_not_read_is_closed_with_4502_and_delays_nobody(
     reader = await log_in(quick)
     async with raw_socket(gateway.port, slow, receive_buffer=4096) as stalled:
         before = rss(gateway)
-        flooding = asyncio.create_task(flood(chat, group, quick))
-        offsets = [(await reader.expect("new_message"))["offset"] for _ in range(FLOOD)]
-        await flooding
-        assert offsets == list(range(offsets[0], offsets[0] + FLOOD))
+        await flood(chat, group, quick, reader)
         assert rss(gateway) - before < 20_000_000
         assert await audited_code(stack, slow) == 4502
         await opcodes(stalled)  # ends, though nothing was read while the close was due
@@ -138,10 +142,7 @@ async def test_over_tls_frames_arrive_and_a_slow_reader_is_closed(
     assert (await reader.ask("auth", {"token": make_token(quick)}))["type"] == "auth_success"
     async with raw_socket(port, slow, tls=tls, receive_buffer=4096) as stalled:
         before = rss(secure)
-        flooding = asyncio.create_task(flood(chat, group, quick))
-        offsets = [(await reader.expect("new_message"))["offset"] for _ in range(FLOOD)]
-        await flooding
-        assert offsets == list(range(offsets[0], offsets[0] + FLOOD))
+        await flood(chat, group, quick, reader)
         assert rss(secure) - before < 40_000_000
         assert await audited_code(stack, slow) == 4502
         await opcodes(stalled)
