@@ -31,7 +31,7 @@ from realtime.publisher import Publisher  # noqa: E402
 from realtime.redis import connect, wait_for_redis  # noqa: E402
 from realtime.relay import entry  # noqa: E402
 from realtime.relay.topic import Topic  # noqa: E402
-from realtime.relay.worker import TopicWorker, feed_sink  # noqa: E402
+from realtime.relay.worker import TopicWorker, to_feeds  # noqa: E402
 from tests.support.redis import free_port  # noqa: E402
 
 TEXT = "x" * 200
@@ -55,9 +55,7 @@ async def measure(url: str, layer: object, events: int, feeds: int) -> float:
             pipeline.xadd(MESSAGE_NEW, entry.encode(msgspec.json.encode(event)))  # type: ignore[arg-type]
         await pipeline.execute()
     publisher = Publisher(FeedLog(redis, conf), layer)  # type: ignore[arg-type]
-    worker = TopicWorker(
-        redis, topic, entry.parse, feed_sink(MESSAGE_NEW, ROUTES[MESSAGE_NEW], publisher), conf, name="b"
-    )
+    worker = TopicWorker(redis, topic, *to_feeds(MESSAGE_NEW, ROUTES[MESSAGE_NEW], publisher), conf, name="b")
     began = time.perf_counter()
     running = asyncio.create_task(worker.run())
     while worker.relayed < events:

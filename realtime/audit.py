@@ -21,7 +21,6 @@ from realtime.exceptions import PoisonEntry, TryLater
 from realtime.models import ConnectionRecord
 from realtime.presence import Presence
 from realtime.redis import Redis, is_transient
-from realtime.relay.entry import Entry
 
 logger = logging.getLogger(__name__)
 
@@ -137,27 +136,25 @@ class Audit:
                 raise
 
 
-def parse(entry_id: str, fields: Mapping[bytes, bytes]) -> Entry:
-    """An entry of the audit's stream; `database_sink` reads its event.
+def parse(entry_id: str, fields: Mapping[bytes, bytes]) -> Sequence[Event]:
+    """The event of an entry of the audit's stream.
 
     Raises:
         PoisonEntry: no event, or one that can't be read.
     """
     try:
-        _decoder.decode(fields.get(_FIELD, b""))
+        return [_decoder.decode(fields.get(_FIELD, b""))]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise PoisonEntry(f"event: {error}") from None
-    return Entry(entry_id, fields)
 
 
-async def database_sink(entries: Sequence[Entry]) -> Sequence[tuple[Entry, str]]:
+async def database_sink(events: Sequence[Event]) -> None:
     """Write events to the database, in bulk; safe to repeat.
 
     Raises:
         TryLater: the database is away.
     """
-    await sync_to_async(_write, thread_sensitive=False)([_decoder.decode(entry.fields[_FIELD]) for entry in entries])
-    return []
+    await sync_to_async(_write, thread_sensitive=False)(events)
 
 
 class Reaper:

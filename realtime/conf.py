@@ -43,7 +43,7 @@ class RealtimeConf:
     """Longest the audit stream grows while the database is away."""
 
     consumer_group: str = "chatws"
-    relay_batch: int = 500
+    relay_batch: int = 1_000
     relay_lease_seconds: float = 3.0
     dead_letters: int = 10_000
     """Longest a `.dlq` stream grows."""

@@ -5,7 +5,6 @@ Called by the publisher (append) and the hub (the rest). Every change happens in
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -60,8 +59,7 @@ NewEntry = tuple[str, str, bytes]
 """Stream entry id, publication id, encoded publication."""
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(msgspec.Struct, frozen=True):
     """A place in a feed: ``offset`` entries within ``epoch``, the last of them named ``last_id``."""
 
     epoch: str
@@ -69,8 +67,7 @@ class Position:
     last_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Rest:
+class Rest(msgspec.Struct, frozen=True):
     """What a log holds after an offset. ``entries`` start at ``first``; it lies above the offset asked for where the
     log no longer reaches back. ``id_at`` names the entry at that offset, empty if the log doesn't hold it."""
 
@@ -80,8 +77,7 @@ class Rest:
     id_at: str
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(msgspec.Struct, frozen=True):
     """Where an entry stands: its offset, or None if it was appended before and its id has been forgotten.
 
     ``after`` is the id of the publication before it, empty for the first of an epoch; None if it stood there already.
@@ -126,10 +122,12 @@ class FeedLog:
     async def append_all(self, topic: str, batch: Mapping[str, Sequence[NewEntry]]) -> list[list[Appended]]:
         """`append` for many feeds in one round trip: each feed's entries all or none, the feeds each for itself."""
         conf = self._conf
-        limits = [conf.log_publications, conf.log_bytes, conf.log_seconds, conf.ids_seconds, conf.meta_seconds]
-        calls = [
-            (_keys(feed), [topic, new_epoch(), *limits, *(part for entry in entries for part in entry)])
-            for feed, entries in batch.items()
+        first: list[str | int] = [
+            topic, new_epoch(), conf.log_publications, conf.log_bytes,
+            conf.log_seconds, conf.ids_seconds, conf.meta_seconds,
+        ]  # fmt: skip
+        calls: list[tuple[list[str], list[str | bytes | int]]] = [
+            (_keys(feed), [*first, *(part for entry in entries for part in entry)]) for feed, entries in batch.items()
         ]
         answers = await _append.run_all(self._redis, calls)
         return [_places(answer, entries) for answer, entries in zip(answers, batch.values(), strict=True)]
@@ -199,12 +197,12 @@ class FeedLog:
 
 
 def _places(answer: Sequence[Any], entries: Sequence[NewEntry]) -> list[Appended]:
-    epoch, offsets, offset_before, id_before = answer
+    raw_epoch, offsets, offset_before, id_before = answer
     places: list[Appended] = []
-    after = id_before.decode()
+    epoch, after = raw_epoch.decode(), id_before.decode()
     for offset, (_, publication_id, _) in zip(offsets, entries, strict=True):
         is_new = offset > offset_before
-        places.append(Appended(epoch.decode(), offset or None, after if is_new else None))
+        places.append(Appended(epoch, offset or None, after if is_new else None))
         if is_new:
             after = publication_id
     return places

@@ -5,8 +5,9 @@ Called by the relay alone. The message is a hint: whoever misses it finds the en
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 from realtime import feeds
 from realtime.commands import DropUser
@@ -24,8 +25,7 @@ class Layer(Protocol):
     async def group_send(self, group: str, message: dict[str, Any]) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Routed:
+class Routed(msgspec.Struct, frozen=True):
     """A publication on its way: the stream entry it came from and the feed it goes to."""
 
     entry_id: str
@@ -67,12 +67,14 @@ class Publisher:
         """Append to some feeds, each in order, then tell the gateways."""
         encoded = {feed: [(entry_id, p.id, feeds.encode(p)) for entry_id, p in entries] for feed, entries in some}
         appended = await self._log.append_all(topic, encoded)
-        messages = [
-            (channels_group(feed), publication_message(feed, place, entry))
-            for (feed, entries), places in zip(encoded.items(), appended, strict=True)
-            for place, (_, _, entry) in zip(places, entries, strict=True)
-            if place.offset is not None
-        ]
+        messages: list[tuple[str, dict[str, Any]]] = []
+        for (feed, entries), places in zip(encoded.items(), appended, strict=True):
+            group = channels_group(feed)
+            messages += [
+                (group, publication_message(feed, place, entry))
+                for place, (_, _, entry) in zip(places, entries, strict=True)
+                if place.offset is not None
+            ]
         send_all = getattr(self._layer, "group_send_all", None)
         if send_all is not None:
             await send_all(messages)

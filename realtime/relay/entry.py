@@ -2,7 +2,6 @@
 
 import uuid as uuids
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -15,14 +14,13 @@ PAYLOAD = b"payload"
 _metadata = msgspec.msgpack.Decoder(dict[str, str])
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """An entry that could be read. ``publication_id`` makes a repeat known where the payload has no id of its own."""
 
     id: str
     fields: Mapping[bytes, bytes]
     uuid: str = ""
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = msgspec.field(default_factory=dict)
     payload: bytes = b""
 
     @property

@@ -6,6 +6,7 @@ Written beside the relay every few seconds, so that a slow database delays nothi
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.db import Error, close_old_connections
@@ -31,7 +32,7 @@ async def mirrored(topic: str) -> str | None:
 class Mirror:
     """Writes the cursors that moved."""
 
-    def __init__(self, workers: Sequence[TopicWorker]) -> None:
+    def __init__(self, workers: Sequence[TopicWorker[Any]]) -> None:
         self._workers = workers
         self._written: dict[str, str] = {}
 

@@ -1,19 +1,24 @@
 """A topic's loop: lease, read, sink, commit. Nothing is committed before its batch is out, nothing overtakes.
 
-What may succeed later is tried again in place; what never can, judged from its bytes, becomes a dead letter.
+The next batch is read and prepared while this one goes out. What may succeed later is tried again in place; what never
+can, judged from its bytes, becomes a dead letter.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TypeVar
 
+from realtime import tasks
 from realtime.conf import RealtimeConf
 from realtime.exceptions import PoisonEntry, TryLater
 from realtime.feeds import Publication
 from realtime.publisher import Publisher, Routed
 from realtime.redis import Redis, is_transient
-from realtime.relay.entry import Entry
+from realtime.relay.entry import Entry, parse
 from realtime.relay.lease import Lease
 from realtime.relay.topic import RawEntry, Topic
 
@@ -26,32 +31,33 @@ TRIM_SECONDS = 30.0
 SAY_AGAIN_SECONDS = 10.0
 """How often a lasting trouble is reported."""
 
-Parse = Callable[[str, Mapping[bytes, bytes]], Entry]
-Poison = tuple[Entry, str]
-Sink = Callable[[Sequence[Entry]], Awaitable[Sequence[Poison]]]
-"""Takes a batch, in order; answers those that can never succeed, each with the reason. Safe to repeat as a whole."""
+T = TypeVar("T")
+Prepare = Callable[[str, Mapping[bytes, bytes]], Sequence[T]]
+"""What a stream's entry, its id and raw fields, makes for the sink; raises `PoisonEntry`."""
+Sink = Callable[[Sequence[T]], Awaitable[object]]
+"""Takes what a batch made, in order. Safe to repeat as a whole."""
 Route = Callable[[Entry], Sequence[tuple[str, Publication]]]
 """The publications of an entry, each with its feed; raises `PoisonEntry`."""
 
 
-def feed_sink(topic: str, route: Route, publisher: Publisher) -> Sink:
-    """A sink that publishes what ``route`` makes of each entry."""
+def to_feeds(topic: str, route: Route, publisher: Publisher) -> tuple[Prepare[Routed], Sink[Routed]]:
+    """What a worker needs to publish what ``route`` makes of each entry."""
 
-    async def sink(entries: Sequence[Entry]) -> Sequence[Poison]:
-        routed: list[Routed] = []
-        poison: list[Poison] = []
-        for entry in entries:
-            try:
-                routed += [Routed(entry.id, feed, publication) for feed, publication in route(entry)]
-            except PoisonEntry as error:
-                poison.append((entry, str(error)))
-        await publisher.publish(topic, routed)
-        return poison
+    def prepare(entry_id: str, fields: Mapping[bytes, bytes]) -> Sequence[Routed]:
+        return [Routed(entry_id, feed, publication) for feed, publication in route(parse(entry_id, fields))]
 
-    return sink
+    return prepare, partial(publisher.publish, topic)
 
 
-class TopicWorker:
+@dataclass(frozen=True, slots=True)
+class _Batch(Generic[T]):
+    last: str
+    length: int
+    prepared: Sequence[T]
+    poison: Sequence[tuple[RawEntry, str]]
+
+
+class TopicWorker(Generic[T]):
     """Relays one topic while it holds the topic's lease; else it stands by.
 
     ``name`` is the relay's. Where several relays serve a topic, the one at ``number``, counted round, is to hold it in
@@ -59,18 +65,19 @@ class TopicWorker:
     """
 
     def __init__(
-        self, redis: Redis, topic: Topic, parse: Parse, sink: Sink, conf: RealtimeConf, *, name: str, number: int = 0
-    ) -> None:
+        self, redis: Redis, topic: Topic, prepare: Prepare[T], sink: Sink[T], conf: RealtimeConf,
+        *, name: str, number: int = 0,
+    ) -> None:  # fmt: skip
         self.topic = topic
         self.relayed = 0
         self.committed = ""
         """The cursor as this worker last knew it."""
-        self._parse = parse
+        self._prepare = prepare
         self._sink = sink
         self._name = name
         self._number = number
         self._lease = Lease(redis, topic.name, conf.relay_lease_seconds, name)
-        self._batch = conf.relay_batch
+        self._most = conf.relay_batch
         self._third = conf.relay_lease_seconds / 3
         self._stopping = asyncio.Event()
         self._trimmed = 0.0
@@ -111,24 +118,45 @@ class TopicWorker:
         cursor = self.committed = await self.topic.start()
         since = looked = time.monotonic()
         logger.info("%s: relaying from %s", self.topic.name, cursor)
-        while not self._stopping.is_set() and await self._lease.take() == token:
-            batch = await self.topic.read(cursor, self._batch, int(self._third * 1000))
-            if batch:
-                await self._deliver(token, batch)
-                last = batch[-1][0]
-                if not await self.topic.commit(token, cursor, last, len(batch)):
-                    break
-                cursor = self.committed = last
-                self.relayed += len(batch)
-            if time.monotonic() - looked >= self._third:
-                looked = time.monotonic()
-                await self._look_after(cursor)
-                if looked - since >= SPREAD_SECONDS and await self._is_another_s():
+        reading = self._read_ahead(cursor)
+        try:
+            while not self._stopping.is_set() and await self._lease.take() == token:
+                batch = await reading
+                reading = self._read_ahead(batch.last if batch else cursor)
+                if batch:
+                    await self._deliver(token, batch)
+                    if not await self.topic.commit(token, cursor, batch.last, batch.length):
+                        break
+                    cursor = self.committed = batch.last
+                    self.relayed += batch.length
+                if time.monotonic() - looked >= self._third:
+                    looked = time.monotonic()
+                    await self._look_after(cursor)
+                    if looked - since >= SPREAD_SECONDS and await self._is_another_s():
+                        return
+            else:
+                if self._stopping.is_set():
                     return
-        else:
-            if self._stopping.is_set():
-                return
-        logger.info("%s: another relay has taken over", self.topic.name)
+            logger.info("%s: another relay has taken over", self.topic.name)
+        finally:
+            await tasks.end([reading])
+
+    def _read_ahead(self, cursor: str) -> asyncio.Task[_Batch[T] | None]:
+        return asyncio.get_running_loop().create_task(self._read(cursor), name=f"reading {self.topic.name}")
+
+    async def _read(self, cursor: str) -> _Batch[T] | None:
+        """The next batch; None if nothing came in a third of the lease."""
+        entries = await self.topic.read(cursor, self._most, int(self._third * 1000))
+        if not entries:
+            return None
+        prepared: list[T] = []
+        poison: list[tuple[RawEntry, str]] = []
+        for entry in entries:
+            try:
+                prepared += self._prepare(*entry)
+            except PoisonEntry as error:
+                poison.append((entry, str(error)))
+        return _Batch(entries[-1][0], len(entries), prepared, poison)
 
     async def _look_after(self, cursor: str) -> None:
         await self._lease.sign_in()
@@ -148,30 +176,25 @@ class TopicWorker:
         await self._pause(3 * self._third)
         return True
 
-    async def _deliver(self, token: int, batch: Sequence[RawEntry]) -> None:
-        raw = dict(batch)
-        entries: list[Entry] = []
-        poison: dict[str, str] = {}
-        for entry_id, fields in batch:
-            try:
-                entries.append(self._parse(entry_id, fields))
-            except PoisonEntry as error:
-                poison[entry_id] = str(error)
-        if entries:
-            poison |= {entry.id: reason for entry, reason in await self._until_it_succeeds(token, entries)}
-        for entry_id in raw:
-            if entry_id in poison:
-                await self.topic.dead_letter((entry_id, raw[entry_id]), poison[entry_id])
+    async def _deliver(self, token: int, batch: _Batch[T]) -> None:
+        if batch.prepared:
+            await self._until_it_succeeds(token, batch)
+        for entry, reason in batch.poison:
+            await self.topic.dead_letter(entry, reason)
 
-    async def _until_it_succeeds(self, token: int, entries: Sequence[Entry]) -> Sequence[Poison]:
+    async def _until_it_succeeds(self, token: int, batch: _Batch[T]) -> None:
         wait = FIRST_WAIT
         while True:
             try:
-                return await self._sink(entries)
+                await self._sink(batch.prepared)
+                return
             except Exception as error:
                 if self._stopping.is_set() or not (isinstance(error, TryLater) or is_transient(error)):
                     raise
-                logger.warning("%s: trying %s again in %.1f s: %s", self.topic.name, entries[0].id, wait, error)
+                logger.warning(
+                    "%s: trying the batch that ends with %s again in %.1f s: %s",
+                    self.topic.name, batch.last, wait, error,
+                )  # fmt: skip
             until = time.monotonic() + wait
             while (left := until - time.monotonic()) > 0 and not self._stopping.is_set():
                 if await self._lease.take() != token:
@@ -187,7 +210,7 @@ class TopicWorker:
             return
 
 
-async def report(workers: Sequence[TopicWorker], every: float = 60.0) -> None:
+async def report(workers: Sequence[TopicWorker[Any]], every: float = 60.0) -> None:
     """A log line a minute: what each topic relayed since the last, and how many entries wait."""
     before = {worker.topic.name: worker.relayed for worker in workers}
     since = time.monotonic()

@@ -18,9 +18,9 @@ from realtime.feeds import FeedLog
 from realtime.ids import new_node_name
 from realtime.publisher import Publisher
 from realtime.redis import Redis, connect, wait_for_redis
-from realtime.relay import entry, mirror
+from realtime.relay import mirror
 from realtime.relay.topic import Topic
-from realtime.relay.worker import Parse, Sink, TopicWorker, feed_sink, report
+from realtime.relay.worker import TopicWorker, report, to_feeds
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Command(BaseCommand):
             choices=TOPICS,
             help="relay this topic only; may be given several times",
         )
-        parser.add_argument("--batch", type=int, help="most entries that are read at once (default: 500)")
+        parser.add_argument("--batch", type=int, help="most entries that are read at once (default: 1,000)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         settings = conf.get()
@@ -79,18 +79,18 @@ async def relay(topics: list[str], settings: conf.RealtimeConf) -> None:
     await redis.aclose()
 
 
-def _worker(name: str, redis: Redis, publisher: Publisher, settings: conf.RealtimeConf, relay_name: str) -> TopicWorker:
+def _worker(
+    name: str, redis: Redis, publisher: Publisher, settings: conf.RealtimeConf, relay_name: str
+) -> TopicWorker[Any]:
     chat = chat_conf.get()
     is_ours = name == audit.AUDIT_STREAM or chat.owns_topics or (name == MESSAGE_NEW and chat.publishes_messages)
     topic = Topic(redis, name, settings, mirrored=mirror.mirrored, is_ours=is_ours)
+    number = TOPICS.index(name)
     if name == audit.AUDIT_STREAM:
-        parse: Parse = audit.parse
-        sink: Sink = audit.database_sink
-    else:
-        parse, sink = entry.parse, feed_sink(name, ROUTES[name], publisher)
-    return TopicWorker(redis, topic, parse, sink, settings, name=relay_name, number=TOPICS.index(name))
+        return TopicWorker(redis, topic, audit.parse, audit.database_sink, settings, name=relay_name, number=number)
+    return TopicWorker(redis, topic, *to_feeds(name, ROUTES[name], publisher), settings, name=relay_name, number=number)
 
 
-def _stop(workers: list[TopicWorker]) -> None:
+def _stop(workers: list[TopicWorker[Any]]) -> None:
     for worker in workers:
         worker.stop()

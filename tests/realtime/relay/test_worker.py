@@ -13,12 +13,12 @@ from realtime import feeds, tasks
 from realtime.conf import RealtimeConf
 from realtime.exceptions import PoisonEntry, TryLater
 from realtime.feeds import FeedLog, Publication
-from realtime.publisher import Publisher
+from realtime.publisher import Publisher, Routed
 from realtime.redis import Redis
 from realtime.relay import worker as worker_module
-from realtime.relay.entry import Entry, parse
+from realtime.relay.entry import Entry
 from realtime.relay.topic import Topic
-from realtime.relay.worker import Poison, TopicWorker, feed_sink, report
+from realtime.relay.worker import TopicWorker, report, to_feeds
 
 TOPIC = "topic"
 
@@ -42,15 +42,19 @@ class Bench:
         self.redis = redis
         self.conf = replace(conf, relay_lease_seconds=0.3, relay_batch=7)
         self.log = FeedLog(redis, conf)
-        self.running: list[tuple[TopicWorker, asyncio.Task[None]]] = []
+        self.running: list[tuple[TopicWorker[Any], asyncio.Task[None]]] = []
 
     def sink(self) -> Any:
-        return feed_sink(TOPIC, route, Publisher(self.log, Silent()))  # type: ignore[arg-type]
+        return self.to_feeds()[1]
 
-    def start(self, sink: Any = None) -> TopicWorker:
+    def to_feeds(self) -> Any:
+        return to_feeds(TOPIC, route, Publisher(self.log, Silent()))  # type: ignore[arg-type]
+
+    def start(self, sink: Any = None) -> TopicWorker[Any]:
         topic = Topic(self.redis, TOPIC, self.conf)
         name = f"relay-{len(self.running)}"
-        worker = TopicWorker(self.redis, topic, parse, sink or self.sink(), self.conf, name=name)
+        prepare, real = self.to_feeds()
+        worker = TopicWorker(self.redis, topic, prepare, sink or real, self.conf, name=name)
         self.running.append((worker, asyncio.create_task(worker.run())))
         return worker
 
@@ -97,10 +101,10 @@ async def test_entries_go_to_their_feeds_in_order(bench: Bench) -> None:
 async def test_two_that_both_believe_they_are_active_append_the_same_sequence(bench: Bench) -> None:
     await bench.redis.xgroup_create(TOPIC, "chatws", id="$", mkstream=True)
     await bench.write(*range(60))
-    entries = [parse(i.decode(), fields) for i, fields in await bench.redis.xrange(TOPIC)]
+    prepare, sink = bench.to_feeds()
+    entries = [part for i, fields in await bench.redis.xrange(TOPIC) for part in prepare(i.decode(), fields)]
 
     async def work(size: int) -> None:
-        sink = bench.sink()
         for start in range(0, 60, size):
             await sink(entries[start : start + size])
 
@@ -124,12 +128,11 @@ async def test_what_may_succeed_later_is_tried_again_before_anything_that_follow
     seen: list[list[str]] = []
     real = bench.sink()
 
-    async def sink(entries: Sequence[Entry]) -> Sequence[Poison]:
-        seen.append([entry.id for entry in entries])
+    async def sink(entries: Sequence[Routed]) -> None:
+        seen.append([entry.entry_id for entry in entries])
         if len(seen) in (1, 2, 4):
             raise TryLater("not now") if len(seen) == 1 else ConnectionError("gone")
-        poison: Sequence[Poison] = await real(entries)
-        return poison
+        await real(entries)
 
     bench.start(sink)
     await bench.begun()
@@ -143,13 +146,12 @@ async def test_a_failure_of_ours_is_logged_and_tried_again(bench: Bench, caplog:
     real = bench.sink()
     broken = True
 
-    async def sink(entries: Sequence[Entry]) -> Sequence[Poison]:
+    async def sink(entries: Sequence[Routed]) -> None:
         nonlocal broken
         if broken:
             broken = False
             raise RuntimeError("a bug")
-        poison: Sequence[Poison] = await real(entries)
-        return poison
+        await real(entries)
 
     bench.start(sink)
     await bench.begun()
@@ -192,12 +194,15 @@ async def test_topics_spread_over_relays_and_the_rest_is_taken_over_when_one_die
     monkeypatch.setattr(worker_module, "SPREAD_SECONDS", 0.2)
     conf = replace(conf, relay_lease_seconds=0.3)
 
-    async def sink(entries: Sequence[Entry]) -> Sequence[Poison]:
-        return []
+    async def sink(entries: Sequence[Routed]) -> None:
+        pass
 
-    def relay(name: str) -> list[TopicWorker]:
+    def relay(name: str) -> list[TopicWorker[Any]]:
         topics = [Topic(redis, f"topic-{number}", conf) for number in range(4)]
-        return [TopicWorker(redis, t, parse, sink, conf, name=name, number=n) for n, t in enumerate(topics)]
+        return [
+            TopicWorker(redis, t, lambda entry_id, fields: [], sink, conf, name=name, number=n)
+            for n, t in enumerate(topics)
+        ]
 
     async def held_by() -> list[str]:
         client: Any = redis
@@ -224,11 +229,10 @@ async def test_a_worker_that_waits_keeps_its_lease(bench: Bench) -> None:
     real = bench.sink()
     since = asyncio.get_running_loop().time()
 
-    async def sink(entries: Sequence[Entry]) -> Sequence[Poison]:
+    async def sink(entries: Sequence[Routed]) -> None:
         if asyncio.get_running_loop().time() - since < 1.5:
             raise TryLater("not now")
-        poison: Sequence[Poison] = await real(entries)
-        return poison
+        await real(entries)
 
     first = bench.start(sink)
     await bench.begun()
@@ -240,3 +244,27 @@ async def test_a_worker_that_waits_keeps_its_lease(bench: Bench) -> None:
         while first.relayed < 3:
             await asyncio.sleep(0.01)
     assert second.relayed == 0
+
+
+async def test_the_next_batch_is_prepared_while_this_one_goes_out(bench: Bench) -> None:
+    prepare, real = bench.to_feeds()
+    prepared: list[str] = []
+    next_is_ready = asyncio.Event()
+
+    def noting(entry_id: str, fields: Any) -> Any:
+        prepared.append(entry_id)
+        if len(prepared) == 14:
+            next_is_ready.set()
+        return prepare(entry_id, fields)
+
+    async def sink(entries: Sequence[Routed]) -> None:
+        async with asyncio.timeout(5):
+            await next_is_ready.wait()
+        await real(entries)
+
+    await bench.redis.xgroup_create(TOPIC, "chatws", id="$", mkstream=True)
+    await bench.write(*range(20))
+    worker = TopicWorker(bench.redis, Topic(bench.redis, TOPIC, bench.conf), noting, sink, bench.conf, name="relay")
+    bench.running.append((worker, asyncio.create_task(worker.run())))
+    await bench.until_relayed(19)
+    assert await bench.contents() == in_order(20)
