@@ -49,7 +49,7 @@ def plan() -> dict[str, Callable[[], Awaitable[Outcome]]]:
         "accepting": lambda: scenarios.accepting(ROUNDS),
         "sending": lambda: scenarios.sending(10),
         "chain": lambda: scenarios.chain(10),
-        "relay": lambda: scenarios.relaying(50_000, ROUNDS),
+        "relay": lambda: scenarios.relaying(100_000, ROUNDS),
         "slow-readers": lambda: scenarios.slow_readers(20),
     }
 

@@ -37,8 +37,8 @@ from tests.support.redis import free_port  # noqa: E402
 TEXT = "x" * 200
 
 
-async def measure(url: str, layer: object, events: int, feeds: int) -> float:
-    """Events a second from the first to the last."""
+async def measure(url: str, layer: object, events: int, feeds: int) -> tuple[float, float]:
+    """Events a second from the first to the last of a burst; and the seconds that one which comes after it takes."""
     conf = RealtimeConf(redis_url=url, jwt_secret="")
     redis = connect(url)
     await wait_for_redis(redis, url, 10)
@@ -48,11 +48,7 @@ async def measure(url: str, layer: object, events: int, feeds: int) -> float:
     for start in range(0, events, 1_000):
         pipeline = redis.pipeline(transaction=False)
         for number in range(start, min(start + 1_000, events)):
-            event = {
-                "message_id": f"message-{number}", "group_id": f"g{number % feeds}", "sender_id": 1, "msg_type": 1,
-                "created_at": 1_700_000_000, "content": TEXT,
-            }  # fmt: skip
-            pipeline.xadd(MESSAGE_NEW, entry.encode(msgspec.json.encode(event)))  # type: ignore[arg-type]
+            pipeline.xadd(MESSAGE_NEW, _event(number, feeds))  # type: ignore[arg-type]
         await pipeline.execute()
     publisher = Publisher(FeedLog(redis, conf), layer)  # type: ignore[arg-type]
     worker = TopicWorker(redis, topic, *to_feeds(MESSAGE_NEW, ROUTES[MESSAGE_NEW], publisher), conf, name="b")
@@ -61,10 +57,23 @@ async def measure(url: str, layer: object, events: int, feeds: int) -> float:
     while worker.relayed < events:
         await asyncio.sleep(0.005)
     took = time.perf_counter() - began
+    began = time.perf_counter()
+    await redis.xadd(MESSAGE_NEW, _event(events, feeds))  # type: ignore[arg-type]
+    while worker.relayed == events:
+        await asyncio.sleep(0.001)
+    lag = time.perf_counter() - began
     worker.stop()
     await running
     await redis.aclose()
-    return events / took
+    return events / took, lag
+
+
+def _event(number: int, feeds: int) -> dict[bytes, bytes]:
+    event = {
+        "message_id": f"message-{number}", "group_id": f"g{number % feeds}", "sender_id": 1, "msg_type": 1,
+        "created_at": 1_700_000_000, "content": TEXT,
+    }  # fmt: skip
+    return entry.encode(msgspec.json.encode(event))
 
 
 def main() -> None:
@@ -82,8 +91,8 @@ def main() -> None:
         try:
             for _ in range(3):
                 for name, layer in (("ours", RedisPubSubLayer), ("stock", RedisPubSubChannelLayer)):
-                    rate = asyncio.run(measure(url, layer(hosts=[url]), given.events, given.feeds))
-                    print(f"{name:6} {rate:10,.0f} events/s")
+                    rate, lag = asyncio.run(measure(url, layer(hosts=[url]), given.events, given.feeds))
+                    print(f"{name:6} {rate:10,.0f} events/s, the next one after {1_000 * lag:.1f} ms")
         finally:
             server.terminate()
             server.wait()

@@ -13,7 +13,7 @@ from channels_redis.pubsub import RedisPubSubChannelLayer, RedisSingleShardConne
 from channels_redis.utils import create_pool
 
 from realtime import tasks
-from realtime.redis import ConnectionLost, Script, no_retry
+from realtime.redis import ConnectionLost, Script, buffered, no_retry
 
 logger = logging.getLogger(__name__)
 
@@ -252,6 +252,8 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
             reply = await connection.read_response(timeout=float("inf"))
             self._silent = False
             self._received(reply)
+            for more in buffered(connection):
+                self._received(more)
 
     def _received(self, reply: Any) -> None:
         if not isinstance(reply, list):

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import hiredis
 from redis import exceptions
+from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -20,7 +21,7 @@ from realtime.exceptions import RedisUnavailable
 
 __all__ = [
     "ConnectionLost", "Redis", "RedisError", "ResponseError", "Script",
-    "address_of", "connect", "eviction_problem", "is_transient", "no_retry", "pipelined", "wait_for_redis",
+    "address_of", "buffered", "connect", "eviction_problem", "is_transient", "no_retry", "pipelined", "wait_for_redis",
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
@@ -105,6 +106,17 @@ async def pipelined(client: Redis, commands: Sequence[tuple[str | bytes | int | 
         raise
     finally:
         await pool.release(connection)
+
+
+def buffered(connection: Any) -> list[Any]:
+    """The replies that one of redis-py's connections has read from its socket already, but not handed out yet.
+
+    Its `read_response` costs a walk through four coroutines for each. Empty where it isn't parsed by hiredis.
+    """
+    reader = getattr(getattr(connection, "_parser", None), "_reader", None)
+    if not isinstance(reader, hiredis.Reader):
+        return []
+    return list(iter(reader.gets, NOT_ENOUGH_DATA))
 
 
 _pack: Any = hiredis.pack_command  # declared for tuples of one

@@ -9,9 +9,8 @@ import logging
 import uuid
 
 import msgspec
-from asgiref.sync import sync_to_async
-from django.db import close_old_connections
 
+from chatws.reference import threads
 from chatws.reference.models import OutboxEvent
 from realtime.ids import new_node_name
 from realtime.redis import Redis
@@ -63,17 +62,16 @@ class OutboxPublisher:
 
     async def publish_some(self) -> int:
         """Publish one batch; how many events it held."""
-        events = await sync_to_async(_next_events, thread_sensitive=False)()
+        events = await threads.read(_next_events)
         if events:
             entries = [(event.topic, encode(event.payload.encode(), uuid=str(event.uuid))) for event in events]
             if not await self._lease.publish(entries):
                 return 0
-            await sync_to_async(_delete, thread_sensitive=False)([event.pk for event in events])
+            await threads.write(_delete, [event.pk for event in events])
         return len(events)
 
 
 def _next_events() -> list[OutboxEvent]:
-    close_old_connections()
     return list(OutboxEvent.objects.order_by("pk")[:BATCH])
 
 

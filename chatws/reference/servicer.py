@@ -1,16 +1,12 @@
 """gRPC's side of the reference chat service: requests in, use cases in threads, responses out."""
 
-import asyncio
 import logging
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import grpc
-from django.db import close_old_connections
 
-from chatws.reference import services
+from chatws.reference import services, threads
 from chatws.reference.models import ChatGroup, Member, Message, Notification
 from chatws.reference.services import ServiceError, UserGroup
 from chatws.rpc.pb import chat_pb2 as pb
@@ -18,7 +14,6 @@ from chatws.rpc.pb.chat_pb2_grpc import ChatServiceServicer
 
 logger = logging.getLogger(__name__)
 
-THREADS = 8
 Context = grpc.aio.ServicerContext[Any, Any]
 Answer = TypeVar("Answer")
 
@@ -28,7 +23,6 @@ class ReferenceServicer(ChatServiceServicer):
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="orm")
 
     async def CreateGroup(self, request: pb.CreateGroupReq, context: Context) -> pb.CreateGroupResp:
         group_id = await self._change(
@@ -102,7 +96,7 @@ class ReferenceServicer(ChatServiceServicer):
         self, request: pb.MarkNotificationReadReq, context: Context
     ) -> pb.MarkNotificationReadResp:
         ids = list(request.notification_ids)
-        count = await self._ask(context, services.mark_notifications_read, request.user_id, ids)
+        count = await self._change(context, services.mark_notifications_read, request.user_id, ids)
         return pb.MarkNotificationReadResp(success=True, updated_count=count)
 
     async def GetUnreadCount(self, request: pb.GetUnreadCountReq, context: Context) -> pb.GetUnreadCountResp:
@@ -110,32 +104,27 @@ class ReferenceServicer(ChatServiceServicer):
         return pb.GetUnreadCountResp(unread_count=count)
 
     async def MarkAllRead(self, request: pb.MarkAllReadReq, context: Context) -> pb.MarkAllReadResp:
-        count = await self._ask(context, services.mark_all_read, request.user_id)
+        count = await self._change(context, services.mark_all_read, request.user_id)
         return pb.MarkAllReadResp(success=True, affected_count=count)
 
     async def _change(self, context: Context, use_case: Callable[..., Answer], *args: object) -> Answer:
-        answer = await self._ask(context, use_case, *args)
+        answer = await _answer(context, threads.write(use_case, *args))
         self._wake()
         return answer
 
     async def _ask(self, context: Context, use_case: Callable[..., Answer], *args: object) -> Answer:
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self._threads, partial(_in_thread, use_case, *args))
-        except ServiceError as error:
-            await context.abort(grpc.StatusCode[error.status], str(error))
-        except Exception as error:
-            logger.exception("%s failed", use_case.__name__)
-            await context.abort(grpc.StatusCode.INTERNAL, type(error).__name__)
-        raise AssertionError("abort always raises")
+        return await _answer(context, threads.read(use_case, *args))
 
 
-def _in_thread(use_case: Callable[..., Answer], *args: object) -> Answer:
-    close_old_connections()
+async def _answer(context: Context, answer: Awaitable[Answer]) -> Answer:
     try:
-        return use_case(*args)
-    finally:
-        close_old_connections()
+        return await answer
+    except ServiceError as error:
+        await context.abort(grpc.StatusCode[error.status], str(error))
+    except Exception as error:
+        logger.exception("a call failed")
+        await context.abort(grpc.StatusCode.INTERNAL, type(error).__name__)
+    raise AssertionError("abort always raises")
 
 
 def _history(request: pb.GetMessageHistoryReq) -> tuple[list[pb.Message], bool]:
