@@ -18,6 +18,8 @@ READ_AT_ONCE = 500
 CHECKED_AT_ONCE = 200
 """Positions in one pipeline: 10,000 at once would stall the loop for a tenth of a second."""
 FILLED_AT_ONCE = 50
+SETTLE_SECONDS = 0.2
+"""How long a publication may take from its log to us before it counts as missed."""
 
 Apply = Callable[[Feed, Publication], None]
 Reset = Callable[[Feed, Position], None]
@@ -61,7 +63,12 @@ class CatchUp:
             tops = await self._log.positions([feed.name for feed, _ in chunk])
             for (feed, seen), top in zip(chunk, tops, strict=True):
                 if top != seen and feed.position == seen:
-                    self.start(feed)
+                    # As a rule the publication is on its way: only what doesn't move meanwhile is read.
+                    asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._start_if_at, feed, seen)
+
+    def _start_if_at(self, feed: Feed, position: Position) -> None:
+        if feed.position == position:
+            self.start(feed)
 
     async def _fill(self, feed: Feed) -> None:
         """Read the log from our offset until nothing new came meanwhile. Live publications only mark the feed dirty."""

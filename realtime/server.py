@@ -1,6 +1,7 @@
 """daphne's server and command line with options that fit: `python -m realtime.server config.asgi:application`.
 
-The only door to daphne and Twisted. Plain `daphne` serves the same application, without what stands here.
+With `frames_protocol` the only door to daphne, autobahn and Twisted. Plain `daphne` serves the same application,
+without what stands here.
 """
 
 import argparse
@@ -14,20 +15,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from daphne import server as daphne_server  # installs the asyncio reactor: before anything of Twisted
-
-from autobahn.twisted import websocket as autobahn_twisted  # isort: skip
-from autobahn.websocket import protocol as autobahn
 from daphne.cli import DEFAULT_HOST, DEFAULT_PORT
 from daphne.cli import CommandLineInterface as DaphneCommandLine
-from daphne.ws_protocol import WebSocketProtocol
 from django.core.exceptions import ImproperlyConfigured
-from twisted.internet import defer, tcp
-from twisted.internet import reactor as twisted_reactor
-from twisted.internet.protocol import Protocol
+from twisted.internet import defer
 
 from realtime import conf, workers
 from realtime.exceptions import RedisUnavailable
-from realtime.outbox import EXTENSION, Flow
+from realtime.frames_protocol import FramesProtocol, find_unsupported, lighten, reactor
+from realtime.outbox import EXTENSION
 from realtime.redis import connect, wait_for_redis
 
 logger = logging.getLogger(__name__)
@@ -36,130 +32,6 @@ NO_LIMIT = -1
 SEND_BUFFER = 65_536
 """SO_SNDBUF of each socket; Linux doubles it. Left alone, the kernel hides 2.5 MB of a slow reader's backlog."""
 GARBAGE_THRESHOLDS = 50_000, 20, 50
-reactor: Any = twisted_reactor  # its declared interface isn't what the type checker takes it for
-
-
-def backlog(transport: Any) -> int:
-    """Bytes given to a TCP transport that it hasn't written yet."""
-    size: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
-    return size
-
-
-def write_now(transport: Any, data: bytes) -> None:
-    """Write to a TCP transport: at once if nothing waits, instead of on the next turn of the loop."""
-    if transport.dataBuffer or transport._tempDataLen:
-        transport.write(data)
-        return
-    try:
-        sent = transport.socket.send(data)
-    except OSError:  # full; or lost, which the transport then finds and reports in its own way
-        sent = 0
-    if sent < len(data):
-        transport.write(data[sent:] if sent else data)
-
-
-def lighten(factory: Any) -> None:
-    """Make each connection cheaper for autobahn; where a release has moved what this touches, nothing changes.
-
-    It would copy thirty options of the factory to each connection, which it doesn't where the class has them, and
-    colour and print text for debug lines that nobody reads: a third of what accepting costs.
-    """
-    for name in getattr(FramesProtocol, "CONFIG_ATTRS", ()):
-        value = getattr(factory, name)
-        setattr(FramesProtocol, name, staticmethod(value) if callable(value) else value)
-    for module in (autobahn, autobahn_twisted):
-        for name in ("pformat", "hltype", "hlval"):
-            if hasattr(module, name):
-                setattr(module, name, _unsaid)
-
-
-def _unsaid(thing: object) -> str:
-    return ""
-
-
-def find_unsupported() -> str:
-    """What this release of Twisted or autobahn does otherwise than `chatws.frames` needs; empty if nothing."""
-    for name in ("STATE_OPEN", "_closeConnection", "sendClose"):
-        if not hasattr(WebSocketProtocol, name):
-            return f"WebSocketProtocol has no {name}"
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    theirs.setblocking(False)
-    connection: Any = tcp.Connection  # its declared interface fits no real protocol
-    transport = connection(ours, Protocol(), reactor)
-    transport.connected = 1
-    try:
-        write_now(transport, b"ready")
-        if backlog(transport) or theirs.recv(16) != b"ready":
-            return "a write isn't on the wire at once"
-        much = bytes(8_000_000)
-        write_now(transport, much)
-        taken = 0
-        try:
-            while part := len(theirs.recv(len(much))):
-                taken += part
-        except BlockingIOError:
-            pass
-        if not 0 < taken < len(much) or backlog(transport) != len(much) - taken:
-            return "the backlog isn't what was not taken"
-    except Exception as error:
-        return repr(error)
-    finally:
-        transport.stopWriting()
-        ours.close()
-        theirs.close()
-    return ""
-
-
-class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
-    """daphne's WebSocket connection, which is also the scope extension `chatws.frames` (`realtime.outbox.Frames`).
-
-    It stands between its transport and whoever writes as a Twisted producer. Over TLS, what is written goes out on the
-    next turn of the loop. Where compression was negotiated our frames aren't compressed, which RFC 7692 allows.
-    """
-
-    flow: Flow | None = None
-
-    def write(self, wire: bytes) -> None:
-        """Send whole frames. Dropped once the closing handshake has begun: nothing may follow a close frame."""
-        if self.state == self.STATE_OPEN:
-            if isinstance(self.transport, tcp.Connection):
-                write_now(self.transport, wire)
-            else:
-                self.transport.write(wire)
-
-    def backlog(self) -> int:
-        """Bytes that the socket hasn't taken yet; over TLS, of those that are encrypted already."""
-        below = self.transport
-        while not isinstance(below, tcp.Connection):
-            below = below.transport
-        return backlog(below)
-
-    def close(self, code: int) -> None:
-        """Begin the closing handshake; a client that doesn't answer is disconnected a second later."""
-        self.sendClose(code=code)
-
-    def onOpen(self) -> None:  # noqa: N802
-        self.transport.unregisterProducer()  # that of the HTTP request
-        self.transport.registerProducer(self, True)
-        super().onOpen()
-
-    def pauseProducing(self) -> None:  # noqa: N802
-        """The transport holds more than 64 KiB."""
-        if self.flow is not None:
-            self.flow.pause_writing()
-
-    def resumeProducing(self) -> None:  # noqa: N802
-        """The transport has written all it had."""
-        if self.flow is not None:
-            self.flow.resume_writing()
-
-    def stopProducing(self) -> None:  # noqa: N802
-        """The connection is lost; the application hears of it by ASGI."""
-
-    def _closeConnection(self, abort: bool = False) -> None:  # noqa: N802
-        self.transport.unregisterProducer()  # a transport with a producer isn't closed
-        super()._closeConnection(abort)
 
 
 class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
@@ -168,6 +40,7 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
     daphne drops a connection whose frame is bad; it has no ASGI lifespan.
     """
 
+    connections: dict[Any, dict[str, Any]]
     offers_frames = True
     """Whether connections get the scope extension."""
 
@@ -185,6 +58,7 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._changed: set[Any] = set()  # connections that were lost, or whose application has ended
         self._started = False
         reason = find_unsupported()
         if reason:
@@ -210,7 +84,29 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
         """Run the application for a connection."""
         if self.offers_frames and isinstance(protocol, FramesProtocol):
             scope["extensions"] = {EXTENSION: protocol}
-        return super().create_application(protocol, scope)
+        queue = super().create_application(protocol, scope)
+        running = self.connections[protocol]["application_instance"]
+        running.add_done_callback(lambda task: self._changed.add(protocol))
+        return queue
+
+    def protocol_disconnected(self, protocol: Any) -> None:
+        """Note when a connection was lost."""
+        super().protocol_disconnected(protocol)
+        self._changed.add(protocol)
+
+    def application_checker(self) -> None:
+        """Reap the applications and connections that have ended, looking at those alone; daphne's looks at all."""
+        every = self.connections
+        looked_at = {protocol: every[protocol] for protocol in self._changed if protocol in every}
+        seen = set(looked_at)
+        self.connections = looked_at
+        try:
+            super().application_checker()
+        finally:
+            self.connections = every
+        for protocol in seen - looked_at.keys():
+            del every[protocol]
+        self._changed = {protocol for protocol, details in looked_at.items() if details.get("disconnected")}
 
     def _start_application(self) -> None:
         self._events.put_nowait({"type": "lifespan.startup"})

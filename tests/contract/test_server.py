@@ -152,7 +152,10 @@ async def test_over_tls_frames_arrive_and_a_slow_reader_is_closed(
 async def test_a_release_that_moved_what_frames_need_is_served_the_slow_way(
     stack: Stack, chat: Chat, log_in: Connect
 ) -> None:
-    moved = "from realtime import server; server.backlog = lambda t: t.moved; server.CommandLine.entrypoint()"
+    moved = (
+        "from realtime import frames_protocol, server; frames_protocol.backlog = lambda t: t.moved; "
+        "server.CommandLine.entrypoint()"
+    )
     gateway = stack.start_gateway(server=("-c", moved, "--bind"))
     alice, bob = new_user(), new_user()
     group = await chat.group(alice, bob)
@@ -164,6 +167,28 @@ async def test_a_release_that_moved_what_frames_need_is_served_the_slow_way(
 
 
 def test_this_release_has_what_frames_need() -> None:
-    command = [sys.executable, "-c", "from realtime import server; print(repr(server.find_unsupported()))"]
+    code = "from realtime import frames_protocol; print(repr(frames_protocol.find_unsupported()))"
+    command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "''", done.stderr
+
+
+async def test_a_quiet_client_is_pinged_and_stays_while_it_answers(stack: Stack) -> None:
+    gateway = stack.start_gateway("--ping-interval", "1", "--ping-timeout", "2")
+    async with raw_socket(gateway.port, new_user()) as raw:
+        for _ in range(3):
+            assert await raw.frame() == (PING, b"")
+            raw.send(PONG)
+        raw.send(CLOSE, (1000).to_bytes(2))
+        assert await raw.frame() == (CLOSE, (1000).to_bytes(2))
+
+
+async def test_a_client_that_answers_no_ping_is_closed_with_4508(stack: Stack) -> None:
+    gateway = stack.start_gateway("--ping-interval", "1", "--ping-timeout", "2")
+    user = new_user()
+    async with raw_socket(gateway.port, user) as raw:
+        assert await raw.frame() == (PING, b"")
+        opcode, payload = await raw.frame()
+        assert (opcode, int.from_bytes(payload[:2])) == (CLOSE, 4508)
+        assert await audited_code(stack, user) == 4508
+        assert await opcodes(raw) == []

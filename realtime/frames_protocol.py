@@ -1,0 +1,177 @@
+"""daphne's WebSocket connection that takes ready frames, and pings: the private parts of autobahn and Twisted are here.
+
+`find_unsupported` looks at each start whether they still are what this needs.
+"""
+
+import socket
+import time
+from typing import Any
+
+import daphne.server  # noqa: F401  # installs the asyncio reactor: before anything of Twisted
+
+from autobahn.twisted import websocket as autobahn_twisted  # isort: skip
+from autobahn.websocket import protocol as autobahn
+from daphne.ws_protocol import WebSocketProtocol
+from twisted.internet import reactor as twisted_reactor
+from twisted.internet import tcp
+from twisted.internet.protocol import Protocol
+
+from realtime.close_codes import CloseCode
+from realtime.outbox import Flow
+
+PING = b"\x89\x00"
+"""A ping frame without payload (RFC 6455 section 5.5.2)."""
+reactor: Any = twisted_reactor  # its declared interface isn't what the type checker takes it for
+
+
+def backlog(transport: Any) -> int:
+    """Bytes given to a TCP transport that it hasn't written yet."""
+    size: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+    return size
+
+
+def write_now(transport: Any, data: bytes) -> None:
+    """Write to a TCP transport: at once if nothing waits, instead of on the next turn of the loop."""
+    if transport.dataBuffer or transport._tempDataLen:
+        transport.write(data)
+        return
+    try:
+        sent = transport.socket.send(data)
+    except OSError:  # full; or lost, which the transport then finds and reports in its own way
+        sent = 0
+    if sent < len(data):
+        transport.write(data[sent:] if sent else data)
+
+
+def lighten(factory: Any) -> None:
+    """Make each connection cheaper for autobahn; where a release has moved what this touches, nothing changes.
+
+    It would copy thirty options of the factory to each connection, which it doesn't where the class has them, and
+    colour and print text for debug lines that nobody reads: a third of what accepting costs.
+    """
+    for name in getattr(FramesProtocol, "CONFIG_ATTRS", ()):
+        value = getattr(factory, name)
+        setattr(FramesProtocol, name, staticmethod(value) if callable(value) else value)
+    for module in (autobahn, autobahn_twisted):
+        for name in ("pformat", "hltype", "hlval"):
+            if hasattr(module, name):
+                setattr(module, name, _unsaid)
+
+
+def _unsaid(thing: object) -> str:
+    return ""
+
+
+def find_unsupported() -> str:
+    """What this release of Twisted or autobahn does otherwise than `chatws.frames` needs; empty if nothing."""
+    for name in ("STATE_OPEN", "_closeConnection", "sendClose"):
+        if not hasattr(WebSocketProtocol, name):
+            return f"WebSocketProtocol has no {name}"
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    connection: Any = tcp.Connection  # its declared interface fits no real protocol
+    transport = connection(ours, Protocol(), reactor)
+    transport.connected = 1
+    try:
+        write_now(transport, b"ready")
+        if backlog(transport) or theirs.recv(16) != b"ready":
+            return "a write isn't on the wire at once"
+        much = bytes(8_000_000)
+        write_now(transport, much)
+        taken = 0
+        try:
+            while part := len(theirs.recv(len(much))):
+                taken += part
+        except BlockingIOError:
+            pass
+        if not 0 < taken < len(much) or backlog(transport) != len(much) - taken:
+            return "the backlog isn't what was not taken"
+    except Exception as error:
+        return repr(error)
+    finally:
+        transport.stopWriting()
+        ours.close()
+        theirs.close()
+    return ""
+
+
+class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
+    """daphne's WebSocket connection, which is also the scope extension `chatws.frames` (`realtime.outbox.Frames`).
+
+    It stands between its transport and whoever writes as a Twisted producer. Over TLS, what is written goes out on the
+    next turn of the loop. Where compression was negotiated our frames aren't compressed, which RFC 7692 allows.
+    """
+
+    flow: Flow | None = None
+    heard_at = 0.0
+    """When the client was last heard, by the monotonic clock."""
+    _pinged = False
+
+    def write(self, wire: bytes) -> None:
+        """Send whole frames. Dropped once the closing handshake has begun: nothing may follow a close frame."""
+        if self.state == self.STATE_OPEN:
+            if isinstance(self.transport, tcp.Connection):
+                write_now(self.transport, wire)
+            else:
+                self.transport.write(wire)
+
+    def backlog(self) -> int:
+        """Bytes that the socket hasn't taken yet; over TLS, of those that are encrypted already."""
+        below = self.transport
+        while not isinstance(below, tcp.Connection):
+            below = below.transport
+        return backlog(below)
+
+    def close(self, code: int) -> None:
+        """Begin the closing handshake; a client that doesn't answer is disconnected a second later."""
+        self.sendClose(code=int(code))  # autobahn takes no IntEnum
+
+    def onOpen(self) -> None:  # noqa: N802
+        self.transport.unregisterProducer()  # that of the HTTP request
+        self.transport.registerProducer(self, True)
+        self.heard_at = time.monotonic()
+        super().onOpen()
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
+        self.heard_at, self._pinged = time.monotonic(), False
+        super().onMessage(payload, isBinary)
+
+    def onPong(self, payload: bytes) -> None:  # noqa: N802
+        """The client lives."""
+        self.heard_at, self._pinged = time.monotonic(), False
+
+    def check_timeouts(self) -> None:
+        """Ping a client that is quiet; drop one that doesn't answer. Called every two seconds.
+
+        daphne's own keeps a timer for each ping, and sends it the slow way.
+        """
+        server = self.server
+        if self.state != self.STATE_OPEN or server.websocket_timeout >= 0:
+            super().check_timeouts()
+            return
+        quiet = time.monotonic() - self.heard_at
+        if quiet > server.ping_interval + server.ping_timeout:
+            self.application_queue.put_nowait({"type": "websocket.disconnect", "code": CloseCode.IDLE})
+            self.muted = True
+            self.close(CloseCode.IDLE)
+        elif quiet > server.ping_interval and not self._pinged:
+            self._pinged = True
+            self.write(PING)
+
+    def pauseProducing(self) -> None:  # noqa: N802
+        """The transport holds more than 64 KiB."""
+        if self.flow is not None:
+            self.flow.pause_writing()
+
+    def resumeProducing(self) -> None:  # noqa: N802
+        """The transport has written all it had."""
+        if self.flow is not None:
+            self.flow.resume_writing()
+
+    def stopProducing(self) -> None:  # noqa: N802
+        """The connection is lost; the application hears of it by ASGI."""
+
+    def _closeConnection(self, abort: bool = False) -> None:  # noqa: N802
+        self.transport.unregisterProducer()  # a transport with a producer isn't closed
+        super()._closeConnection(abort)
