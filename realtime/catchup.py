@@ -54,6 +54,7 @@ class CatchUp:
     async def check_all(self) -> None:
         """Compare the position of every feed with its log, and read those that differ. Raises what Redis raises."""
         names = [name for name, feed in self._heard.items() if feed.epoch]
+        ahead: list[tuple[Feed, Position]] = []
         for start in range(0, len(names), CHECKED_AT_ONCE):
             chunk = [
                 (feed, feed.position)
@@ -62,13 +63,17 @@ class CatchUp:
             ]
             tops = await self._log.positions([feed.name for feed, _ in chunk])
             for (feed, seen), top in zip(chunk, tops, strict=True):
-                if top != seen and feed.position == seen:
-                    # As a rule the publication is on its way: only what doesn't move meanwhile is read.
-                    asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._start_if_at, feed, seen)
-
-    def _start_if_at(self, feed: Feed, position: Position) -> None:
-        if feed.position == position:
-            self.start(feed)
+                if top == seen or feed.position != seen:
+                    continue
+                if top and top.epoch == seen.epoch and top.offset > seen.offset:
+                    ahead.append((feed, seen))
+                else:
+                    self.start(feed)
+        if ahead:  # as a rule the publication is on its way: only what doesn't move meanwhile is read
+            await asyncio.sleep(SETTLE_SECONDS)
+        for feed, seen in ahead:
+            if feed.position == seen:
+                self.start(feed)
 
     async def _fill(self, feed: Feed) -> None:
         """Read the log from our offset until nothing new came meanwhile. Live publications only mark the feed dirty."""

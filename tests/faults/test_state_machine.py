@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from chatws.client.places import Places, Step
+from realtime import catchup
 from realtime.batch import Batch
 from realtime.feeds import FeedLog, Position, Publication
 from realtime.hub import Hub
@@ -251,8 +252,9 @@ class HubAndClient(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def machine(redis_server: RedisServer) -> type[HubAndClient]:
+def machine(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> type[HubAndClient]:
     HubAndClient.server = redis_server
+    monkeypatch.setattr(catchup, "SETTLE_SECONDS", 0)
     return HubAndClient
 
 

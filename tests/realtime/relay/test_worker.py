@@ -238,9 +238,7 @@ async def test_a_worker_that_waits_keeps_its_lease(bench: Bench) -> None:
     await bench.begun()
     await bench.write(*range(3))
     second = bench.start()
-    await bench.until_relayed(2)
-    assert (first.relayed, second.relayed) == (0, 0) or first.relayed == 3
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         while first.relayed < 3:
             await asyncio.sleep(0.01)
     assert second.relayed == 0
