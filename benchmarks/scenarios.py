@@ -15,7 +15,7 @@ from benchmarks import machine, relay
 from benchmarks.fanout import Result, across_feeds, at_rate, saturate
 from benchmarks.load import Load
 from benchmarks.machine import Bench
-from benchmarks.servers import LONG_AGO, Nchan, NodeWs, Ours, Server, Tutorial
+from benchmarks.servers import LONG_AGO, NO_LIMITS, Nchan, NodeWs, Ours, Server, Tutorial
 from chatws.routes import ROUTES
 from realtime.conf import RealtimeConf
 from realtime.feeds import FeedLog
@@ -275,6 +275,7 @@ async def chain(seconds: float) -> Outcome:
         env = {
             "DJANGO_SETTINGS_MODULE": "config.settings.test", "REDIS_URL": bench.redis_url,
             "CHATWS_RPC_PORT": str(rpc), "CHATWS_DATA_DIR": str(bench.folder), "CHATWS_LOG_LEVEL": "INFO",
+            **NO_LIMITS,
         }  # fmt: skip
         python = [sys.executable, "manage.py"]
         bench.start("migrate", [*python, "migrate", "--verbosity", "0"], env=env).wait()

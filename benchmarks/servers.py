@@ -58,6 +58,16 @@ class Server(Protocol):
         """Let go of what was opened here."""
 
 
+NO_LIMITS = {
+    f"CHATWS_{name}": "0"
+    for name in (
+        "MAX_CONNECTIONS", "CONNECTIONS_PER_ADDRESS", "CONNECTIONS_PER_USER", "ACCEPTS_PER_SECOND",
+        "FRAMES_PER_SECOND", "BYTES_PER_SECOND", "SENDS_PER_SECOND",
+    )
+}  # fmt: skip
+"""A load generator is one address, and its clients are faster than any."""
+
+
 class Ours:
     """Our gateway; users' groups are the counting chat service's."""
 
@@ -79,6 +89,7 @@ class Ours:
                      "--each", str(each), *many_of],
         )  # fmt: skip
         self.env = {
+            **NO_LIMITS,
             "DJANGO_SETTINGS_MODULE": "config.settings.test", "REDIS_URL": bench.redis_url,
             "CHATWS_RPC_TARGET": f"127.0.0.1:{rpc}", "CHATWS_DATA_DIR": str(bench.folder),
             "CHATWS_LOG_LEVEL": "WARNING",

@@ -4,13 +4,14 @@ Every frame that goes out passes here or the hub.
 """
 
 import asyncio
+import math
 from collections.abc import Sequence
 
 from msgspec import UNSET
 
 from chatws import codec
 from chatws.exceptions import BadFrame, FrameError
-from chatws.frames import Auth, AuthFailed, ClientFrame, Error, FeedReset, Ping, Pong, ResumePoint, ServerData
+from chatws.frames import Auth, AuthFailed, ClientFrame, Error, FeedReset, Ping, Pong, ResumePoint, ServerData, Shutdown
 from chatws.handlers.table import HANDLERS
 from chatws.rpc.gateway import ChatServiceError
 from chatws.services import Services
@@ -21,6 +22,7 @@ from realtime.close_codes import CloseCode
 from realtime.consumers import DeliveryConsumer
 from realtime.exceptions import AuthenticationError, FeedUnavailable
 from realtime.feeds import Position
+from realtime.limits import Refusal
 
 RETRY_AFTER_SECONDS = 2
 
@@ -140,6 +142,21 @@ class ChatConsumer(DeliveryConsumer):
     def binary_received(self) -> None:
         self.write(Error(400, "a frame has to be text"))
         self.count_bad_frame()
+
+    def too_fast(self, text: str, wait: float) -> None:
+        message_id = ""
+        try:
+            message_id = codec.decode(text).message_id
+        except BadFrame as error:
+            message_id = error.message_id
+        seconds = math.ceil(wait)
+        self.write(Error(429, f"too fast: not served, again in {seconds} s", retry_after=seconds), message_id)
+
+    def not_admitted(self, refusal: Refusal) -> None:
+        self.write(Error(503, refusal.message, reason=refusal.reason, retry_after=refusal.retry_after))
+
+    def restarting(self, retry_after: int) -> None:
+        self.write(Shutdown(retry_after))
 
     def failed(self) -> None:
         self.write(Error(500, "an error of ours"))

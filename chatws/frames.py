@@ -157,4 +157,10 @@ class FeedReset(msgspec.Struct, frozen=True):
     recovered: bool = False
 
 
-ServerData = Pong | AuthSuccess | AuthFailed | Ack | Error | GroupJoined | GroupLeft | FeedReset
+class Shutdown(msgspec.Struct, frozen=True):
+    TYPE: ClassVar = "shutdown"
+
+    retry_after: int
+
+
+ServerData = Pong | AuthSuccess | AuthFailed | Ack | Error | GroupJoined | GroupLeft | FeedReset | Shutdown

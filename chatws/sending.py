@@ -5,6 +5,7 @@ One a process. A frame that is sent again while its first attempt is under way w
 
 import asyncio
 import json
+import math
 import time
 import uuid
 
@@ -15,6 +16,7 @@ from chatws.frames import SendMessage
 from chatws.routes import MESSAGE_NEW, MessageEvent
 from chatws.rpc.gateway import ChatGateway
 from realtime.auth import Principal
+from realtime.limits import UserLimit
 from realtime.redis import Redis, is_transient
 from realtime.relay.entry import encode
 
@@ -25,9 +27,10 @@ RETRY_AFTER_SECONDS = 2
 class Sender:
     """Stores messages. With ``stream`` it publishes them too (`CHATWS_MESSAGE_PUBLISHER=gateway`)."""
 
-    def __init__(self, chat: ChatGateway, stream: Redis | None = None) -> None:
+    def __init__(self, chat: ChatGateway, stream: Redis | None = None, limit: UserLimit | None = None) -> None:
         self._chat = chat
         self._stream = stream
+        self._limit = limit
         self._under_way: dict[str, asyncio.Task[str]] = {}
 
     async def send(self, principal: Principal, frame: SendMessage) -> str:
@@ -35,8 +38,11 @@ class Sender:
 
         Raises:
             ChatServiceError: the chat service refused it or can't be reached.
-            FrameError: 503, it is stored and can't be published now; the frame has to be sent again.
+            FrameError: 429, the user sends too fast; 503, Redis is away, or the message is stored and can't be
+                published now: the frame has to be sent again.
         """
+        if self._limit is not None:
+            await self._wait_less(self._limit, principal.user_id)
         message_id = stored_id(principal.user_id, frame)
         attempt = self._under_way.get(message_id)
         if attempt is None:
@@ -44,6 +50,17 @@ class Sender:
             self._under_way[message_id] = attempt
             attempt.add_done_callback(lambda task: self._ended(message_id, task))
         return await asyncio.shield(attempt)
+
+    async def _wait_less(self, limit: UserLimit, user_id: int) -> None:
+        try:
+            wait = await limit.take(user_id)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            problem = f"Redis can't be reached, nothing is stored: {error}"
+            raise FrameError(503, problem, retry_after=RETRY_AFTER_SECONDS) from error
+        if wait:
+            raise FrameError(429, "too many messages: not stored", retry_after=math.ceil(wait))
 
     async def _attempt(self, message_id: str, principal: Principal, frame: SendMessage) -> str:
         data = frame.data

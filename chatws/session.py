@@ -4,6 +4,7 @@ Handlers see the connection only through this; it returns frames and writes none
 """
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,6 +16,7 @@ from chatws.frames import AuthSuccess, Error, FeedPlace, GroupJoined, GroupLeft,
 from chatws.membership import Membership, feeds_of
 from chatws.rpc.gateway import ChatServiceError
 from chatws.sending import Sender
+from realtime import conf
 from realtime.auth import Principal
 from realtime.exceptions import FeedUnavailable
 from realtime.feeds import Position
@@ -140,8 +142,10 @@ class Session:
     async def hear(self, group_id: str, point: ResumePoint | None) -> Sequence[Answer]:
         """Let this connection hear a chat group of its user; the outbox is held until the answer is written."""
         await self.require_member(group_id)
-        self._left.discard(group_id)
         feed, outbox = group_feed(group_id), self._connection.outbox
+        if feed not in self._hub.feeds_of(self._connection) and not self._room():
+            raise FrameError(429, "data.group_id: no more groups can be heard here", reason="groups_limit")
+        self._left.discard(group_id)
         resume = None
         if point is not None:
             resume = Resume({feed: Position(point.epoch, point.offset)}, bytes=MOST_BYTES_IN_ALL - outbox.tail_size)
@@ -203,11 +207,20 @@ class Session:
         """The user's groups may have changed."""
         self._membership.follow()
 
+    def _room(self) -> int:
+        """How many more groups this connection may hear; its user's feed isn't one."""
+        most = conf.get().groups_per_connection or sys.maxsize
+        return max(0, most + 1 - len(self._hub.feeds_of(self._connection)))
+
     async def _join_all(self) -> list[Joined]:
         """Join every group of the user that isn't heard yet; those alone are answered."""
         wanted = (self._membership.groups or frozenset()) - self._left
         heard = self._hub.feeds_of(self._connection)
         feeds = [feed for feed in feeds_of(wanted) if feed not in heard]
+        most = self._room()
+        if len(feeds) > most:
+            self._connection.write(Error(429, f"only {most} more groups can be heard here", reason="groups_limit"))
+            feeds = feeds[:most]
         points = self._resume.points = {
             feed: self._resume.points[feed] for feed in feeds if feed in self._resume.points
         }

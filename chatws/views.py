@@ -74,8 +74,9 @@ async def ready(request: HttpRequest) -> HttpResponse:
     here = services.of(request)
     here.node.start()
     redis, chat_rpc = await asyncio.gather(_redis_state(here), here.chat.state())
-    well = redis == chat_rpc == "ok"
-    return JsonResponse({"redis": redis, "chat_rpc": chat_rpc}, status=200 if well else 503)
+    gateway = "draining" if here.node.draining else "ok"
+    well = redis == chat_rpc == gateway == "ok"
+    return JsonResponse({"gateway": gateway, "redis": redis, "chat_rpc": chat_rpc}, status=200 if well else 503)
 
 
 @answers_json

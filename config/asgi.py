@@ -17,12 +17,14 @@ from chatws.rpc.grpc_gateway import GrpcChatGateway  # noqa: E402
 from chatws.sending import Sender  # noqa: E402
 from chatws.services import Services  # noqa: E402
 from realtime import conf as realtime_conf  # noqa: E402
+from realtime.limits import UserLimit  # noqa: E402
 from realtime.middleware import JWTAuthMiddleware  # noqa: E402
 from realtime.node import Node  # noqa: E402
 
 node = Node(realtime_conf.get())
 chat = GrpcChatGateway(chat_conf.get())
-sender = Sender(chat, node.redis if chat_conf.get().publishes_messages else None)
+limit = UserLimit(node.redis, "sends", node.conf.sends_per_second, node.conf.burst_seconds)
+sender = Sender(chat, node.redis if chat_conf.get().publishes_messages else None, limit)
 services = Services(node=node, chat=chat, memberships=Memberships(chat, node.hub), sender=sender)
 websocket_application = JWTAuthMiddleware(websocket_router(services), node.conf)
 
@@ -36,6 +38,7 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     elif scope["type"] == "lifespan":
         await receive()
         node.start()
+        scope.get("state", {})["drain"] = node.drain  # for a server that asks before it ends the connections
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await node.stop()

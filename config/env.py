@@ -1,5 +1,6 @@
 """The environment, read once and checked: each variable this project knows, with its type and default."""
 
+import ipaddress
 import os
 import secrets
 from pathlib import Path
@@ -8,9 +9,12 @@ from typing import Annotated, Literal
 import msgspec
 from django.core.exceptions import ImproperlyConfigured
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Limit = Annotated[int, msgspec.Meta(ge=0)]
+Rate = Annotated[float, msgspec.Meta(ge=0)]
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -44,6 +48,24 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_feed_bytes: Count = 1_048_576
     chatws_feed_seconds: Count = 86_400
     chatws_id_seconds: Annotated[int, msgspec.Meta(ge=600)] = 600
+    chatws_trusted_proxies: str = ""
+    chatws_drain_seconds: Seconds = 30.0
+    chatws_drain_delay: Rate = 0.0
+    chatws_drain_per_second: Seconds = 500.0
+    chatws_drain_retry_seconds: Count = 10
+    chatws_max_frame_bytes: Count = 65_536
+    chatws_bad_frames_per_minute: Count = 20
+    chatws_outbox_bytes: Count = 1_048_576
+    chatws_max_connections: Limit = 50_000
+    chatws_connections_per_address: Limit = 1_000
+    chatws_connections_per_user: Limit = 20
+    chatws_accepts_per_second: Rate = 1_000.0
+    chatws_frames_per_second: Rate = 50.0
+    chatws_bytes_per_second: Rate = 65_536.0
+    chatws_sends_per_second: Rate = 10.0
+    chatws_burst_seconds: Seconds = 5.0
+    chatws_refusals_per_minute: Count = 60
+    chatws_groups_per_connection: Limit = 1_000
 
     @property
     def data_dir(self) -> Path:
@@ -84,6 +106,18 @@ def read() -> Environment:
 def list_of(value: str) -> list[str]:
     """The parts of a comma-separated value, without the empty ones."""
     return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def networks_of(value: str) -> tuple[Network, ...]:
+    """The networks of a comma-separated value: addresses, or with a prefix length.
+
+    Raises:
+        ImproperlyConfigured: one that is neither; the message names `CHATWS_TRUSTED_PROXIES`.
+    """
+    try:
+        return tuple(ipaddress.ip_network(part) for part in list_of(value))
+    except ValueError as error:
+        raise ImproperlyConfigured(f"CHATWS_TRUSTED_PROXIES: {error}") from None
 
 
 def development_secret(data_dir: Path, name: str) -> str:

@@ -90,6 +90,7 @@ def main() -> None:
     printer = RememberingPrinter()
     manager = StackManager(printer)
     environment = {**os.environ, "HOST": settings.host, "PORT": str(settings.port), "PYTHONUNBUFFERED": "1"}
+    environment.setdefault("CHATWS_DRAIN_SECONDS", "4")  # whoever pressed Ctrl-C waits for it
     environment["PATH"] = os.path.dirname(sys.executable) + os.pathsep + environment.get("PATH", "")
     for name, command in commands.items():
         manager.add_process(name, f"exec {command}", env=environment)

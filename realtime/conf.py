@@ -1,8 +1,11 @@
 """What `realtime` can be set to. Built once by the settings (`settings.REALTIME`), read through `get()`."""
 
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 
 from django.conf import settings
+
+Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,10 +23,40 @@ class RealtimeConf:
     """Whether `?token=` is looked at."""
     allowed_origins: tuple[str, ...] = ()
     """Origins that may open a socket besides the one whose host is the request's own; `*` allows all."""
+    trusted_proxies: tuple[Network, ...] = ()
+    """Whose `X-Forwarded-For` is believed."""
     max_frame_bytes: int = 65_536
     bad_frames_per_minute: int = 20
     outbox_bytes: int = 1_048_576
     """How much may wait for one client that reads slowly."""
+
+    drain_seconds: float = 30.0
+    """Most time that a process which ends takes to send its connections away."""
+    drain_delay: float = 0.0
+    """How long `/ready` fails before the first of them is."""
+    drain_per_second: float = 500.0
+    drain_retry_seconds: int = 10
+    """Each is told a random time up to this after which to come back."""
+
+    # What one may do, a second or at once; 0 is no limit.
+    max_connections: int = 50_000
+    """Of one process."""
+    connections_per_address: int = 1_000
+    """At one process."""
+    connections_per_user: int = 20
+    """Over all gateways; the oldest goes."""
+    accepts_per_second: float = 1_000.0
+    """At one process."""
+    frames_per_second: float = 50.0
+    bytes_per_second: float = 65_536.0
+    """From one connection."""
+    sends_per_second: float = 10.0
+    """By one user over all devices and gateways."""
+    burst_seconds: float = 5.0
+    """How many seconds' worth of a rate may come at once."""
+    refusals_per_minute: int = 60
+    """How many frames of a connection may be refused as too fast before it is closed."""
+    groups_per_connection: int = 1_000
 
     log_publications: int = 1_000
     log_bytes: int = 1_048_576

@@ -19,6 +19,7 @@ from realtime.close_codes import CloseCode
 from realtime.exceptions import AuthenticationError
 from realtime.feeds import Position
 from realtime.ids import new_connection_id
+from realtime.limits import FrameLimit, Refusal
 from realtime.middleware import Handshake
 from realtime.node import Node
 from realtime.outbox import open_outbox
@@ -40,7 +41,9 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         self.frames_in = 0
         self.bytes_in = 0
         self._bad_frames: deque[float] | None = None
+        self._limit: FrameLimit | None = None
         self._failures = 0
+        self._is_admitted = False
         self._timer: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -68,9 +71,17 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         """Serve one frame; what goes wrong in it is ours: it is told, and twice in a row ends the connection."""
         text = message.get("text")
         self.frames_in += 1
-        self.bytes_in += len(text or message.get("bytes") or b"")
+        size = len(text or message.get("bytes") or b"")
+        self.bytes_in += size
+        if self._limit is None:
+            self._limit = FrameLimit(self.node.conf)
+        wait = self._limit.take(size)
         try:
-            if text is None:
+            if wait:
+                self.too_fast(text or "", wait)
+                if self._limit.keeps_on():
+                    self.close(CloseCode.RATE_LIMITED)
+            elif text is None:
                 self.binary_received()
             else:
                 await self.frame_received(text)
@@ -94,6 +105,18 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
 
     def binary_received(self) -> None:
         """Answer a binary frame."""
+        raise NotImplementedError
+
+    def too_fast(self, text: str, wait: float) -> None:
+        """Say that a frame isn't served: the next may come in ``wait`` seconds."""
+        raise NotImplementedError
+
+    def not_admitted(self, refusal: Refusal) -> None:
+        """Say why the socket can't stay; it is closed next."""
+        raise NotImplementedError
+
+    def restarting(self, retry_after: int) -> None:
+        """Say that the process ends; the socket is closed next."""
         raise NotImplementedError
 
     def failed(self) -> None:
@@ -145,6 +168,11 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         """Close the socket after what has been written."""
         self.outbox.close(code)
 
+    def send_away(self, retry_after: int) -> None:
+        """The process ends: close the socket; the client is to come back in so many seconds."""
+        self.restarting(retry_after)
+        self.close(CloseCode.RESTARTING)
+
     # What the hub calls
 
     def feed_reset(self, feed: str, position: Position) -> bool:
@@ -166,6 +194,15 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         self.node.start()
         self.node.connections[self.connection_id] = self
         handshake = self.handshake
+        refusal = self.node.admission.enter(handshake.address)
+        if self.node.draining:
+            self.send_away(1)
+            return
+        if refusal is not None:
+            self.not_admitted(refusal)
+            self.close(CloseCode.AT_LIMIT)
+            return
+        self._is_admitted = True
         self.node.audit.opened(self.connection_id, address=handshake.address, user_agent=handshake.user_agent)
         if not handshake.origin_allowed:
             self.origin_refused()
@@ -189,6 +226,11 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         self.outbox.discard()
         self.node.hub.leave_all(self)
         if self.node.connections.pop(self.connection_id, None) is None:
+            return
+        self.node.admission.leave(self.handshake.address)
+        if not self.node.connections:
+            self.node.empty.set()
+        if not self._is_admitted:
             return
         if self.user_id:
             self.node.presence.closed(self.user_id, self.connection_id)

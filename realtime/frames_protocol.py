@@ -21,6 +21,9 @@ from realtime.outbox import Flow
 
 PING = b"\x89\x00"
 """A ping frame without payload (RFC 6455 section 5.5.2)."""
+MOST_WAITING = 64
+"""Frames of a connection that wait behind one that is being served; then its socket isn't read."""
+LOOK_AGAIN_SECONDS = 0.05
 reactor: Any = twisted_reactor  # its declared interface isn't what the type checker takes it for
 
 
@@ -107,6 +110,7 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
     heard_at = 0.0
     """When the client was last heard, by the monotonic clock."""
     _pinged = False
+    _is_read = True
 
     def write(self, wire: bytes) -> None:
         """Send whole frames. Dropped once the closing handshake has begun: nothing may follow a close frame."""
@@ -136,6 +140,19 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
         self.heard_at, self._pinged = time.monotonic(), False
         super().onMessage(payload, isBinary)
+        if self.application_queue.qsize() >= MOST_WAITING and self._is_read:
+            self._is_read = False
+            self.transport.pauseProducing()
+            reactor.callLater(LOOK_AGAIN_SECONDS, self._read_on)
+
+    def _read_on(self) -> None:
+        """Read again once the application has caught up."""
+        self.heard_at = time.monotonic()  # what we don't read can't be quiet
+        if self.application_queue.qsize() >= MOST_WAITING // 2:
+            reactor.callLater(LOOK_AGAIN_SECONDS, self._read_on)
+        else:
+            self._is_read = True
+            self.transport.resumeProducing()
 
     def onPong(self, payload: bytes) -> None:  # noqa: N802
         """The client lives."""

@@ -3,7 +3,7 @@
 It never refuses by itself: the consumer accepts, says why, and closes, so that a browser can see the reason.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 from realtime.auth import Principal, authenticate
 from realtime.conf import RealtimeConf
 from realtime.exceptions import AuthenticationError
+from realtime.limits import client_address
 
 Scope = dict[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -53,15 +54,21 @@ def read_handshake(scope: Scope, conf: RealtimeConf) -> Handshake:
         except AuthenticationError as error:
             failure = error
     client = scope.get("client")
+    peer = str(client[0]) if client else ""
     return Handshake(
         way=way,
         principal=principal,
         failure=failure,
         subprotocol=subprotocol,
         origin_allowed=origin_allowed(_latin(headers, b"origin"), _latin(headers, b"host"), conf.allowed_origins),
-        address=str(client[0]) if client else "",
+        address=client_address(peer, forwarded_for(scope["headers"]), conf.trusted_proxies),
         user_agent=_latin(headers, b"user-agent"),
     )
+
+
+def forwarded_for(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """All `X-Forwarded-For` headers as one, in their order."""
+    return ",".join(value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for")
 
 
 def origin_allowed(origin: str, host: str, allowed: tuple[str, ...]) -> bool:

@@ -5,22 +5,27 @@ Built in `config/asgi.py`; started by the server's lifespan or by the first sock
 
 import asyncio
 import logging
+import random
 from typing import Protocol
 
 from channels.layers import get_channel_layer
 
 from realtime import tasks
 from realtime.audit import Audit
+from realtime.close_codes import CloseCode
 from realtime.conf import RealtimeConf
 from realtime.feeds import FeedLog
 from realtime.hub import Hub
 from realtime.ids import new_node_name
 from realtime.kicks import Kicks
+from realtime.limits import Admission
 from realtime.presence import Presence
 from realtime.redis import connect
 
 logger = logging.getLogger(__name__)
 
+DRAIN_STEP = 0.1
+_random = random.SystemRandom()
 KICK_SECONDS = 2.0
 """How often wishes to end connections are read without a hint."""
 
@@ -29,6 +34,8 @@ class Closable(Protocol):
     """A connection that an administrator may end."""
 
     def close(self, code: int) -> None: ...
+
+    def send_away(self, retry_after: int) -> None: ...
 
 
 class Node:
@@ -40,10 +47,15 @@ class Node:
         self.conf = conf
         self.redis = connect(conf.redis_url)
         self.hub = Hub(layer, FeedLog(self.redis, conf), conf)
-        self.presence = Presence(self.redis, self.name, conf)
-        self.audit = Audit(self.redis, self.name, conf)
         self.kicks = Kicks(self.redis, layer)
+        self.presence = Presence(self.redis, self.name, conf, one_too_many=self._end_oldest)
+        self.audit = Audit(self.redis, self.name, conf)
+        self.admission = Admission(conf)
         self.connections: dict[str, Closable] = {}
+        self.empty = asyncio.Event()
+        """Set when the last connection is gone."""
+        self.draining = False
+        """Whether connections are being sent away, and no new ones let in."""
         self._kick_hint = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -60,6 +72,35 @@ class Node:
         ]
         logger.info("gateway %s is up", self.name)
 
+    async def drain(self) -> None:
+        """Send the connections away, some at a time, each with another time to come back; then return.
+
+        `/ready` fails and no connection is let in from now on. Takes at most ``drain_seconds``.
+        """
+        conf = self.conf
+        self.draining = True
+        if not self.connections:
+            return
+        self.empty.clear()
+        await asyncio.sleep(conf.drain_delay)
+        deadline = asyncio.get_running_loop().time() + conf.drain_seconds
+        leaving = list(self.connections.values())
+        _random.shuffle(leaving)
+        each = max(conf.drain_per_second, len(leaving) / max(conf.drain_seconds - 1, 1)) * DRAIN_STEP
+        logger.info("draining: %d connections are sent away", len(leaving))
+        sent = 0.0
+        while leaving:
+            sent += each
+            for connection in [leaving.pop() for _ in range(min(max(int(sent), 1), len(leaving)))]:
+                connection.send_away(_random.randint(1, conf.drain_retry_seconds))
+            sent %= 1
+            await asyncio.sleep(DRAIN_STEP if leaving else 0)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self.empty.wait()
+        except TimeoutError:
+            logger.warning("draining: %d connections didn't close in time", len(self.connections))
+
     async def stop(self) -> None:
         """Say that this node's connections are gone, write the audit, let go of Redis."""
         await tasks.end(self._tasks)
@@ -67,6 +108,9 @@ class Node:
         await self.presence.stop()
         await self.audit.stop()
         await self.redis.aclose()
+
+    async def _end_oldest(self, connection_ids: list[str]) -> None:
+        await self.kicks.ask(connection_ids, CloseCode.TOO_MANY_CONNECTIONS)
 
     async def _end_unwanted(self) -> None:
         """Close the connections that an administrator wants ended, on a hint and regularly without one."""

@@ -6,6 +6,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,10 @@ STATUS_DAYS = 30
 
 _presence = Script("presence")
 _sweep = Script("sweep")
+
+
+async def _nothing(connection_ids: list[str]) -> None:
+    """What a node without connections does about a user's oldest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +50,15 @@ class Status:
 class Presence:
     """This node's connections as the cluster sees them, and what the cluster knows of others'."""
 
-    def __init__(self, redis: Redis, node: str, conf: RealtimeConf) -> None:
+    def __init__(
+        self, redis: Redis, node: str, conf: RealtimeConf,
+        *, one_too_many: Callable[[list[str]], Awaitable[None]] = _nothing,
+    ) -> None:  # fmt: skip
         self._redis: Any = redis  # redis-py's types give one signature for its two kinds of client
         self._node = node
         self._lease = conf.presence_seconds
+        self._most = conf.connections_per_user
+        self._one_too_many = one_too_many
         self._users: dict[str, int] = {}
         self._changes: dict[str, tuple[str, int]] = {}
         self._news = asyncio.Event()
@@ -144,7 +154,11 @@ class Presence:
 
     async def _write(self, changes: list[str]) -> int:
         keys = [NODES, _connections_key(self._node), ONLINE]
-        return int(await _presence.run(self._redis, keys, [self._node, self._lease, STATUS_DAYS, *changes]))
+        answer = await _presence.run(self._redis, keys, [self._node, self._lease, STATUS_DAYS, self._most, *changes])
+        count, *oldest = answer
+        if oldest:
+            await self._one_too_many([connection_id.decode() for connection_id in oldest])
+        return int(count)
 
     async def _repair(self) -> None:
         """Redis was emptied, or we were taken for gone: announce what differs."""

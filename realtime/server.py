@@ -60,6 +60,7 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._changed: set[Any] = set()  # connections that were lost, or whose application has ended
         self._started = False
+        self._state: dict[str, Any] = {}
         reason = find_unsupported()
         if reason:
             self.offers_frames = False
@@ -110,20 +111,22 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
 
     def _start_application(self) -> None:
         self._events.put_nowait({"type": "lifespan.startup"})
-        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}
+        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self._state}
         self._lifespan = asyncio.ensure_future(self.application(scope, self._events.get, _ignore))
         self._started = True
 
     def kill_all_applications(self) -> Any:
-        """End the connections' applications, then the process's own; the reactor waits for both.
+        """Drain, end the applications of connections that are left, then the process's own; the reactor waits for all.
 
         daphne's own stumbles over a connection whose application has ended, and would leave out what follows.
         """
+        return defer.Deferred.fromFuture(asyncio.ensure_future(self._end()))
+
+    async def _end(self) -> None:
+        if "drain" in self._state:
+            await self._state["drain"]()
         running = [details.get("application_instance") for details in self.connections.values()]
         tasks = [task for task in running if task is not None and not task.done()]
-        return defer.Deferred.fromFuture(asyncio.ensure_future(self._end(tasks)))
-
-    async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

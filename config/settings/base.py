@@ -12,6 +12,7 @@ from realtime.conf import RealtimeConf
 
 try:
     ENV = environment.read()
+    TRUSTED_PROXIES = environment.networks_of(ENV.chatws_trusted_proxies)
 except ImproperlyConfigured as _error:
     sys.exit(str(_error))  # one line, whichever process reads it
 BASE_DIR = environment.BASE_DIR
@@ -102,6 +103,24 @@ REALTIME = RealtimeConf(
     log_bytes=ENV.chatws_feed_bytes,
     log_seconds=ENV.chatws_feed_seconds,
     ids_seconds=ENV.chatws_id_seconds,
+    trusted_proxies=TRUSTED_PROXIES,
+    drain_seconds=ENV.chatws_drain_seconds,
+    drain_delay=ENV.chatws_drain_delay,
+    drain_per_second=ENV.chatws_drain_per_second,
+    drain_retry_seconds=ENV.chatws_drain_retry_seconds,
+    max_frame_bytes=ENV.chatws_max_frame_bytes,
+    bad_frames_per_minute=ENV.chatws_bad_frames_per_minute,
+    outbox_bytes=ENV.chatws_outbox_bytes,
+    max_connections=ENV.chatws_max_connections,
+    connections_per_address=ENV.chatws_connections_per_address,
+    connections_per_user=ENV.chatws_connections_per_user,
+    accepts_per_second=ENV.chatws_accepts_per_second,
+    frames_per_second=ENV.chatws_frames_per_second,
+    bytes_per_second=ENV.chatws_bytes_per_second,
+    sends_per_second=ENV.chatws_sends_per_second,
+    burst_seconds=ENV.chatws_burst_seconds,
+    refusals_per_minute=ENV.chatws_refusals_per_minute,
+    groups_per_connection=ENV.chatws_groups_per_connection,
 )
 CHATWS = ChatConf(
     rpc_target=ENV.rpc_target,

@@ -10,6 +10,7 @@ local taken = redis.call('HRANDFIELD', connections, ARGV[2], 'WITHVALUES')
 for i = 1, #taken, 2 do
     local user = taken[i + 1]
     redis.call('HDEL', connections, taken[i])
+    redis.call('ZREM', 'chatws:user:' .. user, taken[i])
     if redis.call('HINCRBY', online, user, -1) <= 0 then
         redis.call('HDEL', online, user)
         local key = 'user:status:' .. user

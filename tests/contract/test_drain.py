@@ -1,0 +1,75 @@
+"""SIGTERM: readiness fails, nobody new is let in, clients are told and come back elsewhere, the exit status is 0."""
+
+import asyncio
+import json
+import urllib.error
+import urllib.request
+
+import pytest
+
+from tests.contract.test_server import audited_code
+from tests.support.chat import new_user
+from tests.support.client import connect, make_token
+from tests.support.stack import Gateway, Stack
+
+pytestmark = pytest.mark.ours_only
+
+
+def ready(gateway: Gateway) -> tuple[int, dict[str, str]]:
+    try:
+        with urllib.request.urlopen(f"{gateway.http}/ready", timeout=5) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+async def test_clients_are_told_and_closed_and_the_audit_has_it(stack: Stack) -> None:
+    gateway = stack.start_gateway(CHATWS_DRAIN_RETRY_SECONDS="7")
+    users = [new_user() for _ in range(20)]
+    clients = [
+        await connect(gateway.ws, additional_headers={"Authorization": f"Bearer {make_token(user)}"}) for user in users
+    ]
+    for client in clients:
+        await client.expect("auth_success")
+    ending = asyncio.create_task(asyncio.to_thread(gateway.stop))
+    waits = []
+    for client in clients:
+        waits.append((await client.expect("shutdown"))["data"]["retry_after"])
+        assert await client.closed() == 4501
+    assert set(waits) <= set(range(1, 8))
+    assert len(set(waits)) > 1
+    assert await ending == 0
+    for user in users:
+        assert await audited_code(stack, user) == 4501
+
+
+async def test_readiness_fails_first_and_nobody_new_is_let_in(stack: Stack) -> None:
+    gateway = stack.start_gateway(CHATWS_DRAIN_DELAY="2")
+    client = await connect(gateway.ws)
+    ending = asyncio.create_task(asyncio.to_thread(gateway.stop))
+    async with asyncio.timeout(5):
+        while (state := await asyncio.to_thread(ready, gateway))[0] == 200:
+            await asyncio.sleep(0.02)
+    assert state == (503, {"gateway": "draining", "redis": "ok", "chat_rpc": "ok"})
+    late = await connect(gateway.ws)
+    assert (await late.expect("shutdown"))["data"]["retry_after"] > 0
+    assert await late.closed() == 4501
+    assert (await client.ask("ping"))["type"] == "pong", "who is connected is served until its turn"
+    assert await client.closed() == 4501
+    assert await ending == 0
+
+
+async def test_connections_leave_some_at_a_time(stack: Stack) -> None:
+    gateway = stack.start_gateway(CHATWS_DRAIN_PER_SECOND="20")
+    clients = [await connect(gateway.ws) for _ in range(30)]
+    ending = asyncio.create_task(asyncio.to_thread(gateway.stop))
+    loop = asyncio.get_running_loop()
+    ends: list[float] = []
+
+    async def end(number: int) -> None:
+        await clients[number].closed()
+        ends.append(loop.time())
+
+    await asyncio.gather(*(end(number) for number in range(30)))
+    assert max(ends) - min(ends) > 1
+    assert await ending == 0

@@ -1,0 +1,212 @@
+"""Each limit: what goes over it, what the client is told, and that the next one is served again."""
+
+import asyncio
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websockets
+
+from chatws.conf import ChatConf
+from realtime.conf import RealtimeConf
+from realtime.redis import connect as connect_redis
+from tests.support.chat import Chat, new_user
+from tests.support.client import Client, connect, make_token
+from tests.support.raw import CLOSE, TEXT, raw_socket
+from tests.support.stack import Gateway, Stack
+
+PING = json.dumps({"type": "ping", "message_id": "p"})
+
+
+async def closed_at_limit(gateway: Gateway, reason: str, **options: object) -> None:
+    """A socket that isn't let in: told why and when to come back, then closed."""
+    refused = await connect(gateway.ws, **options)
+    error = (await refused.expect("error"))["data"]
+    assert (error["code"], error["reason"]) == (503, reason)
+    assert error["retry_after"] > 0
+    assert await refused.closed() == 4503
+
+
+def test_no_setting_goes_unread() -> None:
+    sources = [*Path("realtime").rglob("*.py"), *Path("chatws").rglob("*.py"), Path("config/asgi.py")]
+    code = "\n".join(path.read_text() for path in sources)
+    for setting in (*fields(RealtimeConf), *fields(ChatConf)):
+        assert f".{setting.name}" in code, f"nothing reads {setting.name}"
+
+
+async def test_over_its_connections_a_gateway_lets_nobody_in(stack: Stack) -> None:
+    gateway = stack.start_gateway(CHATWS_MAX_CONNECTIONS="2")
+    first, second = await connect(gateway.ws), await connect(gateway.ws)
+    await closed_at_limit(gateway, "connections")
+    assert (await first.ask("ping"))["type"] == "pong"
+    await second.close()
+    async with asyncio.timeout(5):
+        while True:  # until the gateway has seen the second go
+            third = await connect(gateway.ws)
+            try:
+                assert (await third.ask("ping"))["type"] == "pong"
+                break
+            except websockets.ConnectionClosed:
+                continue
+    await third.close()
+    await first.close()
+
+
+async def test_an_address_opens_so_many_connections_and_no_header_of_a_stranger_hides_it(stack: Stack) -> None:
+    gateway = stack.start_gateway(CHATWS_CONNECTIONS_PER_ADDRESS="1")
+    first = await connect(gateway.ws)
+    await closed_at_limit(gateway, "address", additional_headers={"X-Forwarded-For": "192.0.2.1"})
+    await first.close()
+
+
+async def test_behind_a_trusted_proxy_the_client_s_address_counts(stack: Stack) -> None:
+    gateway = stack.start_gateway(CHATWS_CONNECTIONS_PER_ADDRESS="1", CHATWS_TRUSTED_PROXIES="127.0.0.0/8, 10.0.0.7")
+    via = [{"X-Forwarded-For": f"198.51.100.9, {address}, 10.0.0.7"} for address in ("192.0.2.1", "192.0.2.2")]
+    first = await connect(gateway.ws, additional_headers=via[0])
+    second = await connect(gateway.ws, additional_headers=via[1])
+    await closed_at_limit(gateway, "address", additional_headers=via[0])
+    for client in (first, second):
+        assert (await client.ask("ping"))["type"] == "pong"
+        await client.close()
+
+
+async def test_connections_that_come_too_fast_are_sent_back(stack: Stack) -> None:
+    gateway = stack.start_gateway(CHATWS_ACCEPTS_PER_SECOND="0.2", CHATWS_BURST_SECONDS="5")
+    first = await connect(gateway.ws)
+    await closed_at_limit(gateway, "accepts")
+    await first.close()
+
+
+async def test_the_oldest_connection_of_a_user_goes_whatever_gateway_it_is_on(stack: Stack) -> None:
+    here = stack.start_gateway(CHATWS_CONNECTIONS_PER_USER="2")
+    there = stack.start_gateway(CHATWS_CONNECTIONS_PER_USER="2")
+    user = new_user()
+    header = {"Authorization": f"Bearer {make_token(user)}"}
+    opened: list[Client] = []
+    for gateway in (here, there, there):
+        client = await connect(gateway.ws, additional_headers=header)
+        welcome = await client.expect("auth_success")
+        opened.append(client)
+        await until_counted(stack, user, welcome["data"]["connection_id"])
+    assert await opened[0].closed() == 4409
+    for client in opened[1:]:
+        assert (await client.ask("ping"))["type"] == "pong"
+        await client.close()
+
+
+async def until_counted(stack: Stack, user: int, connection_id: str) -> None:
+    """Until the cluster knows of a connection: which is the oldest is what it has counted."""
+    redis: Any = connect_redis(stack.redis.url)
+    async with asyncio.timeout(5):
+        while await redis.zscore(f"chatws:user:{user}", connection_id) is None:
+            await asyncio.sleep(0.01)
+    await redis.aclose()
+
+
+async def test_frames_that_come_too_fast_are_refused_by_name_and_served_again_later(stack: Stack) -> None:
+    gateway = stack.start_gateway(CHATWS_FRAMES_PER_SECOND="2", CHATWS_BURST_SECONDS="2")
+    client = await connect(gateway.ws)
+    answers = [await client.ask("ping") for _ in range(5)]
+    assert [answer["type"] for answer in answers] == ["pong"] * 4 + ["error"]
+    assert (answers[4]["data"]["code"], answers[4]["data"]["retry_after"]) == (429, 1)
+    async with asyncio.timeout(5):
+        while (await client.ask("ping"))["type"] != "pong":
+            await asyncio.sleep(0.1)
+    await client.close()
+
+
+async def test_bytes_that_come_too_fast_are_refused(stack: Stack) -> None:
+    gateway = stack.start_gateway(CHATWS_BYTES_PER_SECOND="1000", CHATWS_BURST_SECONDS="2")
+    client = await connect(gateway.ws)
+    await client.raw(json.dumps({"type": "ping", "message_id": "large", "data": {"x": "y" * 3_000}}))
+    assert (await client.expect("pong"))["message_id"] == "large", "a frame over the burst is served once"
+    refused = await client.ask("ping")
+    assert (refused["type"], refused["data"]["code"]) == ("error", 429)
+    await client.close()
+
+
+async def test_who_keeps_on_is_closed_with_4529(stack: Stack) -> None:
+    gateway = stack.start_gateway(CHATWS_FRAMES_PER_SECOND="1", CHATWS_REFUSALS_PER_MINUTE="10")
+    client = await connect(gateway.ws)
+    for _ in range(30):
+        await client.raw(PING)
+    assert await client.closed() == 4529
+    refused = [frame for frame in client.seen if frame["type"] == "error"]
+    assert len(refused) == 11
+    assert all(frame["data"]["code"] == 429 for frame in refused)
+
+
+async def test_a_user_s_messages_are_counted_over_all_devices_and_gateways(stack: Stack, chat: Chat) -> None:
+    gateways = [stack.start_gateway(CHATWS_SENDS_PER_SECOND="0.4", CHATWS_BURST_SECONDS="5") for _ in range(2)]
+    user = new_user()
+    group = await chat.group(user, new_user())
+    header = {"Authorization": f"Bearer {make_token(user)}"}
+    devices = [await connect(gateway.ws, additional_headers=header) for gateway in gateways]
+    kinds = []
+    for number in range(3):
+        data = {"group_id": group, "msg_type": 1, "content": f"number {number}"}
+        answer = await devices[number % 2].ask("send_message", data)
+        kinds.append(answer["type"])
+    assert kinds == ["ack", "ack", "error"]
+    assert (answer["data"]["code"], answer["data"]["retry_after"]) == (429, 3)
+    assert await chat.history(group) == ["number 0", "number 1"]
+    for device in devices:
+        await device.close()
+
+
+async def test_a_connection_hears_so_many_groups(stack: Stack, chat: Chat) -> None:
+    gateway = stack.start_gateway(CHATWS_GROUPS_PER_CONNECTION="2")
+    user = new_user()
+    groups = sorted([await chat.group(user, new_user()) for _ in range(3)])
+    client = await connect(gateway.ws, additional_headers={"Authorization": f"Bearer {make_token(user)}"})
+    welcome = (await client.expect("auth_success"))["data"]
+    assert welcome["groups"] == groups
+    assert [place["feed"] for place in welcome["feeds"]] == [f"user:{user}", *(f"group:{name}" for name in groups[:2])]
+    told = (await client.expect("error"))["data"]
+    assert (told["code"], told["reason"]) == (429, "groups_limit")
+    refused = await client.ask("join_group", {"group_id": groups[2]})
+    assert (refused["data"]["code"], refused["data"]["reason"]) == (429, "groups_limit")
+    assert (await client.ask("leave_group", {"group_id": groups[0]}))["type"] == "group_left"
+    assert (await client.ask("join_group", {"group_id": groups[2]}))["type"] == "group_joined"
+    await client.close()
+
+
+@pytest.mark.ours_only
+async def test_frames_behind_a_slow_call_wait_in_the_socket(stack: Stack) -> None:
+    """5 MB of frames while the chat service stands still: they stay outside, and none is lost."""
+    own = Stack(stack.folder / "slow", CHATWS_FRAMES_PER_SECOND="0", CHATWS_BYTES_PER_SECOND="0")
+    own.folder.mkdir()
+    gateway = own.start()
+    try:
+        own_chat = Chat(own.rpc_target)
+        user = new_user()
+        group = await own_chat.group(user, new_user())
+        await own_chat.close()
+        rpc = next(process for process in own.processes if process.name.startswith("rpc"))
+        async with raw_socket(gateway.port, user) as raw:
+            rpc.pause()
+            raw.send(TEXT, json.dumps({
+                "type": "send_message", "message_id": "s", "timestamp": 1,
+                "data": {"group_id": group, "msg_type": 1, "content": "x"},
+            }).encode())  # fmt: skip
+            for _ in range(100):
+                raw.send(TEXT, PING.encode())
+            filler = json.dumps({"type": "ping", "message_id": "f", "data": {"x": "y" * 30_000}}).encode()
+            sent = 0
+            try:
+                async with asyncio.timeout(2):
+                    for sent in range(400):  # noqa: B007
+                        raw.send(TEXT, filler)
+                        await raw.writer.drain()
+            except TimeoutError:
+                pass
+            assert sent < 300, "the server read on"
+            rpc.go_on()
+            await raw.until("ack")
+            for _ in range(100 + sent):
+                await raw.until("pong")
+            raw.send(CLOSE, (1000).to_bytes(2))
+    finally:
+        own.stop()
