@@ -16,7 +16,7 @@ from chatws.handlers.table import HANDLERS
 from chatws.rpc.gateway import ChatServiceError
 from chatws.services import Services
 from chatws.session import Answer, Session, Tail
-from realtime.auth import Principal, authenticate
+from realtime.auth import Principal
 from realtime.batch import Batch
 from realtime.close_codes import CloseCode
 from realtime.consumers import DeliveryConsumer
@@ -70,7 +70,7 @@ class ChatConsumer(DeliveryConsumer):
     async def _authenticate(self, frame: Auth) -> None:
         self.stop_deadline()
         try:
-            principal = authenticate(frame.data.token, self.node.conf)
+            principal = await self.authenticate(frame.data.token)
         except AuthenticationError as error:
             self.write(AuthFailed(str(error), error.reason), frame.message_id)
             self.close(CloseCode.UNAUTHENTICATED)
@@ -154,6 +154,9 @@ class ChatConsumer(DeliveryConsumer):
 
     def not_admitted(self, refusal: Refusal) -> None:
         self.write(Error(503, refusal.message, reason=refusal.reason, retry_after=refusal.retry_after))
+
+    def unavailable(self, error: FeedUnavailable) -> None:
+        self.write(Error(503, str(error), retry_after=RETRY_AFTER_SECONDS))
 
     def restarting(self, retry_after: int) -> None:
         self.write(Shutdown(retry_after))

@@ -47,6 +47,9 @@ class Connection(Member, Protocol):
     principal: Principal | None
     outbox: Outbox
 
+    async def authenticate(self, token: str) -> Principal:
+        """The principal of a token that counts; raises `AuthenticationError`."""
+
     def renew(self, principal: Principal) -> None:
         """Live until this token expires."""
 
@@ -120,6 +123,10 @@ class Session:
             groups=groups,
             feeds=UNSET if feeds is None else feeds,
         )
+
+    async def authenticate(self, token: str) -> Principal:
+        """The principal of a token that counts; raises `AuthenticationError`."""
+        return await self._connection.authenticate(token)
 
     def renew(self, principal: Principal) -> AuthSuccess:
         """Live on until this token of the same user expires."""

@@ -17,7 +17,7 @@ from chatws import conf, services
 from chatws.exceptions import FrameError
 from chatws.rpc.gateway import PAGE_SIZE, ChatServiceError, all_user_group_ids
 from realtime.auth import MAX_USER_ID, Principal, authenticate
-from realtime.exceptions import AuthenticationError
+from realtime.exceptions import AuthenticationError, FeedUnavailable
 from realtime.redis import RedisError, address_of
 
 READY_SECONDS = 2.0
@@ -42,6 +42,8 @@ def answers_json(view: View) -> View:
             return _refusal(401, str(error))
         except FrameError as error:
             return _refusal(error.code, error.message)
+        except FeedUnavailable as error:
+            return _refusal(503, str(error))
         except ChatServiceError as error:
             return _refusal(error.code, str(error))
         except (RedisError, OSError) as error:
@@ -82,14 +84,14 @@ async def ready(request: HttpRequest) -> HttpResponse:
 @answers_json
 async def stats(request: HttpRequest) -> HttpResponse:
     """Users, connections and gateways of the whole cluster."""
-    _require_reader(request)
+    await _require_reader(request)
     return JsonResponse(asdict(await services.of(request).node.presence.stats()))
 
 
 @answers_json
 async def user_status(request: HttpRequest) -> HttpResponse:
     """Whether a user is online, and since when."""
-    _require_reader(request)
+    await _require_reader(request)
     user_id = _number(request.GET.get("user_id", ""), "user_id", MAX_USER_ID)
     return _success(asdict(await services.of(request).node.presence.status(user_id)))
 
@@ -97,7 +99,7 @@ async def user_status(request: HttpRequest) -> HttpResponse:
 @answers_json
 async def user_groups(request: HttpRequest, user_id: str) -> HttpResponse:
     """The chat groups of the caller."""
-    caller = _caller(request)
+    caller = await _caller(request)
     wanted = _number(user_id, "user_id", MAX_USER_ID)
     if wanted != caller.user_id and caller.role != "admin":
         raise FrameError(403, "user_id: another user's")
@@ -109,7 +111,7 @@ async def user_groups(request: HttpRequest, user_id: str) -> HttpResponse:
 @answers_json
 async def messages(request: HttpRequest) -> HttpResponse:
     """Messages of a chat group of the caller, newest first; a recalled one without its content."""
-    caller = _caller(request)
+    caller = await _caller(request)
     group_id = request.GET.get("group_id", "")
     if not GROUP_ID.fullmatch(group_id):
         raise FrameError(400, "group_id: not a chat group's id")
@@ -137,14 +139,18 @@ async def _redis_state(here: services.Services) -> str:
     return "ok"
 
 
-def _caller(request: HttpRequest) -> Principal:
+async def _caller(request: HttpRequest) -> Principal:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return authenticate(token.strip() if scheme.lower() == "bearer" else "", services.of(request).node.conf)
+    node = services.of(request).node
+    node.start()
+    principal = authenticate(token.strip() if scheme.lower() == "bearer" else "", node.conf)
+    await node.revocations.check(principal)
+    return principal
 
 
-def _require_reader(request: HttpRequest) -> None:
+async def _require_reader(request: HttpRequest) -> None:
     if not conf.get().public_status:
-        _caller(request)
+        await _caller(request)
 
 
 def _page(request: HttpRequest) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from realtime.dead_letters import DeadLetters
 from realtime.kicks import Kicks
 from realtime.models import ConnectionRecord, DeadLetterEntry
 from realtime.redis import RedisError, address_of, connect
+from realtime.revocations import Revocations
 
 DEAD_LETTERS_SHOWN = 50
 DEAD_LETTER_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
@@ -77,7 +78,7 @@ class ConnectionRecordAdmin(UserIdSearch):
     ordering = ("-opened_at", "-id")
     list_per_page = 50
     show_full_result_count = False
-    actions = ("end_connections",)
+    actions = ("end_connections", "revoke_tokens")
 
     @admin.display(description="user", ordering="user_id")
     def user(self, record: ConnectionRecord) -> str:
@@ -114,6 +115,21 @@ class ConnectionRecordAdmin(UserIdSearch):
         note = f" {already} had been closed already." if already else ""
         self.message_user(request, f"Asked to end {len(open_ones)} connection(s).{note}", messages.SUCCESS)
 
+    @admin.action(description="Revoke the tokens of the selected connections' users", permissions=["end"])
+    def revoke_tokens(self, request: HttpRequest, queryset: "QuerySet[ConnectionRecord]") -> None:
+        """All tokens of these users that have been issued by now; their connections are closed with 4401."""
+        users = sorted({user for user in queryset.values_list("user_id", flat=True) if user is not None})
+        settings = conf.get()
+        try:
+            async_to_sync(_revoke)(users, settings)
+        except (RedisError, OSError) as error:
+            where = address_of(settings.redis_url)
+            self.message_user(
+                request, f"Not all was revoked: Redis at {where} can't be reached ({error}).", messages.ERROR
+            )
+            return
+        self.message_user(request, f"Revoked the tokens of {len(users)} user(s).", messages.SUCCESS)
+
     def has_end_permission(self, request: HttpRequest) -> bool:
         """Whether this user may end connections."""
         return request.user.has_perm("realtime.end_connection")
@@ -126,6 +142,16 @@ class ConnectionRecordAdmin(UserIdSearch):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+async def _revoke(user_ids: list[int], settings: conf.RealtimeConf) -> None:
+    redis = connect(settings.redis_url)
+    try:
+        revocations = Revocations(redis, get_channel_layer())
+        for user_id in user_ids:
+            await revocations.revoke(user_id=user_id)
+    finally:
+        await redis.aclose()
 
 
 async def _ask_to_end(connection_ids: list[str], settings: conf.RealtimeConf) -> None:

@@ -25,6 +25,10 @@ class Principal:
     role: str = "user"
     name: str = ""
     avatar: str = ""
+    issued_at: int = 0
+    """In Unix seconds; 0 where the token doesn't say."""
+    jti: str = ""
+    """The token's own id, where it has one."""
 
 
 def authenticate(token: str, conf: RealtimeConf) -> Principal:
@@ -37,7 +41,7 @@ def authenticate(token: str, conf: RealtimeConf) -> Principal:
         raise AuthenticationError("missing", "no token was given")
     try:
         claims = _token_class(conf.jwt_secret)(token).payload  # type: ignore[arg-type]  # simplejwt: a str is meant
-        expires_at = int(claims["exp"])
+        expires_at, issued_at = int(claims["exp"]), int(claims.get("iat") or 0)
     except ExpiredTokenError as error:
         raise AuthenticationError("expired", "the token has expired") from error
     except (TokenError, ValueError, TypeError, OverflowError, OSError, RecursionError) as error:
@@ -48,6 +52,8 @@ def authenticate(token: str, conf: RealtimeConf) -> Principal:
         role=_text(claims.get("role")) or "user",
         name=_text(claims.get("name")),
         avatar=_text(claims.get("avatar")),
+        issued_at=issued_at,
+        jti=_text(claims.get("jti")),
     )
 
 

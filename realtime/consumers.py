@@ -13,10 +13,10 @@ from typing import Any
 
 from channels.consumer import AsyncConsumer
 
-from realtime.auth import Principal
+from realtime.auth import Principal, authenticate
 from realtime.batch import Batch
 from realtime.close_codes import CloseCode
-from realtime.exceptions import AuthenticationError
+from realtime.exceptions import AuthenticationError, FeedUnavailable
 from realtime.feeds import Position
 from realtime.ids import new_connection_id
 from realtime.limits import FrameLimit, Refusal
@@ -115,6 +115,10 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         """Say why the socket can't stay; it is closed next."""
         raise NotImplementedError
 
+    def unavailable(self, error: FeedUnavailable) -> None:
+        """Say that Redis is away; the socket is closed next."""
+        raise NotImplementedError
+
     def restarting(self, retry_after: int) -> None:
         """Say that the process ends; the socket is closed next."""
         raise NotImplementedError
@@ -164,6 +168,23 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         if len(self._bad_frames) == limit and now - self._bad_frames[0] < 60:
             self.close(CloseCode.BAD_FRAMES)
 
+    async def authenticate(self, token: str) -> Principal:
+        """The principal of a token that counts.
+
+        Raises:
+            AuthenticationError: it doesn't.
+            FeedUnavailable: Redis is away, so that nobody knows.
+        """
+        principal = authenticate(token, self.node.conf)
+        await self.node.revocations.check(principal)
+        return principal
+
+    def recheck(self) -> None:
+        """Close the socket if its token has been revoked."""
+        if self.principal is not None and self.node.revocations.is_revoked(self.principal):
+            self.refused(AuthenticationError("revoked", "the token has been revoked"))
+            self.close(CloseCode.UNAUTHENTICATED)
+
     def close(self, code: int) -> None:
         """Close the socket after what has been written."""
         self.outbox.close(code)
@@ -212,7 +233,14 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
             self.close(CloseCode.UNAUTHENTICATED)
         elif handshake.principal is not None:
             try:
+                await self.node.revocations.check(handshake.principal)
                 await self.handshake_authenticated(handshake.principal)
+            except AuthenticationError as error:
+                self.refused(error)
+                self.close(CloseCode.UNAUTHENTICATED)
+            except FeedUnavailable as error:
+                self.unavailable(error)
+                self.close(CloseCode.RESTARTING)
             except Exception:
                 logger.exception("welcoming connection %s failed", self.connection_id)
                 self.failed()

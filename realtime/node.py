@@ -21,21 +21,24 @@ from realtime.kicks import Kicks
 from realtime.limits import Admission
 from realtime.presence import Presence
 from realtime.redis import connect
+from realtime.revocations import Revocations
 
 logger = logging.getLogger(__name__)
 
 DRAIN_STEP = 0.1
 _random = random.SystemRandom()
-KICK_SECONDS = 2.0
-"""How often wishes to end connections are read without a hint."""
+KICK_SECONDS = 1.0
+"""How often wishes to end connections, and revocations, are read without a hint."""
 
 
 class Closable(Protocol):
-    """A connection that an administrator may end."""
+    """A live connection, as the node knows it."""
 
     def close(self, code: int) -> None: ...
 
     def send_away(self, retry_after: int) -> None: ...
+
+    def recheck(self) -> None: ...
 
 
 class Node:
@@ -48,6 +51,7 @@ class Node:
         self.redis = connect(conf.redis_url)
         self.hub = Hub(layer, FeedLog(self.redis, conf), conf)
         self.kicks = Kicks(self.redis, layer)
+        self.revocations = Revocations(self.redis, layer)
         self.presence = Presence(self.redis, self.name, conf, one_too_many=self._end_oldest)
         self.audit = Audit(self.redis, self.name, conf)
         self.admission = Admission(conf)
@@ -113,7 +117,7 @@ class Node:
         await self.kicks.ask(connection_ids, CloseCode.TOO_MANY_CONNECTIONS)
 
     async def _end_unwanted(self) -> None:
-        """Close the connections that an administrator wants ended, on a hint and regularly without one."""
+        """Close connections that are to be ended or whose tokens are revoked, on a hint and regularly without one."""
         while True:
             try:
                 wishes = await self.kicks.pending()
@@ -124,6 +128,9 @@ class Node:
                     connection.close(code)
                 if ended:
                     await self.kicks.done([name for _, name, _ in ended])
+                if await self.revocations.refresh():
+                    for connection in list(self.connections.values()):
+                        connection.recheck()
             except Exception as error:
                 logger.warning("connections to end can't be looked up now: %s", error)
             try:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from chatws.exceptions import FrameError
 from chatws.frames import Auth, AuthFailed, ServerData
 from chatws.session import Session
-from realtime import auth, conf
 from realtime.exceptions import AuthenticationError
 
 
@@ -14,7 +13,7 @@ async def renew(session: Session, frame: Auth) -> Sequence[ServerData]:
     if frame.data.resume is not None:
         raise FrameError(400, "data.resume: only counts for the first auth of a connection")
     try:
-        principal = auth.authenticate(frame.data.token, conf.get())
+        principal = await session.authenticate(frame.data.token)
     except AuthenticationError as error:
         return [AuthFailed(str(error), error.reason)]
     if principal.user_id != session.user_id:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.contract.test_server import audited_code
 from tests.support.chat import new_user
-from tests.support.client import connect, make_token
+from tests.support.client import Client, connect, make_token
 from tests.support.stack import Gateway, Stack
 
 pytestmark = pytest.mark.ours_only
@@ -23,14 +23,16 @@ def ready(gateway: Gateway) -> tuple[int, dict[str, str]]:
         return error.code, json.load(error)
 
 
+async def welcomed(gateway: Gateway, user: int) -> Client:
+    client = await connect(gateway.ws, additional_headers={"Authorization": f"Bearer {make_token(user)}"})
+    await client.expect("auth_success")
+    return client
+
+
 async def test_clients_are_told_and_closed_and_the_audit_has_it(stack: Stack) -> None:
     gateway = stack.start_gateway(CHATWS_DRAIN_RETRY_SECONDS="7")
     users = [new_user() for _ in range(20)]
-    clients = [
-        await connect(gateway.ws, additional_headers={"Authorization": f"Bearer {make_token(user)}"}) for user in users
-    ]
-    for client in clients:
-        await client.expect("auth_success")
+    clients = [await welcomed(gateway, user) for user in users]
     ending = asyncio.create_task(asyncio.to_thread(gateway.stop))
     waits = []
     for client in clients:
@@ -45,7 +47,7 @@ async def test_clients_are_told_and_closed_and_the_audit_has_it(stack: Stack) ->
 
 async def test_readiness_fails_first_and_nobody_new_is_let_in(stack: Stack) -> None:
     gateway = stack.start_gateway(CHATWS_DRAIN_DELAY="2")
-    client = await connect(gateway.ws)
+    client = await welcomed(gateway, new_user())
     ending = asyncio.create_task(asyncio.to_thread(gateway.stop))
     async with asyncio.timeout(5):
         while (state := await asyncio.to_thread(ready, gateway))[0] == 200:
@@ -61,7 +63,7 @@ async def test_readiness_fails_first_and_nobody_new_is_let_in(stack: Stack) -> N
 
 async def test_connections_leave_some_at_a_time(stack: Stack) -> None:
     gateway = stack.start_gateway(CHATWS_DRAIN_PER_SECOND="20")
-    clients = [await connect(gateway.ws) for _ in range(30)]
+    clients = [await welcomed(gateway, new_user()) for _ in range(30)]
     ending = asyncio.create_task(asyncio.to_thread(gateway.stop))
     loop = asyncio.get_running_loop()
     ends: list[float] = []

@@ -1,0 +1,55 @@
+"""`manage.py revoke`: makes tokens worthless, and ends the connections that were opened with them."""
+
+import asyncio
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from channels.layers import get_channel_layer
+from django.core.management.base import BaseCommand, CommandError
+
+from realtime import conf
+from realtime.auth import MAX_USER_ID
+from realtime.redis import RedisError, address_of, connect
+from realtime.revocations import Revocations
+
+
+class Command(BaseCommand):
+    help = (
+        "Revoke tokens: they open no connection any more, and every gateway closes those that live (4401). "
+        "Tokens that are issued from now on count."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        whose = parser.add_mutually_exclusive_group(required=True)
+        whose.add_argument("--jti", help="the one token with this id")
+        whose.add_argument("--user", type=int, metavar="ID", help="all tokens of this user")
+        whose.add_argument("--everybody", action="store_true", help="all tokens of all users, e.g. after a leak")
+        parser.add_argument(
+            "--issued-until", type=int, metavar="SECONDS", help="only those issued up to then, Unix time (default: now)"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        user, jti, until = options["user"], options["jti"], options["issued_until"]
+        if user is not None and not 1 <= user <= MAX_USER_ID:
+            raise CommandError(f"--user: {user} is not a user's id")
+        if jti is not None and until is not None:
+            raise CommandError("--issued-until: a token by its id is revoked whenever it was issued")
+        if jti is not None and not jti:
+            raise CommandError("--jti: empty")
+        if until is not None and not 0 < until <= time.time():
+            raise CommandError(f"--issued-until: {until} is no moment in the past")
+        url = conf.get().redis_url
+        try:
+            asyncio.run(self._revoke(url, user or 0, jti or "", until or 0))
+        except (RedisError, OSError) as error:
+            raise CommandError(f"nothing is revoked: Redis at {address_of(url)}: {error}") from None
+        whose = f"the token {jti}" if jti else f"the tokens of user {user}" if user else "everybody's tokens"
+        self.stdout.write(f"revoked {whose}")
+
+    async def _revoke(self, url: str, user: int, jti: str, until: int) -> None:
+        redis = connect(url)
+        try:
+            await Revocations(redis, get_channel_layer()).revoke(user_id=user, jti=jti, issued_until=until)
+        finally:
+            await redis.aclose()
