@@ -53,6 +53,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_drain_delay: Rate = 0.0
     chatws_drain_per_second: Seconds = 500.0
     chatws_drain_retry_seconds: Count = 10
+    chatws_revocation_days: Count = 90
     chatws_max_frame_bytes: Count = 65_536
     chatws_bad_frames_per_minute: Count = 20
     chatws_outbox_bytes: Count = 1_048_576

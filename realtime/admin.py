@@ -121,7 +121,7 @@ class ConnectionRecordAdmin(UserIdSearch):
         users = sorted({user for user in queryset.values_list("user_id", flat=True) if user is not None})
         settings = conf.get()
         try:
-            async_to_sync(_revoke)(users, settings)
+            async_to_sync(_revoke)(users, settings, request.user.get_username())
         except (RedisError, OSError) as error:
             where = address_of(settings.redis_url)
             self.message_user(
@@ -144,12 +144,12 @@ class ConnectionRecordAdmin(UserIdSearch):
         return False
 
 
-async def _revoke(user_ids: list[int], settings: conf.RealtimeConf) -> None:
+async def _revoke(user_ids: list[int], settings: conf.RealtimeConf, by: str) -> None:
     redis = connect(settings.redis_url)
     try:
-        revocations = Revocations(redis, get_channel_layer())
+        revocations = Revocations(redis, get_channel_layer(), settings.revocation_days)
         for user_id in user_ids:
-            await revocations.revoke(user_id=user_id)
+            await revocations.revoke(user_id=user_id, by=by)
     finally:
         await redis.aclose()
 

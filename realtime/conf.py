@@ -36,6 +36,8 @@ class RealtimeConf:
     """How long `/ready` fails before the first of them is."""
     drain_per_second: float = 500.0
     drain_retry_seconds: int = 10
+    revocation_days: int = 90
+    """How long a revocation is remembered; no token may live longer."""
     """Each is told a random time up to this after which to come back."""
 
     # What one may do, a second or at once; 0 is no limit.

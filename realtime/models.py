@@ -1,4 +1,5 @@
-"""The connection audit: one row a socket. Written by the relay from what gateways tell (`realtime.audit`)."""
+"""What stands in the database: the connection audit, one row a socket, written by the relay from what gateways tell
+(`realtime.audit`); the relay's cursors; revoked tokens."""
 
 from django.db import models
 
@@ -52,6 +53,21 @@ class RelayCursor(models.Model):
 
     def __str__(self) -> str:
         return f"{self.topic} {self.entry_id}"
+
+
+class Revocation(models.Model):
+    """Tokens that no longer count (`realtime.revocations`): those issued up to a moment, or one by its id."""
+
+    whose = models.CharField(max_length=300, primary_key=True)
+    """``jti:<id>``, ``user:<id>`` or ``all``."""
+    issued_until = models.BigIntegerField()
+    """Unix seconds."""
+    kept_until = models.BigIntegerField(db_index=True)
+    revoked_at = models.DateTimeField("revoked", auto_now=True)
+    revoked_by = models.CharField(max_length=150, blank=True)
+
+    def __str__(self) -> str:
+        return self.whose
 
 
 class DeadLetterEntry(models.Model):

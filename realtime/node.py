@@ -51,7 +51,7 @@ class Node:
         self.redis = connect(conf.redis_url)
         self.hub = Hub(layer, FeedLog(self.redis, conf), conf)
         self.kicks = Kicks(self.redis, layer)
-        self.revocations = Revocations(self.redis, layer)
+        self.revocations = Revocations(self.redis, layer, conf.revocation_days)
         self.presence = Presence(self.redis, self.name, conf, one_too_many=self._end_oldest)
         self.audit = Audit(self.redis, self.name, conf)
         self.admission = Admission(conf)

@@ -1,7 +1,7 @@
 """Tokens that no longer count: one by its id, all of a user, or everybody's, issued up to a moment.
 
-Kept in Redis, known by heart to every gateway: nobody waits for Redis to be let in. A Redis that lost them gets them
-back from the gateways.
+They live in the database, are copied to Redis, and are known by heart to every gateway: nobody waits for either
+to be let in. A Redis that lost them gets them from the database again.
 """
 
 import asyncio
@@ -11,57 +11,71 @@ from typing import Any
 from realtime.auth import Principal
 from realtime.exceptions import AuthenticationError, FeedUnavailable
 from realtime.groups import CONTROL_GROUP
+from realtime.ids import new_epoch
+from realtime.models import Revocation
 from realtime.publisher import Layer
-from realtime.redis import Redis
+from realtime.redis import Redis, Script
 
 REVOKED = "chatws:revoked"
-"""Hash: whose tokens (``jti:<id>``, ``user:<id>``, ``all``) to ``<issued up to> <kept until>``, Unix seconds."""
+"""Hash: whose tokens (``jti:<id>``, ``user:<id>``, ``all``) to ``<issued until> <kept until>``, Unix seconds."""
 VERSION = "chatws:revoked:version"
 LOAD_SECONDS = 5.0
-KEPT_SECONDS = 30 * 86_400
-"""A token has to expire sooner than that, or its revocation is forgotten before it."""
+COPIED_AT_ONCE = 1_000
+
+_copy = Script("revoke")
 
 
 class Revocations:
     """What has been revoked, as this process knows it."""
 
-    def __init__(self, redis: Redis, layer: Layer) -> None:
+    def __init__(self, redis: Redis, layer: Layer, kept_days: int) -> None:
         self._redis: Any = redis  # redis-py's types give one signature for its two kinds of client
         self._layer = layer
+        self._kept_seconds = kept_days * 86_400
         self._known: dict[str, tuple[int, int]] = {}
         self._version: bytes | None = None
         self._loaded = asyncio.Event()
 
-    async def revoke(self, *, user_id: int = 0, jti: str = "", issued_until: int = 0) -> None:
+    async def revoke(self, *, user_id: int = 0, jti: str = "", issued_until: int = 0, by: str = "") -> None:
         """Revoke a token by its id, else a user's tokens, else everybody's; these issued up to a moment (0: now).
 
-        Raises what Redis raises. A token without an ``iat`` counts as issued long ago.
+        A token without an ``iat`` counts as issued long ago. ``by`` is kept with it, for people to read. Raises what
+        the database and Redis raise; after an error of Redis it has to be called again.
         """
         now = int(time.time())
         whose = f"jti:{jti}" if jti else f"user:{user_id}" if user_id else "all"
-        until = 2**53 if jti else issued_until or now
-        pipeline = self._redis.pipeline()
-        for name, (_, kept_until) in self._known.items():
-            if kept_until < now:
-                pipeline.hdel(REVOKED, name)
-        pipeline.hset(REVOKED, whose, f"{until} {now + KEPT_SECONDS}")
-        pipeline.incr(VERSION)
-        await pipeline.execute()
+        until = now if jti else issued_until or now
+        before = await Revocation.objects.filter(whose=whose).afirst()
+        await Revocation.objects.aupdate_or_create(
+            whose=whose,
+            defaults={
+                "issued_until": max(until, before.issued_until if before else 0),
+                "kept_until": now + self._kept_seconds,
+                "revoked_by": by,
+            },
+        )
+        await Revocation.objects.filter(kept_until__lt=now).adelete()
+        await self._copy_all()
         await self._layer.group_send(CONTROL_GROUP, {"type": "revoked"})
 
     async def refresh(self) -> bool:
-        """Learn what is new; whether anything is. Raises what Redis raises."""
+        """Learn what is new; whether anything is. Raises what Redis and, if Redis lost them, the database raise."""
         version = await self._redis.get(VERSION)
-        if version is None and self._known:
-            await self._give_back()
+        if version is None:
+            await self._copy_all()
+            version = await self._redis.get(VERSION)
+        if version == self._version:
             return False
-        if version == self._version and self._loaded.is_set():
-            return False
-        fields = await self._redis.hgetall(REVOKED)
-        now = time.time()
-        known = {name.decode(): (int(until), int(kept)) for name, (until, kept) in _split(fields)}
-        self._known = {name: moments for name, moments in known.items() if moments[1] > now}
-        self._version = version
+        now, known, forgotten = time.time(), {}, []
+        for name, value in (await self._redis.hgetall(REVOKED)).items():
+            until, _, kept = value.decode().partition(" ")
+            if int(kept) > now:
+                known[name.decode()] = (int(until), int(kept))
+            else:
+                forgotten.append(name)
+        if forgotten:
+            await self._redis.hdel(REVOKED, *forgotten)
+        self._known, self._version = known, version
         self._loaded.set()
         return True
 
@@ -72,29 +86,35 @@ class Revocations:
             AuthenticationError: reason ``revoked``.
             FeedUnavailable: Redis has not said yet what is revoked.
         """
-        try:
-            async with asyncio.timeout(LOAD_SECONDS):
-                await self._loaded.wait()
-        except TimeoutError:
-            raise FeedUnavailable("Redis did not answer in time") from None
+        if not self._loaded.is_set():
+            try:
+                async with asyncio.timeout(LOAD_SECONDS):
+                    await self._loaded.wait()
+            except TimeoutError:
+                raise FeedUnavailable("Redis has not said yet which tokens are revoked") from None
         if self.is_revoked(principal):
             raise AuthenticationError("revoked", "the token has been revoked")
 
     def is_revoked(self, principal: Principal) -> bool:
         """Whether a token no longer counts, as far as is known here."""
-        if not self._known:
+        known = self._known
+        if not known:
             return False
-        names = [f"user:{principal.user_id}", "all", *([f"jti:{principal.jti}"] if principal.jti else [])]
-        return any(principal.issued_at <= self._known[name][0] for name in names if name in self._known)
+        if principal.jti and f"jti:{principal.jti}" in known:
+            return True
+        return any(
+            principal.issued_at <= known[whose][0] for whose in (f"user:{principal.user_id}", "all") if whose in known
+        )
 
-    async def _give_back(self) -> None:
-        pipeline = self._redis.pipeline()
-        for name, (until, kept) in self._known.items():
-            pipeline.hsetnx(REVOKED, name, f"{until} {kept}")
-        pipeline.incr(VERSION)
-        await pipeline.execute()
+    async def _copy_all(self) -> None:
+        now = int(time.time())
+        args: list[str | int] = []
+        async for one in Revocation.objects.filter(kept_until__gt=now).aiterator(chunk_size=COPIED_AT_ONCE):
+            args += [one.whose, one.issued_until, one.kept_until]
+            if len(args) >= 3 * COPIED_AT_ONCE:
+                await self._copy(args)
+                args = []
+        await self._copy(args)
 
-
-def _split(fields: dict[bytes, bytes]) -> list[tuple[bytes, tuple[str, str]]]:
-    split = [(name, value.decode().partition(" ")) for name, value in fields.items()]
-    return [(name, (until, kept)) for name, (until, _, kept) in split]
+    async def _copy(self, args: list[str | int]) -> None:
+        await _copy.run(self._redis, [REVOKED, VERSION], [new_epoch(), *args])

@@ -29,7 +29,7 @@ async def test_health(http: httpx.AsyncClient, path: str) -> None:
 
 async def test_ready_names_each_dependency(http: httpx.AsyncClient) -> None:
     answer = await http.get("/ready")
-    assert (answer.status_code, answer.json()) == (200, {"redis": "ok", "chat_rpc": "ok"})
+    assert (answer.status_code, answer.json()) == (200, {"gateway": "ok", "redis": "ok", "chat_rpc": "ok"})
 
 
 async def test_ready_says_what_is_away(tmp_path: Path) -> None:

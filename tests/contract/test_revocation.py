@@ -42,6 +42,11 @@ async def revoke(stack: Stack, *arguments: str) -> None:
     await asyncio.to_thread(stack.manage, "revoke", *arguments)
 
 
+async def next_second() -> None:
+    """A token is issued in a whole second; only one of a later second than the revocation counts."""
+    await asyncio.sleep(1 - time.time() % 1)
+
+
 async def test_a_revoked_user_is_closed_on_every_gateway_and_let_in_with_a_fresh_token(
     stack: Stack, gateway: Gateway, log_in: Connect
 ) -> None:
@@ -55,8 +60,8 @@ async def test_a_revoked_user_is_closed_on_every_gateway_and_let_in_with_a_fresh
     await refused(gateway, old)
     await refused(there, old)
     assert (await unharmed.ask("ping"))["type"] == "pong"
-    fresh = make_token(user, iat=int(time.time()) + 1)
-    client = await welcomed(there, fresh)
+    await next_second()
+    client = await welcomed(there, make_token(user))
     again = await client.ask("auth", {"token": old})
     assert (again["type"], again["data"]["reason"]) == ("auth_failed", "revoked")
     await client.close()
@@ -114,9 +119,6 @@ async def test_everybody_is_revoked_and_a_redis_that_lost_it_gets_it_back(
         await closed_as_revoked(client)
         redis = Redis.from_url(stack.redis.url)
         redis.flushall()
-        async with asyncio.timeout(10):
-            while not redis.exists("chatws:revoked"):
-                await asyncio.sleep(0.05)
         redis.close()
         await refused(stack.start_gateway(), token)
     finally:

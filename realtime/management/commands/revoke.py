@@ -1,12 +1,14 @@
 """`manage.py revoke`: makes tokens worthless, and ends the connections that were opened with them."""
 
-import asyncio
+import getpass
 import time
 from argparse import ArgumentParser
 from typing import Any
 
+from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
 from realtime import conf
 from realtime.auth import MAX_USER_ID
@@ -35,21 +37,26 @@ class Command(BaseCommand):
             raise CommandError(f"--user: {user} is not a user's id")
         if jti is not None and until is not None:
             raise CommandError("--issued-until: a token by its id is revoked whenever it was issued")
-        if jti is not None and not jti:
-            raise CommandError("--jti: empty")
+        if jti is not None and not 1 <= len(jti) <= 256:
+            raise CommandError("--jti: 1 to 256 characters are an id")
         if until is not None and not 0 < until <= time.time():
             raise CommandError(f"--issued-until: {until} is no moment in the past")
-        url = conf.get().redis_url
+        settings = conf.get()
         try:
-            asyncio.run(self._revoke(url, user or 0, jti or "", until or 0))
+            async_to_sync(self._revoke)(settings, user or 0, jti or "", until or 0)
+        except DatabaseError as error:
+            raise CommandError(f"nothing is revoked: {error}") from None
         except (RedisError, OSError) as error:
-            raise CommandError(f"nothing is revoked: Redis at {address_of(url)}: {error}") from None
+            raise CommandError(
+                f"the gateways don't know yet, run it again: Redis at {address_of(settings.redis_url)}: {error}"
+            ) from None
         whose = f"the token {jti}" if jti else f"the tokens of user {user}" if user else "everybody's tokens"
         self.stdout.write(f"revoked {whose}")
 
-    async def _revoke(self, url: str, user: int, jti: str, until: int) -> None:
-        redis = connect(url)
+    async def _revoke(self, settings: conf.RealtimeConf, user: int, jti: str, until: int) -> None:
+        redis = connect(settings.redis_url)
         try:
-            await Revocations(redis, get_channel_layer()).revoke(user_id=user, jti=jti, issued_until=until)
+            revocations = Revocations(redis, get_channel_layer(), settings.revocation_days)
+            await revocations.revoke(user_id=user, jti=jti, issued_until=until, by=getpass.getuser())
         finally:
             await redis.aclose()
