@@ -20,7 +20,7 @@ from realtime.auth import Principal
 from realtime.batch import Batch
 from realtime.close_codes import CloseCode
 from realtime.consumers import DeliveryConsumer
-from realtime.exceptions import AuthenticationError, FeedUnavailable
+from realtime.exceptions import AuthenticationError, FeedUnavailable, Unavailable
 from realtime.feeds import Position
 from realtime.limits import Refusal
 
@@ -54,7 +54,7 @@ class ChatConsumer(DeliveryConsumer):
         except ChatServiceError as error:
             retry_after = RETRY_AFTER_SECONDS if error.code == 503 else UNSET
             self.write(Error(error.code, str(error), retry_after=retry_after), message_id)
-        except FeedUnavailable as error:
+        except Unavailable as error:
             self.write(Error(503, str(error), retry_after=RETRY_AFTER_SECONDS), message_id)
 
     async def _serve(self, frame: ClientFrame) -> None:
@@ -75,6 +75,10 @@ class ChatConsumer(DeliveryConsumer):
             self.write(AuthFailed(str(error), error.reason), frame.message_id)
             self.close(CloseCode.UNAUTHENTICATED)
             return
+        except Unavailable as error:
+            self.answer([_unavailable(error)], frame.message_id)
+            self.close(CloseCode.RESTARTING)
+            return
         await self._start(principal, "frame", frame.data.resume, frame.message_id)
 
     async def handshake_authenticated(self, principal: Principal) -> None:
@@ -90,7 +94,7 @@ class ChatConsumer(DeliveryConsumer):
             self.answer(await self.session.start(resume), message_id)
         except FeedUnavailable as error:
             self.outbox.drop_held()
-            self.answer([Error(503, str(error), retry_after=RETRY_AFTER_SECONDS)], message_id)
+            self.answer([_unavailable(error)], message_id)
             self.close(CloseCode.RESTARTING)
         except Exception:
             self.outbox.drop_held()
@@ -155,8 +159,8 @@ class ChatConsumer(DeliveryConsumer):
     def not_admitted(self, refusal: Refusal) -> None:
         self.write(Error(503, refusal.message, reason=refusal.reason, retry_after=refusal.retry_after))
 
-    def unavailable(self, error: FeedUnavailable) -> None:
-        self.write(Error(503, str(error), retry_after=RETRY_AFTER_SECONDS))
+    def unavailable(self, error: Unavailable) -> None:
+        self.write(_unavailable(error))
 
     def restarting(self, retry_after: int) -> None:
         self.write(Shutdown(retry_after))
@@ -176,3 +180,7 @@ class ChatConsumer(DeliveryConsumer):
 
 def _error(error: FrameError) -> Error:
     return Error(error.code, error.message, reason=error.reason or UNSET, retry_after=error.retry_after or UNSET)
+
+
+def _unavailable(error: Unavailable) -> Error:
+    return Error(503, str(error), retry_after=RETRY_AFTER_SECONDS)

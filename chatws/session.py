@@ -48,7 +48,7 @@ class Connection(Member, Protocol):
     outbox: Outbox
 
     async def authenticate(self, token: str) -> Principal:
-        """The principal of a token that counts; raises `AuthenticationError`."""
+        """The principal of a token that counts; raises `AuthenticationError` or `Unavailable`."""
 
     def renew(self, principal: Principal) -> None:
         """Live until this token expires."""
@@ -125,7 +125,7 @@ class Session:
         )
 
     async def authenticate(self, token: str) -> Principal:
-        """The principal of a token that counts; raises `AuthenticationError`."""
+        """The principal of a token that counts; raises `AuthenticationError` or `Unavailable`."""
         return await self._connection.authenticate(token)
 
     def renew(self, principal: Principal) -> AuthSuccess:

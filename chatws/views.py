@@ -16,8 +16,8 @@ from django.views.decorators.http import require_GET
 from chatws import conf, services
 from chatws.exceptions import FrameError
 from chatws.rpc.gateway import PAGE_SIZE, ChatServiceError, all_user_group_ids
-from realtime.auth import MAX_USER_ID, Principal, authenticate
-from realtime.exceptions import AuthenticationError, FeedUnavailable
+from realtime.auth import MAX_USER_ID, Principal
+from realtime.exceptions import AuthenticationError, Unavailable
 from realtime.redis import RedisError, address_of
 
 READY_SECONDS = 2.0
@@ -42,7 +42,7 @@ def answers_json(view: View) -> View:
             return _refusal(401, str(error))
         except FrameError as error:
             return _refusal(error.code, error.message)
-        except FeedUnavailable as error:
+        except Unavailable as error:
             return _refusal(503, str(error))
         except ChatServiceError as error:
             return _refusal(error.code, str(error))
@@ -141,11 +141,7 @@ async def _redis_state(here: services.Services) -> str:
 
 async def _caller(request: HttpRequest) -> Principal:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    node = services.of(request).node
-    node.start()
-    principal = authenticate(token.strip() if scheme.lower() == "bearer" else "", node.conf)
-    await node.revocations.check(principal)
-    return principal
+    return await services.of(request).node.authenticate(token.strip() if scheme.lower() == "bearer" else "")
 
 
 async def _require_reader(request: HttpRequest) -> None:

@@ -26,7 +26,7 @@ chat = GrpcChatGateway(chat_conf.get())
 limit = UserLimit(node.redis, "sends", node.conf.sends_per_second, node.conf.burst_seconds)
 sender = Sender(chat, node.redis if chat_conf.get().publishes_messages else None, limit)
 services = Services(node=node, chat=chat, memberships=Memberships(chat, node.hub), sender=sender)
-websocket_application = JWTAuthMiddleware(websocket_router(services), node.conf)
+websocket_application = JWTAuthMiddleware(websocket_router(services), node.authenticate, node.conf)
 
 
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:

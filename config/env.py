@@ -5,8 +5,11 @@ import os
 import secrets
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from django.core.exceptions import ImproperlyConfigured
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -32,6 +35,13 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_rpc_port: Port = 9003
     chatws_rpc_tls_ca: str = ""
     chatws_jwt_secret: str = ""
+    chatws_jwt_previous_secret: str = ""
+    chatws_jwt_public_keys: str = ""
+    chatws_jwt_jwks_url: str = ""
+    chatws_jwt_issuer: str = ""
+    chatws_jwt_audience: str = ""
+    chatws_jwt_leeway: Rate = 0.0
+    chatws_query_token: bool = True
     chatws_allowed_hosts: str = ""
     chatws_allowed_origins: str = ""
     chatws_behind_tls_proxy: bool = False
@@ -139,3 +149,33 @@ def development_secret(data_dir: Path, name: str) -> str:
     finally:
         fresh.unlink()
     return path.read_text()
+
+
+def public_keys_of(paths: str) -> tuple[str, ...]:
+    """The PEM texts of the public keys in files, comma-separated.
+
+    Raises:
+        ImproperlyConfigured: a file that can't be read, or that holds another thing.
+    """
+    texts = []
+    for path in list_of(paths):
+        try:
+            text = Path(path).read_text()
+            load_pem_public_key(text.encode())
+        except (OSError, ValueError, UnsupportedAlgorithm) as error:
+            raise ImproperlyConfigured(f"CHATWS_JWT_PUBLIC_KEYS: {path}: no public key in PEM: {error}") from None
+        texts.append(text)
+    return tuple(texts)
+
+
+def web_address_of(value: str) -> str:
+    """An address to fetch from, or nothing.
+
+    Raises:
+        ImproperlyConfigured: plain HTTP to another machine, or no address at all.
+    """
+    parts = urlsplit(value)
+    is_local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
+    if value and not is_local and (parts.scheme != "https" or not parts.hostname):
+        raise ImproperlyConfigured(f"CHATWS_JWT_JWKS_URL: not an https:// address (it is {value!r})")
+    return value

@@ -1,16 +1,13 @@
-"""Token to principal. The only door to simplejwt for verification; stateless, without the database."""
+"""Token to principal; without the database. Which keys may have signed it: `realtime.keys`."""
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
-from rest_framework_simplejwt.tokens import AccessToken
 
-from realtime.conf import RealtimeConf
 from realtime.exceptions import AuthenticationError
+from realtime.keys import Keys
 
 MAX_USER_ID = 2**64 - 1
 _DIGITS = re.compile(r"[0-9]{1,20}")
@@ -31,7 +28,22 @@ class Principal:
     """The token's own id, where it has one."""
 
 
-def authenticate(token: str, conf: RealtimeConf) -> Principal:
+async def resolve(token: str, keys: Keys) -> Principal:
+    """As `authenticate`; before a token is refused, the key set is fetched again, since a new key may have signed it.
+
+    Raises:
+        AuthenticationError: as there.
+        KeysUnavailable: nobody knows the keys yet.
+    """
+    try:
+        return authenticate(token, keys)
+    except AuthenticationError as error:
+        if error.reason != "invalid" or not await keys.refresh():
+            raise
+        return authenticate(token, keys)
+
+
+def authenticate(token: str, keys: Keys) -> Principal:
     """The principal of a token (docs/protocol.md, "Authentication").
 
     Raises:
@@ -39,12 +51,10 @@ def authenticate(token: str, conf: RealtimeConf) -> Principal:
     """
     if not token:
         raise AuthenticationError("missing", "no token was given")
+    claims = _claims(token, keys)
     try:
-        claims = _token_class(conf.jwt_secret)(token).payload  # type: ignore[arg-type]  # simplejwt: a str is meant
         expires_at, issued_at = int(claims["exp"]), int(claims.get("iat") or 0)
-    except ExpiredTokenError as error:
-        raise AuthenticationError("expired", "the token has expired") from error
-    except (TokenError, ValueError, TypeError, OverflowError, OSError, RecursionError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise AuthenticationError("invalid", "the token is not valid") from error
     return Principal(
         user_id=_user_id(claims.get("userId")),
@@ -57,22 +67,15 @@ def authenticate(token: str, conf: RealtimeConf) -> Principal:
     )
 
 
-@lru_cache(maxsize=4)
-def _token_class(secret: str) -> type[AccessToken]:
-    backend = TokenBackend("HS256", signing_key=secret)
-
-    class GatewayToken(AccessToken):
-        """An access token that needs `exp`, may lack `jti` and `token_type`, and is never another type."""
-
-        def get_token_backend(self) -> TokenBackend:
-            return backend
-
-        def verify(self) -> None:
-            self.check_exp()
-            if self.payload.get("token_type", "access") != "access":
-                raise TokenError("not an access token")
-
-    return GatewayToken
+def _claims(token: str, keys: Keys) -> dict[str, Any]:
+    for tokens in keys.for_token(token):
+        try:
+            return tokens(token).payload  # type: ignore[arg-type]  # simplejwt: a str is meant
+        except ExpiredTokenError as error:
+            raise AuthenticationError("expired", "the token has expired") from error
+        except (TokenError, ValueError, TypeError, OverflowError, OSError, RecursionError):
+            continue  # of two keys with one algorithm, as while one takes over from the other
+    raise AuthenticationError("invalid", "the token is not valid")
 
 
 def _user_id(claim: Any) -> int:

@@ -14,6 +14,18 @@ class RealtimeConf:
 
     redis_url: str
     jwt_secret: str
+    """Of HS256; empty: none."""
+    jwt_previous_secret: str = ""
+    """Counts as well, while tokens that it signed live."""
+    jwt_public_keys: tuple[str, ...] = ()
+    """PEM texts: RSA for RS256, P-256 for ES256, Ed25519 for EdDSA."""
+    jwt_jwks_url: str = ""
+    jwt_issuer: str = ""
+    """What ``iss`` has to be; empty: anything."""
+    jwt_audience: str = ""
+    """What ``aud`` has to hold; empty: anything."""
+    jwt_leeway: float = 0.0
+    """How far the clocks of those who issue tokens may be off."""
     start_timeout: float = 10.0
     """How long a process waits for Redis when it starts."""
 
@@ -36,9 +48,9 @@ class RealtimeConf:
     """How long `/ready` fails before the first of them is."""
     drain_per_second: float = 500.0
     drain_retry_seconds: int = 10
+    """Each is told a random time up to this after which to come back."""
     revocation_days: int = 90
     """How long a revocation is remembered; no token may live longer."""
-    """Each is told a random time up to this after which to come back."""
 
     # What one may do, a second or at once; 0 is no limit.
     max_connections: int = 50_000

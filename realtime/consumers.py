@@ -13,10 +13,10 @@ from typing import Any
 
 from channels.consumer import AsyncConsumer
 
-from realtime.auth import Principal, authenticate
+from realtime.auth import Principal
 from realtime.batch import Batch
 from realtime.close_codes import CloseCode
-from realtime.exceptions import AuthenticationError, FeedUnavailable
+from realtime.exceptions import AuthenticationError, Unavailable
 from realtime.feeds import Position
 from realtime.ids import new_connection_id
 from realtime.limits import FrameLimit, Refusal
@@ -115,8 +115,8 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         """Say why the socket can't stay; it is closed next."""
         raise NotImplementedError
 
-    def unavailable(self, error: FeedUnavailable) -> None:
-        """Say that Redis is away; the socket is closed next."""
+    def unavailable(self, error: Unavailable) -> None:
+        """Say what is away; the socket is closed next."""
         raise NotImplementedError
 
     def restarting(self, retry_after: int) -> None:
@@ -169,15 +169,8 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
             self.close(CloseCode.BAD_FRAMES)
 
     async def authenticate(self, token: str) -> Principal:
-        """The principal of a token that counts.
-
-        Raises:
-            AuthenticationError: it doesn't.
-            FeedUnavailable: Redis is away, so that nobody knows.
-        """
-        principal = authenticate(token, self.node.conf)
-        await self.node.revocations.check(principal)
-        return principal
+        """The principal of a token that counts; raises `AuthenticationError` or `Unavailable`."""
+        return await self.node.authenticate(token)
 
     def recheck(self) -> None:
         """Close the socket if its token has been revoked."""
@@ -228,19 +221,15 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         if not handshake.origin_allowed:
             self.origin_refused()
             self.close(CloseCode.FORBIDDEN)
-        elif handshake.failure is not None:
+        elif isinstance(handshake.failure, AuthenticationError):
             self.refused(handshake.failure)
             self.close(CloseCode.UNAUTHENTICATED)
+        elif handshake.failure is not None:
+            self.unavailable(handshake.failure)
+            self.close(CloseCode.RESTARTING)
         elif handshake.principal is not None:
             try:
-                await self.node.revocations.check(handshake.principal)
                 await self.handshake_authenticated(handshake.principal)
-            except AuthenticationError as error:
-                self.refused(error)
-                self.close(CloseCode.UNAUTHENTICATED)
-            except FeedUnavailable as error:
-                self.unavailable(error)
-                self.close(CloseCode.RESTARTING)
             except Exception:
                 logger.exception("welcoming connection %s failed", self.connection_id)
                 self.failed()

@@ -21,8 +21,20 @@ class TryLater(RealtimeError):
     """Something outside is away (the database); the same batch may succeed later."""
 
 
-class FeedUnavailable(RealtimeError):
-    """A feed can't be heard now (Redis is away); worth trying again."""
+class Unavailable(RealtimeError):
+    """What a connection needs is away; worth trying again."""
+
+
+class FeedUnavailable(Unavailable):
+    """A feed can't be heard now (Redis is away)."""
+
+
+class RevocationsUnavailable(Unavailable):
+    """Nobody has said yet which tokens are revoked (Redis is away)."""
+
+
+class KeysUnavailable(Unavailable):
+    """The keys for tokens have never been had (their URL is away)."""
 
 
 class RedisUnavailable(RealtimeError):

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from realtime.auth import Principal, authenticate
+from realtime.auth import Principal
 from realtime.conf import RealtimeConf
-from realtime.exceptions import AuthenticationError
+from realtime.exceptions import AuthenticationError, Unavailable
 from realtime.limits import client_address
 
 Scope = dict[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
+Authenticate = Callable[[str], Awaitable[Principal]]
+"""Raises `AuthenticationError` or `Unavailable`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Handshake:
 
     way: str = ""
     principal: Principal | None = None
-    failure: AuthenticationError | None = None
+    failure: AuthenticationError | Unavailable | None = None
     subprotocol: str | None = None
     origin_allowed: bool = True
     address: str = ""
@@ -33,25 +35,26 @@ class Handshake:
 class JWTAuthMiddleware:
     """Resolves the JWT user of a WebSocket handshake; a token is looked for in header, subprotocol and query."""
 
-    def __init__(self, inner: Application, conf: RealtimeConf) -> None:
+    def __init__(self, inner: Application, authenticate: Authenticate, conf: RealtimeConf) -> None:
         self._inner = inner
+        self._authenticate = authenticate
         self._conf = conf
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        handshake = read_handshake(scope, self._conf)
+        handshake = await read_handshake(scope, self._authenticate, self._conf)
         scope = {**scope, "handshake": handshake, "user": handshake.principal, "query_string": b""}
         await self._inner(scope, receive, send)
 
 
-def read_handshake(scope: Scope, conf: RealtimeConf) -> Handshake:
+async def read_handshake(scope: Scope, authenticate: Authenticate, conf: RealtimeConf) -> Handshake:
     """The handshake of a WebSocket scope; a bad token is in it as ``failure``, never raised."""
     headers: dict[bytes, bytes] = dict(scope["headers"])
     way, token, subprotocol = _find_token(headers, scope, conf)
     principal, failure = None, None
     if way:
         try:
-            principal = authenticate(token, conf)
-        except AuthenticationError as error:
+            principal = await authenticate(token)
+        except (AuthenticationError, Unavailable) as error:
             failure = error
     client = scope.get("client")
     peer = str(client[0]) if client else ""

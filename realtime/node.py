@@ -10,13 +10,14 @@ from typing import Protocol
 
 from channels.layers import get_channel_layer
 
-from realtime import tasks
+from realtime import auth, tasks
 from realtime.audit import Audit
 from realtime.close_codes import CloseCode
 from realtime.conf import RealtimeConf
 from realtime.feeds import FeedLog
 from realtime.hub import Hub
 from realtime.ids import new_node_name
+from realtime.keys import Keys
 from realtime.kicks import Kicks
 from realtime.limits import Admission
 from realtime.presence import Presence
@@ -51,6 +52,7 @@ class Node:
         self.redis = connect(conf.redis_url)
         self.hub = Hub(layer, FeedLog(self.redis, conf), conf)
         self.kicks = Kicks(self.redis, layer)
+        self.keys = Keys(conf)
         self.revocations = Revocations(self.redis, layer, conf.revocation_days)
         self.presence = Presence(self.redis, self.name, conf, one_too_many=self._end_oldest)
         self.audit = Audit(self.redis, self.name, conf)
@@ -73,8 +75,21 @@ class Node:
             tasks.spawn(self.presence.run(), "presence"),
             tasks.spawn(self.audit.run(), "audit"),
             tasks.spawn(self._end_unwanted(), "ending connections"),
+            tasks.spawn(self.keys.run(), "fetching keys"),
         ]
         logger.info("gateway %s is up", self.name)
+
+    async def authenticate(self, token: str) -> auth.Principal:
+        """The principal of a token that counts.
+
+        Raises:
+            AuthenticationError: it doesn't.
+            Unavailable: nobody knows, since the keys or the revocations can't be had.
+        """
+        self.start()
+        principal = await auth.resolve(token, self.keys)
+        await self.revocations.check(principal)
+        return principal
 
     async def drain(self) -> None:
         """Send the connections away, some at a time, each with another time to come back; then return.

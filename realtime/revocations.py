@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from realtime.auth import Principal
-from realtime.exceptions import AuthenticationError, FeedUnavailable
+from realtime.exceptions import AuthenticationError, RevocationsUnavailable
 from realtime.groups import CONTROL_GROUP
 from realtime.ids import new_epoch
 from realtime.models import Revocation
@@ -84,14 +84,14 @@ class Revocations:
 
         Raises:
             AuthenticationError: reason ``revoked``.
-            FeedUnavailable: Redis has not said yet what is revoked.
+            RevocationsUnavailable: Redis has not said yet what is revoked.
         """
         if not self._loaded.is_set():
             try:
                 async with asyncio.timeout(LOAD_SECONDS):
                     await self._loaded.wait()
             except TimeoutError:
-                raise FeedUnavailable("Redis has not said yet which tokens are revoked") from None
+                raise RevocationsUnavailable("Redis has not said yet which tokens are revoked") from None
         if self.is_revoked(principal):
             raise AuthenticationError("revoked", "the token has been revoked")
 

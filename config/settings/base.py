@@ -12,6 +12,8 @@ from realtime.conf import RealtimeConf
 
 try:
     ENV = environment.read()
+    PUBLIC_KEYS = environment.public_keys_of(ENV.chatws_jwt_public_keys)
+    JWKS_URL = environment.web_address_of(ENV.chatws_jwt_jwks_url)
     TRUSTED_PROXIES = environment.networks_of(ENV.chatws_trusted_proxies)
 except ImproperlyConfigured as _error:
     sys.exit(str(_error))  # one line, whichever process reads it
@@ -95,6 +97,13 @@ SECRET_KEY = ENV.django_secret_key
 REALTIME = RealtimeConf(
     redis_url=ENV.redis_address,
     jwt_secret=ENV.chatws_jwt_secret,
+    jwt_previous_secret=ENV.chatws_jwt_previous_secret,
+    jwt_public_keys=PUBLIC_KEYS,
+    jwt_jwks_url=JWKS_URL,
+    jwt_issuer=ENV.chatws_jwt_issuer,
+    jwt_audience=ENV.chatws_jwt_audience,
+    jwt_leeway=ENV.chatws_jwt_leeway,
+    query_token=ENV.chatws_query_token,
     start_timeout=ENV.chatws_start_timeout,
     auth_seconds=ENV.chatws_auth_timeout,
     presence_seconds=ENV.chatws_presence_lease,
@@ -136,7 +145,12 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_AUTHENTICATION_CLASSES": [],
 }
-SIMPLE_JWT = {"ACCESS_TOKEN_LIFETIME": timedelta(hours=1), "SIGNING_KEY": REALTIME.jwt_secret}
+SIMPLE_JWT = {  # what the demo's log-in mints
+    "ACCESS_TOKEN_LIFETIME": timedelta(hours=1),
+    "SIGNING_KEY": REALTIME.jwt_secret,
+    "ISSUER": REALTIME.jwt_issuer or None,
+    "AUDIENCE": REALTIME.jwt_audience or None,
+}
 
 LOGGING = {
     "version": 1,

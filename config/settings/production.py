@@ -9,10 +9,12 @@ from config.settings.base import ALLOWED_HOSTS, ENV
 
 SHORTEST_SECRET = 32
 
-for _name, _secret in (
-    ("DJANGO_SECRET_KEY", ENV.django_secret_key),
-    ("CHATWS_JWT_SECRET", ENV.chatws_jwt_secret),
-):
+_secrets = [("DJANGO_SECRET_KEY", ENV.django_secret_key)]
+if ENV.chatws_jwt_secret or not (ENV.chatws_jwt_public_keys or ENV.chatws_jwt_jwks_url):
+    _secrets.append(("CHATWS_JWT_SECRET", ENV.chatws_jwt_secret))
+if ENV.chatws_jwt_previous_secret:
+    _secrets.append(("CHATWS_JWT_PREVIOUS_SECRET", ENV.chatws_jwt_previous_secret))
+for _name, _secret in _secrets:
     if not _secret:
         sys.exit(f"{_name}: production needs a secret of at least {SHORTEST_SECRET} bytes")
     if len(_secret.encode()) < SHORTEST_SECRET and not ENV.chatws_allow_short_secrets:

@@ -1,5 +1,6 @@
 """How a socket becomes a user's (docs/protocol.md, Authentication), on a real gateway."""
 
+import asyncio
 import time
 
 import pytest
@@ -115,6 +116,7 @@ async def test_a_fresh_token_moves_the_expiry(sockets: Connect) -> None:
     assert first["data"]["expires_at"] - time.time() < 3
     while time.time() < first["data"]["expires_at"] + 0.5:
         assert (await client.ask("ping"))["type"] == "pong"
+        await asyncio.sleep(0.1)
 
 
 async def test_a_later_auth_that_is_bad_leaves_the_connection_as_it_is(sockets: Connect) -> None:

@@ -82,7 +82,7 @@ async def test_a_crash_between_storing_and_publishing_is_healed_by_the_client_s_
 ) -> None:
     speaker, listener = new_user(), new_user()
     group = await silent_chat.group(speaker, listener)
-    doomed, other = publishing.start_gateway(), publishing.start_gateway()
+    doomed, other = publishing.start_gateway(CHATWS_SENDS_PER_SECOND="0"), publishing.start_gateway()
     one, two = await enter(doomed, speaker), await enter(other, listener)
     data = {"group_id": group, "msg_type": 1, "content": "survives"}
     again = {"message_id": "c-2", "timestamp": int(time.time())}

@@ -10,9 +10,11 @@ from django.conf import settings
 
 from realtime.auth import Principal, authenticate
 from realtime.exceptions import AuthenticationError
+from realtime.keys import Keys
 
 SECRET = "a-secret-of-the-tests-" * 4
 CONF = replace(settings.REALTIME, jwt_secret=SECRET)
+KEYS = Keys(CONF)
 
 
 def token(key: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
@@ -22,23 +24,24 @@ def token(key: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
 
 def reason(bad: str) -> str:
     with pytest.raises(AuthenticationError) as caught:
-        authenticate(bad, CONF)
+        authenticate(bad, KEYS)
     return caught.value.reason
 
 
 def test_a_token_with_only_user_role_and_times_is_accepted() -> None:
     expires_at = int(time.time()) + 3600
-    principal = authenticate(token(role="admin", iat=int(time.time()), exp=expires_at), CONF)
-    assert principal == Principal(user_id=42, expires_at=expires_at, role="admin")
+    now = int(time.time())
+    principal = authenticate(token(role="admin", iat=now, exp=expires_at), KEYS)
+    assert principal == Principal(user_id=42, expires_at=expires_at, role="admin", issued_at=now)
 
 
 def test_a_token_as_simplejwt_mints_it_is_accepted() -> None:
-    assert authenticate(token(jti="abc", token_type="access", name="Ann"), CONF).name == "Ann"
+    assert authenticate(token(jti="abc", token_type="access", name="Ann"), KEYS).name == "Ann"
 
 
 @pytest.mark.parametrize("user_id", [1, 2**64 - 1, "1", str(2**64 - 1)])
 def test_a_user_id_is_a_number_or_digits(user_id: object) -> None:
-    assert authenticate(token(userId=user_id), CONF).user_id == int(str(user_id))
+    assert authenticate(token(userId=user_id), KEYS).user_id == int(str(user_id))
 
 
 @pytest.mark.parametrize(

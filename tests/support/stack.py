@@ -107,10 +107,12 @@ class Stack:
         self.wait_until_relaying()
         return gateway
 
-    def manage(self, *arguments: str) -> str:
+    def manage(self, *arguments: str, **env: str) -> str:
         """The output of a management command."""
         command = [sys.executable, "manage.py", *arguments]
-        done = subprocess.run(command, cwd=BASE_DIR, env=self.env, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            command, cwd=BASE_DIR, env={**self.env, **env}, capture_output=True, text=True, timeout=60
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -1,0 +1,165 @@
+"""The keys that tokens may be signed with: a secret and the one before it, public keys, and a key set by URL (JWKS).
+
+A key counts only for the algorithms of its own kind, whatever a token's header says.
+"""
+
+import asyncio
+import json
+import logging
+import time
+import urllib.request
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from rest_framework_simplejwt.backends import TokenBackend
+from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.tokens import AccessToken
+
+from realtime.conf import RealtimeConf
+from realtime.exceptions import AuthenticationError, KeysUnavailable
+
+logger = logging.getLogger(__name__)
+
+REFRESH_SECONDS = 300.0
+AGAIN_SECONDS = 10.0
+"""Least time between two fetches of the key set, whatever tokens ask for."""
+FETCH_SECONDS = 5.0
+MOST_BYTES = 1_000_000
+
+
+class Key(NamedTuple):
+    """A key by its id (``""``: it has none), and the class of the tokens that it signs."""
+
+    id: str
+    algorithm: str
+    tokens: type[AccessToken]
+
+
+class Keys:
+    """All keys of this process. Only `refresh` and `run` wait for anything."""
+
+    def __init__(self, conf: RealtimeConf) -> None:
+        self._conf = conf
+        secrets = [secret for secret in (conf.jwt_secret, conf.jwt_previous_secret) if secret]
+        self._own = [Key("", "HS256", _tokens("HS256", conf, secret=secret)) for secret in secrets]
+        for pem in conf.jwt_public_keys:
+            public = load_pem_public_key(pem.encode())
+            algorithm = algorithm_of(public)
+            self._own.append(Key("", algorithm, _tokens(algorithm, conf, public=public)))
+        self._fetched: list[Key] | None = None
+        self._fetched_at = float("-inf")
+        self._fetching = asyncio.Lock()
+
+    def for_token(self, token: str) -> Sequence[type[AccessToken]]:
+        """Which keys to try for a token, by its header; they still have to verify it.
+
+        Raises:
+            AuthenticationError: the header can't be read.
+        """
+        try:
+            header = jwt.get_unverified_header(token)
+        except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
+            raise AuthenticationError("invalid", "the token is not valid") from error
+        algorithm, kid = header.get("alg"), header.get("kid") or ""
+        keys = [key for key in (*self._own, *(self._fetched or ())) if key.algorithm == algorithm]
+        return [key.tokens for key in keys if not kid or key.id in (kid, "")]
+
+    async def refresh(self) -> bool:
+        """Fetch the key set, unless that was tried a moment ago; whether it was fetched.
+
+        Raises:
+            KeysUnavailable: it has never been.
+        """
+        if not self._conf.jwt_jwks_url:
+            return False
+        async with self._fetching:
+            fetched = False
+            if time.monotonic() - self._fetched_at >= AGAIN_SECONDS:
+                self._fetched_at = time.monotonic()
+                fetched = await self._fetch()
+        if self._fetched is None:
+            raise KeysUnavailable(f"the keys at {self._conf.jwt_jwks_url} can't be had now")
+        return fetched
+
+    async def run(self) -> None:
+        """Fetch the key set regularly; returns at once where there is none."""
+        while self._conf.jwt_jwks_url:
+            with suppress(KeysUnavailable):
+                await self.refresh()
+            await asyncio.sleep(AGAIN_SECONDS if self._fetched is None else REFRESH_SECONDS)
+
+    async def _fetch(self) -> bool:
+        url = self._conf.jwt_jwks_url
+        try:
+            document = await asyncio.to_thread(_read, url)
+            self._fetched = list(self._parse(document))
+        except (OSError, ValueError, RecursionError, jwt.PyJWTError) as error:
+            kept = f"; {len(self._fetched)} keys from before stay" if self._fetched else ""
+            logger.warning("the keys at %s can't be had: %s%s", url, error, kept)
+            return False
+        logger.info("%d keys from %s", len(self._fetched), url)
+        return True
+
+    def _parse(self, document: Any) -> Sequence[Key]:
+        if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
+            raise ValueError("not a key set")
+        keys = []
+        for raw in document["keys"]:
+            try:
+                key = jwt.PyJWK.from_dict(raw)
+                algorithm = algorithm_of(key.key)
+            except (jwt.PyJWTError, ValueError, TypeError, AttributeError):
+                continue  # of a kind that we don't know, or not for verifying: others may still be
+            if raw.get("use", "sig") == "sig" and raw.get("alg", algorithm) == algorithm:
+                keys.append(Key(key.key_id or "", algorithm, _tokens(algorithm, self._conf, public=key.key)))
+        if not keys:
+            raise ValueError("a key set without a key that can be used")
+        return keys
+
+
+def algorithm_of(key: object) -> str:
+    """The algorithm that a public key counts for.
+
+    Raises:
+        ValueError: for none that we take.
+    """
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048:
+        return "RS256"
+    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
+        return "ES256"
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return "EdDSA"
+    raise ValueError("not a public key for RS256 (2048 bits or more), ES256 (P-256) or EdDSA (Ed25519)")
+
+
+def _read(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=FETCH_SECONDS) as answer:  # noqa: S310  # settings take http(s) only
+        return json.loads(answer.read(MOST_BYTES))
+
+
+def _tokens(algorithm: str, conf: RealtimeConf, *, secret: str = "", public: Any = "") -> type[AccessToken]:
+    backend = TokenBackend(
+        algorithm,
+        signing_key=secret,
+        verifying_key=public,
+        audience=conf.jwt_audience or None,
+        issuer=conf.jwt_issuer or None,
+        leeway=conf.jwt_leeway,
+    )
+
+    class GatewayToken(AccessToken):
+        """An access token that needs `exp`, may lack `jti` and `token_type`, and is never another type."""
+
+        def get_token_backend(self) -> TokenBackend:
+            return backend
+
+        def verify(self) -> None:
+            self.check_exp(current_time=self.current_time - backend.get_leeway())
+            if self.payload.get("token_type", "access") != "access":
+                raise TokenError("not an access token")
+
+    return GatewayToken

@@ -1,0 +1,76 @@
+"""Tokens at a gateway: a key set by URL, and what is left of a token in an address."""
+
+import asyncio
+import time
+
+import jwt
+import pytest
+
+from tests.contract.test_revocation import welcomed, with_token
+from tests.support.chat import new_user
+from tests.support.client import connect, make_token
+from tests.support.key_set import KeySet, jwk, new_key
+from tests.support.stack import Stack
+
+
+def signed(key: object, algorithm: str, kid: str, user: int) -> str:
+    claims = {"userId": user, "exp": int(time.time()) + 600}
+    return jwt.encode(claims, key, algorithm, headers={"kid": kid})  # type: ignore[arg-type]  # one of three kinds
+
+
+async def test_tokens_of_a_key_set_open_sockets_also_while_its_address_is_away(stack: Stack) -> None:
+    key = new_key("ES256")
+    with KeySet(jwk(key, "ES256", kid="one")) as endpoint:
+        gateway = stack.start_gateway(CHATWS_JWT_JWKS_URL=endpoint.url)
+        await (await welcomed(gateway, signed(key, "ES256", "one", new_user()))).close()
+        endpoint.close()
+        await (await welcomed(gateway, signed(key, "ES256", "one", new_user()))).close()
+        client = await with_token(gateway, signed(new_key("ES256"), "ES256", "one", new_user()))
+        assert (await client.expect("auth_failed"))["data"]["reason"] == "invalid"
+        assert await client.closed() == 4401
+
+
+async def test_a_key_set_that_was_never_had_is_our_trouble_not_the_token_s(stack: Stack) -> None:
+    endpoint = KeySet()
+    endpoint.close()
+    gateway = stack.start_gateway(CHATWS_JWT_JWKS_URL=endpoint.url)
+    token = signed(new_key("EdDSA"), "EdDSA", "one", new_user())
+    at_once = await with_token(gateway, token)
+    by_frame = await connect(gateway.ws)
+    await by_frame.send("auth", {"token": token})
+    for client in (at_once, by_frame):
+        refused = await client.expect("error")
+        assert (refused["data"]["code"], refused["data"]["retry_after"] > 0) == (503, True)
+        assert await client.closed() == 4501
+    await (await welcomed(gateway, make_token(new_user()))).close()
+
+
+async def test_a_token_in_the_address_counts_unless_that_is_off_and_is_in_no_log(stack: Stack) -> None:
+    on, off = stack.start_gateway(), stack.start_gateway(CHATWS_QUERY_TOKEN="0")
+    token = make_token(new_user())
+    client = await connect(f"{on.ws}?token={token}")
+    await client.expect("auth_success")
+    await client.close()
+    client = await connect(f"{off.ws}?token={token}")
+    assert (await client.expect("auth_failed"))["data"]["reason"] == "timeout"
+    assert await client.closed() == 4401
+    for gateway in (on, off):
+        await asyncio.to_thread(gateway.stop)
+        log = gateway.log.read_text()
+        assert token not in log
+        assert token.rpartition(".")[2] not in log
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CHATWS_JWT_JWKS_URL", "http://keys.example/jwks.json"),
+        ("CHATWS_JWT_JWKS_URL", "keys.example"),
+        ("CHATWS_JWT_PUBLIC_KEYS", "/nowhere.pem"),
+        ("CHATWS_JWT_PUBLIC_KEYS", __file__),
+        ("CHATWS_JWT_LEEWAY", "-1"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_named(stack: Stack, name: str, value: str) -> None:
+    with pytest.raises(AssertionError, match=f"{name}: "):
+        stack.manage("check", **{name: value})

@@ -1,0 +1,173 @@
+"""Which keys a token may be signed with: public keys, key sets, rotation, and the claims that settings ask for."""
+
+import base64
+import hashlib
+import hmac
+import time
+from dataclasses import replace
+from typing import Any
+
+import jwt
+import pytest
+from django.conf import settings
+
+from realtime import keys as keys_module
+from realtime.auth import authenticate, resolve
+from realtime.exceptions import AuthenticationError, KeysUnavailable
+from realtime.keys import Keys
+from tests.support.key_set import KeySet, PrivateKey, jwk, new_key, pem
+
+ALGORITHMS = ["RS256", "ES256", "EdDSA"]
+CONF = replace(settings.REALTIME, jwt_secret="")
+
+
+def token(key: Any, algorithm: str, kid: str = "", **claims: Any) -> str:
+    given = {"userId": 42, "exp": int(time.time()) + 600, **claims}
+    return jwt.encode(given, key, algorithm, headers={"kid": kid} if kid else None)
+
+
+def refused(text: str, keys: Keys) -> str:
+    with pytest.raises(AuthenticationError) as caught:
+        authenticate(text, keys)
+    return caught.value.reason
+
+
+@pytest.fixture(scope="module")
+def private() -> dict[str, PrivateKey]:
+    return {algorithm: new_key(algorithm) for algorithm in ALGORITHMS}
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_public_key_verifies_tokens_of_its_algorithm(algorithm: str, private: dict[str, PrivateKey]) -> None:
+    keys = Keys(replace(CONF, jwt_public_keys=(pem(private[algorithm]),)))
+    assert authenticate(token(private[algorithm], algorithm), keys).user_id == 42
+    assert authenticate(token(private[algorithm], algorithm, kid="7"), keys).user_id == 42
+    assert refused(token(new_key(algorithm), algorithm), keys) == "invalid"
+
+
+def test_a_secret_and_public_keys_count_side_by_side(private: dict[str, PrivateKey]) -> None:
+    keys = Keys(replace(CONF, jwt_secret="s" * 40, jwt_public_keys=tuple(map(pem, private.values()))))
+    assert authenticate(token("s" * 40, "HS256"), keys).user_id == 42
+    for algorithm, key in private.items():
+        assert authenticate(token(key, algorithm), keys).user_id == 42
+
+
+def test_a_public_key_is_never_taken_for_a_secret(private: dict[str, PrivateKey]) -> None:
+    """The header says HS256, the signature is made with what everybody may know."""
+    text = pem(private["RS256"])
+    keys = Keys(replace(CONF, jwt_public_keys=(text,)))
+    head, claims, _ = token("s" * 40, "HS256").split(".")
+
+    signature = hmac.digest(text.encode(), f"{head}.{claims}".encode(), hashlib.sha256)
+    forged = f"{head}.{claims}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+    assert refused(forged, keys) == "invalid"
+
+
+@pytest.mark.parametrize("algorithm", ["none", "HS384", "RS512", "PS256", "hs256"])
+def test_another_algorithm_is_refused_whatever_the_key(algorithm: str, private: dict[str, PrivateKey]) -> None:
+    keys = Keys(replace(CONF, jwt_secret="s" * 64, jwt_public_keys=(pem(private["RS256"]),)))
+    if algorithm == "hs256":
+        _, claims, signature = token("s" * 64, "HS256").split(".")
+        head = base64.urlsafe_b64encode(b'{"alg":"hs256","typ":"JWT"}').rstrip(b"=").decode()
+        text = f"{head}.{claims}.{signature}"
+    else:
+        key = None if algorithm == "none" else "s" * 64 if algorithm == "HS384" else private["RS256"]
+        text = token(key, algorithm)
+    assert refused(text, keys) == "invalid"
+
+
+def test_while_a_secret_is_replaced_both_count() -> None:
+    keys = Keys(replace(CONF, jwt_secret="new-" * 10, jwt_previous_secret="old-" * 10))
+    assert authenticate(token("new-" * 10, "HS256"), keys).user_id == 42
+    assert authenticate(token("old-" * 10, "HS256"), keys).user_id == 42
+    assert refused(token("old-" * 10, "HS256", exp=1), keys) == "expired"
+    assert refused(token("other" * 8, "HS256"), keys) == "invalid"
+
+
+def test_without_a_key_nothing_counts() -> None:
+    assert refused(token("s" * 40, "HS256"), Keys(CONF)) == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("claims", "reason"),
+    [
+        ({"iss": "us", "aud": "chat"}, ""),
+        ({"iss": "us", "aud": ["other", "chat"]}, ""),
+        ({"iss": "them", "aud": "chat"}, "invalid"),
+        ({"aud": "chat"}, "invalid"),
+        ({"iss": "us", "aud": "other"}, "invalid"),
+        ({"iss": "us"}, "invalid"),
+    ],
+)
+def test_issuer_and_audience_are_asked_for_by_setting(claims: dict[str, Any], reason: str) -> None:
+    keys = Keys(replace(CONF, jwt_secret="s" * 40, jwt_issuer="us", jwt_audience="chat"))
+    text = token("s" * 40, "HS256", **claims)
+    if reason:
+        assert refused(text, keys) == reason
+    else:
+        assert authenticate(text, keys).user_id == 42
+
+
+def test_leeway_is_for_clocks_that_are_off() -> None:
+    strict, lenient = (Keys(replace(CONF, jwt_secret="s" * 40, jwt_leeway=leeway)) for leeway in (0, 10))
+    late = token("s" * 40, "HS256", exp=int(time.time()) - 5)
+    early = token("s" * 40, "HS256", nbf=int(time.time()) + 5)
+    assert (refused(late, strict), refused(early, strict)) == ("expired", "invalid")
+    assert authenticate(late, lenient).user_id == authenticate(early, lenient).user_id == 42
+    assert refused(token("s" * 40, "HS256", exp=int(time.time()) - 15), lenient) == "expired"
+
+
+async def test_a_key_set_is_fetched_again_for_a_key_that_is_new(
+    private: dict[str, PrivateKey], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with KeySet(jwk(private["RS256"], "RS256", kid="first", use="sig")) as endpoint:
+        keys = Keys(replace(CONF, jwt_jwks_url=endpoint.url))
+        assert (await resolve(token(private["RS256"], "RS256", kid="first"), keys)).user_id == 42
+        endpoint.document["keys"].append(jwk(private["ES256"], "ES256", kid="second"))
+        new = token(private["ES256"], "ES256", kid="second")
+        with pytest.raises(AuthenticationError):
+            await resolve(new, keys)
+        assert endpoint.asked == 1, "whoever sends strange tokens doesn't make us ask each time"
+        monkeypatch.setattr(keys_module, "AGAIN_SECONDS", 0)
+        assert (await resolve(new, keys)).user_id == 42
+        endpoint.close()
+        assert (await resolve(new, keys)).user_id == 42
+        with pytest.raises(AuthenticationError):
+            await resolve(token(private["EdDSA"], "EdDSA", kid="third"), keys)
+        assert (await resolve(token(private["RS256"], "RS256", kid="first"), keys)).user_id == 42
+
+
+async def test_nobody_is_judged_by_keys_that_were_never_had(private: dict[str, PrivateKey]) -> None:
+    endpoint = KeySet()
+    endpoint.close()
+    with pytest.raises(KeysUnavailable, match=endpoint.url):
+        await resolve(token(private["RS256"], "RS256"), Keys(replace(CONF, jwt_jwks_url=endpoint.url)))
+
+
+async def test_of_a_key_set_only_public_keys_for_signatures_count(private: dict[str, PrivateKey]) -> None:
+    secret = base64.urlsafe_b64encode(b"s" * 40).decode().rstrip("=")
+    with KeySet(
+        {"kty": "oct", "kid": "shared", "k": secret, "alg": "HS256"},
+        jwk(private["EdDSA"], "EdDSA", kid="encrypts", use="enc"),
+        jwk(private["ES256"], "ES256", kid="signs"),
+        {"kty": "of the future"},
+    ) as endpoint:
+        keys = Keys(replace(CONF, jwt_jwks_url=endpoint.url))
+        assert (await resolve(token(private["ES256"], "ES256", kid="signs"), keys)).user_id == 42
+        assert refused(token("s" * 40, "HS256", kid="shared"), keys) == "invalid"
+        assert refused(token(private["EdDSA"], "EdDSA", kid="encrypts"), keys) == "invalid"
+
+
+@pytest.mark.parametrize("document", [[], {}, {"keys": []}, {"keys": "x"}, {"keys": [{"kty": "oct", "k": "eA"}]}])
+async def test_garbage_at_the_address_leaves_the_keys_from_before(
+    document: Any, private: dict[str, PrivateKey], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(keys_module, "AGAIN_SECONDS", 0)
+    with KeySet(jwk(private["ES256"], "ES256", kid="signs")) as endpoint:
+        keys = Keys(replace(CONF, jwt_jwks_url=endpoint.url))
+        await keys.refresh()
+        endpoint.document = document
+        assert not await keys.refresh()
+        assert endpoint.url in caplog.text
+        assert "1 keys from before stay" in caplog.text
+        assert authenticate(token(private["ES256"], "ES256", kid="signs"), keys).user_id == 42
