@@ -14,7 +14,7 @@ run: $(VENV)/run.stamp ## start the whole chat with a demo: two browsers can tal
 	@$(BIN)/python -m config.run
 
 test: $(VENV)/dev.stamp chromium postgres check ## check everything and run all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),3) --dist loadfile
 
 faults: $(VENV)/dev.stamp ## break the whole chat at random: MINUTES=20 SEED=7 SERVER=uvicorn
 	@$(BIN)/python -m tests.faults.run --minutes $(or $(MINUTES),2) $(if $(SERVER),--server $(SERVER)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)")
