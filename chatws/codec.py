@@ -55,6 +55,12 @@ def encode(data: ServerData, message_id: str = "") -> bytes:
     return _encoder.encode(_Envelope(data.TYPE, message_id, int(time.time()), data))
 
 
+def type_of(frame: ClientFrame) -> str:
+    """The type of a client's frame."""
+    tag: str = frame.__struct_config__.tag  # type: ignore[assignment]  # each has one
+    return tag
+
+
 def _decode_last_type(text: str) -> ClientFrame:
     """Of duplicate keys the last counts; msgspec goes by the first `type`."""
     try:

@@ -22,7 +22,9 @@ class ChatConf:
     demo_login: bool = False
     """Whether `POST /api/token/` hands out tokens for Django's users."""
     public_status: bool = False
-    """Whether `/stats` and `/api/users/status` answer without a token."""
+    """Whether `/stats`, `/api/users/status` and `/metrics` answer without a token."""
+    metrics_token: str = ""
+    """Whoever brings it may read `/metrics`; without one, and not public, there is no such page."""
 
 
 def get() -> ChatConf:

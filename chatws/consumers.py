@@ -16,6 +16,7 @@ from chatws.handlers.table import HANDLERS
 from chatws.rpc.gateway import ChatServiceError
 from chatws.services import Services
 from chatws.session import Answer, Session, Tail
+from realtime import metrics
 from realtime.auth import Principal
 from realtime.batch import Batch
 from realtime.close_codes import CloseCode
@@ -38,15 +39,17 @@ class ChatConsumer(DeliveryConsumer):
 
     def write(self, data: ServerData, message_id: str = "") -> None:
         """Send one frame."""
-        self.outbox.write(Batch((codec.encode(data, message_id),)))
+        self.outbox.write(Batch((_encode(data, message_id),)))
 
     async def frame_received(self, text: str) -> None:
         message_id = ""
         try:
             frame = codec.decode(text)
             message_id = frame.message_id
+            _count(codec.type_of(frame), text)
             await self._serve(frame)
         except BadFrame as error:
+            _count("bad", text)
             self.write(_error(error), message_id or error.message_id)
             self.count_bad_frame()
         except FrameError as error:
@@ -72,6 +75,7 @@ class ChatConsumer(DeliveryConsumer):
         try:
             principal = await self.authenticate(frame.data.token)
         except AuthenticationError as error:
+            metrics.authentications.labels("frame", error.reason).inc()
             self.write(AuthFailed(str(error), error.reason), frame.message_id)
             self.close(CloseCode.UNAUTHENTICATED)
             return
@@ -103,10 +107,13 @@ class ChatConsumer(DeliveryConsumer):
 
     def answer(self, answers: Sequence[Answer], message_id: str = "") -> None:
         """Send frames; with a `Tail` among them that too, and what the outbox held back for it."""
-        frames = [codec.encode(answer, message_id) for answer in answers if not isinstance(answer, Tail)]
+        frames = [_encode(answer, message_id) for answer in answers if not isinstance(answer, Tail)]
         tails = [answer for answer in answers if isinstance(answer, Tail)]
         if tails:
-            self.outbox.release(Batch(frames), [frame for tail in tails for frame in tail.frames])
+            replayed = [frame for tail in tails for frame in tail.frames]
+            for frame in replayed:
+                metrics.sent(metrics.type_of(frame), 1, len(frame))
+            self.outbox.release(Batch(frames), replayed)
         elif frames:
             self.outbox.write(Batch(frames))
 
@@ -184,3 +191,14 @@ def _error(error: FrameError) -> Error:
 
 def _unavailable(error: Unavailable) -> Error:
     return Error(503, str(error), retry_after=RETRY_AFTER_SECONDS)
+
+
+def _encode(data: ServerData, message_id: str) -> bytes:
+    frame = codec.encode(data, message_id)
+    metrics.sent(data.TYPE, 1, len(frame))
+    return frame
+
+
+def _count(kind: str, text: str) -> None:
+    metrics.frames_received.labels(kind).inc()
+    metrics.bytes_received.labels(kind).inc(len(text))

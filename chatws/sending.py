@@ -15,6 +15,7 @@ from chatws.exceptions import FrameError
 from chatws.frames import SendMessage
 from chatws.routes import MESSAGE_NEW, MessageEvent
 from chatws.rpc.gateway import ChatGateway
+from realtime import metrics
 from realtime.auth import Principal
 from realtime.limits import UserLimit
 from realtime.redis import Redis, is_transient
@@ -60,6 +61,7 @@ class Sender:
             problem = f"Redis can't be reached, nothing is stored: {error}"
             raise FrameError(503, problem, retry_after=RETRY_AFTER_SECONDS) from error
         if wait:
+            metrics.refusals.labels("sends").inc()
             raise FrameError(429, "too many messages: not stored", retry_after=math.ceil(wait))
 
     async def _attempt(self, message_id: str, principal: Principal, frame: SendMessage) -> str:

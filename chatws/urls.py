@@ -10,6 +10,7 @@ urlpatterns = [
     path("health", views.health),
     path("ws/health", views.health),
     path("ready", views.ready),
+    path("metrics", views.metrics),
     path("stats", views.stats),
     path("ws/stats", views.stats),
     path("api/users/status", views.user_status),

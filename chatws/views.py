@@ -7,15 +7,17 @@ from dataclasses import asdict
 from functools import wraps
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.templatetags.static import static
+from django.utils.crypto import constant_time_compare
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET
 
 from chatws import conf, services
 from chatws.exceptions import FrameError
 from chatws.rpc.gateway import PAGE_SIZE, ChatServiceError, all_user_group_ids
+from realtime import metrics as realtime_metrics
 from realtime.auth import MAX_USER_ID, Principal
 from realtime.exceptions import AuthenticationError, Unavailable
 from realtime.redis import RedisError, address_of
@@ -79,6 +81,20 @@ async def ready(request: HttpRequest) -> HttpResponse:
     gateway = "draining" if here.node.draining else "ok"
     well = redis == chat_rpc == gateway == "ok"
     return JsonResponse({"gateway": gateway, "redis": redis, "chat_rpc": chat_rpc}, status=200 if well else 503)
+
+
+@require_GET
+async def metrics(request: HttpRequest) -> HttpResponse:
+    """What is counted, for Prometheus; with several workers on the port, of all of them."""
+    here = conf.get()
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if here.metrics_token:
+        given = token.strip() if scheme.lower() == "bearer" else ""
+        if not constant_time_compare(given, here.metrics_token):
+            return _refusal(401, "the token of CHATWS_METRICS_TOKEN is needed")
+    elif not here.public_status:
+        raise Http404
+    return HttpResponse(realtime_metrics.render(), content_type=realtime_metrics.CONTENT_TYPE_LATEST)
 
 
 @answers_json

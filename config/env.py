@@ -48,6 +48,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_allow_short_secrets: bool = False
     chatws_demo_login: bool | None = None
     chatws_public_status: bool | None = None
+    chatws_metrics_token: str = ""
     chatws_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     chatws_start_timeout: Seconds = 10.0
     chatws_auth_timeout: Seconds = 10.0
@@ -68,6 +69,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_bad_frames_per_minute: Count = 20
     chatws_outbox_bytes: Count = 1_048_576
     chatws_max_connections: Limit = 50_000
+    chatws_max_memory_bytes: Limit = 0
     chatws_connections_per_address: Limit = 1_000
     chatws_connections_per_user: Limit = 20
     chatws_accepts_per_second: Rate = 1_000.0

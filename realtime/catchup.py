@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 
-from realtime import feeds, tasks
+from realtime import feeds, metrics, tasks
 from realtime.feeds import FeedLog, Position, Publication, Rest
 from realtime.heard import Feed
 from realtime.redis import is_transient
@@ -53,6 +53,7 @@ class CatchUp:
 
     async def check_all(self) -> None:
         """Compare the position of every feed with its log, and read those that differ. Raises what Redis raises."""
+        metrics.position_checks.inc()
         names = [name for name, feed in self._heard.items() if feed.epoch]
         ahead: list[tuple[Feed, Position]] = []
         for start in range(0, len(names), CHECKED_AT_ONCE):
@@ -79,10 +80,13 @@ class CatchUp:
         """Read the log from our offset until nothing new came meanwhile. Live publications only mark the feed dirty."""
         try:
             async with self._filling:
+                metrics.gaps.labels("found").inc()
                 while True:
                     feed.dirty = False
                     rest = await self._log.read(feed.name, feed.offset, READ_AT_ONCE)
                     if await self._judge(feed, rest):
+                        if rest.entries:
+                            metrics.gaps.labels("healed").inc()
                         for entry in rest.entries:
                             self._apply(feed, feeds.decode(entry))
                     if not feed.dirty and feed.offset >= rest.position.offset:
@@ -111,6 +115,7 @@ class CatchUp:
         return True
 
     def _break(self, feed: Feed, position: Position, why: str) -> None:
+        metrics.gaps.labels("lost").inc()
         logger.warning(
             "feed %s was reset from %s/%d to %s/%d: %s",
             feed.name, feed.epoch, feed.offset, position.epoch, position.offset, why,

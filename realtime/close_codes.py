@@ -35,6 +35,14 @@ class CloseCode(IntEnum):
     RATE_LIMITED = 4529, "kept exceeding the rate limit"
 
 
+def label_of(code: int) -> str:
+    """A close code as a metric's label; ``other`` for one that isn't ours."""
+    try:
+        return str(int(CloseCode(code)))
+    except ValueError:
+        return "other"
+
+
 def meaning_of(code: int) -> str:
     """The meaning of a close code in a few words; ``"unknown"`` for one that isn't ours."""
     try:

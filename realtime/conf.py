@@ -55,6 +55,8 @@ class RealtimeConf:
     # What one may do, a second or at once; 0 is no limit.
     max_connections: int = 50_000
     """Of one process."""
+    max_memory_bytes: int = 0
+    """Of one process; over it nobody new is let in."""
     connections_per_address: int = 1_000
     """At one process."""
     connections_per_user: int = 20

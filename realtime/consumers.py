@@ -13,9 +13,10 @@ from typing import Any
 
 from channels.consumer import AsyncConsumer
 
+from realtime import metrics
 from realtime.auth import Principal
 from realtime.batch import Batch
-from realtime.close_codes import CloseCode
+from realtime.close_codes import CloseCode, label_of
 from realtime.exceptions import AuthenticationError, Unavailable
 from realtime.feeds import Position
 from realtime.ids import new_connection_id
@@ -78,6 +79,7 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         wait = self._limit.take(size)
         try:
             if wait:
+                metrics.refusals.labels("frames").inc()
                 self.too_fast(text or "", wait)
                 if self._limit.keeps_on():
                     self.close(CloseCode.RATE_LIMITED)
@@ -145,6 +147,8 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         """The connection is this user's from now on; ``way`` is how the token came."""
         self.user_id = principal.user_id
         self.renew(principal)
+        self.node.users[self.user_id] += 1
+        metrics.authentications.labels(way, "ok").inc()
         self.node.presence.opened(self.user_id, self.connection_id)
         self.node.audit.authenticated(self.connection_id, user_id=self.user_id, way=way)
 
@@ -175,6 +179,7 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
     def recheck(self) -> None:
         """Close the socket if its token has been revoked."""
         if self.principal is not None and self.node.revocations.is_revoked(self.principal):
+            metrics.authentications.labels("recheck", "revoked").inc()
             self.refused(AuthenticationError("revoked", "the token has been revoked"))
             self.close(CloseCode.UNAUTHENTICATED)
 
@@ -213,6 +218,7 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
             self.send_away(1)
             return
         if refusal is not None:
+            metrics.refusals.labels(refusal.reason).inc()
             self.not_admitted(refusal)
             self.close(CloseCode.AT_LIMIT)
             return
@@ -222,6 +228,7 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
             self.origin_refused()
             self.close(CloseCode.FORBIDDEN)
         elif isinstance(handshake.failure, AuthenticationError):
+            metrics.authentications.labels(handshake.way, handshake.failure.reason).inc()
             self.refused(handshake.failure)
             self.close(CloseCode.UNAUTHENTICATED)
         elif handshake.failure is not None:
@@ -245,6 +252,11 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         if self.node.connections.pop(self.connection_id, None) is None:
             return
         self.node.admission.leave(self.handshake.address)
+        metrics.closes.labels(label_of(code)).inc()
+        if self.user_id:
+            self.node.users[self.user_id] -= 1
+            if not self.node.users[self.user_id]:
+                del self.node.users[self.user_id]
         if not self.node.connections:
             self.node.empty.set()
         if not self._is_admitted:
@@ -258,6 +270,7 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         self.left()
 
     def _deadline_passed(self) -> None:
+        metrics.authentications.labels("frame", "timeout").inc()
         self.refused(AuthenticationError("timeout", f"not authenticated within {self.node.conf.auth_seconds:g} s"))
         self.close(CloseCode.UNAUTHENTICATED)
 

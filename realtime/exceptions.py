@@ -37,5 +37,9 @@ class KeysUnavailable(Unavailable):
     """The keys for tokens have never been had (their URL is away)."""
 
 
+class ListenError(RealtimeError):
+    """An address that can't be listened on; the text names it."""
+
+
 class RedisUnavailable(RealtimeError):
     """Redis did not answer within the time given. The text names the address."""

@@ -5,10 +5,11 @@ What the channel layer brings is a hint; the log is the truth. A gap is filled f
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from realtime import feeds, tasks
+from realtime import feeds, metrics, tasks
 from realtime.batch import Batch
 from realtime.catchup import CatchUp
 from realtime.commands import DropUser
@@ -42,6 +43,8 @@ class Hub:
         self._feeds: dict[str, Feed] = {}
         self._heard_by: dict[Member, set[str]] = {}
         self._unflushed: list[Feed] = []
+        self._entered: list[int] = []
+        """When what came in this turn entered its stream, in Unix milliseconds."""
         self._tasks = tasks.Group()
         self._catch_up = CatchUp(log, self._feeds, self._tasks, apply=self._apply, reset=self._reset)
         self._channel = ""
@@ -123,6 +126,7 @@ class Hub:
                     if member not in feed.members:
                         tail = await missed(self._log, feed, resume, member, self._catch_up.wait)
                         if feed.joining.get(member):
+                            metrics.resumes.labels("unrecoverable" if tail is None else "recovered").inc()
                             joined.append(Joined(feed.name, self._attach(feed, member), resumed=True, tail=tail))
         except Exception as error:
             if not is_transient(error):
@@ -261,6 +265,8 @@ class Hub:
                     if message["type"] == "publication":
                         place = Appended(message["epoch"], message["offset"], message.get("after"))
                         self._publication(message["feed"], place, message["entry"])
+                        if at := message.get("at"):
+                            self._entered.append(at)
                     else:
                         self.on_control(message)
                 except Exception:
@@ -315,13 +321,25 @@ class Hub:
         unflushed, self._unflushed = self._unflushed, []
         for feed in unflushed:
             self._flush(feed)
+        metrics.feeds.set(len(self._feeds))
+        entered, self._entered = self._entered, []
+        now = time.time()
+        for at in entered:
+            metrics.event_age_seconds.observe(now - at / 1000)
 
     def _flush(self, feed: Feed) -> None:
         frames, feed.pending = feed.pending, []
-        if frames:
-            batch = Batch(frames)
-            for member in list(feed.members):
-                member.deliver(batch)
+        if not frames:
+            return
+        members = list(feed.members)
+        began = time.perf_counter()
+        batch = Batch(frames)
+        for member in members:
+            member.deliver(batch)
+        metrics.fanout_seconds.observe(time.perf_counter() - began)
+        metrics.deliveries.inc(len(frames) * len(members))
+        for frame in frames:
+            metrics.sent(metrics.type_of(frame), len(members), len(frame) * len(members))
 
     # Looking after the feeds
 

@@ -6,9 +6,11 @@ Asked by the consumer before it serves. A limit of 0 is none.
 import asyncio
 import ipaddress
 import logging
+import resource
 import time
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 from realtime import tasks
@@ -84,6 +86,8 @@ class Admission:
         self._accepts = _bucket(conf.accepts_per_second, conf.burst_seconds)
         self._by_address: Counter[str] = Counter()
         self._count = 0
+        self.memory = 0
+        """Bytes that this process holds, as last looked at."""
 
     def enter(self, address: str) -> Refusal | None:
         """Count a connection in, or say why it can't stay; `leave` counts it out in either case."""
@@ -92,6 +96,8 @@ class Admission:
         conf = self._conf
         if 0 < conf.max_connections < self._count:
             return Refusal(f"this gateway has its {conf.max_connections} connections", "connections", 5)
+        if 0 < conf.max_memory_bytes < self.memory:
+            return Refusal("this gateway is short of memory", "memory", 30)
         if 0 < conf.connections_per_address < self._by_address[address]:
             limit = conf.connections_per_address
             return Refusal(f"{address or 'this address'} has its {limit} connections", "address", 5)
@@ -176,6 +182,14 @@ def _is_in(address: str, networks: Iterable[Network]) -> bool:
     except ValueError:
         return False
     return any(parsed in network for network in networks)
+
+
+def resident_memory() -> int:
+    """Bytes of memory that this process holds; 0 where the system doesn't tell as Linux does."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _bucket(rate: float, burst_seconds: float) -> Bucket | None:

@@ -6,11 +6,12 @@ Built in `config/asgi.py`; started by the server's lifespan or by the first sock
 import asyncio
 import logging
 import random
+from collections import Counter
 from typing import Protocol
 
 from channels.layers import get_channel_layer
 
-from realtime import auth, tasks
+from realtime import auth, metrics, tasks
 from realtime.audit import Audit
 from realtime.close_codes import CloseCode
 from realtime.conf import RealtimeConf
@@ -19,7 +20,7 @@ from realtime.hub import Hub
 from realtime.ids import new_node_name
 from realtime.keys import Keys
 from realtime.kicks import Kicks
-from realtime.limits import Admission
+from realtime.limits import Admission, resident_memory
 from realtime.presence import Presence
 from realtime.redis import connect
 from realtime.revocations import Revocations
@@ -27,6 +28,7 @@ from realtime.revocations import Revocations
 logger = logging.getLogger(__name__)
 
 DRAIN_STEP = 0.1
+MEASURE_SECONDS = 0.5
 _random = random.SystemRandom()
 KICK_SECONDS = 1.0
 """How often wishes to end connections, and revocations, are read without a hint."""
@@ -58,6 +60,8 @@ class Node:
         self.audit = Audit(self.redis, self.name, conf)
         self.admission = Admission(conf)
         self.connections: dict[str, Closable] = {}
+        self.users: Counter[int] = Counter()
+        """How many live sockets each authenticated user has here."""
         self.empty = asyncio.Event()
         """Set when the last connection is gone."""
         self.draining = False
@@ -76,6 +80,7 @@ class Node:
             tasks.spawn(self.audit.run(), "audit"),
             tasks.spawn(self._end_unwanted(), "ending connections"),
             tasks.spawn(self.keys.run(), "fetching keys"),
+            tasks.spawn(self._measure(), "measuring"),
         ]
         logger.info("gateway %s is up", self.name)
 
@@ -90,6 +95,17 @@ class Node:
         principal = await auth.resolve(token, self.keys)
         await self.revocations.check(principal)
         return principal
+
+    async def _measure(self) -> None:
+        """Keep the gauges, look at our memory, and see how late the loop is."""
+        loop = asyncio.get_running_loop()
+        while True:
+            metrics.connections.set(len(self.connections))
+            metrics.users.set(len(self.users))
+            self.admission.memory = resident_memory()
+            due = loop.time() + MEASURE_SECONDS
+            await asyncio.sleep(MEASURE_SECONDS)
+            metrics.loop_lag_seconds.observe(max(0.0, loop.time() - due))
 
     async def drain(self) -> None:
         """Send the connections away, some at a time, each with another time to come back; then return.

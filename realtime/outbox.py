@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from typing import Any, NamedTuple, Protocol
 
+from realtime import metrics
 from realtime.batch import Batch, batches
 from realtime.close_codes import CloseCode
 
@@ -132,6 +133,7 @@ class Outbox:
 
     def _overflow(self) -> None:
         """The client reads too slowly: it comes back and resumes."""
+        metrics.outbox_dropped.labels("overflow").inc()
         self._forget()
         self.close(CloseCode.TOO_SLOW)
 
@@ -148,6 +150,7 @@ class Outbox:
         size = self._waiting_size + batch.size
         if 2 * size > self._limit:  # the socket is slow: what may be missed makes room
             if batch.ephemeral:
+                metrics.outbox_dropped.labels("ephemeral").inc(len(batch.frames))
                 return
             self._waiting, self._held = self._without_ephemeral(self._waiting), self._without_ephemeral(self._held)
             size = self._waiting_size + batch.size
@@ -157,10 +160,11 @@ class Outbox:
             self._overflow()
 
     def _without_ephemeral(self, waiting: deque[Waiting] | None) -> deque[Waiting] | None:
-        dropped = sum(one.batch.size for one in waiting or () if one.batch.ephemeral)
-        if waiting is None or not dropped:
+        ephemeral = [one.batch for one in waiting or () if one.batch.ephemeral]
+        if waiting is None or not ephemeral:
             return waiting
-        self._waiting_size -= dropped
+        metrics.outbox_dropped.labels("ephemeral").inc(sum(len(batch.frames) for batch in ephemeral))
+        self._waiting_size -= sum(batch.size for batch in ephemeral)
         return deque(one for one in waiting if not one.batch.ephemeral)
 
     def _forget(self) -> None:

@@ -71,8 +71,8 @@ class Publisher:
         for (feed, entries), places in zip(encoded.items(), appended, strict=True):
             group = channels_group(feed)
             messages += [
-                (group, publication_message(feed, place, entry))
-                for place, (_, _, entry) in zip(places, entries, strict=True)
+                (group, publication_message(feed, place, entry, entry_id))
+                for place, (entry_id, _, entry) in zip(places, entries, strict=True)
                 if place.offset is not None
             ]
         send_all = getattr(self._layer, "group_send_all", None)
@@ -87,9 +87,9 @@ def _has_removal(entries: Sequence[tuple[str, Publication]]) -> bool:
     return any(isinstance(publication.command, DropUser) for _, publication in entries)
 
 
-def publication_message(feed: str, place: Appended, entry: bytes) -> dict[str, Any]:
-    """A publication as it travels over the channel layer."""
+def publication_message(feed: str, place: Appended, entry: bytes, entry_id: str) -> dict[str, Any]:
+    """A publication as it travels over the channel layer. ``at``: when it entered its stream, in Unix milliseconds."""
     return {
         "type": "publication", "feed": feed, "epoch": place.epoch, "offset": place.offset, "after": place.after,
-        "entry": entry,
+        "entry": entry, "at": int(entry_id.partition("-")[0]),
     }  # fmt: skip

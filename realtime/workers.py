@@ -12,6 +12,9 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from tempfile import TemporaryDirectory
+
+from realtime.metrics import SHARED_FOLDER, mark_process_dead
 
 logger = logging.getLogger(__name__)
 
@@ -59,10 +62,9 @@ class _Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stop)
         self._pipe, ours = os.pipe()
-        try:
+        with TemporaryDirectory(prefix="chatws-metrics-") as self._metrics:
             await asyncio.gather(*(self._keep(number) for number in range(1, self._count + 1)))
-        finally:
-            os.close(ours)
+        os.close(ours)
         return self._status
 
     async def _keep(self, number: int) -> None:
@@ -72,7 +74,7 @@ class _Supervisor:
             process = await asyncio.create_subprocess_exec(
                 *self._command,
                 pass_fds=(self._descriptor, self._pipe),
-                env={**os.environ, PIPE: str(self._pipe)},
+                env={**os.environ, PIPE: str(self._pipe), SHARED_FOLDER: self._metrics},
                 start_new_session=True,  # Ctrl-C reaches the supervisor, which passes it on
             )
             self._processes.add(process)
@@ -80,6 +82,7 @@ class _Supervisor:
                 process.terminate()
             status = await process.wait()
             self._processes.discard(process)
+            mark_process_dead(process.pid, self._metrics)  # type: ignore[no-untyped-call]
             if self._stopping.is_set():
                 return
             if time.monotonic() - began >= SETTLED_SECONDS:

@@ -5,15 +5,18 @@ import logging
 import signal
 
 import grpc
+from django.db import DatabaseError, connection
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from chatws.reference.outbox import OutboxPublisher
 from chatws.reference.servicer import ReferenceServicer
+from chatws.reference.timing import Timing
 from chatws.rpc.pb import chat_pb2
 from chatws.rpc.pb.chat_pb2_grpc import add_ChatServiceServicer_to_server
 from realtime import tasks
 from realtime.conf import RealtimeConf
+from realtime.probes import listening_on, ping
 from realtime.redis import connect, wait_for_redis
 
 logger = logging.getLogger(__name__)
@@ -21,17 +24,18 @@ logger = logging.getLogger(__name__)
 GRACE_SECONDS = 3.0
 
 
-async def serve(address: str, conf: RealtimeConf) -> None:
-    """Serve until SIGTERM or SIGINT.
+async def serve(address: str, probes_at: str, conf: RealtimeConf) -> None:
+    """Serve until SIGTERM or SIGINT; probes and metrics at ``probes_at`` (``host:port``), if anywhere.
 
     Raises:
         RedisUnavailable: Redis did not answer in the time a start may take.
         RuntimeError: the address can't be listened on.
+        ListenError: nor can that of the probes.
     """
     redis = connect(conf.redis_url)
     await wait_for_redis(redis, conf.redis_url, conf.start_timeout)
     publisher = OutboxPublisher(redis)
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    server = grpc.aio.server(interceptors=[Timing()], options=[("grpc.so_reuseport", 0)])
     add_ChatServiceServicer_to_server(ReferenceServicer(publisher.wake), server)
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
@@ -44,11 +48,23 @@ async def serve(address: str, conf: RealtimeConf) -> None:
     publishing = tasks.spawn(publisher.run(), "the outbox")
     logger.info("the reference chat service serves at %s", address)
 
-    stop = asyncio.Event()
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await stop.wait()
+        loop.add_signal_handler(number, stop.set)
+    with listening_on(probes_at, lambda: {"redis": ping(redis, loop), "database": _database_state()}):
+        await stop.wait()
     await checks.enter_graceful_shutdown()
     await server.stop(GRACE_SECONDS)
     await tasks.end([publishing])
     await redis.aclose()
+
+
+def _database_state() -> str:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError as error:
+        return str(error).strip() or repr(error)
+    finally:
+        connection.close()
+    return "ok"

@@ -2,7 +2,8 @@
 
 import ipaddress
 import json
-from collections.abc import Awaitable
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,9 +11,11 @@ import grpc
 from django.core.exceptions import ImproperlyConfigured
 
 from chatws.conf import ChatConf
+from chatws.rpc.circuit import Circuit
 from chatws.rpc.gateway import ChatServiceError, Group, History, Message, Page
 from chatws.rpc.pb import chat_pb2 as pb
 from chatws.rpc.pb.chat_pb2_grpc import ChatServiceStub
+from realtime import metrics
 
 if TYPE_CHECKING:
     from chatws.rpc.pb.chat_pb2_grpc import ChatServiceAsyncStub
@@ -69,11 +72,12 @@ class GrpcChatGateway:
     def __init__(self, conf: ChatConf) -> None:
         self._conf = conf
         self._target = target_of(conf.rpc_target)
+        self._circuit = Circuit(f"the chat service at {conf.rpc_target}")
         self._opened: tuple[grpc.aio.Channel, ChatServiceAsyncStub] | None = None
 
     async def user_groups(self, user_id: int, page: int, page_size: int) -> Page[Group]:
         request = pb.GetUserGroupsReq(user_id=user_id, page=page, page_size=page_size)
-        answer = await self._call(self._stub().GetUserGroups(request, timeout=self._conf.rpc_seconds))
+        answer = await self._call("GetUserGroups", self._stub().GetUserGroups, request)
         groups = [
             Group(
                 group_id=group.group_id, activity_id=group.activity_id, name=group.name, owner_id=group.owner_id,
@@ -93,14 +97,14 @@ class GrpcChatGateway:
             message_id=message_id, group_id=group_id, sender_id=sender_id,
             msg_type=msg_type, content=content, image_url=image_url,
         )  # fmt: skip
-        answer = await self._call(self._stub().SaveMessage(request, timeout=self._conf.rpc_seconds))
+        answer = await self._call("SaveMessage", self._stub().SaveMessage, request)
         if not answer.success:
             raise ChatServiceError(500, "the chat service did not store the message")
         return answer.message_id or message_id
 
     async def message_history(self, group_id: str, before_id: str, limit: int) -> History:
         request = pb.GetMessageHistoryReq(group_id=group_id, before_id=before_id, limit=limit)
-        answer = await self._call(self._stub().GetMessageHistory(request, timeout=self._conf.rpc_seconds))
+        answer = await self._call("GetMessageHistory", self._stub().GetMessageHistory, request)
         messages = [
             Message(
                 message_id=message.message_id, group_id=message.group_id, sender_id=message.sender_id,
@@ -134,15 +138,30 @@ class GrpcChatGateway:
             self._opened = (channel, ChatServiceStub(channel))
         return self._opened
 
-    async def _call(self, call: Awaitable[Answer]) -> Answer:
+    async def _call(self, method: str, call: Callable[..., Awaitable[Answer]], request: object) -> Answer:
+        if not self._circuit.lets_through():
+            metrics.rpc_seconds.labels(method, "CIRCUIT_OPEN").observe(0)
+            raise ChatServiceError(AWAY, f"the chat service at {self._conf.rpc_target} doesn't answer")
+        began = time.perf_counter()
+        outcome = "CANCELLED"
         try:
-            return await call
+            answer = await call(request, timeout=self._conf.rpc_seconds)
         except grpc.aio.AioRpcError as error:
+            outcome = error.code().name
             code = CODES.get(error.code(), 500)
-            detail = error.details() or error.code().name
+            detail = error.details() or outcome
             if code == AWAY:
+                self._circuit.failed(detail)
                 detail = f"the chat service at {self._conf.rpc_target} can't be reached: {detail}"
+            else:
+                self._circuit.succeeded()
             raise ChatServiceError(code, detail) from error
+        else:
+            outcome = "OK"
+            self._circuit.succeeded()
+            return answer
+        finally:
+            metrics.rpc_seconds.labels(method, outcome).observe(time.perf_counter() - began)
 
 
 def target_of(setting: str) -> str:

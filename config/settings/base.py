@@ -122,6 +122,7 @@ REALTIME = RealtimeConf(
     bad_frames_per_minute=ENV.chatws_bad_frames_per_minute,
     outbox_bytes=ENV.chatws_outbox_bytes,
     max_connections=ENV.chatws_max_connections,
+    max_memory_bytes=ENV.chatws_max_memory_bytes,
     connections_per_address=ENV.chatws_connections_per_address,
     connections_per_user=ENV.chatws_connections_per_user,
     accepts_per_second=ENV.chatws_accepts_per_second,
@@ -139,6 +140,7 @@ CHATWS = ChatConf(
     publishes_messages=ENV.chatws_message_publisher == "gateway",
     demo_login=ENV.uses_reference_rpc if ENV.chatws_demo_login is None else ENV.chatws_demo_login,
     public_status=bool(ENV.chatws_public_status),
+    metrics_token=ENV.chatws_metrics_token,
 )
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],

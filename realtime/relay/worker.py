@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from realtime import tasks
+from realtime import metrics, tasks
 from realtime.conf import RealtimeConf
 from realtime.exceptions import PoisonEntry, TryLater
 from realtime.feeds import Publication
@@ -99,6 +99,7 @@ class TopicWorker(Generic[T]):
                 await self._pause(self._third)
             except Exception as error:
                 longest = LONGEST_WAIT
+                metrics.relay_retries.labels(self.topic.name).inc()
                 if isinstance(error, TryLater) or is_transient(error):
                     if time.monotonic() - said >= SAY_AGAIN_SECONDS:
                         said = time.monotonic()
@@ -118,6 +119,7 @@ class TopicWorker(Generic[T]):
         cursor = self.committed = await self.topic.start()
         since = looked = time.monotonic()
         logger.info("%s: relaying from %s", self.topic.name, cursor)
+        metrics.relay_lease.labels(self.topic.name).set(1)
         reading = self._read_ahead(cursor)
         try:
             while not self._stopping.is_set() and await self._lease.take() == token:
@@ -129,6 +131,7 @@ class TopicWorker(Generic[T]):
                         break
                     cursor = self.committed = batch.last
                     self.relayed += batch.length
+                    metrics.relayed.labels(self.topic.name).inc(batch.length)
                 if time.monotonic() - looked >= self._third:
                     looked = time.monotonic()
                     await self._look_after(cursor)
@@ -139,6 +142,7 @@ class TopicWorker(Generic[T]):
                     return
             logger.info("%s: another relay has taken over", self.topic.name)
         finally:
+            metrics.relay_lease.labels(self.topic.name).set(0)
             await tasks.end([reading])
 
     def _read_ahead(self, cursor: str) -> asyncio.Task[_Batch[T] | None]:
@@ -161,6 +165,7 @@ class TopicWorker(Generic[T]):
     async def _look_after(self, cursor: str) -> None:
         await self._lease.sign_in()
         await self.topic.look_for_losses(cursor)
+        metrics.relay_lag.labels(self.topic.name).set(await self.topic.lag() or 0)
         if self.topic.is_ours and time.monotonic() - self._trimmed >= TRIM_SECONDS:
             self._trimmed = time.monotonic()
             await self.topic.trim(cursor)
@@ -181,6 +186,7 @@ class TopicWorker(Generic[T]):
             await self._until_it_succeeds(token, batch)
         for entry, reason in batch.poison:
             await self.topic.dead_letter(entry, reason)
+            metrics.dead_letters.labels(self.topic.name).inc()
 
     async def _until_it_succeeds(self, token: int, batch: _Batch[T]) -> None:
         wait = FIRST_WAIT
@@ -191,6 +197,7 @@ class TopicWorker(Generic[T]):
             except Exception as error:
                 if self._stopping.is_set() or not (isinstance(error, TryLater) or is_transient(error)):
                     raise
+                metrics.relay_retries.labels(self.topic.name).inc()
                 logger.warning(
                     "%s: trying the batch that ends with %s again in %.1f s: %s",
                     self.topic.name, batch.last, wait, error,

@@ -54,6 +54,11 @@ async def test_over_its_connections_a_gateway_lets_nobody_in(stack: Stack) -> No
     await first.close()
 
 
+async def test_over_its_memory_a_gateway_lets_nobody_new_in(stack: Stack) -> None:
+    gateway = stack.start_gateway(CHATWS_MAX_MEMORY_BYTES="1000000")
+    await closed_at_limit(gateway, "memory")
+
+
 async def test_an_address_opens_so_many_connections_and_no_header_of_a_stranger_hides_it(stack: Stack) -> None:
     gateway = stack.start_gateway(CHATWS_CONNECTIONS_PER_ADDRESS="1")
     first = await connect(gateway.ws)

@@ -248,7 +248,7 @@ async def removed_while_the_user_feed_is_silent(world: World, patch: Patch) -> s
         encoded = feeds.encode(publication)
         [place] = await world.log.append(feed, "removed", [(entry.id, publication.id, encoded)])
         if feed == FEED:
-            await world.layer.group_send(channels_group(feed), publication_message(feed, place, encoded))
+            await world.layer.group_send(channels_group(feed), publication_message(feed, place, encoded, entry.id))
     for _ in range(3):
         await world.publish(FEED)
     await arrives(other, 4)

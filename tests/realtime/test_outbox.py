@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from realtime.batch import Batch
 from realtime.outbox import AsgiOutbox, Flow, FramesOutbox, Outbox
@@ -215,6 +216,23 @@ def test_overflow_closes_a_full_socket_at_once() -> None:
     assert transport.sent == [4502]
     outbox.discard()
     assert transport.flow is None
+
+
+def dropped(what: str) -> float:
+    return REGISTRY.get_sample_value("chatws_outbox_dropped_total", {"what": what}) or 0.0
+
+
+def test_what_is_dropped_is_counted() -> None:
+    before = dropped("ephemeral"), dropped("overflow")
+    transport = Transport()
+    outbox = FramesOutbox(transport, 10)
+    transport.fill()
+    outbox.write(Batch([b"a", b"b"], ephemeral=True))
+    write(outbox, "1234567")
+    outbox.write(Batch([b"late"], ephemeral=True))
+    assert (dropped("ephemeral"), dropped("overflow")) == (before[0] + 3, before[1])
+    write(outbox, "12345678")
+    assert (dropped("ephemeral"), dropped("overflow")) == (before[0] + 3, before[1] + 1)
 
 
 @pytest.mark.parametrize("held", [False, True])

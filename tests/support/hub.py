@@ -88,7 +88,7 @@ class World:
         return publication, place
 
     async def tell(self, feed: str, publication: Publication, place: Appended) -> None:
-        message = publication_message(feed, place, feeds.encode(publication))
+        message = publication_message(feed, place, feeds.encode(publication), "1-0")
         await self.layer.group_send(channels_group(feed), message)
 
     async def stop(self) -> None:

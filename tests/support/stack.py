@@ -121,14 +121,14 @@ class Stack:
         self.rpc_port, self.rpc_target = port, f"127.0.0.1:{port}"
         self.env["CHATWS_RPC_PORT"] = str(port)
 
-    def start_rpc(self) -> Process:
-        process = self._start("rpc", [sys.executable, "manage.py", "serve_chat_rpc"])
+    def start_rpc(self, *options: str) -> Process:
+        process = self._start("rpc", [sys.executable, "manage.py", "serve_chat_rpc", *options])
         with grpc.insecure_channel(self.rpc_target) as channel:
             grpc.channel_ready_future(channel).result(timeout=START_SECONDS)
         return process
 
-    def start_relay(self) -> Process:
-        return self._start("relay", [sys.executable, "manage.py", "relay_stream"])
+    def start_relay(self, *options: str) -> Process:
+        return self._start("relay", [sys.executable, "manage.py", "relay_stream", *options])
 
     def start_gateway(self, *options: str, server: Sequence[str] = (), port: int | None = None, **env: str) -> Gateway:
         """A gateway that is ready; ``server``: another command than the one under test, without address and port."""

@@ -13,9 +13,10 @@ from django.core.management.base import BaseCommand, CommandError
 from chatws import conf as chat_conf
 from chatws.routes import MESSAGE_NEW, ROUTES
 from realtime import audit, conf, tasks
-from realtime.exceptions import RedisUnavailable
+from realtime.exceptions import ListenError, RedisUnavailable
 from realtime.feeds import FeedLog
 from realtime.ids import new_node_name
+from realtime.probes import listening_on, ping
 from realtime.publisher import Publisher
 from realtime.redis import Redis, connect, wait_for_redis
 from realtime.relay import mirror
@@ -41,22 +42,31 @@ class Command(BaseCommand):
             help="relay this topic only; may be given several times",
         )
         parser.add_argument("--batch", type=int, help="most entries that are read at once (default: 1,000)")
+        parser.add_argument(
+            "--probes",
+            default="",
+            metavar="HOST:PORT",
+            help="where /health, /ready and /metrics are answered by HTTP (default: nowhere)",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         settings = conf.get()
         if options["batch"]:
             settings = dataclasses.replace(settings, relay_batch=options["batch"])
         try:
-            asyncio.run(relay(options["topic"] or TOPICS, settings))
+            asyncio.run(relay(options["topic"] or TOPICS, settings, options["probes"]))
         except RedisUnavailable as error:
             raise CommandError(str(error)) from None
+        except ListenError as error:
+            raise CommandError(f"--probes: {error}") from None
 
 
-async def relay(topics: list[str], settings: conf.RealtimeConf) -> None:
-    """Relay these topics until SIGTERM or SIGINT.
+async def relay(topics: list[str], settings: conf.RealtimeConf, probes_at: str = "") -> None:
+    """Relay these topics until SIGTERM or SIGINT; probes and metrics at ``probes_at`` (``host:port``), if anywhere.
 
     Raises:
         RedisUnavailable: Redis did not answer in the time a start may take.
+        ListenError: the address of the probes can't be listened on.
     """
     redis = connect(settings.redis_url)
     await wait_for_redis(redis, settings.redis_url, settings.start_timeout)
@@ -73,7 +83,8 @@ async def relay(topics: list[str], settings: conf.RealtimeConf) -> None:
         tasks.spawn(audit.Reaper(redis, settings).run(), "the reaper"),
         tasks.spawn(copies.run(), "copying the cursors"),
     ]
-    await asyncio.gather(*(worker.run() for worker in workers))
+    with listening_on(probes_at, lambda: {"redis": ping(redis, loop)}):
+        await asyncio.gather(*(worker.run() for worker in workers))
     await tasks.end(beside)
     await copies.write()
     await redis.aclose()

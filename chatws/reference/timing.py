@@ -1,0 +1,36 @@
+"""How long the reference chat service's calls take, and how they end."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+
+from realtime import metrics
+
+Handler = Any
+"""grpc.RpcMethodHandler, whose attributes its types don't tell."""
+
+
+class Timing(grpc.aio.ServerInterceptor):
+    """Observes every call of the chat service; health checks and reflection pass."""
+
+    async def intercept_service(
+        self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]], details: grpc.HandlerCallDetails
+    ) -> Handler:
+        handler = await continuation(details)
+        service, _, method = details.method.lstrip("/").partition("/")
+        if handler is None or service != "chat.ChatService":
+            return handler
+        serve = handler.unary_unary
+
+        async def timed(request: object, context: Any) -> object:
+            began = time.perf_counter()
+            try:
+                return await serve(request, context)
+            finally:
+                code = context.code() or grpc.StatusCode.OK
+                outcome = code.name if isinstance(code, grpc.StatusCode) else "UNKNOWN"
+                metrics.served_seconds.labels(method, outcome).observe(time.perf_counter() - began)
+
+        return grpc.unary_unary_rpc_method_handler(timed, handler.request_deserializer, handler.response_serializer)

@@ -1,0 +1,86 @@
+"""What is counted, for Prometheus. Every label has a bounded set of values; no hot path touches a metric per delivery.
+
+With `--workers` the processes share a folder (`PROMETHEUS_MULTIPROC_DIR`), and whichever is asked answers for all.
+"""
+
+import os
+import re
+from collections.abc import Callable
+
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+__all__ = ["CONTENT_TYPE_LATEST", "mark_process_dead", "render"]
+
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_QUICK = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+_SLOW = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_TYPE = re.compile(rb'\{"type":"([a-z_]{1,40})"')
+
+
+def _gauge(name: str, what: str, labels: tuple[str, ...] = (), mode: str = "livesum") -> Gauge:
+    return Gauge(name, what, labels, multiprocess_mode=mode)  # type: ignore[arg-type]  # one of its literals
+
+
+connections = _gauge("chatws_connections", "Open sockets")
+users = _gauge("chatws_users", "Users with a socket at this gateway")
+feeds = _gauge("chatws_feeds", "Feeds that this gateway hears")
+frames_received = Counter("chatws_frames_received_total", "Frames from clients", ("type",))
+bytes_received = Counter("chatws_received_bytes_total", "Bytes of frames from clients", ("type",))
+frames_sent = Counter("chatws_frames_sent_total", "Frames to clients, handed to their queues", ("type",))
+bytes_sent = Counter("chatws_sent_bytes_total", "Bytes of frames to clients, handed to their queues", ("type",))
+deliveries = Counter("chatws_deliveries_total", "Publications handed to connections")
+fanout_seconds = Histogram(
+    "chatws_fanout_seconds", "Handing what came for a feed in one turn to its connections", buckets=_QUICK
+)
+event_age_seconds = Histogram(
+    "chatws_event_age_seconds", "From a publication's entry in its stream to its write to the sockets", buckets=_SLOW
+)
+outbox_dropped = Counter(
+    "chatws_outbox_dropped_total", "Ephemeral frames left out, and queues that overflowed", ("what",)
+)
+closes = Counter("chatws_closes_total", "Closed sockets", ("code",))
+authentications = Counter("chatws_authentications_total", "Tokens looked at", ("way", "outcome"))
+refusals = Counter("chatws_refusals_total", "What a limit refused", ("limit",))
+resumes = Counter("chatws_resumes_total", "Feeds that clients resumed", ("outcome",))
+gaps = Counter(
+    "chatws_gaps_total", "Feeds found not to follow on: found, then healed from the log or lost", ("outcome",)
+)
+position_checks = Counter("chatws_position_checks_total", "Comparisons of all feeds with their logs")
+loop_lag_seconds = Histogram("chatws_loop_lag_seconds", "How late the event loop wakes a timer", buckets=_QUICK)
+
+rpc_seconds = Histogram("chatws_rpc_seconds", "Calls of the chat service", ("method", "outcome"), buckets=_SLOW)
+circuit_open = _gauge("chatws_circuit_open", "1 while calls of the chat service fail at once", mode="livemax")
+
+relayed = Counter("chatws_relayed_total", "Stream entries relayed", ("topic",))
+relay_lag = _gauge("chatws_relay_lag_entries", "Stream entries that wait, as far as can be counted", ("topic",))
+relay_retries = Counter("chatws_relay_retries_total", "Attempts that failed and are made again", ("topic",))
+dead_letters = Counter("chatws_dead_letters_total", "Stream entries that can never succeed", ("topic",))
+relay_lease = _gauge("chatws_relay_lease", "1 while this relay holds the topic", ("topic",))
+
+served_seconds = Histogram(
+    "chatws_reference_seconds", "Calls served by the reference chat service", ("method", "outcome"), buckets=_SLOW
+)
+
+
+def type_of(frame: bytes) -> str:
+    """The type of a frame of ours, which stands first in it."""
+    match = _TYPE.match(frame)
+    return match[1].decode() if match else "other"
+
+
+def sent(kind: str, frames: int, size: int) -> None:
+    """Count frames of one type that went to queues, ``size`` bytes in all."""
+    frames_sent.labels(kind).inc(frames)
+    bytes_sent.labels(kind).inc(size)
+
+
+def render() -> bytes:
+    """All metrics as Prometheus reads them."""
+    if SHARED_FOLDER not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    collect: Callable[..., object] = MultiProcessCollector
+    collect(registry)
+    return generate_latest(registry)

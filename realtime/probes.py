@@ -1,0 +1,89 @@
+"""`/health`, `/ready`, `/metrics` of a process that serves no HTTP otherwise: the relay, the reference chat service."""
+
+import asyncio
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+from realtime import metrics
+from realtime.exceptions import ListenError
+from realtime.redis import Redis, RedisError
+
+PING_SECONDS = 2.0
+
+logger = logging.getLogger(__name__)
+
+State = Callable[[], Mapping[str, str]]
+"""What the process depends on, each ``ok`` or why not. Called in another thread."""
+
+
+def ping(redis: Redis, loop: asyncio.AbstractEventLoop) -> str:
+    """Whether Redis answers, asked in the loop that uses it; for a `State`."""
+    asking = asyncio.run_coroutine_threadsafe(_ping(redis), loop)
+    try:
+        return asking.result(PING_SECONDS)
+    except TimeoutError:
+        asking.cancel()
+        return f"no answer within {PING_SECONDS:g} s"
+
+
+async def _ping(redis: Any) -> str:
+    try:
+        await redis.ping()
+    except (RedisError, OSError) as error:
+        return str(error) or repr(error)
+    return "ok"
+
+
+class _QuietHandler(WSGIRequestHandler):
+    def log_message(self, *args: Any) -> None:
+        """Probes come every few seconds."""
+
+
+@contextmanager
+def listening_on(address: str, state: State) -> Iterator[None]:
+    """While in it, ``host:port`` answers; an empty address is nowhere.
+
+    Raises:
+        ListenError: the address can't be listened on.
+    """
+    if not address:
+        yield
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise ListenError(f"{address!r} is not HOST:PORT")
+
+    def application(environ: Mapping[str, Any], start: Callable[..., object]) -> Iterable[bytes]:
+        status, kind, body = _answer(environ.get("PATH_INFO", ""), state)
+        start(status, [("Content-Type", kind), ("Content-Length", str(len(body)))])
+        return [body]
+
+    try:
+        server = make_server(host, int(port), application, handler_class=_QuietHandler)
+    except (OSError, OverflowError) as error:
+        raise ListenError(f"can't listen on {address}: {error}") from error
+    thread = threading.Thread(target=server.serve_forever, name="probes", daemon=True)
+    thread.start()
+    logger.info("probes and metrics at http://%s/", address)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _answer(path: str, state: State) -> tuple[str, str, bytes]:
+    if path == "/health":
+        return "200 OK", "text/plain", b"OK"
+    if path == "/metrics":
+        return "200 OK", metrics.CONTENT_TYPE_LATEST, metrics.render()
+    if path == "/ready":
+        states = state()
+        well = all(value == "ok" for value in states.values())
+        return "200 OK" if well else "503 Service Unavailable", "application/json", json.dumps(states).encode()
+    return "404 Not Found", "text/plain", b"not found"

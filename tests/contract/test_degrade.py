@@ -1,0 +1,87 @@
+"""What goes on while a part is away: the chat service hangs, the database can't be reached."""
+
+import asyncio
+import os
+import signal
+import time
+
+import pytest
+import redis as redis_py
+
+from tests.contract.test_revocation import welcomed
+from tests.support.chat import Chat, new_user
+from tests.support.client import Client, connect, make_token
+from tests.support.redis import free_port
+from tests.support.stack import Stack
+
+
+async def sent(client: Client, group: str, text: str) -> tuple[int, float]:
+    """0 for an ack, else the error's code; and the seconds it took."""
+    began = time.monotonic()
+    answer = await client.ask("send_message", {"group_id": group, "msg_type": 1, "content": text})
+    if answer["type"] == "error":
+        assert answer["data"]["retry_after"] > 0
+    return answer["data"].get("code", 0) if answer["type"] == "error" else 0, time.monotonic() - began
+
+
+async def test_nobody_waits_for_a_chat_service_that_hangs_and_it_is_found_again(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    stack = Stack(tmp_path_factory.mktemp("hangs"), CHATWS_SENDS_PER_SECOND="0")
+    try:
+        gateway = stack.start()
+        rpc = next(process for process in stack.processes if process.name.startswith("rpc"))
+        chat = Chat(stack.rpc_target)
+        users = [new_user() for _ in range(6)]
+        group = await chat.group(*users)
+        clients = [await welcomed(gateway, make_token(user)) for user in users]
+        os.kill(rpc.pid, signal.SIGSTOP)
+        try:
+            first = await asyncio.gather(*(sent(client, group, "into the void") for client in clients))
+            assert {code for code, _ in first} == {503}
+            assert max(seconds for _, seconds in first) > 3, "these waited for their deadline"
+            code, seconds = await sent(clients[0], group, "at once")
+            assert (code, seconds < 1) == (503, True)
+            assert (await clients[0].ask("ping"))["type"] == "pong"
+        finally:
+            os.kill(rpc.pid, signal.SIGCONT)
+        async with asyncio.timeout(15):
+            while (await sent(clients[0], group, "back"))[0]:
+                await asyncio.sleep(0.2)
+        await clients[1].expect("new_message", lambda frame: frame["data"]["content"] == "back")
+        log = gateway.log.read_text()
+        assert log.count("calls fail at once for now") == log.count("answers again") == 1
+        for client in clients:
+            await client.close()
+        await chat.close()
+    finally:
+        stack.stop()
+
+
+async def test_sockets_need_no_database(stack: Stack, chat: Chat) -> None:
+    one, two = new_user(), new_user()
+    group = await chat.group(one, two)
+    gateway = stack.start_gateway(DATABASE_URL=f"postgres://nobody@127.0.0.1:{free_port()}/nothing")
+    speaker, listener = await welcomed(gateway, make_token(one)), await welcomed(gateway, make_token(two))
+    assert (await sent(speaker, group, "without a database"))[0] == 0
+    assert (await listener.expect("new_message"))["data"]["content"] == "without a database"
+    for client in (speaker, listener):
+        await client.close()
+
+
+async def test_where_nobody_can_say_what_is_revoked_nobody_is_let_in(tmp_path_factory: pytest.TempPathFactory) -> None:
+    stack = Stack(tmp_path_factory.mktemp("unknown"))
+    try:
+        first = stack.start()
+        await asyncio.to_thread(first.stop)
+        with redis_py.Redis.from_url(stack.redis.url) as redis:
+            redis.delete("chatws:revoked:version")
+        gateway = stack.start_gateway(DATABASE_URL=f"postgres://nobody@127.0.0.1:{free_port()}/nothing")
+        client = await connect(gateway.ws)
+        answer = await client.ask("auth", {"token": make_token(new_user())})
+        assert (answer["data"]["code"], answer["data"]["retry_after"] > 0) == (503, True)
+        assert await client.closed() == 4501
+        await (await welcomed(stack.start_gateway(), make_token(new_user()))).close()
+        await (await welcomed(gateway, make_token(new_user()))).close()
+    finally:
+        stack.stop()

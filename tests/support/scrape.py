@@ -1,0 +1,47 @@
+"""Reads `/metrics` and the other probes."""
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from realtime import metrics
+
+OURS = {
+    (collector._name, collector._type)
+    for collector in vars(metrics).values()
+    if hasattr(collector, "_name") and hasattr(collector, "_type")
+}
+"""Name, without `_total`, and kind of every metric of ours."""
+
+
+def get(url: str, token: str = "") -> tuple[int, str]:
+    """Status and text of an address."""
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def get_json(url: str) -> tuple[int, Any]:
+    status, text = get(url)
+    return status, json.loads(text)
+
+
+class Scraped:
+    """The samples at an address, as Prometheus would read them."""
+
+    def __init__(self, url: str, token: str = "") -> None:
+        status, text = get(url, token)
+        assert status == 200, text
+        self.samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+    def total(self, name: str, **labels: str) -> float:
+        """The sum of all samples of this name that have these labels."""
+        return sum(
+            sample.value for sample in self.samples if sample.name == name and labels.items() <= sample.labels.items()
+        )
