@@ -94,6 +94,9 @@ class Ours:
             "CHATWS_RPC_TARGET": f"127.0.0.1:{rpc}", "CHATWS_DATA_DIR": str(bench.folder),
             "CHATWS_LOG_LEVEL": "WARNING",
         }  # fmt: skip
+        if not (bench.folder / "db.sqlite3").exists():
+            migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
+            subprocess.run(migrate, cwd=BASE_DIR, env={**os.environ, **self.env}, check=True, timeout=60)
         command = [sys.executable, *self.commands[name], str(self.port), "config.asgi:application"]
         self.process = bench.start("gateway", command, env=self.env, is_server=True)
         self.process.wait_for(f"http://127.0.0.1:{self.port}/ready")

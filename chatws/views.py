@@ -78,7 +78,7 @@ async def ready(request: HttpRequest) -> HttpResponse:
     here = services.of(request)
     here.node.start()
     redis, chat_rpc = await asyncio.gather(_redis_state(here), here.chat.state())
-    gateway = "draining" if here.node.draining else "ok"
+    gateway = here.node.state
     well = redis == chat_rpc == gateway == "ok"
     return JsonResponse({"gateway": gateway, "redis": redis, "chat_rpc": chat_rpc}, status=200 if well else 503)
 

@@ -319,8 +319,10 @@ class Hub:
 
     def _flush_all(self) -> None:
         unflushed, self._unflushed = self._unflushed, []
+        began = time.perf_counter()
         for feed in unflushed:
             self._flush(feed)
+        metrics.fanout_seconds.observe(time.perf_counter() - began)
         metrics.feeds.set(len(self._feeds))
         entered, self._entered = self._entered, []
         now = time.time()
@@ -332,14 +334,11 @@ class Hub:
         if not frames:
             return
         members = list(feed.members)
-        began = time.perf_counter()
         batch = Batch(frames)
         for member in members:
             member.deliver(batch)
-        metrics.fanout_seconds.observe(time.perf_counter() - began)
-        metrics.deliveries.inc(len(frames) * len(members))
         for frame in frames:
-            metrics.sent(metrics.type_of(frame), len(members), len(frame) * len(members))
+            metrics.publication_sent(frame, len(members))
 
     # Looking after the feeds
 

@@ -16,6 +16,7 @@ __all__ = ["CONTENT_TYPE_LATEST", "mark_process_dead", "render"]
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _QUICK = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 _SLOW = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_sent: dict[str, tuple[Counter, Counter]] = {}
 _TYPE = re.compile(rb'\{"type":"([a-z_]{1,40})"')
 
 
@@ -32,7 +33,7 @@ frames_sent = Counter("chatws_frames_sent_total", "Frames to clients, handed to 
 bytes_sent = Counter("chatws_sent_bytes_total", "Bytes of frames to clients, handed to their queues", ("type",))
 deliveries = Counter("chatws_deliveries_total", "Publications handed to connections")
 fanout_seconds = Histogram(
-    "chatws_fanout_seconds", "Handing what came for a feed in one turn to its connections", buckets=_QUICK
+    "chatws_fanout_seconds", "Handing what came in one turn of the loop to the connections", buckets=_QUICK
 )
 event_age_seconds = Histogram(
     "chatws_event_age_seconds", "From a publication's entry in its stream to its write to the sockets", buckets=_SLOW
@@ -64,6 +65,12 @@ served_seconds = Histogram(
 )
 
 
+def publication_sent(frame: bytes, members: int) -> None:
+    """Count a publication that went to so many connections."""
+    sent(type_of(frame), members, len(frame) * members)
+    deliveries.inc(members)
+
+
 def type_of(frame: bytes) -> str:
     """The type of a frame of ours, which stands first in it."""
     match = _TYPE.match(frame)
@@ -72,8 +79,11 @@ def type_of(frame: bytes) -> str:
 
 def sent(kind: str, frames: int, size: int) -> None:
     """Count frames of one type that went to queues, ``size`` bytes in all."""
-    frames_sent.labels(kind).inc(frames)
-    bytes_sent.labels(kind).inc(size)
+    children = _sent.get(kind)
+    if children is None:
+        children = _sent[kind] = frames_sent.labels(kind), bytes_sent.labels(kind)
+    children[0].inc(frames)
+    children[1].inc(size)
 
 
 def render() -> bytes:

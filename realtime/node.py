@@ -107,6 +107,15 @@ class Node:
             await asyncio.sleep(MEASURE_SECONDS)
             metrics.loop_lag_seconds.observe(max(0.0, loop.time() - due))
 
+    @property
+    def state(self) -> str:
+        """``ok``, or why no connection is let in."""
+        if self.draining:
+            return "draining"
+        return (
+            "ok" if self.revocations.are_known else "the revoked tokens can't be had yet (from Redis or the database)"
+        )
+
     async def drain(self) -> None:
         """Send the connections away, some at a time, each with another time to come back; then return.
 

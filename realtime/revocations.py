@@ -36,6 +36,11 @@ class Revocations:
         self._version: bytes | None = None
         self._loaded = asyncio.Event()
 
+    @property
+    def are_known(self) -> bool:
+        """Whether anybody can be let in."""
+        return self._loaded.is_set()
+
     async def revoke(self, *, user_id: int = 0, jti: str = "", issued_until: int = 0, by: str = "") -> None:
         """Revoke a token by its id, else a user's tokens, else everybody's; these issued up to a moment (0: now).
 

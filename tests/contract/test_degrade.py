@@ -12,6 +12,7 @@ from tests.contract.test_revocation import welcomed
 from tests.support.chat import Chat, new_user
 from tests.support.client import Client, connect, make_token
 from tests.support.redis import free_port
+from tests.support.scrape import get_json
 from tests.support.stack import Stack
 
 
@@ -76,7 +77,10 @@ async def test_where_nobody_can_say_what_is_revoked_nobody_is_let_in(tmp_path_fa
         await asyncio.to_thread(first.stop)
         with redis_py.Redis.from_url(stack.redis.url) as redis:
             redis.delete("chatws:revoked:version")
-        gateway = stack.start_gateway(DATABASE_URL=f"postgres://nobody@127.0.0.1:{free_port()}/nothing")
+        away = f"postgres://nobody@127.0.0.1:{free_port()}/nothing"
+        gateway = stack.start_gateway(probe="health", DATABASE_URL=away)
+        status, states = await asyncio.to_thread(get_json, f"{gateway.http}/ready")
+        assert (status, "revoked tokens" in states["gateway"]) == (503, True)
         client = await connect(gateway.ws)
         answer = await client.ask("auth", {"token": make_token(new_user())})
         assert (answer["data"]["code"], answer["data"]["retry_after"] > 0) == (503, True)

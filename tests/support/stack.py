@@ -130,8 +130,10 @@ class Stack:
     def start_relay(self, *options: str) -> Process:
         return self._start("relay", [sys.executable, "manage.py", "relay_stream", *options])
 
-    def start_gateway(self, *options: str, server: Sequence[str] = (), port: int | None = None, **env: str) -> Gateway:
-        """A gateway that is ready; ``server``: another command than the one under test, without address and port."""
+    def start_gateway(
+        self, *options: str, server: Sequence[str] = (), port: int | None = None, probe: str = "ready", **env: str
+    ) -> Gateway:
+        """A gateway whose probe succeeds; ``server``: another command than the usual, without address and port."""
         port = port or free_port()
         command = [sys.executable, *(server or SERVERS[self.server]), "127.0.0.1", "--port", str(port)]
         command += [*options, "config.asgi:application"]
@@ -139,14 +141,14 @@ class Stack:
         log = self.folder / f"gateway-{number}.log"
         gateway = Gateway(f"gateway-{number}", port, command, {**self.env, "PORT": str(port), **env}, log)
         self.processes.append(gateway)
-        self.wait_until_ready(gateway)
+        self.wait_until_ready(gateway, probe)
         return gateway
 
-    def wait_until_ready(self, gateway: Gateway) -> None:
+    def wait_until_ready(self, gateway: Gateway, probe: str = "ready") -> None:
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
-                with urllib.request.urlopen(f"{gateway.http}/ready", timeout=5):
+                with urllib.request.urlopen(f"{gateway.http}/{probe}", timeout=5):
                     return
             except (urllib.error.URLError, OSError):
                 if time.monotonic() > deadline or not gateway.running:
