@@ -17,8 +17,12 @@ from twisted.internet import tcp
 from twisted.internet.protocol import Protocol
 
 from realtime.close_codes import CloseCode
+from realtime.limits import Bucket
 from realtime.outbox import Flow
 
+MOST_PARTS = 256
+"""Of one message. A part may be empty, so that no limit on size ends a message of many."""
+PINGS_PER_SECOND, PINGS_AT_ONCE = 10, 50
 PING = b"\x89\x00"
 """A ping frame without payload (RFC 6455 section 5.5.2)."""
 MOST_WAITING = 64
@@ -111,6 +115,9 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
     """When the client was last heard, by the monotonic clock."""
     _pinged = False
     _is_read = True
+    muted: bool = False
+    _parts = 0
+    _pings: Bucket | None = None
 
     def write(self, wire: bytes) -> None:
         """Send whole frames. Dropped once the closing handshake has begun: nothing may follow a close frame."""
@@ -154,6 +161,25 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
             self._is_read = True
             self.transport.resumeProducing()
 
+    def onMessageBegin(self, isBinary: bool) -> None:  # noqa: N802, N803
+        self._parts = 0
+        super().onMessageBegin(isBinary)
+
+    def onMessageFrameBegin(self, length: int) -> None:  # noqa: N802
+        self._parts += 1
+        if self._parts > MOST_PARTS:
+            self._end(CloseCode.BAD_FRAMES)
+        super().onMessageFrameBegin(length)
+
+    def onPing(self, payload: bytes) -> None:  # noqa: N802
+        """Answer, unless they come by the hundred: no limit of the application sees them."""
+        if self._pings is None:
+            self._pings = Bucket(PINGS_PER_SECOND, PINGS_AT_ONCE)
+        if self._pings.take(1, time.monotonic()):
+            self._end(CloseCode.RATE_LIMITED)
+        else:
+            super().onPing(payload)
+
     def onPong(self, payload: bytes) -> None:  # noqa: N802
         """The client lives."""
         self.heard_at, self._pinged = time.monotonic(), False
@@ -169,12 +195,17 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
             return
         quiet = time.monotonic() - self.heard_at
         if quiet > server.ping_interval + server.ping_timeout:
-            self.application_queue.put_nowait({"type": "websocket.disconnect", "code": CloseCode.IDLE})
-            self.muted = True
-            self.close(CloseCode.IDLE)
+            self._end(CloseCode.IDLE)
         elif quiet > server.ping_interval and not self._pinged:
             self._pinged = True
             self.write(PING)
+
+    def _end(self, code: CloseCode) -> None:
+        """Close, and let the application know at once."""
+        if not self.muted:
+            self.application_queue.put_nowait({"type": "websocket.disconnect", "code": code})
+            self.muted = True
+            self.close(code)
 
     def pauseProducing(self) -> None:  # noqa: N802
         """The transport holds more than 64 KiB."""

@@ -11,7 +11,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from realtime import metrics
 from realtime.exceptions import ListenError
-from realtime.redis import Redis, RedisError
+from realtime.redis import Redis, RedisError, address_of
 
 PING_SECONDS = 2.0
 
@@ -21,21 +21,21 @@ State = Callable[[], Mapping[str, str]]
 """What the process depends on, each ``ok`` or why not. Called in another thread."""
 
 
-def ping(redis: Redis, loop: asyncio.AbstractEventLoop) -> str:
+def ping(redis: Redis, url: str, loop: asyncio.AbstractEventLoop) -> str:
     """Whether Redis answers, asked in the loop that uses it; for a `State`."""
-    asking = asyncio.run_coroutine_threadsafe(_ping(redis), loop)
+    asking = asyncio.run_coroutine_threadsafe(_ping(redis, url), loop)
     try:
         return asking.result(PING_SECONDS)
     except TimeoutError:
         asking.cancel()
-        return f"no answer within {PING_SECONDS:g} s"
+        return f"no answer from {address_of(url)} within {PING_SECONDS:g} s"
 
 
-async def _ping(redis: Any) -> str:
+async def _ping(redis: Any, url: str) -> str:
     try:
         await redis.ping()
     except (RedisError, OSError) as error:
-        return str(error) or repr(error)
+        return f"{address_of(url)}: {error}"
     return "ok"
 
 

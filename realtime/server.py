@@ -11,12 +11,16 @@ import logging
 import os
 import socket
 import sys
+import time
+import weakref
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 from daphne import server as daphne_server  # installs the asyncio reactor: before anything of Twisted
 from daphne.cli import DEFAULT_HOST, DEFAULT_PORT
 from daphne.cli import CommandLineInterface as DaphneCommandLine
+from daphne.http_protocol import WebRequest
 from django.core.exceptions import ImproperlyConfigured
 from twisted.internet import defer
 
@@ -29,9 +33,19 @@ from realtime.redis import connect, wait_for_redis
 logger = logging.getLogger(__name__)
 
 NO_LIMIT = -1
+REQUEST_SECONDS = 10.0
+"""How long the first request of a connection may take to come whole, and how long one may be idle after a request."""
 SEND_BUFFER = 65_536
 """SO_SNDBUF of each socket; Linux doubles it. Left alone, the kernel hides 2.5 MB of a slow reader's backlog."""
 GARBAGE_THRESHOLDS = 50_000, 20, 50
+
+
+class _Request(WebRequest):  # type: ignore[misc]
+    """daphne's request, which says when it has come whole."""
+
+    def process(self) -> Any:
+        self.channel.has_asked = True
+        return super().process()
 
 
 class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
@@ -51,14 +65,44 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
 
     @ws_factory.setter
     def ws_factory(self, factory: Any) -> None:
-        factory.setProtocolOptions(failByDrop=False)
+        factory.setProtocolOptions(failByDrop=False, echoCloseCodeReason=True)
         factory.protocol = FramesProtocol
         self._ws_factory = factory
+
+    @property
+    def http_factory(self) -> Any:
+        """daphne's factory of HTTP connections, as which each begins."""
+        return self._http_factory
+
+    @http_factory.setter
+    def http_factory(self, factory: Any) -> None:
+        build = factory.buildProtocol
+
+        def build_protocol(address: Any) -> Any:
+            protocol = build(address)
+            protocol.requestFactory = _Request
+            channel = getattr(protocol, "_channel", None)
+            if channel is not None:
+                self._young.append((time.monotonic() + REQUEST_SECONDS, weakref.ref(channel)))
+            return protocol
+
+        factory.buildProtocol = build_protocol
+        factory.timeOut = REQUEST_SECONDS
+        self._http_factory = factory
+
+    def _drop_slow_requests(self) -> None:
+        """End connections whose first request hasn't come whole in time, however steadily they drip."""
+        now = time.monotonic()
+        while self._young and self._young[0][0] < now:
+            channel = self._young.popleft()[1]()
+            if channel is not None and channel.transport is not None and not getattr(channel, "has_asked", False):
+                channel.forceAbortClient()
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._changed: set[Any] = set()  # connections that were lost, or whose application has ended
+        self._young: deque[tuple[float, weakref.ref[Any]]] = deque()  # until when a connection has to have asked
         self._started = False
         self._state: dict[str, Any] = {}
         reason = find_unsupported()
@@ -97,6 +141,7 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
 
     def application_checker(self) -> None:
         """Reap the applications and connections that have ended, looking at those alone; daphne's looks at all."""
+        self._drop_slow_requests()
         every = self.connections
         looked_at = {protocol: every[protocol] for protocol in self._changed if protocol in every}
         seen = set(looked_at)

@@ -51,7 +51,7 @@ async def serve(address: str, probes_at: str, conf: RealtimeConf) -> None:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    with listening_on(probes_at, lambda: {"redis": ping(redis, loop), "database": _database_state()}):
+    with listening_on(probes_at, lambda: {"redis": ping(redis, conf.redis_url, loop), "database": _database_state()}):
         await stop.wait()
     await checks.enter_graceful_shutdown()
     await server.stop(GRACE_SECONDS)

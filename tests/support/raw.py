@@ -10,7 +10,18 @@ from dataclasses import dataclass
 
 from tests.support.client import make_token
 
-TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+
+
+def frame_of(first: int, payload: bytes) -> bytes:
+    """A masked frame; ``first`` is its first byte: final bit, reserved bits, opcode. The mask's key is zero."""
+    if len(payload) < 126:
+        size = bytes([0x80 | len(payload)])
+    elif len(payload) < 65_536:
+        size = b"\xfe" + len(payload).to_bytes(2)
+    else:
+        size = b"\xff" + len(payload).to_bytes(8)
+    return bytes([first]) + size + bytes(4) + payload
 
 
 @dataclass
@@ -21,9 +32,8 @@ class RawSocket:
     writer: asyncio.StreamWriter
 
     def send(self, opcode: int, payload: bytes = b"", *, final: bool = True) -> None:
-        """Send a frame of less than 64 KiB; its mask's key is zero."""
-        size = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2)
-        self.writer.write(bytes([0x80 * final | opcode]) + size + bytes(4) + payload)
+        """Send a frame."""
+        self.writer.write(frame_of(0x80 * final | opcode, payload))
 
     async def frame(self) -> tuple[int, bytes]:
         """The next frame: opcode and payload."""

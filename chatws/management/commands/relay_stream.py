@@ -83,7 +83,7 @@ async def relay(topics: list[str], settings: conf.RealtimeConf, probes_at: str =
         tasks.spawn(audit.Reaper(redis, settings).run(), "the reaper"),
         tasks.spawn(copies.run(), "copying the cursors"),
     ]
-    with listening_on(probes_at, lambda: {"redis": ping(redis, loop)}):
+    with listening_on(probes_at, lambda: {"redis": ping(redis, settings.redis_url, loop)}):
         await asyncio.gather(*(worker.run() for worker in workers))
     await tasks.end(beside)
     await copies.write()

@@ -1,0 +1,277 @@
+"""Raw-socket attacks: the attacker is shown out, and a well-behaved client notices nothing."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.contract.test_revocation import welcomed, with_token
+from tests.support.chat import Chat, new_user
+from tests.support.client import Client, Frame, connect, make_token
+from tests.support.raw import CLOSE, CONTINUATION, PING, TEXT, RawSocket, raw_socket
+from tests.support.scrape import Scraped
+from tests.support.stack import Gateway, Stack
+
+pytestmark = pytest.mark.ours_only
+
+SLOWEST_SECONDS = 2.0
+"""A well-behaved client's answer may take so long, on a machine that does other things too."""
+UPGRADE = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+
+
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Gateway]]:
+    stack = Stack(tmp_path_factory.mktemp("attacked"), CHATWS_AUTH_TIMEOUT="2", CHATWS_ACCEPTS_PER_SECOND="0")
+    try:
+        yield stack, stack.start()
+    finally:
+        stack.stop()
+
+
+def rss(gateway: Gateway) -> int:
+    """Bytes of memory that a gateway holds."""
+    [line] = [line for line in Path(f"/proc/{gateway.pid}/status").read_text().splitlines() if "VmRSS" in line]
+    return int(line.split()[1]) * 1024
+
+
+@asynccontextmanager
+async def unharmed(gateway: Gateway, megabytes: int = 30) -> AsyncIterator[None]:
+    """While in it a client is served, and the gateway doesn't grow."""
+    client = await welcomed(gateway, make_token(new_user()))
+    waits: list[float] = []
+
+    async def use() -> None:
+        while True:
+            began = time.monotonic()
+            assert (await client.ask("ping"))["type"] == "pong"
+            waits.append(time.monotonic() - began)
+            await asyncio.sleep(0.1)
+
+    before = rss(gateway)
+    using = asyncio.create_task(use())
+    try:
+        yield
+    finally:
+        if using.done():
+            using.result()
+        using.cancel()
+        await asyncio.gather(using, return_exceptions=True)
+        await client.close()
+    assert waits
+    assert max(waits) < SLOWEST_SECONDS
+    assert rss(gateway) - before < megabytes * 1_000_000
+    assert "Traceback" not in gateway.log.read_text()
+
+
+async def ended(reader: asyncio.StreamReader, within: float) -> bytes:
+    """What a socket says until it is closed."""
+    async with asyncio.timeout(within):
+        try:
+            return await reader.read()
+        except ConnectionError:
+            return b""
+
+
+async def close_code(raw: RawSocket) -> int:
+    """The close code, after whatever comes before it."""
+    while True:
+        try:
+            opcode, payload = await raw.frame()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return 1006
+        if opcode == CLOSE:
+            return int.from_bytes(payload[:2])
+
+
+@pytest.mark.parametrize("first", [b"", b"GET /ws HT", UPGRADE])
+async def test_a_request_that_doesn_t_come_ends(first: bytes, attacked: tuple[Stack, Gateway]) -> None:
+    _, gateway = attacked
+    async with unharmed(gateway):
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(first)
+        await ended(reader, 15)
+        writer.close()
+
+
+async def test_a_request_that_drips_ends_too(attacked: tuple[Stack, Gateway]) -> None:
+    _, gateway = attacked
+
+    async def drip(writer: asyncio.StreamWriter) -> None:
+        try:
+            for number in range(10_000):
+                writer.write(f"X-{number}: {number}\r\n".encode())
+                await writer.drain()
+                await asyncio.sleep(0.5)
+        except ConnectionError:
+            return
+
+    async with unharmed(gateway):
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(UPGRADE)
+        dripping = asyncio.create_task(drip(writer))
+        await ended(reader, 15)
+        dripping.cancel()
+        writer.close()
+
+
+async def test_sockets_that_never_authenticate_go_and_leave_nothing(attacked: tuple[Stack, Gateway]) -> None:
+    _, gateway = attacked
+    async with unharmed(gateway):
+        idle: list[Client] = []
+        for _ in range(8):
+            idle += await asyncio.gather(*(connect(gateway.ws) for _ in range(50)))
+        assert set(await asyncio.gather(*(client.closed() for client in idle))) == {4401}
+
+
+async def test_a_frame_that_stops_halfway_is_a_dead_connection(attacked: tuple[Stack, Gateway]) -> None:
+    stack, _ = attacked
+    gateway = stack.start_gateway("--ping-interval", "1", "--ping-timeout", "1")
+    async with unharmed(gateway), raw_socket(gateway.port, new_user()) as raw:
+        raw.writer.write(b"\x81\xfe\x03\xe8" + bytes(4) + b'{"type":')
+        assert await close_code(raw) == 4508
+
+
+async def test_a_flood_of_pings_is_ended(attacked: tuple[Stack, Gateway]) -> None:
+    _, gateway = attacked
+    async with unharmed(gateway), raw_socket(gateway.port, new_user()) as raw:
+        for _ in range(1_000):
+            raw.send(PING, b"flood")
+        assert await close_code(raw) == 4529
+
+
+@pytest.mark.parametrize("part", [b"", b"x"])
+async def test_a_message_of_endless_parts_is_ended(part: bytes, attacked: tuple[Stack, Gateway]) -> None:
+    _, gateway = attacked
+    async with unharmed(gateway), raw_socket(gateway.port, new_user()) as raw:
+        raw.send(TEXT, b"{", final=False)
+        for _ in range(2_000):
+            raw.send(CONTINUATION, part, final=False)
+        assert await close_code(raw) == 4400
+
+
+async def test_a_flood_of_frames_is_ended(attacked: tuple[Stack, Gateway]) -> None:
+    _, gateway = attacked
+    async with unharmed(gateway), raw_socket(gateway.port, new_user()) as raw:
+        for _ in range(5_000):
+            raw.send(TEXT, b'{"type":"ping"}')
+        assert await close_code(raw) == 4529
+
+
+def overflows(gateway: Gateway) -> float:
+    """How many connections were closed since their client didn't read."""
+    return Scraped(f"{gateway.http}/metrics").total("chatws_closes_total", code="4502")
+
+
+async def test_who_reads_nothing_is_ended(attacked: tuple[Stack, Gateway]) -> None:
+    stack, _ = attacked
+    gateway = stack.start_gateway(
+        CHATWS_FRAMES_PER_SECOND="0", CHATWS_BYTES_PER_SECOND="0", CHATWS_OUTBOX_BYTES="65536", CHATWS_PUBLIC_STATUS="1"
+    )
+    async with unharmed(gateway), raw_socket(gateway.port, new_user(), receive_buffer=4096) as raw:
+        frame = b'{"type":"ping","message_id":"%s"}' % (b"x" * 60)
+
+        async def ask() -> None:
+            try:
+                while True:
+                    for _ in range(100):
+                        raw.send(TEXT, frame)
+                    await raw.writer.drain()
+            except ConnectionError:
+                return
+
+        asking = asyncio.create_task(ask())
+        async with asyncio.timeout(30):
+            while not await asyncio.to_thread(overflows, gateway):
+                await asyncio.sleep(0.1)
+        asking.cancel()
+
+
+async def test_a_user_with_fifty_connections_keeps_twenty_and_sends_no_faster(attacked: tuple[Stack, Gateway]) -> None:
+    stack, gateway = attacked
+    chat = Chat(stack.rpc_target)
+    user, other = new_user(), new_user()
+    group = await chat.group(user, other)
+    async with unharmed(gateway, 60):
+        clients = await asyncio.gather(*(with_token(gateway, make_token(user)) for _ in range(50)))
+        codes = await asyncio.gather(*(left_or_code(client) for client in clients))
+        staying = [client for client, code in zip(clients, codes, strict=True) if not code]
+        assert (len(staying), set(codes)) == (20, {0, 4409})
+        answers = [one for some in await asyncio.gather(*(flood(client, group) for client in staying)) for one in some]
+        acked = sum(answer["type"] == "ack" for answer in answers)
+        assert 50 <= acked <= 100  # five seconds' worth at once, and what the time since brought
+        assert {answer["data"]["code"] for answer in answers if answer["type"] == "error"} == {429}
+        for client in staying:
+            await client.close()
+    await chat.close()
+
+
+async def flood(client: Client, group: str) -> list[Frame]:
+    """The answers to ten messages at once."""
+    sent = [
+        await client.send("send_message", {"group_id": group, "msg_type": 1, "content": f"{id(client)} {number}"})
+        for number in range(10)
+    ]
+    return [await client.answer(message_id) for message_id in sent]
+
+
+async def left_or_code(client: Client) -> int:
+    """The code with which a connection is closed within two seconds; 0 if it isn't."""
+    try:
+        async with asyncio.timeout(2):
+            return await client.closed()
+    except TimeoutError:
+        return 0
+
+
+async def test_a_removed_member_keeps_trying_in_vain(attacked: tuple[Stack, Gateway]) -> None:
+    stack, gateway = attacked
+    chat = Chat(stack.rpc_target)
+    owner, removed = new_user(), new_user()
+    group = await chat.group(owner, removed)
+    client = await welcomed(gateway, make_token(removed))
+    speaker = await welcomed(gateway, make_token(owner))
+    await chat.remove(group, removed, owner)
+    await client.expect("group_left")
+    async with unharmed(gateway):
+        for number in range(10):
+            said = await speaker.ask("send_message", {"group_id": group, "msg_type": 1, "content": f"secret {number}"})
+            assert said["type"] == "ack"
+            joined = await client.ask("join_group", {"group_id": group})
+            sent = await client.ask("send_message", {"group_id": group, "msg_type": 1, "content": "let me in"})
+            assert [joined["data"]["code"], sent["data"]["code"]] == [403, 403]
+            again = await welcomed(gateway, make_token(removed))
+            assert f"group:{group}" not in [place["feed"] for place in again.seen[0]["data"].get("feeds", [])]
+            await again.close()
+    assert "secret" not in str(await client.settled())
+    for one in (client, speaker):
+        await one.close()
+    await chat.close()
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        b"GET /ws HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: a\nb: c\r\nContent-Length: -1\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00",
+    ],
+)  # fmt: skip
+async def test_a_request_that_can_be_read_in_two_ways_is_refused(
+    request_line: bytes, attacked: tuple[Stack, Gateway]
+) -> None:
+    """What a proxy before us may take for one request isn't taken for two here."""
+    _, gateway = attacked
+    async with unharmed(gateway):
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(request_line)
+        answer = await ended(reader, 15)
+        assert answer.count(b"HTTP/1.1 ") <= 1
+        assert b" 200 " not in answer
+        writer.close()
