@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz test-servers bench bench-quick faults check lint format types floors migrations stubs-check lock lock-check stubs chromium postgres clean
+.PHONY: help run test rolling fuzz test-servers bench bench-quick faults check lint format types floors migrations stubs-check lock lock-check stubs chromium postgres clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -18,6 +18,9 @@ test: $(VENV)/dev.stamp chromium postgres check ## check everything and run all 
 
 faults: $(VENV)/dev.stamp ## break the whole chat at random: MINUTES=20 SEED=7 SERVER=uvicorn
 	@$(BIN)/python -m tests.faults.run --minutes $(or $(MINUTES),2) $(if $(SERVER),--server $(SERVER)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)")
+
+rolling: $(VENV)/dev.stamp ## restart three gateways one by one under load: CLIENTS=3000
+	@$(BIN)/python -m tests.faults.rolling --clients $(or $(CLIENTS),3000)
 
 fuzz: $(VENV)/dev.stamp ## send frames of nonsense to a real gateway: FRAMES=1000000 SEED=1
 	@$(BIN)/python -m tests.abuse.fuzz --frames $(or $(FRAMES),1000000) $(if $(SEED),--seed $(SEED))

@@ -1,27 +1,33 @@
 """Django's admin: the connection audit, where connections can be ended, and the dead letters."""
 
+import csv
+import itertools
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 from asgiref.sync import async_to_sync, sync_to_async
 from channels.layers import get_channel_layer
 from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, DELETION, LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
 from realtime import conf
 from realtime.auth import MAX_USER_ID
 from realtime.close_codes import CloseCode
-from realtime.dead_letters import DeadLetters
+from realtime.dead_letters import DeadLetter, DeadLetters
 from realtime.kicks import Kicks
-from realtime.models import ConnectionRecord, DeadLetterEntry
+from realtime.models import ConnectionRecord, DeadLetterEntry, Revocation
 from realtime.redis import RedisError, address_of, connect
 from realtime.revocations import Revocations
 
 DEAD_LETTERS_SHOWN = 50
+ROWS_AT_ONCE = 2_000
 DEAD_LETTER_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 
 
@@ -78,7 +84,8 @@ class ConnectionRecordAdmin(UserIdSearch):
     ordering = ("-opened_at", "-id")
     list_per_page = 50
     show_full_result_count = False
-    actions = ("end_connections", "revoke_tokens")
+    date_hierarchy = "opened_at"
+    actions = ("end_connections", "revoke_tokens", "download_csv")
 
     @admin.display(description="user", ordering="user_id")
     def user(self, record: ConnectionRecord) -> str:
@@ -111,6 +118,7 @@ class ConnectionRecordAdmin(UserIdSearch):
                 request, f"Nothing was ended: Redis at {where} can't be reached ({error}).", messages.ERROR
             )
             return
+        _note(request, queryset.filter(connection_id__in=open_ones), "Asked to end the connection.")
         already = queryset.count() - len(open_ones)
         note = f" {already} had been closed already." if already else ""
         self.message_user(request, f"Asked to end {len(open_ones)} connection(s).{note}", messages.SUCCESS)
@@ -128,7 +136,21 @@ class ConnectionRecordAdmin(UserIdSearch):
                 request, f"Not all was revoked: Redis at {where} can't be reached ({error}).", messages.ERROR
             )
             return
+        _note(request, queryset.filter(user_id__in=users), "Revoked all tokens of its user.")
         self.message_user(request, f"Revoked the tokens of {len(users)} user(s).", messages.SUCCESS)
+
+    @admin.action(description="Download selected connections as CSV", permissions=["view"])
+    def download_csv(self, request: HttpRequest, queryset: "QuerySet[ConnectionRecord]") -> StreamingHttpResponse:
+        """All columns, as they stand in the database; times in UTC."""
+        columns = [field.name for field in ConnectionRecord._meta.fields if field.name != "id"]
+        writer = csv.writer(_Echo())
+        rows = (
+            [_cell(getattr(record, name)) for name in columns] for record in queryset.iterator(chunk_size=ROWS_AT_ONCE)
+        )
+        lines = (writer.writerow(row) for row in itertools.chain([columns], rows))
+        answer = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+        answer["Content-Disposition"] = 'attachment; filename="connections.csv"'
+        return answer
 
     def has_end_permission(self, request: HttpRequest) -> bool:
         """Whether this user may end connections."""
@@ -142,6 +164,27 @@ class ConnectionRecordAdmin(UserIdSearch):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+class _Echo:
+    """A file that gives back what is written to it."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def _cell(value: object) -> str:
+    """A value as a spreadsheet shows it; one that it would compute with is told to be text."""
+    if value is None:
+        return ""
+    text = value.isoformat() if isinstance(value, datetime) else str(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def _note(request: HttpRequest, records: "QuerySet[ConnectionRecord]", what: str) -> None:
+    """Keep who did something to connections."""
+    user_id = int(request.user.pk or 0)  # whoever may act has logged in
+    LogEntry.objects.log_actions(user_id=user_id, queryset=records, action_flag=CHANGE, change_message=what)
 
 
 async def _revoke(user_ids: list[int], settings: conf.RealtimeConf, by: str) -> None:
@@ -200,13 +243,27 @@ class DeadLetterAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # django-stu
             chosen = request.POST.getlist("letter")
             for topic, _, letter_id in (name.rpartition(" ") for name in chosen):
                 letter = await letters.get(topic, letter_id)
-                if letter is not None:
-                    done += bool(await (letters.replay(letter) if action == "replay" else letters.drop(letter)))
+                if letter is not None and await (
+                    letters.replay(letter) if action == "replay" else letters.drop(letter)
+                ):
+                    done += 1
+                    await sync_to_async(self._note)(request, letter, action)
         finally:
             await redis.aclose()
         verb = "Put back on their topics" if action == "replay" else "Dropped"
         gone = f" {len(chosen) - done} were gone already." if done < len(chosen) else ""
         self.message_user(request, f"{verb}: {done} dead letter(s).{gone}", messages.SUCCESS)
+
+    def _note(self, request: HttpRequest, letter: DeadLetter, action: str) -> None:
+        """Keep who replayed or dropped it."""
+        LogEntry.objects.create(
+            user_id=int(request.user.pk or 0),  # whoever may act has logged in
+            content_type=ContentType.objects.get_for_model(DeadLetterEntry),
+            object_id=letter.id,
+            object_repr=f"{letter.topic} {letter.entry_id}"[:200],
+            action_flag=CHANGE if action == "replay" else DELETION,
+            change_message="Put back on its topic." if action == "replay" else f"Dropped: {letter.reason}",
+        )
 
     def _may(self, request: HttpRequest, action: str) -> bool:
         permission = {"replay": "change", "drop": "delete"}.get(action)
@@ -228,3 +285,44 @@ async def _dead_letters_page(topic: str, before: str) -> dict[str, Any]:
         await redis.aclose()
     more = topic and len(shown) == DEAD_LETTERS_SHOWN
     return {"topics": topics, "topic": topic, "letters": shown, "older": shown[-1].id if more else ""}
+
+
+@admin.register(LogEntry)
+class ActionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # django-stubs: generic only when type checking
+    """Who did what here: ended and revoked connections, replayed and dropped dead letters, and Django's own changes."""
+
+    list_display = ("action_time", "user", "content_type", "object_repr", "action_flag", "change_message")
+    list_filter = ("action_time", "content_type", "action_flag")
+    search_fields = ("object_repr", "change_message", "user__username")
+    date_hierarchy = "action_time"
+    list_select_related = ("user", "content_type")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Revocation)
+class RevocationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # django-stubs: generic only when type checking
+    """Tokens that no longer count; made by the connections' action and by `manage.py revoke`."""
+
+    list_display = ("revoked_at", "whose", "until", "revoked_by")
+    search_fields = ("whose",)
+
+    @admin.display(description="issued until")
+    def until(self, record: Revocation) -> datetime:
+        return datetime.fromtimestamp(record.issued_until, UTC)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

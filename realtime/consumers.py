@@ -13,7 +13,7 @@ from typing import Any
 
 from channels.consumer import AsyncConsumer
 
-from realtime import metrics
+from realtime import log_context, metrics
 from realtime.auth import Principal
 from realtime.batch import Batch
 from realtime.close_codes import CloseCode, label_of
@@ -49,6 +49,7 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Serve the socket until it is gone. No channel, no task and no database: the loop waits for frames only."""
+        log_context.connection_id.set(self.connection_id)  # this task's alone
         self.scope = scope
         self.handshake: Handshake = scope["handshake"]
         self.outbox = open_outbox(scope, send, self.node.conf.outbox_bytes)
@@ -146,6 +147,7 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
     def identify(self, principal: Principal, way: str) -> None:
         """The connection is this user's from now on; ``way`` is how the token came."""
         self.user_id = principal.user_id
+        log_context.user_id.set(self.user_id)
         self.renew(principal)
         self.node.users[self.user_id] += 1
         metrics.authentications.labels(way, "ok").inc()

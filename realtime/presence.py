@@ -141,6 +141,10 @@ class Presence:
         times = [int(known.get(name, 0)) for name in ("last_seen", "last_online_at", "last_offline_at")]
         return Status(known.get("is_online") == b"true", *times)
 
+    async def forget(self, user_id: int) -> None:
+        """Forget when a user was here; one that is online now is known again at its next change."""
+        await self._redis.delete(f"user:status:{user_id}")
+
     async def _flush(self) -> int:
         """Write what changed and renew the lease; how many connections the cluster counts for this node."""
         count = await self._write([])

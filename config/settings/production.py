@@ -5,7 +5,7 @@ import sys
 
 from config import env as environment
 from config.settings.base import *  # noqa: F403
-from config.settings.base import ALLOWED_HOSTS, ENV
+from config.settings.base import ALLOWED_HOSTS, ENV, LOGGING
 
 SHORTEST_SECRET = 32
 
@@ -37,6 +37,7 @@ if "*" in environment.list_of(ENV.chatws_allowed_origins):
     sys.exit("CHATWS_ALLOWED_ORIGINS: production takes no wildcard")
 
 DEBUG = False
+LOGGING["handlers"]["stderr"]["formatter"] = ENV.chatws_log_format or "json"
 SECURE_SSL_REDIRECT = True
 SECURE_REDIRECT_EXEMPT = [r"^(ws/)?health$", r"^ready$"]  # probes come from inside, without TLS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENV.chatws_behind_tls_proxy else None

@@ -37,9 +37,9 @@ class Admin:
                 await asyncio.sleep(0.1)
         return rows
 
-    async def end(self, row: str) -> str:
+    async def end(self, row: str, action: str = "end_connections") -> str:
         key = row.rpartition("key=")[2]
-        data = {"action": "end_connections", "_selected_action": key}
+        data = {"action": action, "_selected_action": key}
         answer = await self._post(LIST, data)
         assert answer.status_code == 302, answer.text
         return (await self._http.get(LIST)).text
@@ -69,6 +69,15 @@ async def test_each_connection_is_shown_with_its_close_code_and_can_be_ended(
         assert "Asked to end 1 connection(s)." in page
         assert await client.closed() == 4403
         await admin.rows_until("4403 closed by an administrator", q=str(user))
+
+        client = await log_in(user)
+        [row] = await admin.rows_until("open", q=str(user))
+        assert "Revoked the tokens of 1 user(s)." in await admin.end(row, "revoke_tokens")
+        assert await client.closed() == 4401
+        kept = (await http.get("/admin/admin/logentry/")).text
+        assert "Asked to end the connection." in kept
+        assert "Revoked all tokens of its user." in kept
+        assert f"user:{user}" in (await http.get("/admin/realtime/revocation/")).text
 
         gone = new_user()
         client = await log_in(gone)

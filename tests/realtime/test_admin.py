@@ -1,15 +1,20 @@
 """The audit's page: who may do what, what it finds, and what it says when Redis is away."""
 
+import csv
+import io
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import Permission, User
+from django.core.management import CommandError, call_command
 from django.test import Client, override_settings
+from redis import Redis
 
 from realtime.models import ConnectionRecord
-from tests.support.redis import free_port
+from tests.support.redis import RedisServer, free_port
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/realtime/connectionrecord/"
@@ -76,3 +81,55 @@ def test_a_redis_that_is_away_is_said_with_its_address(admin_client: Client, row
         page = admin_client.post(LIST, data, follow=True).content.decode()
     assert "Nothing was ended" in page
     assert f"127.0.0.1:{port}" in page
+
+
+def with_redis(server: RedisServer) -> Any:
+    return override_settings(REALTIME=replace(settings.REALTIME, redis_url=server.url))
+
+
+def test_a_selection_is_downloaded_as_csv_and_nothing_in_it_computes(
+    admin_client: Client, rows: list[ConnectionRecord]
+) -> None:
+    ConnectionRecord.objects.filter(pk=rows[1].pk).update(user_agent='=HYPERLINK("http://evil.example"),\n"x"')
+    data = {"action": "download_csv", "_selected_action": [str(row.pk) for row in rows[:2]]}
+    answer = admin_client.post(LIST, data)
+    assert answer["Content-Disposition"] == 'attachment; filename="connections.csv"'
+    text = b"".join(answer.streaming_content).decode()  # type: ignore[attr-defined]  # it streams
+    by_id = {line["connection_id"]: line for line in csv.DictReader(io.StringIO(text))}
+    assert by_id.keys() == {"connection-0", "connection-1"}
+    assert by_id["connection-0"]["user_id"] == str(2**64 - 1)
+    assert by_id["connection-0"]["closed_at"] == ""
+    assert datetime.fromisoformat(by_id["connection-0"]["opened_at"]) == rows[0].opened_at
+    assert by_id["connection-1"]["user_agent"] == '\'=HYPERLINK("http://evil.example"),\n"x"'
+
+
+def run(command: str, *arguments: str) -> str:
+    out = io.StringIO()
+    call_command(command, *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_old_connections_are_pruned_and_open_ones_stay(rows: list[ConnectionRecord]) -> None:
+    ConnectionRecord.objects.update(opened_at=datetime(2020, 1, 1, tzinfo=UTC))
+    ConnectionRecord.objects.filter(pk=rows[3].pk).update(closed_at=datetime.now(UTC) - timedelta(days=91))
+    assert run("prune_connections", "--dry-run") == "1 connections would be removed\n"
+    assert ConnectionRecord.objects.count() == 4
+    assert run("prune_connections") == "removed 1 connections\n"
+    assert run("prune_connections") == "removed 0 connections\n"
+    assert set(ConnectionRecord.objects.values_list("address", flat=True)) == {"10.0.0.0", "10.0.0.1", "10.0.0.2"}
+    with pytest.raises(CommandError, match="--days"):
+        run("prune_connections", "--days", "0")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_user_is_erased_and_nobody_else(rows: list[ConnectionRecord], redis_server: RedisServer) -> None:
+    user = 2**64 - 1
+    with Redis.from_url(redis_server.url) as redis:
+        redis.hset(f"user:status:{user}", "last_seen", 1)
+        redis.hset(f"user:status:{user - 1}", "last_seen", 1)
+        with with_redis(redis_server):
+            assert run("erase_user", str(user)) == f"removed 1 connections and the presence of user {user}\n"
+        assert redis.exists(f"user:status:{user}", f"user:status:{user - 1}") == 1
+    assert set(ConnectionRecord.objects.values_list("user_id", flat=True)) == {user - 3, user - 2, user - 1}
+    with pytest.raises(CommandError, match="not a user's id"):
+        run("erase_user", "0")

@@ -51,10 +51,10 @@ class Process:
         self._popen.kill()
         self._popen.wait()
 
-    def stop(self, number: int = signal.SIGTERM) -> int:
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 15) -> int:
         """Ask it to end; its exit status."""
         self._popen.send_signal(number)
-        return self._popen.wait(timeout=15)
+        return self._popen.wait(timeout=seconds)
 
     def pause(self) -> None:
         self._popen.send_signal(signal.SIGSTOP)

@@ -1,0 +1,46 @@
+"""`manage.py erase_user`: removes what the gateway knows of one user."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from django.core.management.base import BaseCommand, CommandError
+
+from realtime import conf
+from realtime.auth import MAX_USER_ID
+from realtime.models import ConnectionRecord
+from realtime.presence import Presence
+from realtime.redis import RedisError, address_of, connect
+
+
+class Command(BaseCommand):
+    help = (
+        "Remove a user from the connection audit (addresses and user agents included) and from presence. "
+        "Messages are the chat service's, revoked tokens stay revoked. Open connections are not closed: revoke first."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("user", type=int, metavar="ID", help="the user's id")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        user = options["user"]
+        if not 1 <= user <= MAX_USER_ID:
+            raise CommandError(f"{user} is not a user's id")
+        settings = conf.get()
+        removed = ConnectionRecord.objects.filter(user_id=user).delete()[0]
+        try:
+            async_to_sync(_forget)(user, settings)
+        except (RedisError, OSError) as error:
+            where = address_of(settings.redis_url)
+            raise CommandError(
+                f"removed {removed} connections, but not the presence: Redis at {where}: {error}"
+            ) from None
+        self.stdout.write(f"removed {removed} connections and the presence of user {user}")
+
+
+async def _forget(user_id: int, settings: conf.RealtimeConf) -> None:
+    redis = connect(settings.redis_url)
+    try:
+        await Presence(redis, "", settings).forget(user_id)
+    finally:
+        await redis.aclose()

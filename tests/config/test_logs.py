@@ -1,0 +1,54 @@
+"""Log lines as a collector reads them: an object each, saying whose connection it is about."""
+
+import json
+import subprocess
+import sys
+
+from config.env import BASE_DIR
+from tests.support.chat import new_user
+from tests.support.client import connect, make_token
+from tests.support.stack import Stack
+
+SPEAK = """
+import django; django.setup()
+import logging
+from realtime import log_context
+log = logging.getLogger("realtime.somewhere")
+log.warning("about nobody")
+log_context.connection_id.set("c-1"); log_context.user_id.set(2**64 - 1)
+try:
+    raise ValueError("of a \\N{SNOWMAN}")
+except ValueError:
+    log.exception("about %s", "somebody")
+"""
+
+
+def said(stack: Stack, form: str) -> list[str]:
+    env = {**stack.env, "CHATWS_LOG_FORMAT": form}
+    done = subprocess.run(
+        [sys.executable, "-c", SPEAK], cwd=BASE_DIR, env=env, capture_output=True, text=True, check=True
+    )
+    return done.stderr.splitlines()
+
+
+def test_a_line_is_an_object_that_names_connection_and_user(stack: Stack) -> None:
+    nobody, somebody = map(json.loads, said(stack, "json"))
+    assert nobody.keys() == {"time", "level", "logger", "message"}
+    assert (nobody["level"], nobody["logger"], nobody["message"]) == ("WARNING", "realtime.somewhere", "about nobody")
+    assert (somebody["connection_id"], somebody["user_id"]) == ("c-1", str(2**64 - 1))
+    assert somebody["exception"].endswith("ValueError: of a \N{SNOWMAN}")
+
+
+def test_for_people_it_is_a_line(stack: Stack) -> None:
+    assert "WARNING realtime.somewhere: about nobody" in said(stack, "line")[0]
+
+
+async def test_everything_that_a_gateway_says_can_be_collected(stack: Stack) -> None:
+    gateway = stack.start_gateway(CHATWS_LOG_FORMAT="json")
+    client = await connect(gateway.ws)
+    await client.ask("auth", {"token": make_token(new_user())})
+    await client.close()
+    gateway.stop()
+    lines = gateway.log.read_text().splitlines()
+    assert lines
+    assert all(json.loads(line)["message"] for line in lines)

@@ -1,0 +1,243 @@
+"""`make rolling`: restarts gateway after gateway under load, as a deployment does, and counts what the clients notice.
+
+A balancer sends new connections to the gateways that are ready, as one before a cluster does. Nothing may be lost,
+repeated or swapped, and only so many clients may be on their way at a time.
+
+python -m tests.faults.rolling --clients 3000
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.test")
+
+import django
+
+django.setup()
+
+from chatws.client import ChatClient, Connected, Disconnected  # noqa: E402
+from chatws.rpc.pb import chat_pb2 as pb  # noqa: E402
+from tests.faults.ledger import Ledger, Reader  # noqa: E402
+from tests.support.chat import Chat  # noqa: E402
+from tests.support.client import make_token  # noqa: E402
+from tests.support.proxy import Proxy  # noqa: E402
+from tests.support.scrape import get  # noqa: E402
+from tests.support.stack import Gateway, Stack  # noqa: E402
+
+GATEWAYS, GROUP = 3, 30
+OWNER, FIRST_USER = 1, 1_000
+CATCH_UP_SECONDS = 60.0
+OPENED_AT_ONCE = 50
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run. ``leaving``: connections that a gateway sends away a second; ``rate``: messages a second in all."""
+
+    clients: int
+    leaving: int
+    rate: float = 20.0
+    retry_seconds: int = 3
+
+    @property
+    def drain_seconds(self) -> float:
+        """Time enough for a gateway that has all clients but those of one other."""
+        return self.clients / self.leaving + 5
+
+
+@dataclass
+class Outcome:
+    """What came of it. ``away``: most clients that were without a connection at a time."""
+
+    ledger: Ledger
+    away: int = 0
+    reconnected: int = 0
+    statuses: tuple[int, ...] = ()
+    seconds: float = 0.0
+
+
+class Balancer(Proxy):
+    """Sends new connections to the gateways that are ready, in turn."""
+
+    def __init__(self) -> None:
+        self.healthy: list[int] = []
+        self._turn = 0
+        super().__init__()
+
+    @property
+    def targets(self) -> tuple[int, ...]:
+        """The gateways, the next one first."""
+        self._turn += 1
+        turn = self._turn % max(len(self.healthy), 1)
+        return (*self.healthy[turn:], *self.healthy[:turn])
+
+    @targets.setter
+    def targets(self, given: tuple[int, ...]) -> None:
+        """A proxy is made with its targets; here they are found."""
+
+    async def watch(self, gateways: list[Gateway]) -> None:
+        """Ask each gateway five times a second whether it is ready."""
+        while True:
+            for gateway in list(gateways):
+                try:
+                    is_ready = (await asyncio.to_thread(get, f"{gateway.http}/ready"))[0] == 200
+                except OSError:
+                    is_ready = False
+                if is_ready != (gateway.port in self.healthy):
+                    (self.healthy.append if is_ready else self.healthy.remove)(gateway.port)
+            await asyncio.sleep(0.2)
+
+
+class Rolling:
+    """One run."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan = plan
+        self.stack = Stack(
+            folder, CHATWS_DRAIN_DELAY="1", CHATWS_DRAIN_PER_SECOND=str(plan.leaving),
+            CHATWS_DRAIN_SECONDS=str(plan.drain_seconds), CHATWS_DRAIN_RETRY_SECONDS=str(plan.retry_seconds),
+            CHATWS_CONNECTIONS_PER_ADDRESS="0", CHATWS_SENDS_PER_SECOND="0",
+        )  # fmt: skip
+        self.outcome = Outcome(Ledger())
+        self.groups: list[str] = []
+        self.clients: list[ChatClient] = []
+        self._away: set[ChatClient] = set()
+
+    async def __call__(self) -> Outcome:
+        began = time.monotonic()
+        stack, balancer = self.stack, Balancer()
+        try:
+            gateways = [await asyncio.to_thread(stack.start)]
+            gateways += [await asyncio.to_thread(stack.start_gateway) for _ in range(GATEWAYS - 1)]
+            chat = Chat(stack.rpc_target)
+            async with balancer, asyncio.TaskGroup() as tasks:
+                watching = tasks.create_task(balancer.watch(gateways))
+                while len(balancer.healthy) < GATEWAYS:
+                    await asyncio.sleep(0.05)
+                await self._people(chat, balancer.port)
+                listening = await self._open(tasks)
+                over = asyncio.Event()
+                writing = tasks.create_task(self._write(over))
+                statuses = []
+                for number in range(GATEWAYS):
+                    statuses.append(
+                        await asyncio.to_thread(gateways[number].stop, seconds=self.plan.drain_seconds + 15)
+                    )
+                    gateways[number] = await asyncio.to_thread(stack.start_gateway)
+                    while gateways[number].port not in balancer.healthy or self._away:
+                        await asyncio.sleep(0.1)
+                self.outcome.statuses = tuple(statuses)
+                over.set()
+                await writing
+                await self._settle()
+                for client in self.clients:
+                    await client.close()
+                await asyncio.wait(listening)
+                watching.cancel()
+            await self._judge(chat)
+            await chat.close()
+        finally:
+            await asyncio.to_thread(stack.stop)
+        self.outcome.seconds = time.monotonic() - began
+        return self.outcome
+
+    async def _people(self, chat: Chat, port: int) -> None:
+        for first in range(0, self.plan.clients, GROUP):
+            users = [FIRST_USER + number for number in range(first, min(first + GROUP, self.plan.clients))]
+            group_id = await chat.group(OWNER, *users)
+            for user in users:
+                reader = self.outcome.ledger.reader(f"user {user}")
+                self.groups.append(group_id)
+                url, token = f"ws://127.0.0.1:{port}/ws", make_token(user, 86_400)
+                self.clients.append(ChatClient(url, token, first_wait=0.2, longest_wait=2.0, observer=reader.observe))
+
+    async def _open(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        listening = [tasks.create_task(self._listen(client)) for client in self.clients]
+        for first in range(0, len(self.clients), OPENED_AT_ONCE):
+            some = self.clients[first : first + OPENED_AT_ONCE]
+            await asyncio.gather(*(client.__aenter__() for client in some))
+            await asyncio.gather(*(client.ready() for client in some))
+        return listening
+
+    async def _listen(self, client: ChatClient) -> None:
+        async for event in client:
+            if isinstance(event, Disconnected):
+                self._away.add(client)
+                self.outcome.away = max(self.outcome.away, len(self._away))
+            elif isinstance(event, Connected) and client in self._away:
+                self._away.discard(client)
+                self.outcome.reconnected += 1
+
+    async def _write(self, over: asyncio.Event) -> None:
+        """Messages at the plan's rate, each by another client into its group; all of them are waited for."""
+        async with asyncio.TaskGroup() as sending:
+            number = 0
+            while not over.is_set():
+                sending.create_task(self._say(number * 7 % len(self.clients), f"message {number}"))
+                number += 1
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(1 / self.plan.rate):
+                        await over.wait()
+
+    async def _say(self, number: int, text: str) -> None:
+        began = time.monotonic()
+        group_id = self.groups[number]
+        self.outcome.ledger.acked(await self.clients[number].send_message(group_id, text), group_id, began)
+
+    async def _settle(self) -> None:
+        deadline = time.monotonic() + CATCH_UP_SECONDS
+        readers = self.outcome.ledger.readers
+        while time.monotonic() < deadline and any(map(self._missing, readers, self.groups)):
+            await asyncio.sleep(0.2)
+
+    def _missing(self, reader: Reader, group_id: str) -> list[str]:
+        return self.outcome.ledger.missing(reader, [group_id])
+
+    async def _judge(self, chat: Chat) -> None:
+        stored: dict[str, list[str]] = {}
+        for group_id in dict.fromkeys(self.groups):
+            ids: list[str] = []
+            has_more, before = True, ""
+            while has_more:
+                page = await chat.stub.GetMessageHistory(
+                    pb.GetMessageHistoryReq(group_id=group_id, before_id=before, limit=100)
+                )
+                ids += [message.message_id for message in page.messages]
+                has_more, before = page.has_more, ids[-1] if ids else ""
+            stored[group_id] = ids[::-1]
+        ledger = self.outcome.ledger
+        ledger.judge(stored, {r.name: [group_id] for r, group_id in zip(ledger.readers, self.groups, strict=True)})
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.rolling", description=__doc__)
+    parser.add_argument("--clients", type=int, default=3_000)
+    parser.add_argument("--leaving", type=int, default=50, help="connections that a gateway sends away a second")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        outcome = asyncio.run(Rolling(Plan(options.clients, options.leaving), Path(folder))())
+    ledger = outcome.ledger
+    rows = [
+        ("clients, gateways", f"{options.clients:,}, {GATEWAYS}"), ("seconds", f"{outcome.seconds:.0f}"),
+        ("connections that came back", f"{outcome.reconnected:,}"),
+        ("most clients away at a time", f"{outcome.away:,} ({outcome.away / options.clients:.0%})"),
+        ("exit statuses of the gateways", ", ".join(map(str, outcome.statuses))),
+        ("messages acked", f"{len(ledger.sent):,}"),
+        ("deliveries checked", f"{sum(len(ids) for r in ledger.readers for ids in r.messages.values()):,}"),
+        *((name, f"{ledger.count[name]:,}") for name in ("lost", "repeated", "swapped", "gap", "told without cause")),
+    ]  # fmt: skip
+    sys.stdout.write("".join(f"| {name} | {value} |\n" for name, value in rows))
+    sys.stdout.write("".join(f"{problem}\n" for problem in ledger.problems[:20]))
+    sys.exit(1 if ledger.problems else 0)
+
+
+if __name__ == "__main__":
+    main()
