@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import json
 import os
+import random
 import sys
 import tempfile
 import time
@@ -31,8 +32,13 @@ from tests.support.client import make_token  # noqa: E402
 from tests.support.raw import BINARY, CLOSE, TEXT, RawSocket, raw_socket  # noqa: E402
 from tests.support.stack import Gateway, Stack  # noqa: E402
 
-EACH = 50
-"""Frames in one example."""
+DRAWN, VARIANTS = 10, 4
+"""Frames of one example that Hypothesis draws, and how many are made of each by changing it here and there."""
+EACH = DRAWN * (1 + VARIANTS)
+PIECES = [
+    '"', "{", "}", "[", ",", ":", "\\", "\\u0000", "\\ud800", "null", "-1", "1e999", "\0", "𝄞",
+    '"type":"ping",', '"data":{}',
+]  # fmt: skip
 TYPES = ["ping", "auth", "send_message", "mark_read", "join_group", "leave_group", "typing", "history", "new_message"]
 FIELDS = [
     "token", "resume", "group_id", "message_id", "msg_type", "content", "image_url", "type", "data", "timestamp",
@@ -105,6 +111,24 @@ def frames(group: str, token: str) -> st.SearchStrategy[tuple[int, bytes]]:
 
 ENDS = st.tuples(st.just(TEXT), st.binary(max_size=60)) | st.tuples(st.integers(0, 15), st.binary(max_size=130))
 """Frames of which most end a connection."""
+
+
+def varied(rng: random.Random, frame: tuple[int, bytes]) -> tuple[int, bytes]:
+    """The frame with something cut out, said twice, put in or exchanged; text stays UTF-8."""
+    opcode, payload = frame
+    text = payload.decode(errors="replace")
+    for _ in range(rng.randint(1, 3)):
+        a, b = sorted((rng.randint(0, len(text)), rng.randint(0, len(text))))
+        how = rng.randrange(4)
+        if how == 0:
+            text = text[:a] + text[b:]
+        elif how == 1:
+            text = text[:b] + text[a:]
+        elif how == 2:
+            text = text[:a] + rng.choice(PIECES) + text[a:]
+        else:
+            text = text[:a] + rng.choice(PIECES) + text[b:]
+    return opcode, text[:60_000].encode()
 
 
 @dataclass
@@ -187,10 +211,13 @@ def run(count: int, number: int, folder: Path) -> tuple[Fuzz, list[int]]:
                 max_examples=max(count // EACH, 1), deadline=None, database=None, phases=[Phase.generate],
                 suppress_health_check=list(HealthCheck),
             )  # fmt: skip
-            @given(st.lists(frames(group, token), min_size=EACH - 1, max_size=EACH - 1), ENDS)
-            def examples(some: list[tuple[int, bytes]], last: tuple[int, bytes]) -> None:
+            @given(st.lists(frames(group, token), min_size=DRAWN, max_size=DRAWN), st.integers(0, 2**32), ENDS)
+            def examples(drawn: list[tuple[int, bytes]], dice: int, last: tuple[int, bytes]) -> None:
                 before = fuzz.sent // 1_000
-                runner.run(fuzz.example(user, some, last))
+                rng = random.Random(dice)
+                some = [varied(rng, frame) if variant else frame for frame in drawn for variant in range(1 + VARIANTS)]
+                rng.shuffle(some)
+                runner.run(fuzz.example(user, some[1:], last))
                 assert not watching.done(), watching.result()
                 if fuzz.sent // 1_000 > before:
                     memory.append(fuzz.rss)

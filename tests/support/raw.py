@@ -68,7 +68,7 @@ async def raw_socket(
     writer.write(
         f"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
-        f"Authorization: Bearer {make_token(user)}\r\n\r\n".encode()
+        f"Authorization: Bearer {make_token(user, 86_400)}\r\n\r\n".encode()
     )
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
     raw = RawSocket(reader, writer)
