@@ -113,7 +113,8 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
     flow: Flow | None = None
     heard_at = 0.0
     """When the client was last heard, by the monotonic clock."""
-    _pinged = False
+    _pinged_at = 0.0
+    """When it was asked whether it is there, unless it has been heard since."""
     _is_read = True
     muted: bool = False
     _parts = 0
@@ -145,7 +146,7 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
         super().onOpen()
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
-        self.heard_at, self._pinged = time.monotonic(), False
+        self.heard_at, self._pinged_at = time.monotonic(), 0.0
         super().onMessage(payload, isBinary)
         if self.application_queue.qsize() >= MOST_WAITING and self._is_read:
             self._is_read = False
@@ -154,7 +155,7 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
 
     def _read_on(self) -> None:
         """Read again once the application has caught up."""
-        self.heard_at = time.monotonic()  # what we don't read can't be quiet
+        self.heard_at, self._pinged_at = time.monotonic(), 0.0  # what we don't read can't be quiet
         if self.application_queue.qsize() >= MOST_WAITING // 2:
             reactor.callLater(LOOK_AGAIN_SECONDS, self._read_on)
         else:
@@ -182,7 +183,7 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
 
     def onPong(self, payload: bytes) -> None:  # noqa: N802
         """The client lives."""
-        self.heard_at, self._pinged = time.monotonic(), False
+        self.heard_at, self._pinged_at = time.monotonic(), 0.0
 
     def check_timeouts(self) -> None:
         """Ping a client that is quiet; drop one that doesn't answer. Called every two seconds.
@@ -193,12 +194,13 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
         if self.state != self.STATE_OPEN or server.websocket_timeout >= 0:
             super().check_timeouts()
             return
-        quiet = time.monotonic() - self.heard_at
-        if quiet > server.ping_interval + server.ping_timeout:
+        now = time.monotonic()
+        if not self._pinged_at:
+            if now - self.heard_at > server.ping_interval:
+                self._pinged_at = now
+                self.write(PING)
+        elif now - self._pinged_at > server.ping_timeout:
             self._end(CloseCode.IDLE)
-        elif quiet > server.ping_interval and not self._pinged:
-            self._pinged = True
-            self.write(PING)
 
     def _end(self, code: CloseCode) -> None:
         """Close, and let the application know at once."""
