@@ -55,6 +55,14 @@ def encode(data: ServerData, message_id: str = "") -> bytes:
     return _encoder.encode(_Envelope(data.TYPE, message_id, int(time.time()), data))
 
 
+def message_id_of(text: str) -> str:
+    """What a frame calls itself, as far as that can be read; for the answer to one that isn't served."""
+    try:
+        return _text(_head_decoder.decode(text).message_id)
+    except (msgspec.MsgspecError, RecursionError):
+        return ""
+
+
 def type_of(frame: ClientFrame) -> str:
     """The type of a client's frame."""
     tag: str = frame.__struct_config__.tag  # type: ignore[assignment]  # each has one
@@ -76,7 +84,7 @@ def _bad_frame(problem: str, text: str) -> BadFrame:
     parts = _PROBLEM.fullmatch(problem)
     what, where = (parts["what"], parts["where"]) if parts else (problem, None)
     over = "of length <=" in what
-    return BadFrame(f"{where}: {what}" if where else what, code=413 if over else 400, message_id=_message_id(text))
+    return BadFrame(f"{where}: {what}" if where else what, code=413 if over else 400, message_id=message_id_of(text))
 
 
 def _lone_surrogate(text: str) -> BadFrame | None:
@@ -100,13 +108,6 @@ def _strings(value: Any, path: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield from _strings(inner, f"{path}[{index}]")
-
-
-def _message_id(text: str) -> str:
-    try:
-        return _text(_head_decoder.decode(text).message_id)
-    except (msgspec.MsgspecError, RecursionError):
-        return ""
 
 
 def _text(message_id: Any) -> str:

@@ -43,13 +43,13 @@ class ChatConsumer(DeliveryConsumer):
 
     async def frame_received(self, text: str) -> None:
         message_id = ""
+        kind = "bad"
         try:
             frame = codec.decode(text)
-            message_id = frame.message_id
-            _count(codec.type_of(frame), text)
+            message_id, kind = frame.message_id, codec.type_of(frame)
             await self._serve(frame)
         except BadFrame as error:
-            _count("bad", text)
+            kind = "bad"
             self.write(_error(error), message_id or error.message_id)
             self.count_bad_frame()
         except FrameError as error:
@@ -58,7 +58,10 @@ class ChatConsumer(DeliveryConsumer):
             retry_after = RETRY_AFTER_SECONDS if error.code == 503 else UNSET
             self.write(Error(error.code, str(error), retry_after=retry_after), message_id)
         except Unavailable as error:
-            self.write(Error(503, str(error), retry_after=RETRY_AFTER_SECONDS), message_id)
+            self.write(_unavailable(error), message_id)
+        finally:
+            metrics.frames_received.labels(kind).inc()
+            metrics.bytes_received.labels(kind).inc(len(text))
 
     async def _serve(self, frame: ClientFrame) -> None:
         if self.session is not None:
@@ -80,7 +83,7 @@ class ChatConsumer(DeliveryConsumer):
             self.close(CloseCode.UNAUTHENTICATED)
             return
         except Unavailable as error:
-            self.answer([_unavailable(error)], frame.message_id)
+            self.write(_unavailable(error), frame.message_id)
             self.close(CloseCode.RESTARTING)
             return
         await self._start(principal, "frame", frame.data.resume, frame.message_id)
@@ -155,13 +158,9 @@ class ChatConsumer(DeliveryConsumer):
         self.count_bad_frame()
 
     def too_fast(self, text: str, wait: float) -> None:
-        message_id = ""
-        try:
-            message_id = codec.decode(text).message_id
-        except BadFrame as error:
-            message_id = error.message_id
         seconds = math.ceil(wait)
-        self.write(Error(429, f"too fast: not served, again in {seconds} s", retry_after=seconds), message_id)
+        problem = Error(429, f"too fast: not served, again in {seconds} s", retry_after=seconds)
+        self.write(problem, codec.message_id_of(text))
 
     def not_admitted(self, refusal: Refusal) -> None:
         self.write(Error(503, refusal.message, reason=refusal.reason, retry_after=refusal.retry_after))
@@ -197,8 +196,3 @@ def _encode(data: ServerData, message_id: str) -> bytes:
     frame = codec.encode(data, message_id)
     metrics.sent(data.TYPE, 1, len(frame))
     return frame
-
-
-def _count(kind: str, text: str) -> None:
-    metrics.frames_received.labels(kind).inc()
-    metrics.bytes_received.labels(kind).inc(len(text))

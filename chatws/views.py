@@ -87,10 +87,8 @@ async def ready(request: HttpRequest) -> HttpResponse:
 async def metrics(request: HttpRequest) -> HttpResponse:
     """What is counted, for Prometheus; with several workers on the port, of all of them."""
     here = conf.get()
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if here.metrics_token:
-        given = token.strip() if scheme.lower() == "bearer" else ""
-        if not constant_time_compare(given, here.metrics_token):
+        if not constant_time_compare(_bearer_token(request), here.metrics_token):
             return _refusal(401, "the token of CHATWS_METRICS_TOKEN is needed")
     elif not here.public_status:
         raise Http404
@@ -156,8 +154,12 @@ async def _redis_state(here: services.Services) -> str:
 
 
 async def _caller(request: HttpRequest) -> Principal:
+    return await services.of(request).node.authenticate(_bearer_token(request))
+
+
+def _bearer_token(request: HttpRequest) -> str:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return await services.of(request).node.authenticate(token.strip() if scheme.lower() == "bearer" else "")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 async def _require_reader(request: HttpRequest) -> None:

@@ -31,7 +31,22 @@ ROWS_AT_ONCE = 2_000
 DEAD_LETTER_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 
 
-class UserIdSearch(admin.ModelAdmin):  # type: ignore[type-arg]  # django-stubs: generic only when type checking
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # django-stubs: generic only when type checking
+    """Rows to look at: what is done to them is done by actions, or elsewhere."""
+
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class UserIdSearch(ReadOnlyAdmin):
     """A search for a number is one for the user with that id, by its index; Django's own would compare texts."""
 
     user_id_field = "user_id"
@@ -83,7 +98,6 @@ class ConnectionRecordAdmin(UserIdSearch):
     search_help_text = "A user's id, the beginning of an address, or a connection's id"
     ordering = ("-opened_at", "-id")
     list_per_page = 50
-    show_full_result_count = False
     date_hierarchy = "opened_at"
     actions = ("end_connections", "revoke_tokens", "download_csv")
 
@@ -155,15 +169,6 @@ class ConnectionRecordAdmin(UserIdSearch):
     def has_end_permission(self, request: HttpRequest) -> bool:
         """Whether this user may end connections."""
         return request.user.has_perm("realtime.end_connection")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 class _Echo:
@@ -288,7 +293,7 @@ async def _dead_letters_page(topic: str, before: str) -> dict[str, Any]:
 
 
 @admin.register(LogEntry)
-class ActionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # django-stubs: generic only when type checking
+class ActionAdmin(ReadOnlyAdmin):
     """Who did what here: ended and revoked connections, replayed and dropped dead letters, and Django's own changes."""
 
     list_display = ("action_time", "user", "content_type", "object_repr", "action_flag", "change_message")
@@ -297,18 +302,9 @@ class ActionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # django-stubs: 
     date_hierarchy = "action_time"
     list_select_related = ("user", "content_type")
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
 
 @admin.register(Revocation)
-class RevocationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # django-stubs: generic only when type checking
+class RevocationAdmin(ReadOnlyAdmin):
     """Tokens that no longer count; made by the connections' action and by `manage.py revoke`."""
 
     list_display = ("revoked_at", "whose", "until", "revoked_by")
@@ -317,12 +313,3 @@ class RevocationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # django-stu
     @admin.display(description="issued until")
     def until(self, record: Revocation) -> datetime:
         return datetime.fromtimestamp(record.issued_until, UTC)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False

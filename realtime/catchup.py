@@ -6,6 +6,7 @@ The hub's: it asks for a feed to be read whenever a publication doesn't follow o
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from realtime import feeds, metrics, tasks
 from realtime.feeds import FeedLog, Position, Publication, Rest
@@ -18,6 +19,7 @@ READ_AT_ONCE = 500
 CHECKED_AT_ONCE = 200
 """Positions in one pipeline: 10,000 at once would stall the loop for a tenth of a second."""
 FILLED_AT_ONCE = 50
+RETRY_SECONDS = 0.5
 SETTLE_SECONDS = 0.2
 """How long a publication may take from its log to us before it counts as missed."""
 
@@ -50,6 +52,24 @@ class CatchUp:
         self.start(feed)
         if feed.fill is not None:
             await asyncio.wait([feed.fill])
+
+    async def run(self, every: float) -> None:
+        """Check all feeds, now and then, and soon after the layer was deaf or a log could not be read."""
+        wanted = self.wanted
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(every):
+                    await wanted.wait()
+            try:
+                wanted.clear()
+                await self.check_all()
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                wanted.set()
+                logger.info("positions can't be checked now: %s", error)
+            if wanted.is_set():
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def check_all(self) -> None:
         """Compare the position of every feed with its log, and read those that differ. Raises what Redis raises."""

@@ -239,6 +239,7 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         elif handshake.principal is not None:
             try:
                 await self.handshake_authenticated(handshake.principal)
+                self.recheck()  # nobody told this connection what was revoked before it had its user
             except Exception:
                 logger.exception("welcoming connection %s failed", self.connection_id)
                 self.failed()

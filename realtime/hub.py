@@ -11,7 +11,7 @@ from typing import Any
 
 from realtime import feeds, metrics, tasks
 from realtime.batch import Batch
-from realtime.catchup import CatchUp
+from realtime.catchup import RETRY_SECONDS, CatchUp
 from realtime.commands import DropUser
 from realtime.conf import RealtimeConf
 from realtime.exceptions import FeedUnavailable
@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 CHECK_SECONDS, CHECK_SECONDS_FOREIGN = 10.0, 2.0
 """How often positions are checked: with a layer that tells when it was deaf, and with one that doesn't."""
 OPEN_SECONDS = 5.0
-RETRY_SECONDS = 0.5
 SUBSCRIBED_SECONDS = 0.3
 """A foreign layer's `group_add` returns before Redis has subscribed; by then it has."""
 
@@ -44,7 +43,7 @@ class Hub:
         self._heard_by: dict[Member, set[str]] = {}
         self._unflushed: list[Feed] = []
         self._entered: list[int] = []
-        """When what came in this turn entered its stream, in Unix milliseconds."""
+        """When what is handed out next entered its stream, in Unix milliseconds."""
         self._tasks = tasks.Group()
         self._catch_up = CatchUp(log, self._feeds, self._tasks, apply=self._apply, reset=self._reset)
         self._channel = ""
@@ -62,7 +61,7 @@ class Hub:
             self._layer.on_resubscribed(self._resubscribed)
         every = self._conf.check_seconds or (CHECK_SECONDS if self._confirms else CHECK_SECONDS_FOREIGN)
         self._tasks.spawn(self._run(), "hub receiver")
-        self._tasks.spawn(self._check_regularly(every), "hub position check")
+        self._tasks.spawn(self._catch_up.run(every), "hub position check")
 
     async def stop(self) -> None:
         """End every task of the hub."""
@@ -264,15 +263,13 @@ class Hub:
                 try:
                     if message["type"] == "publication":
                         place = Appended(message["epoch"], message["offset"], message.get("after"))
-                        self._publication(message["feed"], place, message["entry"])
-                        if at := message.get("at"):
-                            self._entered.append(at)
+                        self._publication(message["feed"], place, message["entry"], message.get("at"))
                     else:
                         self.on_control(message)
                 except Exception:
                     logger.exception("a message of the channel layer could not be handled")
 
-    def _publication(self, name: str, place: Appended, entry: bytes) -> None:
+    def _publication(self, name: str, place: Appended, entry: bytes, at: int | None = None) -> None:
         feed = self._feeds.get(name)
         if feed is None:
             return
@@ -280,6 +277,8 @@ class Hub:
         follows_on = (place.epoch, place.offset, place.after) == (feed.epoch, feed.offset + 1, feed.last_id)
         if follows_on and feed.fill is None:
             self._apply(feed, feeds.decode(entry))
+            if at:
+                self._entered.append(at)
             return
         feed.dirty = True
         if feed.epoch:
@@ -340,28 +339,6 @@ class Hub:
         for frame in frames:
             metrics.publication_sent(frame, len(members))
 
-    # Looking after the feeds
-
     def _resubscribed(self) -> None:
         self._catch_up.wanted.set()
         self.on_reconnect()
-
-    async def _check_regularly(self, every: float) -> None:
-        """Check all feeds, now and then, and soon after the layer was deaf or a log could not be read."""
-        wanted = self._catch_up.wanted
-        while True:
-            try:
-                async with asyncio.timeout(every):
-                    await wanted.wait()
-            except TimeoutError:
-                pass
-            try:
-                wanted.clear()
-                await self.check_all()
-            except Exception as error:
-                if not is_transient(error):
-                    raise
-                wanted.set()
-                logger.info("positions can't be checked now: %s", error)
-            if wanted.is_set():
-                await asyncio.sleep(RETRY_SECONDS)

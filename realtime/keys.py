@@ -69,21 +69,23 @@ class Keys:
         return [key.tokens for key in keys if not kid or key.id in (kid, "")]
 
     async def refresh(self) -> bool:
-        """Fetch the key set, unless that was tried a moment ago; whether it was fetched.
+        """Fetch the key set, unless that was tried a moment ago; whether it is another one now.
+
+        Whoever asks while it is being fetched waits for that.
 
         Raises:
             KeysUnavailable: it has never been.
         """
         if not self._conf.jwt_jwks_url:
             return False
+        before = self._fetched
         async with self._fetching:
-            fetched = False
             if time.monotonic() - self._fetched_at >= AGAIN_SECONDS:
                 self._fetched_at = time.monotonic()
-                fetched = await self._fetch()
+                await self._fetch()
         if self._fetched is None:
             raise KeysUnavailable(f"the keys at {self._conf.jwt_jwks_url} can't be had now")
-        return fetched
+        return self._fetched is not before
 
     async def run(self) -> None:
         """Fetch the key set regularly; returns at once where there is none."""
@@ -92,7 +94,7 @@ class Keys:
                 await self.refresh()
             await asyncio.sleep(AGAIN_SECONDS if self._fetched is None else REFRESH_SECONDS)
 
-    async def _fetch(self) -> bool:
+    async def _fetch(self) -> None:
         url = self._conf.jwt_jwks_url
         try:
             document = await asyncio.to_thread(_read, url)
@@ -100,9 +102,8 @@ class Keys:
         except (OSError, ValueError, RecursionError, jwt.PyJWTError) as error:
             kept = f"; {len(self._fetched)} keys from before stay" if self._fetched else ""
             logger.warning("the keys at %s can't be had: %s%s", url, error, kept)
-            return False
-        logger.info("%d keys from %s", len(self._fetched), url)
-        return True
+        else:
+            logger.info("%d keys from %s", len(self._fetched), url)
 
     def _parse(self, document: Any) -> Sequence[Key]:
         if not isinstance(document, dict) or not isinstance(document.get("keys"), list):

@@ -172,7 +172,7 @@ class Node:
                     for connection in list(self.connections.values()):
                         connection.recheck()
             except Exception as error:
-                logger.warning("connections to end can't be looked up now: %s", error)
+                logger.warning("connections to end and revoked tokens can't be looked up now: %s", error)
             try:
                 async with asyncio.timeout(KICK_SECONDS):
                     await self._kick_hint.wait()

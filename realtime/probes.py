@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import threading
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,16 @@ logger = logging.getLogger(__name__)
 
 State = Callable[[], Mapping[str, str]]
 """What the process depends on, each ``ok`` or why not. Called in another thread."""
+
+
+def add_option(parser: ArgumentParser) -> None:
+    """`--probes HOST:PORT`, for a command."""
+    parser.add_argument(
+        "--probes",
+        default="",
+        metavar="HOST:PORT",
+        help="where /health, /ready and /metrics are answered by HTTP (default: nowhere)",
+    )
 
 
 def ping(redis: Redis, url: str, loop: asyncio.AbstractEventLoop) -> str:
@@ -56,7 +67,7 @@ def listening_on(address: str, state: State) -> Iterator[None]:
         return
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
-        raise ListenError(f"{address!r} is not HOST:PORT")
+        raise ListenError(f"--probes: {address!r} is not HOST:PORT")
 
     def application(environ: Mapping[str, Any], start: Callable[..., object]) -> Iterable[bytes]:
         status, kind, body = _answer(environ.get("PATH_INFO", ""), state)
@@ -66,7 +77,7 @@ def listening_on(address: str, state: State) -> Iterator[None]:
     try:
         server = make_server(host, int(port), application, handler_class=_QuietHandler)
     except (OSError, OverflowError) as error:
-        raise ListenError(f"can't listen on {address}: {error}") from error
+        raise ListenError(f"--probes: can't listen on {address}: {error}") from error
     thread = threading.Thread(target=server.serve_forever, name="probes", daemon=True)
     thread.start()
     logger.info("probes and metrics at http://%s/", address)

@@ -62,9 +62,11 @@ class _Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stop)
         self._pipe, ours = os.pipe()
-        with TemporaryDirectory(prefix="chatws-metrics-") as self._metrics:
-            await asyncio.gather(*(self._keep(number) for number in range(1, self._count + 1)))
-        os.close(ours)
+        try:
+            with TemporaryDirectory(prefix="chatws-metrics-") as self._metrics:
+                await asyncio.gather(*(self._keep(number) for number in range(1, self._count + 1)))
+        finally:
+            os.close(ours)
         return self._status
 
     async def _keep(self, number: int) -> None:

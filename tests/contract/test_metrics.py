@@ -69,6 +69,9 @@ async def test_every_metric_moves_with_what_it_counts(watched: Stack) -> None:
     assert seen.total("chatws_feeds") == 3
     assert seen.total("chatws_frames_received_total", type="send_message") == 3
     assert seen.total("chatws_frames_received_total", type="auth") == 2
+    await one.ask("send_message", {"group_id": group, "msg_type": 1, "content": ""})
+    seen = await at_gateway(lambda seen: seen.total("chatws_frames_received_total", type="bad") == 1)
+    assert seen.total("chatws_frames_received_total", type="send_message") == 3
     assert seen.total("chatws_received_bytes_total", type="send_message") > 3 * len("number 0")
     assert seen.total("chatws_frames_sent_total", type="new_message") == 6
     assert seen.total("chatws_frames_sent_total", type="ack") == 3

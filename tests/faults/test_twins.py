@@ -75,7 +75,7 @@ async def layer_repeats_itself(world: World, patch: Patch) -> set[str]:
 def without_drop_old(patch: Patch) -> None:
     sound = Hub._publication
 
-    def careless(self: Hub, name: str, place: Appended, entry: bytes) -> None:
+    def careless(self: Hub, name: str, place: Appended, entry: bytes, at: int | None = None) -> None:
         feed = self._feeds[name]
         if place.offset is not None and place.offset <= feed.offset:
             feed.offset = place.offset - 1
@@ -100,7 +100,7 @@ async def layer_drops_some(world: World, patch: Patch) -> set[str]:
 
 
 def without_gap_fill(patch: Patch) -> None:
-    def careless(self: Hub, name: str, place: Appended, entry: bytes) -> None:
+    def careless(self: Hub, name: str, place: Appended, entry: bytes, at: int | None = None) -> None:
         feed = self._feeds[name]
         assert place.offset is not None
         feed.offset = place.offset - 1
@@ -300,7 +300,7 @@ def without_going_back_check(patch: Patch) -> None:
 
     sound = Hub._publication
 
-    def by_offset_only(self: Hub, name: str, place: Appended, entry: bytes) -> None:
+    def by_offset_only(self: Hub, name: str, place: Appended, entry: bytes, at: int | None = None) -> None:
         sound(self, name, Appended(place.epoch, place.offset, self._feeds[name].last_id), entry)
 
     patch.setattr(CatchUp, "_judge", careless)

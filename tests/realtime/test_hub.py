@@ -5,12 +5,13 @@ import json
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
+from prometheus_client import REGISTRY
 
 from realtime import catchup, feeds, hub
 from realtime.batch import Batch
 from realtime.commands import AskAccess, DropUser
 from realtime.conf import RealtimeConf
-from realtime.feeds import Appended, Position
+from realtime.feeds import Appended, Position, Publication
 from realtime.redis import Redis
 from realtime.resume import Resume
 from tests.support.hub import Listener, World
@@ -36,6 +37,23 @@ async def test_members_get_every_publication_stamped_and_in_order(world: World) 
         assert listener.offsets == list(range(1, 21))
         assert [frame["n"] for frame in listener.frames] == list(range(1, 21))
         assert {(frame["feed"], frame["epoch"]) for frame in listener.frames} == {("group:g", joined.position.epoch)}
+
+
+async def test_only_what_is_handed_out_has_its_age_taken(world: World) -> None:
+    def taken() -> float:
+        return REGISTRY.get_sample_value("chatws_event_age_seconds_count") or 0.0
+
+    listener = Listener()
+    [joined] = await world.hub.join(listener, ["group:g"])
+    before = taken()
+    entry = feeds.encode(Publication("p", b"{}"))
+    for feed, offset in (("group:unheard", 1), ("group:g", 7)):
+        world.hub._publication(feed, Appended(joined.position.epoch, offset, ""), entry, 1)
+    assert world.hub._entered == []
+    await world.publish("group:g")
+    await listener.until(lambda: listener.offsets == [1])
+    await asyncio.sleep(0)  # the turn in which it went out
+    assert taken() - before <= 1
 
 
 async def test_a_gap_is_filled_from_the_log_before_what_follows_goes_out(world: World) -> None:

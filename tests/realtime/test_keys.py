@@ -1,5 +1,6 @@
 """Which keys a token may be signed with: public keys, key sets, rotation, and the claims that settings ask for."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -135,6 +136,15 @@ async def test_a_key_set_is_fetched_again_for_a_key_that_is_new(
         with pytest.raises(AuthenticationError):
             await resolve(token(private["EdDSA"], "EdDSA", kid="third"), keys)
         assert (await resolve(token(private["RS256"], "RS256", kid="first"), keys)).user_id == 42
+
+
+async def test_all_who_come_while_the_key_set_is_fetched_are_judged_by_it(private: dict[str, PrivateKey]) -> None:
+    with KeySet(jwk(private["ES256"], "ES256", kid="one")) as endpoint:
+        keys = Keys(replace(CONF, jwt_jwks_url=endpoint.url))
+        good = token(private["ES256"], "ES256", kid="one")
+        principals = await asyncio.gather(*(resolve(good, keys) for _ in range(20)))
+        assert {principal.user_id for principal in principals} == {42}
+        assert endpoint.asked == 1
 
 
 async def test_nobody_is_judged_by_keys_that_were_never_had(private: dict[str, PrivateKey]) -> None:

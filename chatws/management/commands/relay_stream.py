@@ -12,11 +12,10 @@ from django.core.management.base import BaseCommand, CommandError
 
 from chatws import conf as chat_conf
 from chatws.routes import MESSAGE_NEW, ROUTES
-from realtime import audit, conf, tasks
+from realtime import audit, conf, probes, tasks
 from realtime.exceptions import ListenError, RedisUnavailable
 from realtime.feeds import FeedLog
 from realtime.ids import new_node_name
-from realtime.probes import listening_on, ping
 from realtime.publisher import Publisher
 from realtime.redis import Redis, connect, wait_for_redis
 from realtime.relay import mirror
@@ -42,12 +41,7 @@ class Command(BaseCommand):
             help="relay this topic only; may be given several times",
         )
         parser.add_argument("--batch", type=int, help="most entries that are read at once (default: 1,000)")
-        parser.add_argument(
-            "--probes",
-            default="",
-            metavar="HOST:PORT",
-            help="where /health, /ready and /metrics are answered by HTTP (default: nowhere)",
-        )
+        probes.add_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         settings = conf.get()
@@ -55,10 +49,8 @@ class Command(BaseCommand):
             settings = dataclasses.replace(settings, relay_batch=options["batch"])
         try:
             asyncio.run(relay(options["topic"] or TOPICS, settings, options["probes"]))
-        except RedisUnavailable as error:
+        except (RedisUnavailable, ListenError) as error:
             raise CommandError(str(error)) from None
-        except ListenError as error:
-            raise CommandError(f"--probes: {error}") from None
 
 
 async def relay(topics: list[str], settings: conf.RealtimeConf, probes_at: str = "") -> None:
@@ -83,7 +75,7 @@ async def relay(topics: list[str], settings: conf.RealtimeConf, probes_at: str =
         tasks.spawn(audit.Reaper(redis, settings).run(), "the reaper"),
         tasks.spawn(copies.run(), "copying the cursors"),
     ]
-    with listening_on(probes_at, lambda: {"redis": ping(redis, settings.redis_url, loop)}):
+    with probes.listening_on(probes_at, lambda: {"redis": probes.ping(redis, settings.redis_url, loop)}):
         await asyncio.gather(*(worker.run() for worker in workers))
     await tasks.end(beside)
     await copies.write()

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from chatws.reference.server import serve
-from realtime import conf
+from realtime import conf, probes
 from realtime.exceptions import ListenError, RedisUnavailable
 
 
@@ -20,21 +20,13 @@ class Command(BaseCommand):
         parser.add_argument(
             "--port", type=int, default=settings.ENV.chatws_rpc_port, help="port (default: CHATWS_RPC_PORT, 9003)"
         )
-
-        parser.add_argument(
-            "--probes",
-            default="",
-            metavar="HOST:PORT",
-            help="where /health, /ready and /metrics are answered by HTTP (default: nowhere)",
-        )
+        probes.add_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         address = f"{options['host']}:{options['port']}"
         try:
             asyncio.run(serve(address, options["probes"], conf.get()))
-        except RedisUnavailable as error:
+        except (RedisUnavailable, ListenError) as error:
             raise CommandError(str(error)) from None
-        except ListenError as error:
-            raise CommandError(f"--probes: {error}") from None
         except RuntimeError as error:
             raise CommandError(f"can't listen on {address} (CHATWS_RPC_PORT): {error}") from None
