@@ -24,7 +24,7 @@ from daphne.http_protocol import WebRequest
 from django.core.exceptions import ImproperlyConfigured
 from twisted.internet import defer
 
-from realtime import conf, workers
+from realtime import conf, tasks, workers
 from realtime.exceptions import RedisUnavailable
 from realtime.frames_protocol import FramesProtocol, find_unsupported, lighten, reactor
 from realtime.outbox import EXTENSION
@@ -103,6 +103,8 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._changed: set[Any] = set()  # connections that were lost, or whose application has ended
         self._young: deque[tuple[float, weakref.ref[Any]]] = deque()  # until when a connection has to have asked
+        self._ports: list[Any] = []
+        self._is_ending = False
         self._started = False
         self._state: dict[str, Any] = {}
         reason = find_unsupported()
@@ -123,10 +125,13 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
         if listening is not None:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
             listening.listen(workers.ACCEPT_BACKLOG)
+        self._ports.append(port)
         super().listen_success(port)
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
-        """Run the application for a connection."""
+        """Run the application for a connection; once the process ends, nothing more is run."""
+        if self._is_ending:
+            return asyncio.Queue()
         if self.offers_frames and isinstance(protocol, FramesProtocol):
             scope["extensions"] = {EXTENSION: protocol}
         queue = super().create_application(protocol, scope)
@@ -170,11 +175,12 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
     async def _end(self) -> None:
         if "drain" in self._state:
             await self._state["drain"]()
+        # A request that is being served when the loop ends would keep its thread, and with it the process, for ever.
+        self._is_ending = True
+        for port in self._ports:
+            port.stopListening()
         running = [details.get("application_instance") for details in self.connections.values()]
-        tasks = [task for task in running if task is not None and not task.done()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await tasks.end(task for task in running if task is not None and not task.done())
         if self._started:
             self._events.put_nowait({"type": "lifespan.shutdown"})
             await self._lifespan

@@ -1,9 +1,12 @@
 """SIGTERM: readiness fails, nobody new is let in, clients are told and come back elsewhere, the exit status is 0."""
 
 import asyncio
+import http.client
 import json
+import threading
 import urllib.error
 import urllib.request
+from contextlib import suppress
 
 import pytest
 
@@ -59,6 +62,26 @@ async def test_readiness_fails_first_and_nobody_new_is_let_in(stack: Stack) -> N
     assert (await client.ask("ping"))["type"] == "pong", "who is connected is served until its turn"
     assert await client.closed() == 4501
     assert await ending == 0
+
+
+async def test_probes_that_go_on_do_not_keep_the_process(stack: Stack) -> None:
+    gateway = stack.start_gateway()
+    over = threading.Event()
+
+    def probe() -> None:
+        while not over.is_set():
+            with suppress(OSError, http.client.HTTPException):
+                ready(gateway)
+
+    probing = [asyncio.create_task(asyncio.to_thread(probe)) for _ in range(4)]
+    client = await welcomed(gateway, new_user())
+    try:
+        assert await asyncio.to_thread(gateway.stop) == 0
+    finally:
+        over.set()
+        await asyncio.gather(*probing)
+    assert await client.closed() == 4501
+    assert "Traceback" not in gateway.log.read_text()
 
 
 async def test_connections_leave_some_at_a_time(stack: Stack) -> None:
