@@ -33,6 +33,7 @@ class System(Stack):
             CHATWS_OWN_TOPICS="1",
             CHATWS_START_TIMEOUT=str(RECOVERY_SECONDS),
             CHATWS_PRESENCE_LEASE="5",
+            CHATWS_SENDS_PER_SECOND="0",
             PYTHONPATH=str(SHIM),
             **env,
         )
