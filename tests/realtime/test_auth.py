@@ -77,6 +77,7 @@ def test_a_token_without_a_usable_exp_is_invalid(exp: object) -> None:
         token(token_type="refresh"),
         token(token_type="sliding"),
     ],
+    ids=["garbage", "parts", "surrogate", "dots", "another-key", "HS512", "none", "refresh", "sliding"],
 )  # fmt: skip
 def test_what_is_not_signed_as_ours_or_not_an_access_token_is_invalid(bad: str) -> None:
     assert reason(bad) == "invalid"
