@@ -20,6 +20,10 @@ from realtime.close_codes import CloseCode
 from realtime.limits import Bucket
 from realtime.outbox import Flow
 
+FINAL_TEXT, MASKED, NO_MASK = 0x81, 0x80, bytes(4)
+"""First byte of a text message in one frame, and the bit of the second that says it's masked (RFC 6455 section 5.2)."""
+LARGEST = 0xFFFF
+"""The longest payload that is looked at here."""
 MOST_PARTS = 256
 """Of one message. A part may be empty, so that no limit on size ends a message of many."""
 PINGS_PER_SECOND, PINGS_AT_ONCE = 10, 50
@@ -48,6 +52,32 @@ def write_now(transport: Any, data: bytes) -> None:
         sent = 0
     if sent < len(data):
         transport.write(data[sent:] if sent else data)
+
+
+def whole_text(data: bytes, most: int) -> tuple[str | None, int]:
+    """The text of a client's frame that stands whole, as a whole message, at the beginning, and the frame's size.
+
+    None for anything else, a frame with an error or with more than ``most`` bytes among them.
+    """
+    if len(data) < 6 or data[0] != FINAL_TEXT:
+        return None, 0
+    length, at = data[1] - MASKED, 2  # below 0 without a mask
+    if length == 126:
+        length, at = int.from_bytes(data[2:4]), 4
+        if length < 126:
+            return None, 0
+    end = at + 4 + length
+    if not 0 <= length <= most or (length == 127 and at == 2) or len(data) < end:
+        return None, 0
+    payload = data[at + 4 : end]
+    mask = data[at : at + 4]
+    if mask != NO_MASK:
+        whole = mask * (length // 4 + 1)
+        payload = (int.from_bytes(payload) ^ int.from_bytes(whole[:length])).to_bytes(length)
+    try:
+        return payload.decode(), end
+    except UnicodeDecodeError:
+        return None, 0
 
 
 def lighten(factory: Any) -> None:
@@ -145,9 +175,33 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
         self.heard_at = time.monotonic()
         super().onOpen()
 
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        """Take whole text frames from what came at once; autobahn, at ten times the cost, has all else."""
+        most = min(self.maxMessagePayloadSize or LARGEST, self.maxFramePayloadSize or LARGEST)
+        while data and self._is_between_messages():
+            text, size = whole_text(data, most)
+            if text is None:
+                break
+            data = data[size:]
+            self._received({"type": "websocket.receive", "text": text})
+        if data:
+            super().dataReceived(data)
+
+    def _is_between_messages(self) -> bool:
+        """Whether autobahn waits for the first byte of a message; no where a release keeps that elsewhere."""
+        known = (getattr(self, "data", None), getattr(self, "current_frame", ""), getattr(self, "inside_message", None))
+        return self.state == self.STATE_OPEN and known == (b"", None, False)
+
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
+        kind: dict[str, Any] = {"bytes": payload} if isBinary else {"text": payload.decode()}
+        self._received({"type": "websocket.receive", **kind})
+
+    def _received(self, message: dict[str, Any]) -> None:
+        """Hand a message to the application."""
+        if self.muted:
+            return
         self.heard_at, self._pinged_at = time.monotonic(), 0.0
-        super().onMessage(payload, isBinary)
+        self.application_queue.put_nowait(message)
         if self.application_queue.qsize() >= MOST_WAITING and self._is_read:
             self._is_read = False
             self.transport.pauseProducing()

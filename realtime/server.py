@@ -15,6 +15,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from daphne import server as daphne_server  # installs the asyncio reactor: before anything of Twisted
@@ -25,6 +26,7 @@ from django.core.exceptions import ImproperlyConfigured
 from twisted.internet import defer
 
 from realtime import conf, tasks, workers
+from realtime.doorway import Doorway, has_asked
 from realtime.exceptions import RedisUnavailable
 from realtime.frames_protocol import FramesProtocol, find_unsupported, lighten, reactor
 from realtime.outbox import EXTENSION
@@ -46,6 +48,36 @@ class _Request(WebRequest):  # type: ignore[misc]
     def process(self) -> Any:
         self.channel.has_asked = True
         return super().process()
+
+
+class Inbox:
+    """What a connection's application hasn't read yet: as much of `asyncio.Queue` as daphne uses, in a tenth of it."""
+
+    __slots__ = ("_messages", "_reader")
+
+    def __init__(self) -> None:
+        self._messages: list[dict[str, Any]] = []
+        self._reader: asyncio.Future[None] | None = None
+
+    def put_nowait(self, message: dict[str, Any]) -> None:
+        """Add a message, and wake who waits for one."""
+        self._messages.append(message)
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    async def get(self) -> dict[str, Any]:
+        """The next message, once there is one. One reader at a time."""
+        while not self._messages:
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+        return self._messages.pop(0)
+
+    def qsize(self) -> int:
+        """How many messages wait."""
+        return len(self._messages)
 
 
 class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
@@ -76,27 +108,30 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
 
     @http_factory.setter
     def http_factory(self, factory: Any) -> None:
-        build = factory.buildProtocol
+        build_http = factory.buildProtocol
 
-        def build_protocol(address: Any) -> Any:
-            protocol = build(address)
+        def http(address: Any) -> Any:
+            protocol = build_http(address)
             protocol.requestFactory = _Request
-            channel = getattr(protocol, "_channel", None)
-            if channel is not None:
-                self._young.append((time.monotonic() + REQUEST_SECONDS, weakref.ref(channel)))
             return protocol
 
-        factory.buildProtocol = build_protocol
+        def doorway(address: Any) -> Doorway:
+            return Doorway(partial(self.ws_factory.buildProtocol, address), partial(http, address), self._opened)
+
+        factory.buildProtocol = doorway
         factory.timeOut = REQUEST_SECONDS
         self._http_factory = factory
+
+    def _opened(self, transport: Any) -> None:
+        self._young.append((time.monotonic() + REQUEST_SECONDS, weakref.ref(transport)))
 
     def _drop_slow_requests(self) -> None:
         """End connections whose first request hasn't come whole in time, however steadily they drip."""
         now = time.monotonic()
         while self._young and self._young[0][0] < now:
-            channel = self._young.popleft()[1]()
-            if channel is not None and channel.transport is not None and not getattr(channel, "has_asked", False):
-                channel.forceAbortClient()
+            transport = self._young.popleft()[1]()
+            if transport is not None and transport.connected and not has_asked(transport):
+                transport.abortConnection()
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
@@ -130,14 +165,16 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         """Run the application for a connection; once the process ends, nothing more is run."""
-        if self._is_ending:
-            return asyncio.Queue()
+        inbox = Inbox()
+        if self._is_ending or protocol not in self.connections:
+            return inbox
         if self.offers_frames and isinstance(protocol, FramesProtocol):
             scope["extensions"] = {EXTENSION: protocol}
-        queue = super().create_application(protocol, scope)
-        running = self.connections[protocol]["application_instance"]
+        scope["asgi"] = {"version": "3.0"}
+        running = asyncio.ensure_future(self.application(scope, inbox.get, partial(self.handle_reply, protocol)))
         running.add_done_callback(lambda task: self._changed.add(protocol))
-        return queue
+        self.connections[protocol]["application_instance"] = running
+        return inbox
 
     def protocol_disconnected(self, protocol: Any) -> None:
         """Note when a connection was lost."""

@@ -1,0 +1,71 @@
+"""A connection's first bytes: a WebSocket's request goes straight to its protocol, anything else to daphne's HTTP.
+
+daphne takes each connection for HTTP, parses the request, writes it anew and has autobahn parse it again.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import daphne.server  # noqa: F401  # installs the asyncio reactor: before anything of Twisted
+
+from twisted.internet import tcp  # isort: skip
+from twisted.internet.protocol import Protocol
+
+MOST_BYTES = 16_384
+"""Of a request that is taken here."""
+REQUEST = re.compile(
+    rb"GET /[!\"$->@-~]*(?:\?([!\"$-~]*))? HTTP/1\.1\r\n"
+    rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n)+\r\n"
+)
+"""A whole request without a body, in printable ASCII (RFC 9112 sections 3 and 5); its group is the query."""
+UPGRADE = re.compile(rb"\r\nupgrade:[\t ]*websocket[\t ]*\r\n", re.IGNORECASE)
+TELLING = re.compile(rb"\r\n(upgrade|content-length|transfer-encoding|expect):", re.IGNORECASE)
+
+
+def websocket_query(data: bytes) -> bytes | None:
+    """The query of a plain WebSocket request, maybe empty; None for anything that isn't just such a request."""
+    if len(data) > MOST_BYTES or not UPGRADE.search(data) or len(TELLING.findall(data)) != 1:
+        return None
+    found = REQUEST.fullmatch(data)
+    return found and (found[1] or b"")
+
+
+class Doorway(Protocol):
+    """Stands before a fresh connection until its first bytes say what it is."""
+
+    transport: Any
+
+    def __init__(self, websocket: Callable[[], Any], http: Callable[[], Any], opened: Callable[[Any], None]) -> None:
+        self._websocket = websocket
+        self._http = http
+        self._opened = opened
+
+    def connectionMade(self) -> None:  # noqa: N802
+        self._opened(self.transport)
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        transport = self.transport
+        query = websocket_query(data)
+        if query is None:
+            protocol = self._http()
+        else:
+            protocol = self._websocket()
+            protocol._raw_query_string = query  # as daphne's request hands it over
+        setattr(transport, _attribute(transport), protocol)
+        protocol.makeConnection(transport)
+        protocol.dataReceived(data)
+
+
+def has_asked(transport: Any) -> bool:
+    """Whether a connection's first request has come whole."""
+    protocol = getattr(transport, _attribute(transport))
+    if isinstance(protocol, Doorway):
+        return False
+    channel = getattr(protocol, "_channel", None)  # of HTTP
+    return channel is None or getattr(channel, "has_asked", False)
+
+
+def _attribute(transport: Any) -> str:
+    """Where a transport has its protocol; TLS wraps it."""
+    return "protocol" if isinstance(transport, tcp.Connection) else "wrappedProtocol"
