@@ -5,6 +5,7 @@
 
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 import daphne.server  # noqa: F401  # installs the asyncio reactor: before anything of Twisted
@@ -41,17 +42,22 @@ def backlog(transport: Any) -> int:
     return size
 
 
-def write_now(transport: Any, data: bytes) -> None:
-    """Write to a TCP transport: at once if nothing waits, instead of on the next turn of the loop."""
-    if transport.dataBuffer or transport._tempDataLen:
-        transport.write(data)
-        return
-    try:
-        sent = transport.socket.send(data)
-    except OSError:  # full; or lost, which the transport then finds and reports in its own way
-        sent = 0
-    if sent < len(data):
-        transport.write(data[sent:] if sent else data)
+def write_now(transport: Any, data: bytes) -> bool:
+    """Write to a TCP transport: at once if nothing waits, instead of on the next turn of the loop.
+
+    Whether the socket has taken it all; if not, the transport's producer is told when it has.
+    """
+    if not transport.dataBuffer and not transport._tempDataLen:
+        try:
+            sent = transport.socket.send(data)
+        except OSError:  # full; or lost, which the transport then finds and reports in its own way
+            sent = 0
+        if sent == len(data):
+            return True
+        data = data[sent:]
+    transport.write(data)
+    transport.producerPaused = True
+    return False
 
 
 def whole_text(data: bytes, most: int) -> tuple[str | None, int]:
@@ -150,13 +156,36 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
     _parts = 0
     _pings: Bucket | None = None
 
+    def direct(self) -> Callable[[bytes], int] | None:
+        """The socket's own `send`, while nothing waits to be sent; None over TLS."""
+        transport = self.transport
+        if self.state != self.STATE_OPEN or not isinstance(transport, tcp.Connection) or backlog(transport):
+            return None
+        send: Callable[[bytes], int] = transport.socket.send
+        return send
+
     def write(self, wire: bytes) -> None:
         """Send whole frames. Dropped once the closing handshake has begun: nothing may follow a close frame."""
         if self.state == self.STATE_OPEN:
-            if isinstance(self.transport, tcp.Connection):
-                write_now(self.transport, wire)
-            else:
-                self.transport.write(wire)
+            self.sendData(wire)
+
+    def write_rest(self, wire: bytes) -> None:
+        """Send what is left of frames that the socket has taken a part of."""
+        self.transport.write(wire)
+        self.transport.producerPaused = True
+        self.pauseProducing()
+
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:  # noqa: N802
+        """All that autobahn sends, too: nothing of it may come between the parts of a frame."""
+        if not isinstance(self.transport, tcp.Connection):
+            self.transport.write(data)
+        elif not write_now(self.transport, data):
+            self.pauseProducing()
+
+    def sendCloseFrame(self, *given: Any, **named: Any) -> None:  # noqa: N802
+        if self.flow is not None:
+            self.flow.stop_sending()
+        super().sendCloseFrame(*given, **named)
 
     def backlog(self) -> int:
         """Bytes that the socket hasn't taken yet; over TLS, of those that are encrypted already."""
@@ -264,12 +293,12 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
             self.close(code)
 
     def pauseProducing(self) -> None:  # noqa: N802
-        """The transport holds more than 64 KiB."""
+        """The socket takes no more; over TLS, the transport holds more than 64 KiB."""
         if self.flow is not None:
             self.flow.pause_writing()
 
     def resumeProducing(self) -> None:  # noqa: N802
-        """The transport has written all it had."""
+        """All that waited has been sent."""
         if self.flow is not None:
             self.flow.resume_writing()
 
@@ -277,5 +306,7 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
         """The connection is lost; the application hears of it by ASGI."""
 
     def _closeConnection(self, abort: bool = False) -> None:  # noqa: N802
+        if self.flow is not None:
+            self.flow.stop_sending()
         self.transport.unregisterProducer()  # a transport with a producer isn't closed
         super()._closeConnection(abort)

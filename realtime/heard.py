@@ -1,6 +1,7 @@
 """A feed as one process hears it: its place, who hears it, what is under way. Changed by the hub alone."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from realtime.batch import Batch
@@ -41,7 +42,8 @@ class Feed:
         self.epoch = ""
         self.offset = 0
         self.last_id = ""
-        self.members: set[Member] = set()
+        self.members: dict[Member, Callable[[Batch], None]] = {}
+        """Who hears the feed, each with its `deliver`: with many connections each object that is touched costs."""
         self.joining: dict[Member, bool] = {}
         """Those who wait for the feed to open, and whether they are still wanted in it."""
         self.pending: list[bytes] = []

@@ -6,7 +6,7 @@ What the channel layer brings is a hint; the log is the truth. A gap is filled f
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from realtime import feeds, metrics, tasks
@@ -42,6 +42,8 @@ class Hub:
         self._feeds: dict[str, Feed] = {}
         self._heard_by: dict[Member, set[str]] = {}
         self._unflushed: list[Feed] = []
+        self._handed_out: list[tuple[Sequence[bytes], int]] = []
+        """What went out since the counters were told: frames, and to how many connections."""
         self._entered: list[int] = []
         """When what is handed out next entered its stream, in Unix milliseconds."""
         self._tasks = tasks.Group()
@@ -188,12 +190,12 @@ class Hub:
             if feed.linger is not None:
                 feed.linger.cancel()
                 feed.linger = None
-            feed.members.add(member)
+            feed.members[member] = member.deliver
             self._heard_by.setdefault(member, set()).add(feed.name)
         return feed.position
 
     def _detach(self, feed: Feed, member: Member) -> None:
-        feed.members.discard(member)
+        feed.members.pop(member, None)
         heard = self._heard_by.get(member)
         if heard is not None:
             heard.discard(feed.name)
@@ -321,6 +323,8 @@ class Hub:
         began = time.perf_counter()
         for feed in unflushed:
             self._flush(feed)
+        handed_out, self._handed_out = self._handed_out, []
+        metrics.publications_sent(handed_out)
         metrics.fanout_seconds.observe(time.perf_counter() - began)
         metrics.feeds.set(len(self._feeds))
         entered, self._entered = self._entered, []
@@ -332,12 +336,11 @@ class Hub:
         frames, feed.pending = feed.pending, []
         if not frames:
             return
-        members = list(feed.members)
+        deliveries = list(feed.members.values())
         batch = Batch(frames)
-        for member in members:
-            member.deliver(batch)
-        for frame in frames:
-            metrics.publication_sent(frame, len(members))
+        for deliver in deliveries:
+            deliver(batch)
+        self._handed_out.append((frames, len(deliveries)))
 
     def _resubscribed(self) -> None:
         self._catch_up.wanted.set()

@@ -5,7 +5,7 @@ With `--workers` the processes share a folder (`PROMETHEUS_MULTIPROC_DIR`), and 
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
@@ -65,10 +65,17 @@ served_seconds = Histogram(
 )
 
 
-def publication_sent(frame: bytes, members: int) -> None:
-    """Count a publication that went to so many connections."""
-    sent(type_of(frame), members, len(frame) * members)
-    deliveries.inc(members)
+def publications_sent(handed_out: Iterable[tuple[Sequence[bytes], int]]) -> None:
+    """Count publications: frames, and to how many connections each of them went."""
+    tallies: dict[str, list[int]] = {}
+    for frames, members in handed_out:
+        for frame in frames:
+            tally = tallies.setdefault(type_of(frame), [0, 0])
+            tally[0] += members
+            tally[1] += len(frame) * members
+    for kind, (count, size) in tallies.items():
+        sent(kind, count, size)
+        deliveries.inc(count)
 
 
 def type_of(frame: bytes) -> str:

@@ -84,11 +84,10 @@ REFUSED = [
     ("a length with the highest bit", b"\x81\xff" + b"\xff" * 8 + bytes(4), 1002),
     ("a length over the limit, before a byte of it came", b"\x81\xff" + (2**40).to_bytes(8) + bytes(4), 1009),
     ("a message over the limit in parts", frame_of(TEXT, bytes(40_000)) + frame_of(CONTINUATION, bytes(40_000)), 1009),
-    # After a close that is wrong in itself nothing is owed but the end.
-    ("a close of one byte", frame_of(FINAL | CLOSE, b"\x03"), 1006),
-    ("a close with a reason that is not UTF-8", frame_of(FINAL | CLOSE, b"\x03\xe8\xff"), 1006),
+    ("a close of one byte", frame_of(FINAL | CLOSE, b"\x03"), 1002),
+    ("a close with a reason that is not UTF-8", frame_of(FINAL | CLOSE, b"\x03\xe8\xff"), 1007),
     *(
-        (f"close code {code}", frame_of(FINAL | CLOSE, code.to_bytes(2)), 1006)
+        (f"close code {code}", frame_of(FINAL | CLOSE, code.to_bytes(2)), 1002)
         for code in (0, 999, 1004, 1005, 1006, 1015)
     ),
     *(

@@ -1,6 +1,7 @@
 """One connection's way out: in order, bounded, and never waiting."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -162,12 +163,29 @@ async def test_closing_lets_out_what_was_held() -> None:
 
 
 class Transport:
-    """A server's `chatws.frames` whose socket can be full."""
+    """A server's `chatws.frames` whose socket can be full, or take only so many bytes of a frame."""
 
     flow: Flow | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_direct: bool = False, room: int = 1_000_000) -> None:
         self.sent: list[bytes | int] = []
+        self.is_direct = is_direct
+        self.room = room
+
+    def direct(self) -> Callable[[bytes], int] | None:
+        return self.send if self.is_direct else None
+
+    def send(self, wire: bytes) -> int:
+        if not self.room:
+            raise BlockingIOError
+        taken = wire[: self.room]
+        self.sent.append(taken)
+        self.room -= len(taken)
+        return len(taken)
+
+    def write_rest(self, wire: bytes) -> None:
+        self.sent.append(b"rest:" + wire)
+        self.fill()
 
     def write(self, wire: bytes) -> None:
         self.sent.append(wire)
@@ -205,6 +223,51 @@ def test_while_the_socket_is_full_frames_wait() -> None:
     transport.drain()
     assert transport.sent == [b"\x81\x01a", b"\x81\x01b", 4403]
     assert (outbox.frames, outbox.size) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("room", "sent"), [(3, [b"\x81\x01a", b"rest:\x81\x01b"]), (4, [b"\x81\x01a", b"\x81", b"rest:\x01b"])]
+)
+def test_what_the_socket_does_not_take_goes_before_all_that_follows(room: int, sent: list[bytes]) -> None:
+    transport = Transport(is_direct=True)
+    outbox = FramesOutbox(transport, 100)
+    write(outbox, "first")  # from now on straight to the socket
+    transport.sent.clear()
+    transport.room = room
+    write(outbox, "a")
+    write(outbox, "b")
+    write(outbox, "c")
+    assert transport.sent == sent
+    transport.room = 100
+    transport.drain()
+    write(outbox, "d")
+    assert transport.sent == [*sent, b"\x81\x01c", b"\x81\x01d"]
+    assert outbox.frames == 5
+
+
+@pytest.mark.parametrize("is_direct", [False, True])
+def test_nothing_goes_past_what_is_held_or_behind_a_close(is_direct: bool) -> None:
+    transport = Transport(is_direct=is_direct)
+    outbox = FramesOutbox(transport, 100)
+    write(outbox, "1")
+    outbox.hold()
+    write(outbox, "3")
+    outbox.release(batch("2"))
+    write(outbox, "4")
+    outbox.close(4403)
+    write(outbox, "5")
+    assert transport.sent == [b"\x81\x011", b"\x81\x012", b"\x81\x013", b"\x81\x014", 4403]
+
+
+def test_once_the_server_closes_nothing_goes_to_the_socket_past_it() -> None:
+    transport = Transport(is_direct=True)
+    outbox = FramesOutbox(transport, 100)
+    write(outbox, "1")
+    transport.is_direct = False
+    outbox.stop_sending()
+    transport.room = 0
+    write(outbox, "2")
+    assert transport.sent == [b"\x81\x011", b"\x81\x012"]  # the second by `write`, which drops it when it has to
 
 
 def test_overflow_closes_a_full_socket_at_once() -> None:
