@@ -6,7 +6,8 @@
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import daphne.server  # noqa: F401  # installs the asyncio reactor: before anything of Twisted
 
@@ -33,6 +34,13 @@ PING = b"\x89\x00"
 MOST_WAITING = 64
 """Frames of a connection that wait behind one that is being served; then its socket isn't read."""
 LOOK_AGAIN_SECONDS = 0.05
+READ_ONCE = (
+    "http_headers", "http_request_data", "http_request_host", "http_request_params", "http_request_uri",
+    "http_response_data", "http_status_line", "websocket_extensions", "websocket_origin", "websocket_protocols",
+    "_raw_query_string", "_transport_details", "_wskey", "application_deferred", "clean_headers", "protocol_to_accept",
+    "send_queue",
+)  # fmt: skip
+"""What autobahn and daphne keep of a handshake that is over: 4 KB a connection."""
 reactor: Any = twisted_reactor  # its declared interface isn't what the type checker takes it for
 
 
@@ -99,6 +107,17 @@ def lighten(factory: Any) -> None:
         for name in ("pformat", "hltype", "hlval"):
             if hasattr(module, name):
                 setattr(module, name, _unsaid)
+
+
+class _Asked(NamedTuple):
+    """What daphne's log still wants of a request."""
+
+    path: str
+
+
+_asked = lru_cache(maxsize=64)(_Asked)
+_statistics: Any = autobahn.TrafficStats()  # type: ignore[no-untyped-call]
+"""One for all connections: nobody reads them."""
 
 
 def _unsaid(thing: object) -> str:
@@ -203,6 +222,10 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
         self.transport.registerProducer(self, True)
         self.heard_at = time.monotonic()
         super().onOpen()
+        for name in READ_ONCE:
+            self.__dict__.pop(name, None)
+        self.request: Any = _asked(self.request.path)
+        self.trafficStats = _statistics
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         """Take whole text frames from what came at once; autobahn, at ten times the cost, has all else."""

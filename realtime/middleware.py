@@ -42,7 +42,8 @@ class JWTAuthMiddleware:
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         handshake = await read_handshake(scope, self._authenticate, self._conf)
-        scope = {**scope, "handshake": handshake, "user": handshake.principal, "query_string": b""}
+        # Not a copy, and without the headers: a socket's scope stays as long as the socket.
+        scope |= {"handshake": handshake, "user": handshake.principal, "query_string": b"", "headers": ()}
         await self._inner(scope, receive, send)
 
 
