@@ -141,10 +141,14 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
             self._give_up(channel)
         self._unsent.clear()
         self._was_connected = False
+        pools = [self._pool, getattr(self._redis, "connection_pool", None)]
         await super().flush()
         if self._pool is not None:
             await self._pool.disconnect()
             self._pool = None
+        for pool in pools:  # a pool by Sentinel doesn't close what it asks the Sentinels with
+            for sentinel in getattr(getattr(pool, "sentinel_manager", None), "sentinels", ()):
+                await sentinel.aclose()
 
     def _give_up(self, channel: str) -> None:
         """Whoever waits for a channel's confirmation waits in vain; the next to subscribe asks anew."""

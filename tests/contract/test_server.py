@@ -16,6 +16,7 @@ from tests.support.client import Client, make_token
 from tests.support.raw import CLOSE, PING, PONG, TEXT, RawSocket, raw_socket
 from tests.support.redis import free_port
 from tests.support.stack import Gateway, Stack
+from tests.support.tls import make_certificate
 
 pytestmark = pytest.mark.ours_only
 
@@ -121,12 +122,7 @@ async def test_control_frames_between_fragments_are_answered(gateway: Gateway) -
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A key and a certificate of this run's own."""
-    folder = tmp_path_factory.mktemp("tls")
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
-    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(command, check=True, capture_output=True)
-    return key, certificate
+    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 async def test_over_tls_frames_arrive_and_a_slow_reader_is_closed(

@@ -2,14 +2,19 @@
 
 import asyncio
 import socket
+import ssl
 from contextlib import suppress
 
 
 class Proxy:
-    """Forwards ``port`` to one of ``targets``, tried in turn; all of 127.0.0.1. An async context manager."""
+    """Forwards ``port`` to one of ``targets``, tried in turn; all of 127.0.0.1. An async context manager.
 
-    def __init__(self, *targets: int) -> None:
+    With ``tls`` that is what is spoken before the targets, which needn't know it.
+    """
+
+    def __init__(self, *targets: int, tls: ssl.SSLContext | None = None) -> None:
         self.targets = targets
+        self._tls = tls
         self.port = 0
         self.connected = asyncio.Event()
         """Set by each connection that is accepted."""
@@ -25,7 +30,7 @@ class Proxy:
         return f"redis://127.0.0.1:{self.port}/0"
 
     async def __aenter__(self) -> "Proxy":
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -32,19 +32,7 @@ class RedisServer:
             "port": str(self.port), "bind": "127.0.0.1", "dir": str(self.folder), "save": "", "appendonly": "yes",
             "appendfsync": "always", "maxmemory-policy": "noeviction", "logfile": str(self.folder / "valkey.log"),
         }  # fmt: skip
-        flat = [part for name, value in options.items() for part in (f"--{name}", value)]
-        self.process = subprocess.Popen([str(get_binary_path()), *flat])
-        deadline = time.monotonic() + 10
-        with redis.Redis(port=self.port) as client:
-            while True:
-                try:
-                    client.ping()
-                except redis.ConnectionError:
-                    if time.monotonic() > deadline or self.process.poll() is not None:
-                        raise
-                    time.sleep(0.01)
-                else:
-                    return
+        self.process = run([part for name, value in options.items() for part in (f"--{name}", value)], self.port)
 
     def kill(self) -> None:
         """End it at once, as a crash would."""
@@ -59,3 +47,19 @@ class RedisServer:
             self.process.terminate()
             self.process.wait(timeout=10)
             self.process = None
+
+
+def run(arguments: list[str], port: int) -> subprocess.Popen[bytes]:
+    """A process of the server's binary, once it answers on a port."""
+    process = subprocess.Popen([str(get_binary_path()), *arguments])
+    deadline = time.monotonic() + 10
+    with redis.Redis(port=port) as client:
+        while True:
+            try:
+                client.ping()
+            except redis.ConnectionError:
+                if time.monotonic() > deadline or process.poll() is not None:
+                    raise
+                time.sleep(0.01)
+            else:
+                return process
