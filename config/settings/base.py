@@ -131,6 +131,7 @@ REALTIME = RealtimeConf(
     bytes_per_second=ENV.chatws_bytes_per_second,
     sends_per_second=ENV.chatws_sends_per_second,
     burst_seconds=ENV.chatws_burst_seconds,
+    ephemeral_per_second=ENV.chatws_ephemeral_per_second,
     refusals_per_minute=ENV.chatws_refusals_per_minute,
     groups_per_connection=ENV.chatws_groups_per_connection,
 )
