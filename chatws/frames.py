@@ -53,6 +53,17 @@ class MarkReadData(msgspec.Struct, frozen=True):
     message_id: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
+class TypingData(msgspec.Struct, frozen=True):
+    group_id: GroupId
+    typing: bool
+
+
+class HistoryData(msgspec.Struct, frozen=True):
+    group_id: GroupId
+    before_id: MessageId = ""
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+
+
 class _ClientFrame(msgspec.Struct, frozen=True, tag_field="type"):
     message_id: MessageId = ""
     timestamp: Timestamp = 0
@@ -82,7 +93,19 @@ class MarkRead(_ClientFrame, frozen=True, tag="mark_read", kw_only=True):
     data: MarkReadData
 
 
-ClientFrame = Ping | Auth | SendMessage | JoinGroup | LeaveGroup | MarkRead
+class Typing(_ClientFrame, frozen=True, tag="typing", kw_only=True):
+    data: TypingData
+
+
+class AskPresence(_ClientFrame, frozen=True, tag="presence", kw_only=True):
+    data: GroupData
+
+
+class AskHistory(_ClientFrame, frozen=True, tag="history", kw_only=True):
+    data: HistoryData
+
+
+ClientFrame = Ping | Auth | SendMessage | JoinGroup | LeaveGroup | MarkRead | Typing | AskPresence | AskHistory
 
 
 class FeedPlace(msgspec.Struct, frozen=True):
@@ -157,10 +180,76 @@ class FeedReset(msgspec.Struct, frozen=True):
     recovered: bool = False
 
 
+class MessageRead(msgspec.Struct, frozen=True):
+    """A user has read a chat group up to a message."""
+
+    TYPE: ClassVar = "message_read"
+
+    group_id: str
+    user_id: int
+    message_id: str
+
+
+class UserTyping(msgspec.Struct, frozen=True):
+    """Somebody types, or no longer; over after 10 s without another."""
+
+    TYPE: ClassVar = "typing"
+
+    group_id: str
+    user_id: int
+    typing: bool
+
+
+class PresentUser(msgspec.Struct, frozen=True):
+    """A member of a chat group; ``last_seen`` in Unix seconds, 0: never."""
+
+    user_id: int
+    connections: int
+    last_seen: int
+
+
+class PresentUsers(msgspec.Struct, frozen=True):
+    """Members of a chat group, 500 at most, those online first."""
+
+    TYPE: ClassVar = "presence"
+
+    group_id: str
+    users: list[PresentUser]
+
+
+class StoredMessage(msgspec.Struct, frozen=True):
+    """A message from the history: the data of `new_message` and ``status``, 1 normal or 2 recalled, without content."""
+
+    message_id: str
+    group_id: str
+    sender_id: int
+    sender_name: str
+    sender_avatar: str
+    msg_type: int
+    content: str
+    image_url: str
+    created_at: int
+    sender: str
+    status: int
+
+
+class History(msgspec.Struct, frozen=True):
+    """Messages of a chat group, newest first."""
+
+    TYPE: ClassVar = "history"
+
+    group_id: str
+    messages: list[StoredMessage]
+    has_more: bool
+
+
 class Shutdown(msgspec.Struct, frozen=True):
     TYPE: ClassVar = "shutdown"
 
     retry_after: int
 
 
-ServerData = Pong | AuthSuccess | AuthFailed | Ack | Error | GroupJoined | GroupLeft | FeedReset | Shutdown
+ServerData = (
+    Pong | AuthSuccess | AuthFailed | Ack | Error | GroupJoined | GroupLeft | FeedReset | MessageRead
+    | UserTyping | PresentUsers | History | Shutdown
+)  # fmt: skip

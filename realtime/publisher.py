@@ -79,7 +79,7 @@ class Publisher:
 
 
 async def send_all(layer: Layer, messages: Sequence[tuple[str, dict[str, Any]]]) -> None:
-    """Send ``(group, message)`` in order; with our layer some hundreds in a round trip. Raises what the layer raises."""
+    """Send ``(group, message)`` in order, with our layer some hundreds in a round trip; raises what it raises."""
     at_once = getattr(layer, "group_send_all", None)
     if at_once is not None:
         await at_once(messages)

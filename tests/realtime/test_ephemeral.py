@@ -1,4 +1,4 @@
-"""Frames past the log, on a real Redis: told to who hears the feed now, on every gateway, and never in a client's way."""
+"""Frames past the log, on a real Redis: told to who hears the feed now, on every gateway, within bounds."""
 
 import asyncio
 from collections.abc import AsyncIterator
