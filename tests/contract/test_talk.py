@@ -9,11 +9,14 @@ import pytest
 
 from chatws.rpc.pb import chat_pb2 as pb
 from chatws.rpc.pb import ext_pb2 as ext
+from chatws.typists import EXPIRES_SECONDS
 from tests.conftest import Connect
 from tests.support.chat import Chat, new_user
 from tests.support.client import Client, Frame, make_token
 from tests.support.plain_rpc import PlainService
 from tests.support.stack import Gateway, Stack
+
+BEFORE_IT_EXPIRES = EXPIRES_SECONDS - 2
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +124,8 @@ async def test_who_closes_types_no_longer(log_in: Connect, chat: Chat) -> None:
     await client.send("typing", {"group_id": group, "typing": True})
     assert (await witness.expect("typing"))["data"]["typing"] is True
     await client.close()
-    assert (await witness.expect("typing"))["data"]["typing"] is False
+    async with asyncio.timeout(BEFORE_IT_EXPIRES):
+        assert (await witness.expect("typing"))["data"]["typing"] is False
 
 
 async def test_who_was_removed_types_no_longer_and_can_tell_nobody(log_in: Connect, chat: Chat) -> None:
@@ -131,7 +135,8 @@ async def test_who_was_removed_types_no_longer_and_can_tell_nobody(log_in: Conne
     await client.send("typing", {"group_id": group, "typing": True})
     assert (await witness.expect("typing"))["data"]["typing"] is True
     await chat.remove(group, typist, other)
-    assert (await witness.expect("typing"))["data"]["typing"] is False
+    async with asyncio.timeout(BEFORE_IT_EXPIRES):
+        assert (await witness.expect("typing"))["data"]["typing"] is False
     refused = await client.ask("typing", {"group_id": group, "typing": True})
     assert (refused["type"], refused["data"]["code"]) == ("error", 403)
 
