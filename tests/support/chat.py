@@ -6,6 +6,7 @@ import random
 import grpc
 
 from chatws.rpc.pb import chat_pb2 as pb
+from chatws.rpc.pb import ext_pb2 as ext
 from chatws.rpc.pb.chat_pb2_grpc import ChatServiceStub
 from chatws.rpc.pb.ext_pb2_grpc import ReadCursorsStub
 
@@ -55,6 +56,11 @@ class Chat:
         """A notification; its id."""
         request = pb.CreateNotificationReq(user_id=user_id, type="news", title=title, content="of the day")
         return (await self.stub.CreateNotification(request)).notification_id
+
+    async def mark_read(self, user_id: int, group_id: str, message_id: str) -> str:
+        """Move a read cursor; the message at which it stands."""
+        request = ext.MarkReadReq(user_id=user_id, group_id=group_id, message_id=message_id)
+        return (await self.ext.MarkRead(request)).message_id
 
     async def history(self, group_id: str) -> list[str]:
         """The contents of a group's messages, oldest first."""

@@ -24,6 +24,11 @@ def make_token(user_id: int, seconds: float = 600, **claims: Any) -> str:
     return jwt.encode(given, settings.REALTIME.jwt_secret, "HS256")
 
 
+def bearer(user_id: int, **claims: Any) -> dict[str, str]:
+    """The header that brings such a token."""
+    return {"Authorization": f"Bearer {make_token(user_id, **claims)}"}
+
+
 class Client:
     """One connection. ``seen`` holds every frame, in order of arrival."""
 

@@ -17,11 +17,6 @@ async def said(chat: Chat, group: str, sender: int, count: int) -> list[str]:
     return ids
 
 
-async def mark(chat: Chat, user: int, group: str, message_id: str) -> str:
-    request = ext.MarkReadReq(user_id=user, group_id=group, message_id=message_id)
-    return (await chat.ext.MarkRead(request)).message_id
-
-
 async def unread(chat: Chat, user: int, *groups: str) -> dict[str, tuple[str, int]]:
     answer = await chat.ext.GetUserCursors(ext.GetUserCursorsReq(user_id=user, group_ids=groups))
     return {cursor.group_id: (cursor.message_id, cursor.unread_count) for cursor in answer.cursors}
@@ -31,10 +26,10 @@ async def test_a_cursor_moves_forward_only(chat: Chat) -> None:
     user = new_user()
     group = await chat.group(user)
     first, second, third = await said(chat, group, user, 3)
-    assert await mark(chat, user, group, second) == second
-    assert await mark(chat, user, group, first) == second
-    assert await mark(chat, user, group, second) == second
-    assert await mark(chat, user, group, third) == third
+    assert await chat.mark_read(user, group, second) == second
+    assert await chat.mark_read(user, group, first) == second
+    assert await chat.mark_read(user, group, second) == second
+    assert await chat.mark_read(user, group, third) == third
 
 
 async def test_unread_are_the_messages_of_others_behind_the_cursor(chat: Chat) -> None:
@@ -43,7 +38,7 @@ async def test_unread_are_the_messages_of_others_behind_the_cursor(chat: Chat) -
     theirs = await said(chat, group, other, 3)
     await said(chat, group, user, 2)
     assert await unread(chat, user, group, empty) == {group: ("", 3), empty: ("", 0)}
-    await mark(chat, user, group, theirs[1])
+    await chat.mark_read(user, group, theirs[1])
     assert await unread(chat, user, group, empty) == {group: (theirs[1], 1), empty: ("", 0)}
     assert await unread(chat, other, group, empty) == {group: ("", 2)}
 
@@ -53,7 +48,7 @@ async def test_the_cursors_of_a_group_s_members(chat: Chat) -> None:
     group = await chat.group(*readers, lazy)
     ids = await said(chat, group, lazy, 2)
     for reader, message_id in zip(readers, ids, strict=True):
-        await mark(chat, reader, group, message_id)
+        await chat.mark_read(reader, group, message_id)
     request = ext.GetGroupCursorsReq(group_id=group, user_ids=[*readers, lazy])
     found = (await chat.ext.GetGroupCursors(request)).cursors
     assert {cursor.user_id: cursor.message_id for cursor in found} == dict(zip(readers, ids, strict=True))
@@ -70,5 +65,5 @@ async def test_what_can_not_be_marked(chat: Chat, missing: str, status: str) -> 
     wrong = {"group": "nosuchgroup", "message": "nosuchmessage", "member": new_user()}
     given: dict[str, Any] = {"group": group, "message": message, "member": user, missing: wrong[missing]}
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await mark(chat, given["member"], given["group"], given["message"])
+        await chat.mark_read(given["member"], given["group"], given["message"])
     assert caught.value.code().name == status
