@@ -26,3 +26,15 @@ async def test_the_http_api_can_be_tried_on_its_page(gateway: Gateway) -> None:
         await expect(operation.locator(".live-responses-table tbody .response-col_status")).to_have_text("200")
         await expect(operation.locator(".live-responses-table tbody")).to_contain_text('"unread_count": 0')
         assert reader.complaints == []
+
+
+async def test_the_socket_s_page_leads_to_each_frame_on_a_phone_and_a_desk(gateway: Gateway) -> None:
+    async with chromium() as browser:
+        for width in (360, 1440):
+            page = await browser.new_page(viewport={"width": width, "height": 800})
+            reader = Person(page, f"{gateway.http}/docs/socket")
+            await page.goto(reader.address)
+            await page.get_by_role("link", name="feed_reset").click()
+            await expect(page.get_by_role("heading", name="feed_reset")).to_be_in_viewport()
+            assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            assert reader.complaints == []
