@@ -28,7 +28,7 @@ Answer = TypeVar("Answer")
 
 
 class ApiView(APIView):
-    """Of a caller with a token. ``given`` holds what address, query and body say, checked by ``takes``."""
+    """Of a caller with a token. ``given``: what address and query, or body, say, checked by ``takes``."""
 
     authentication_classes: Sequence[type[BaseAuthentication]] = (BearerAuthentication,)
     permission_classes: Sequence[type[BasePermission]] = ()
@@ -41,8 +41,8 @@ class ApiView(APIView):
             raise NotAuthenticated("a bearer token is needed")
         self.given: dict[str, Any] = {}
         if self.takes is not None:
-            body = request.data if isinstance(request.data, dict) else {}
-            given = self.takes(data={**request.query_params.dict(), **body, **self.kwargs})
+            said = request.data if request.method == "POST" else request.query_params.dict()
+            given = self.takes(data={**(said if isinstance(said, dict) else {}), **self.kwargs})
             given.is_valid(raise_exception=True)
             self.given = given.validated_data
         super().check_permissions(request)
@@ -249,6 +249,3 @@ class NotFoundView(ApiView):
 
     def check_permissions(self, request: Request) -> None:
         raise Http404(f"no such path: {request.path}")
-
-    def get(self, request: Request, rest: str) -> Response:
-        raise NotImplementedError
