@@ -55,10 +55,10 @@ class Ephemeral:
             return
         frame, besides = message["frame"], message["besides"]
         batch = Batch((frame,), ephemeral=True)
-        members = [member for member in feed.members if member.user_id != besides]
-        for member in members:
-            member.deliver(batch)
-        metrics.sent(metrics.type_of(frame), len(members), len(frame) * len(members))
+        deliveries = [deliver for member, deliver in feed.members.items() if member.user_id != besides]
+        for deliver in deliveries:
+            deliver(batch)
+        metrics.sent(metrics.type_of(frame), len(deliveries), len(frame) * len(deliveries))
 
     async def _send(self) -> None:
         try:

@@ -254,10 +254,9 @@ class Hub:
                 logger.warning("the channel layer can't be reached yet, trying again: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)
         self._ready.set()
-        receive_all = getattr(self._layer, "receive_all", None)
+        channel, receive_all = self._channel, getattr(self._layer, "receive_all", None)
         while True:
             try:
-                channel = self._channel
                 messages = await receive_all(channel) if receive_all else [await self._layer.receive(channel)]
             except Exception:
                 logger.exception("a message of the channel layer could not be read")
