@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test rolling fuzz test-servers bench bench-quick faults check lint format types floors migrations stubs-check lock lock-check stubs chromium postgres clean
+.PHONY: help run test rolling fuzz test-servers bench bench-quick faults check lint format types floors migrations stubs-check docs docs-check lock lock-check stubs chromium postgres clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,7 +35,7 @@ bench: $(VENV)/dev.stamp ## measure everything of docs/performance.md, beside th
 bench-quick: $(VENV)/dev.stamp ## fan-out against the Channels tutorial; the ratios are the last line
 	@$(BIN)/python -m benchmarks --quick
 
-check: lock-check lint types floors migrations stubs-check ## all checks but the tests
+check: lock-check lint types floors migrations stubs-check docs-check ## all checks but the tests
 
 lint: $(VENV)/dev.stamp ## format and lint, without changing anything
 	@$(BIN)/ruff format --check .
@@ -56,6 +56,12 @@ migrations: $(VENV)/dev.stamp ## check that every model has its migration
 
 stubs-check: $(VENV)/dev.stamp ## check that the gRPC stubs are what the .proto says
 	@$(BIN)/python -m chatws.rpc.generate --check
+
+docs-check: $(VENV)/dev.stamp ## check that docs/ says of the interfaces what the code says
+	@DJANGO_SETTINGS_MODULE=config.settings.test $(BIN)/python manage.py interface_docs --check
+
+docs: $(VENV)/dev.stamp ## write docs/openapi.yaml, docs/asyncapi.yaml and the reference again
+	@DJANGO_SETTINGS_MODULE=config.settings.test $(BIN)/python manage.py interface_docs
 
 stubs: $(VENV)/dev.stamp ## make the gRPC stubs again
 	@$(BIN)/python -m chatws.rpc.generate

@@ -96,7 +96,7 @@ class ChatConsumer(DeliveryConsumer):
     ) -> None:
         self.identify(principal, way)
         membership = self.services.memberships.enter(self.user_id, self)
-        self.session = Session(self, principal, membership, self.node.hub, self.services.sender)
+        self.session = Session(self, principal, membership, self.services)
         try:
             self.answer(await self.session.start(resume), message_id)
         except FeedUnavailable as error:
@@ -150,6 +150,8 @@ class ChatConsumer(DeliveryConsumer):
     def left(self) -> None:
         if self._reconciling is not None:
             self._reconciling.cancel()
+        if self.session is not None:
+            self.session.end()
         if self.user_id:
             self.services.memberships.leave(self.user_id, self)
 

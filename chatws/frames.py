@@ -28,11 +28,15 @@ class ResumePoint(msgspec.Struct, frozen=True):
 
 
 class AuthData(msgspec.Struct, frozen=True):
+    """A token, and with ``resume`` what the client has of each feed."""
+
     token: str
     resume: dict[str, ResumePoint] | None = None
 
 
 class SendMessageData(msgspec.Struct, frozen=True):
+    """A text (1 to 5,000 characters once trimmed) or an image (an absolute http or https URL)."""
+
     group_id: GroupId
     msg_type: Literal[1, 2]
     content: Text = ""
@@ -40,17 +44,38 @@ class SendMessageData(msgspec.Struct, frozen=True):
 
 
 class GroupData(msgspec.Struct, frozen=True):
+    """A chat group."""
+
     group_id: GroupId
 
 
 class JoinGroupData(msgspec.Struct, frozen=True):
+    """A chat group, and with ``resume`` what the client has of its feed."""
+
     group_id: GroupId
     resume: ResumePoint | None = None
 
 
 class MarkReadData(msgspec.Struct, frozen=True):
+    """The last message that the user has read in a chat group."""
+
     group_id: GroupId
     message_id: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class TypingData(msgspec.Struct, frozen=True):
+    """Whether the user types in a chat group."""
+
+    group_id: GroupId
+    typing: bool
+
+
+class HistoryData(msgspec.Struct, frozen=True):
+    """Messages before one (empty: the newest)."""
+
+    group_id: GroupId
+    before_id: MessageId = ""
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
 
 
 class _ClientFrame(msgspec.Struct, frozen=True, tag_field="type"):
@@ -59,30 +84,60 @@ class _ClientFrame(msgspec.Struct, frozen=True, tag_field="type"):
 
 
 class Ping(_ClientFrame, frozen=True, tag="ping"):
+    """Are you there?"""
+
     data: Nothing = Nothing()
 
 
 class Auth(_ClientFrame, frozen=True, tag="auth", kw_only=True):
+    """The first frame, or later a fresh token of the same user."""
+
     data: AuthData
 
 
 class SendMessage(_ClientFrame, frozen=True, tag="send_message", kw_only=True):
+    """Say something in a chat group; acknowledged once it is stored."""
+
     data: SendMessageData
 
 
 class JoinGroup(_ClientFrame, frozen=True, tag="join_group", kw_only=True):
+    """Hear a chat group that the user is in."""
+
     data: JoinGroupData
 
 
 class LeaveGroup(_ClientFrame, frozen=True, tag="leave_group", kw_only=True):
+    """Stop hearing a chat group on this connection."""
+
     data: GroupData
 
 
 class MarkRead(_ClientFrame, frozen=True, tag="mark_read", kw_only=True):
+    """The user has read a chat group up to a message."""
+
     data: MarkReadData
 
 
-ClientFrame = Ping | Auth | SendMessage | JoinGroup | LeaveGroup | MarkRead
+class Typing(_ClientFrame, frozen=True, tag="typing", kw_only=True):
+    """Tell the others that the user types, or no longer; nothing is answered."""
+
+    data: TypingData
+
+
+class AskPresence(_ClientFrame, frozen=True, tag="presence", kw_only=True):
+    """Who of a chat group is online?"""
+
+    data: GroupData
+
+
+class AskHistory(_ClientFrame, frozen=True, tag="history", kw_only=True):
+    """What was said before?"""
+
+    data: HistoryData
+
+
+ClientFrame = Ping | Auth | SendMessage | JoinGroup | LeaveGroup | MarkRead | Typing | AskPresence | AskHistory
 
 
 class FeedPlace(msgspec.Struct, frozen=True):
@@ -95,10 +150,14 @@ class FeedPlace(msgspec.Struct, frozen=True):
 
 
 class Pong(Nothing, frozen=True):
+    """The answer to `ping`."""
+
     TYPE: ClassVar = "pong"
 
 
 class AuthSuccess(msgspec.Struct, frozen=True):
+    """The connection is this user's; ``expires_at`` in Unix seconds."""
+
     TYPE: ClassVar = "auth_success"
 
     user_id: str
@@ -110,6 +169,8 @@ class AuthSuccess(msgspec.Struct, frozen=True):
 
 
 class AuthFailed(msgspec.Struct, frozen=True):
+    """The token doesn't count; ``reason`` is missing, invalid, expired, revoked or timeout."""
+
     TYPE: ClassVar = "auth_failed"
 
     message: str
@@ -117,6 +178,8 @@ class AuthFailed(msgspec.Struct, frozen=True):
 
 
 class Ack(msgspec.Struct, frozen=True):
+    """Done: the message of this id is stored, or marked as read."""
+
     TYPE: ClassVar = "ack"
 
     message_id: str
@@ -124,6 +187,8 @@ class Ack(msgspec.Struct, frozen=True):
 
 
 class Error(msgspec.Struct, frozen=True):
+    """A frame that can't be served, or something wrong with the connection; ``code`` follows HTTP."""
+
     TYPE: ClassVar = "error"
 
     code: int
@@ -133,6 +198,8 @@ class Error(msgspec.Struct, frozen=True):
 
 
 class GroupJoined(msgspec.Struct, frozen=True):
+    """The connection hears this chat group now; live goes on behind ``offset``."""
+
     TYPE: ClassVar = "group_joined"
 
     group_id: str
@@ -143,12 +210,16 @@ class GroupJoined(msgspec.Struct, frozen=True):
 
 
 class GroupLeft(msgspec.Struct, frozen=True):
+    """The connection no longer hears this chat group."""
+
     TYPE: ClassVar = "group_left"
 
     group_id: str
 
 
 class FeedReset(msgspec.Struct, frozen=True):
+    """What lay before this place in a feed that the connection hears is lost: ask for the history."""
+
     TYPE: ClassVar = "feed_reset"
 
     feed: str
@@ -157,10 +228,83 @@ class FeedReset(msgspec.Struct, frozen=True):
     recovered: bool = False
 
 
+class MessageRead(msgspec.Struct, frozen=True):
+    """A user has read a chat group up to a message."""
+
+    TYPE: ClassVar = "message_read"
+
+    group_id: str
+    user_id: int
+    message_id: str
+
+
+class UserTyping(msgspec.Struct, frozen=True):
+    """Somebody types, or no longer; over after 10 s without another."""
+
+    TYPE: ClassVar = "typing"
+
+    group_id: str
+    user_id: int
+    typing: bool
+
+
+class PresentUser(msgspec.Struct, frozen=True):
+    """A member of a chat group; ``last_seen`` in Unix seconds, 0: never."""
+
+    user_id: int
+    connections: int
+    last_seen: int
+
+
+class PresentUsers(msgspec.Struct, frozen=True):
+    """Members of a chat group, 500 at most, those online first."""
+
+    TYPE: ClassVar = "presence"
+
+    group_id: str
+    users: list[PresentUser]
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A message of a chat group; ``msg_type`` 1 text or 2 image, ``sender`` its id as a text."""
+
+    message_id: str
+    group_id: str
+    sender_id: int
+    sender_name: str
+    sender_avatar: str
+    msg_type: int
+    content: str
+    image_url: str
+    created_at: int
+    sender: str
+
+
+class StoredMessage(Message, frozen=True):
+    """A message from the history; ``status`` 1 normal or 2 recalled, without content."""
+
+    status: int
+
+
+class History(msgspec.Struct, frozen=True):
+    """Messages of a chat group, newest first."""
+
+    TYPE: ClassVar = "history"
+
+    group_id: str
+    messages: list[StoredMessage]
+    has_more: bool
+
+
 class Shutdown(msgspec.Struct, frozen=True):
+    """The server ends: come back after so many seconds."""
+
     TYPE: ClassVar = "shutdown"
 
     retry_after: int
 
 
-ServerData = Pong | AuthSuccess | AuthFailed | Ack | Error | GroupJoined | GroupLeft | FeedReset | Shutdown
+ServerData = (
+    Pong | AuthSuccess | AuthFailed | Ack | Error | GroupJoined | GroupLeft | FeedReset | MessageRead
+    | UserTyping | PresentUsers | History | Shutdown
+)  # fmt: skip

@@ -10,6 +10,15 @@ import msgspec
 from msgspec import Meta
 
 from chatws.frames import GroupId
+from chatws.publications import (
+    Change,
+    GroupMember,
+    MembershipChanged,
+    NewMessage,
+    Notification,
+    PublicationData,
+    VerifyProgress,
+)
 from realtime.commands import AskAccess, Command, DropUser
 from realtime.exceptions import PoisonEntry
 from realtime.feeds import Publication
@@ -70,7 +79,7 @@ class _Frame(msgspec.Struct, frozen=True):
     type: str
     message_id: str
     timestamp: int
-    data: dict[str, str | int | bool]
+    data: PublicationData
 
 
 _encoder = msgspec.json.Encoder()
@@ -83,19 +92,12 @@ _verify = msgspec.json.Decoder(VerifyEvent)
 def new_message(entry: Entry) -> Sequence[tuple[str, Publication]]:
     """A message goes to its chat group."""
     event = _decode(_message, entry)
-    data: dict[str, str | int | bool] = {
-        "message_id": event.message_id,
-        "group_id": event.group_id,
-        "sender_id": event.sender_id,
-        "sender_name": event.sender_name,
-        "sender_avatar": event.sender_avatar,
-        "msg_type": event.msg_type,
-        "content": event.content,
-        "image_url": event.image_url,
-        "created_at": event.created_at,
-        "sender": str(event.sender_id),
-    }
-    frame = _Frame("new_message", event.message_id, event.created_at, data)
+    data = NewMessage(
+        message_id=event.message_id, group_id=event.group_id, sender_id=event.sender_id, sender_name=event.sender_name,
+        sender_avatar=event.sender_avatar, msg_type=event.msg_type, content=event.content, image_url=event.image_url,
+        created_at=event.created_at, sender=str(event.sender_id),
+    )  # fmt: skip
+    frame = _Frame(data.TYPE, event.message_id, event.created_at, data)
     return [(group_feed(event.group_id), _publication(event.message_id, frame))]
 
 
@@ -112,13 +114,8 @@ def member_removed(entry: Entry) -> Sequence[tuple[str, Publication]]:
 def notification(entry: Entry) -> Sequence[tuple[str, Publication]]:
     """A notification goes to its user."""
     event = _decode(_notification, entry)
-    data: dict[str, str | int | bool] = {
-        "notification_id": event.notification_id,
-        "type": event.type,
-        "title": event.title,
-        "content": event.content,
-    }
-    frame = _Frame("notification", f"notif_{event.notification_id}", event.timestamp, data)
+    data = Notification(event.notification_id, event.type, event.title, event.content)
+    frame = _Frame(data.TYPE, f"notif_{event.notification_id}", event.timestamp, data)
     return [(user_feed(event.user_id), _publication(event.notification_id, frame))]
 
 
@@ -126,12 +123,8 @@ def verify_progress(entry: Entry) -> Sequence[tuple[str, Publication]]:
     """The progress of a verification goes to its user, without the operator."""
     event = _decode(_verify, entry)
     timestamp = event.timestamp or entry.seconds
-    data: dict[str, str | int | bool] = {
-        "verify_id": event.verify_id,
-        "status": event.status,
-        "refresh": event.refresh,
-    }
-    frame = _Frame("verify_progress", f"verify_{event.verify_id}_{timestamp}", timestamp, data)
+    data = VerifyProgress(event.verify_id, event.status, event.refresh)
+    frame = _Frame(data.TYPE, f"verify_{event.verify_id}_{timestamp}", timestamp, data)
     return [(user_feed(event.user_id), _publication(entry.publication_id, frame))]
 
 
@@ -144,20 +137,18 @@ ROUTES: Mapping[str, Route] = {
 }
 
 
-def _member_changed(entry: Entry, change: str, command: type[DropUser] | None) -> Sequence[tuple[str, Publication]]:
+def _member_changed(entry: Entry, change: Change, command: type[DropUser] | None) -> Sequence[tuple[str, Publication]]:
     event = _decode(_member, entry)
     feed = group_feed(event.group_id)
-    in_group = _Frame(
-        "group_member",
-        "",
-        entry.seconds,
-        {"group_id": event.group_id, "user_id": event.user_id, "change": change},
-    )
-    to_user = _Frame("membership", "", entry.seconds, {"group_id": event.group_id, "change": change})
+    in_group = GroupMember(event.group_id, event.user_id, change)
+    to_user = MembershipChanged(event.group_id, change)
     drop = command(event.user_id) if command is not None else None
     return [
-        (feed, _publication(entry.publication_id, in_group, drop)),
-        (user_feed(event.user_id), _publication(entry.publication_id, to_user, AskAccess(feed))),
+        (feed, _publication(entry.publication_id, _Frame(in_group.TYPE, "", entry.seconds, in_group), drop)),
+        (
+            user_feed(event.user_id),
+            _publication(entry.publication_id, _Frame(to_user.TYPE, "", entry.seconds, to_user), AskAccess(feed)),
+        ),
     ]
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from django.http import HttpRequest
 
+from chatws.group_presence import GroupPresence
 from chatws.membership import Memberships
 from chatws.rpc.gateway import ChatGateway
 from chatws.sending import Sender
@@ -18,6 +19,7 @@ class Services:
     chat: ChatGateway
     memberships: Memberships
     sender: Sender
+    presence: GroupPresence
 
 
 def of(request: HttpRequest) -> Services:

@@ -11,22 +11,40 @@ from typing import Protocol
 
 from msgspec import UNSET, UnsetType
 
+from chatws import codec
 from chatws.exceptions import FrameError
-from chatws.frames import AuthSuccess, Error, FeedPlace, GroupJoined, GroupLeft, ResumePoint, SendMessage, ServerData
+from chatws.frames import (
+    AuthSuccess,
+    Error,
+    FeedPlace,
+    GroupJoined,
+    GroupLeft,
+    History,
+    MessageRead,
+    PresentUser,
+    PresentUsers,
+    ResumePoint,
+    SendMessage,
+    ServerData,
+    UserTyping,
+)  # fmt: skip
+from chatws.history import history
 from chatws.membership import Membership, feeds_of
 from chatws.rpc.gateway import ChatServiceError
-from chatws.sending import Sender
+from chatws.services import Services
+from chatws.typists import Typist
 from realtime import conf
 from realtime.auth import Principal
 from realtime.exceptions import FeedUnavailable
 from realtime.feeds import Position
 from realtime.groups import group_feed, user_feed
 from realtime.heard import Member
-from realtime.hub import Hub
 from realtime.outbox import Outbox
+from realtime.redis import is_transient
 from realtime.resume import MOST_BYTES_IN_ALL, Joined, Resume
 
 HEARTBEAT_SECONDS = 25
+LACKING = 501
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +82,11 @@ class Session:
     """An authenticated connection."""
 
     def __init__(
-        self, connection: Connection, principal: Principal, membership: Membership, hub: Hub, sender: Sender
+        self, connection: Connection, principal: Principal, membership: Membership, services: Services
     ) -> None:
         self._connection = connection
-        self._hub = hub
+        self._services = services
+        self._hub = services.node.hub
         self._membership = membership
         self._joining = asyncio.Lock()
         self.starting = True
@@ -77,7 +96,7 @@ class Session:
         self._resume = Resume()
         self._first = principal
         self.user_id = principal.user_id
-        self._sender = sender
+        self._typist: Typist | None = None
 
     @property
     def principal(self) -> Principal:
@@ -144,7 +163,47 @@ class Session:
 
     async def send(self, frame: SendMessage) -> str:
         """Store a message; its id. Raises what `Sender.send` raises."""
-        return await self._sender.send(self.principal, frame)
+        return await self._services.sender.send(self.principal, frame)
+
+    async def mark_read(self, group_id: str, message_id: str) -> None:
+        """Keep how far the user has read, where the chat service can, and tell the group, unless it had read further.
+
+        Raises:
+            ChatServiceError: the chat service refused it or can't be reached.
+        """
+        try:
+            stands_at = await self._services.chat.mark_read(self.user_id, group_id, message_id)
+        except ChatServiceError as error:
+            if error.code != LACKING:
+                raise
+            stands_at = message_id
+        if stands_at == message_id:
+            self._tell(group_id, MessageRead(group_id, self.user_id, message_id))
+
+    def typing(self, group_id: str, *, typing: bool) -> None:
+        """Tell the others of a chat group; raises `FrameError` 429."""
+        if self._typist is None:
+            self._typist = Typist(self._tell_typing)
+        self._typist.set(group_id, typing=typing)
+
+    async def presence(self, group_id: str) -> PresentUsers:
+        """Who of a chat group is online. Raises `ChatServiceError`, or `FrameError` 503: Redis is away."""
+        try:
+            users = await self._services.presence.of(group_id)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            raise FrameError(503, f"Redis can't be reached: {error}", retry_after=2) from error
+        return PresentUsers(group_id, [PresentUser(user.user_id, user.connections, user.last_seen) for user in users])
+
+    async def history(self, group_id: str, before_id: str, limit: int) -> History:
+        """What was said in a chat group before a message, newest first; raises `ChatServiceError`."""
+        return await history(self._services.chat, group_id, before_id, limit)
+
+    def end(self) -> None:
+        """The connection is gone."""
+        if self._typist is not None:
+            self._typist.end_all()
 
     async def hear(self, group_id: str, point: ResumePoint | None) -> Sequence[Answer]:
         """Let this connection hear a chat group of its user; the outbox is held until the answer is written."""
@@ -197,6 +256,8 @@ class Session:
     def dropped(self, feed: str, position: Position) -> None:
         """The user was removed from a chat group: whoever joins it again hears it again, from there."""
         self._left.discard(_group_of(feed))
+        if self._typist is not None:
+            self._typist.end(_group_of(feed))
         self._resume.leave_off(feed, position)
         self._connection.write(GroupLeft(_group_of(feed)))
 
@@ -213,6 +274,12 @@ class Session:
     def follow(self) -> None:
         """The user's groups may have changed."""
         self._membership.follow()
+
+    def _tell_typing(self, group_id: str, typing: bool) -> None:
+        self._tell(group_id, UserTyping(group_id, self.user_id, typing), besides=self.user_id)
+
+    def _tell(self, group_id: str, data: ServerData, besides: int = 0) -> None:
+        self._hub.ephemeral.tell(group_feed(group_id), codec.encode(data), besides)
 
     def _room(self) -> int:
         """How many more groups this connection may hear; its user's feed isn't one."""

@@ -1,8 +1,9 @@
 """The gateway's own paths."""
 
-from django.urls import path
+from django.urls import include, path
 
 from chatws import views
+from chatws.api.views import StatsView
 
 urlpatterns = [
     path("", views.page, name="chat"),
@@ -11,9 +12,7 @@ urlpatterns = [
     path("ws/health", views.health),
     path("ready", views.ready),
     path("metrics", views.metrics),
-    path("stats", views.stats),
-    path("ws/stats", views.stats),
-    path("api/users/status", views.user_status),
-    path("api/users/<user_id>/groups", views.user_groups),
-    path("api/messages", views.messages),
+    path("ws/stats", StatsView.as_view()),
+    path("", include("chatws.api.urls")),
+    path("", include("chatws.docs_urls")),
 ]

@@ -11,6 +11,7 @@ http_application = get_asgi_application()
 
 # What follows needs Django's apps to be ready.
 from chatws import conf as chat_conf  # noqa: E402
+from chatws.group_presence import GroupPresence  # noqa: E402
 from chatws.membership import Memberships  # noqa: E402
 from chatws.routing import websocket_router  # noqa: E402
 from chatws.rpc.grpc_gateway import GrpcChatGateway  # noqa: E402
@@ -25,7 +26,13 @@ node = Node(realtime_conf.get())
 chat = GrpcChatGateway(chat_conf.get())
 limit = UserLimit(node.redis, "sends", node.conf.sends_per_second, node.conf.burst_seconds)
 sender = Sender(chat, node.redis if chat_conf.get().publishes_messages else None, limit)
-services = Services(node=node, chat=chat, memberships=Memberships(chat, node.hub), sender=sender)
+services = Services(
+    node=node,
+    chat=chat,
+    memberships=Memberships(chat, node.hub),
+    sender=sender,
+    presence=GroupPresence(chat, node.presence),
+)
 websocket_application = JWTAuthMiddleware(websocket_router(services), node.authenticate, node.conf)
 
 

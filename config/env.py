@@ -79,6 +79,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_bytes_per_second: Rate = 65_536.0
     chatws_sends_per_second: Rate = 10.0
     chatws_burst_seconds: Seconds = 5.0
+    chatws_ephemeral_per_second: Limit = 50
     chatws_refusals_per_minute: Count = 60
     chatws_groups_per_connection: Limit = 1_000
 

@@ -70,6 +70,8 @@ class RealtimeConf:
     """By one user over all devices and gateways."""
     burst_seconds: float = 5.0
     """How many seconds' worth of a rate may come at once."""
+    ephemeral_per_second: int = 50
+    """Of one feed, handed out by one process; what is over it is left out."""
     refusals_per_minute: int = 60
     """How many frames of a connection may be refused as too fast before it is closed."""
     groups_per_connection: int = 1_000

@@ -14,6 +14,7 @@ from realtime.batch import Batch
 from realtime.catchup import RETRY_SECONDS, CatchUp
 from realtime.commands import DropUser
 from realtime.conf import RealtimeConf
+from realtime.ephemeral import Ephemeral
 from realtime.exceptions import FeedUnavailable
 from realtime.feeds import Appended, FeedLog, Position, Publication
 from realtime.groups import CONTROL_GROUP, channels_group
@@ -47,6 +48,7 @@ class Hub:
         self._entered: list[int] = []
         """When what is handed out next entered its stream, in Unix milliseconds."""
         self._tasks = tasks.Group()
+        self.ephemeral = Ephemeral(layer, self._feeds, self._tasks, conf.ephemeral_per_second)
         self._catch_up = CatchUp(log, self._feeds, self._tasks, apply=self._apply, reset=self._reset)
         self._channel = ""
         self._ready = asyncio.Event()
@@ -252,10 +254,9 @@ class Hub:
                 logger.warning("the channel layer can't be reached yet, trying again: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)
         self._ready.set()
-        receive_all = getattr(self._layer, "receive_all", None)
+        channel, receive_all = self._channel, getattr(self._layer, "receive_all", None)
         while True:
             try:
-                channel = self._channel
                 messages = await receive_all(channel) if receive_all else [await self._layer.receive(channel)]
             except Exception:
                 logger.exception("a message of the channel layer could not be read")
@@ -266,6 +267,8 @@ class Hub:
                     if message["type"] == "publication":
                         place = Appended(message["epoch"], message["offset"], message.get("after"))
                         self._publication(message["feed"], place, message["entry"], message.get("at"))
+                    elif message["type"] == "ephemeral":
+                        self.ephemeral.receive(message)
                     else:
                         self.on_control(message)
                 except Exception:

@@ -6,7 +6,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,15 @@ class Status:
     last_seen: int
     last_online_at: int
     last_offline_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class UserPresence:
+    """One user's connections over the cluster, and when it was last seen: Unix seconds, 0 where never."""
+
+    user_id: int
+    connections: int
+    last_seen: int
 
 
 class Presence:
@@ -140,6 +149,20 @@ class Presence:
         known = {name.decode(): value for name, value in (await self._redis.hgetall(f"user:status:{user_id}")).items()}
         times = [int(known.get(name, 0)) for name in ("last_seen", "last_online_at", "last_offline_at")]
         return Status(known.get("is_online") == b"true", *times)
+
+    async def of_users(self, user_ids: Sequence[int]) -> list[UserPresence]:
+        """Of each user, in one round trip; raises what Redis raises."""
+        if not user_ids:
+            return []
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.hmget(ONLINE, user_ids)
+        for user_id in user_ids:
+            pipeline.hget(f"user:status:{user_id}", "last_seen")
+        connections, *seen = await pipeline.execute()
+        return [
+            UserPresence(user_id, max(0, int(count or 0)), int(at or 0))
+            for user_id, count, at in zip(user_ids, connections, seen, strict=True)
+        ]
 
     async def forget(self, user_id: int) -> None:
         """Forget when a user was here; one that is online now is known again at its next change."""

@@ -75,12 +75,17 @@ class Publisher:
                 for place, (entry_id, _, entry) in zip(places, entries, strict=True)
                 if place.offset is not None
             ]
-        send_all = getattr(self._layer, "group_send_all", None)
-        if send_all is not None:
-            await send_all(messages)
-            return
-        for group, message in messages:
-            await self._layer.group_send(group, message)
+        await send_all(self._layer, messages)
+
+
+async def send_all(layer: Layer, messages: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    """Send ``(group, message)`` in order, with our layer some hundreds in a round trip; raises what it raises."""
+    at_once = getattr(layer, "group_send_all", None)
+    if at_once is not None:
+        await at_once(messages)
+        return
+    for group, message in messages:
+        await layer.group_send(group, message)
 
 
 def _has_removal(entries: Sequence[tuple[str, Publication]]) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
 from django.conf import settings
 
@@ -91,6 +92,13 @@ async def chat(stack: Stack) -> AsyncIterator[Chat]:
     chat = Chat(stack.rpc_target)
     yield chat
     await chat.close()
+
+
+@pytest.fixture
+async def http(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client of the shared gateway."""
+    async with httpx.AsyncClient(base_url=gateway.http) as http:
+        yield http
 
 
 Connect = Callable[..., Awaitable[Client]]

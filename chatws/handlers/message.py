@@ -1,10 +1,10 @@
-"""`send_message` and `mark_read`. The chat service stores and publishes; `ack` means stored."""
+"""`send_message`. The chat service stores and publishes; `ack` means stored."""
 
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from chatws.exceptions import BadFrame
-from chatws.frames import Ack, MarkRead, SendMessage, ServerData
+from chatws.frames import Ack, SendMessage, ServerData
 from chatws.session import Session
 
 TEXT, IMAGE = 1, 2
@@ -16,12 +16,6 @@ async def send_message(session: Session, frame: SendMessage) -> Sequence[ServerD
     _check(frame)
     await session.require_member(frame.data.group_id)
     return [Ack(await session.send(frame))]
-
-
-async def mark_read(session: Session, frame: MarkRead) -> Sequence[ServerData]:
-    """Acknowledge that a message was read."""
-    await session.require_member(frame.data.group_id)
-    return [Ack(frame.data.message_id)]
 
 
 def _check(frame: SendMessage) -> None:

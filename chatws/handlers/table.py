@@ -3,8 +3,19 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from chatws.frames import Auth, ClientFrame, JoinGroup, LeaveGroup, MarkRead, Ping, SendMessage
-from chatws.handlers import auth, group, message, ping
+from chatws.frames import (
+    AskHistory,
+    AskPresence,
+    Auth,
+    ClientFrame,
+    JoinGroup,
+    LeaveGroup,
+    MarkRead,
+    Ping,
+    SendMessage,
+    Typing,
+)
+from chatws.handlers import auth, group, message, ping, talk
 from chatws.session import Answer, Session
 
 Handler = Callable[[Session, Any], Awaitable[Sequence[Answer]]]
@@ -13,7 +24,10 @@ HANDLERS: Mapping[type[ClientFrame], Handler] = {
     Auth: auth.renew,
     Ping: ping.ping,
     SendMessage: message.send_message,
-    MarkRead: message.mark_read,
     JoinGroup: group.join_group,
     LeaveGroup: group.leave_group,
+    MarkRead: talk.mark_read,
+    Typing: talk.typing,
+    AskPresence: talk.presence,
+    AskHistory: talk.history,
 }

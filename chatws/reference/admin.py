@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 
-from chatws.reference.models import ChatGroup, Member, Message, Notification, OutboxEvent
+from chatws.reference.models import ChatGroup, Member, Message, Notification, OutboxEvent, ReadCursor
 from realtime.admin import UserIdSearch
 
 
@@ -26,6 +26,13 @@ class MessageAdmin(UserIdSearch):
     list_display = ("message_id", "group", "sender_id", "msg_type", "status", "created_at")
     list_select_related = ("group",)
     search_fields = ("=message_id", "=group__group_id")
+
+
+@admin.register(ReadCursor)
+class ReadCursorAdmin(UserIdSearch):
+    list_display = ("user_id", "group", "message", "read_at")
+    list_select_related = ("group", "message")
+    search_fields = ("=group__group_id",)
 
 
 @admin.register(Notification)

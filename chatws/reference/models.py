@@ -65,6 +65,21 @@ class Message(models.Model):
         return self.message_id
 
 
+class ReadCursor(models.Model):
+    """The last message of a chat group that a user has read."""
+
+    group = models.ForeignKey(ChatGroup, on_delete=models.CASCADE, related_name="+")
+    user_id = UserIdField()
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="+")
+    read_at = models.BigIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["group", "user_id"], name="cursor_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} in {self.group_id}"
+
+
 class Notification(models.Model):
     """A notification of one user."""
 

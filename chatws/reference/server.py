@@ -9,11 +9,13 @@ from django.db import DatabaseError, connection
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from chatws.reference.ext_servicer import CursorServicer
 from chatws.reference.outbox import OutboxPublisher
 from chatws.reference.servicer import ReferenceServicer
 from chatws.reference.timing import Timing
-from chatws.rpc.pb import chat_pb2
+from chatws.rpc.pb import chat_pb2, ext_pb2
 from chatws.rpc.pb.chat_pb2_grpc import add_ChatServiceServicer_to_server
+from chatws.rpc.pb.ext_pb2_grpc import add_ReadCursorsServicer_to_server
 from realtime import tasks
 from realtime.conf import RealtimeConf
 from realtime.probes import listening_on, ping
@@ -37,13 +39,15 @@ async def serve(address: str, probes_at: str, conf: RealtimeConf) -> None:
     publisher = OutboxPublisher(redis)
     server = grpc.aio.server(interceptors=[Timing()], options=[("grpc.so_reuseport", 0)])
     add_ChatServiceServicer_to_server(ReferenceServicer(publisher.wake), server)
+    add_ReadCursorsServicer_to_server(CursorServicer(), server)
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    name = chat_pb2.DESCRIPTOR.services_by_name["ChatService"].full_name
-    reflection.enable_server_reflection([name, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    contracts = [*chat_pb2.DESCRIPTOR.services_by_name.values(), *ext_pb2.DESCRIPTOR.services_by_name.values()]
+    names = [contract.full_name for contract in contracts]
+    reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
     server.add_insecure_port(address)
     await server.start()
-    for service in ("", name):
+    for service in ("", *names):
         await checks.set(service, health_pb2.HealthCheckResponse.SERVING)
     publishing = tasks.spawn(publisher.run(), "the outbox")
     logger.info("the reference chat service serves at %s", address)

@@ -108,15 +108,16 @@ class ReferenceServicer(ChatServiceServicer):
         return pb.MarkAllReadResp(success=True, affected_count=count)
 
     async def _change(self, context: Context, use_case: Callable[..., Answer], *args: object) -> Answer:
-        answer = await _answer(context, threads.write(use_case, *args))
+        answer = await answer_of(context, threads.write(use_case, *args))
         self._wake()
         return answer
 
     async def _ask(self, context: Context, use_case: Callable[..., Answer], *args: object) -> Answer:
-        return await _answer(context, threads.read(use_case, *args))
+        return await answer_of(context, threads.read(use_case, *args))
 
 
-async def _answer(context: Context, answer: Awaitable[Answer]) -> Answer:
+async def answer_of(context: Context, answer: Awaitable[Answer]) -> Answer:
+    """What a use case answers; its refusal becomes the call's status."""
     try:
         return await answer
     except ServiceError as error:

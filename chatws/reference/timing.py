@@ -13,14 +13,14 @@ Handler = Any
 
 
 class Timing(grpc.aio.ServerInterceptor):
-    """Observes every call of the chat service; health checks and reflection pass."""
+    """Observes every call of the chat service and its extension; health checks and reflection pass."""
 
     async def intercept_service(
         self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]], details: grpc.HandlerCallDetails
     ) -> Handler:
         handler = await continuation(details)
         service, _, method = details.method.lstrip("/").partition("/")
-        if handler is None or service != "chat.ChatService":
+        if handler is None or service not in ("chat.ChatService", "chat.ext.ReadCursors"):
             return handler
         serve = handler.unary_unary
 

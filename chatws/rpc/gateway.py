@@ -20,8 +20,8 @@ class ChatServiceError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """A chat group of a user; times in Unix seconds. ``status``: 1 normal, 2 disbanded; ``role``: 1 member, 2 owner."""
+class GroupInfo:
+    """A chat group; ``status`` 1 normal, 2 disbanded; ``created_at`` in Unix seconds."""
 
     group_id: str
     activity_id: int
@@ -31,6 +31,12 @@ class Group:
     max_members: int
     member_count: int
     created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group(GroupInfo):
+    """A chat group of a user; times in Unix seconds, ``role`` 1 member, 2 owner."""
+
     role: int
     joined_at: int
     last_message: str
@@ -55,11 +61,52 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupMember:
+    """A member of a chat group; ``role`` 1 member, 2 owner; ``joined_at`` in Unix seconds."""
+
+    user_id: int
+    group_id: str
+    role: int
+    joined_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """A notification of a user; ``is_read`` 0 or 1, ``created_at`` in Unix seconds."""
+
+    notification_id: str
+    user_id: int
+    type: str
+    title: str
+    content: str
+    is_read: int
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadCursor:
+    """How far a user has read a chat group (``message_id`` empty: nothing), and how many messages of others follow."""
+
+    group_id: str
+    user_id: int
+    message_id: str
+    read_at: int
+    unread_count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
     """One page of a listing and how many entries there are in all."""
 
     items: Sequence[Item]
     total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notifications(Page[Notification]):
+    """One page of a user's notifications, and how many are unread in all."""
+
+    unread_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +118,19 @@ class History:
 
 
 class ChatGateway(Protocol):
-    """What the gateway asks of the chat service. Each call has a deadline and raises `ChatServiceError`."""
+    """What the gateway asks of the chat service. Each call has a deadline and raises `ChatServiceError`.
+
+    Pages count from 1. Of the last three a service may know nothing: then they raise with code 501.
+    """
+
+    async def group_info(self, group_id: str) -> GroupInfo:
+        """One chat group; 404 if it isn't there."""
+
+    async def group_members(self, group_id: str, page: int, page_size: int) -> Page[GroupMember]:
+        """The members of a chat group."""
 
     async def user_groups(self, user_id: int, page: int, page_size: int) -> Page[Group]:
-        """The chat groups a user is in; pages count from 1."""
+        """The chat groups a user is in."""
 
     async def save_message(
         self, *, message_id: str, group_id: str, sender_id: int, msg_type: int, content: str, image_url: str
@@ -83,6 +139,30 @@ class ChatGateway(Protocol):
 
     async def message_history(self, group_id: str, before_id: str, limit: int) -> History:
         """Messages before one (empty: the newest), newest first."""
+
+    async def offline_messages(self, user_id: int, after_time: int) -> Sequence[Message]:
+        """What the user's chat groups said after a time in Unix seconds."""
+
+    async def notifications(self, user_id: int, is_read: int, page: int, page_size: int) -> Notifications:
+        """A user's notifications, newest first; ``is_read``: 0 the unread, 1 the read, -1 all."""
+
+    async def unread_notifications(self, user_id: int) -> int:
+        """How many notifications of a user are unread."""
+
+    async def mark_notifications_read(self, user_id: int, notification_ids: Sequence[str]) -> int:
+        """These have been read; how many of them had not been."""
+
+    async def mark_all_notifications_read(self, user_id: int) -> int:
+        """All have been read; how many had not been."""
+
+    async def mark_read(self, user_id: int, group_id: str, message_id: str) -> str:
+        """A user has read a chat group up to a message; the message up to which it has, a later one maybe."""
+
+    async def group_cursors(self, group_id: str, user_ids: Sequence[int]) -> Sequence[ReadCursor]:
+        """How far some users have read a chat group, without ``unread_count``; who has read nothing is missing."""
+
+    async def user_cursors(self, user_id: int, group_ids: Sequence[str]) -> Sequence[ReadCursor]:
+        """How far a user has read each of some chat groups."""
 
     async def state(self) -> str:
         """``ok``, or why the chat service can't be used now."""

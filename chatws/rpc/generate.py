@@ -1,4 +1,4 @@
-"""Makes the stubs of `pb/chat.proto`: `python -m chatws.rpc.generate`, or `--check` to see that they are current.
+"""Makes the stubs of `pb/*.proto`: `python -m chatws.rpc.generate`, or `--check` to see that they are current.
 
 A tool of development; nothing imports it.
 """
@@ -12,8 +12,9 @@ from pathlib import Path
 from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PROTO = "chatws/rpc/pb/chat.proto"
-STUBS = ("chat_pb2.py", "chat_pb2.pyi", "chat_pb2_grpc.py", "chat_pb2_grpc.pyi")
+FOLDER = Path("chatws/rpc/pb")
+PROTOS = ("chat", "ext")
+STUBS = [f"{proto}_{kind}" for proto in PROTOS for kind in ("pb2.py", "pb2.pyi", "pb2_grpc.py", "pb2_grpc.pyi")]
 
 
 def generate(folder: Path) -> None:
@@ -29,22 +30,22 @@ def generate(folder: Path) -> None:
         f"--grpc_python_out={folder}",
         f"--mypy_out=quiet:{folder}",
         f"--mypy_grpc_out=quiet:{folder}",
-        PROTO,
+        *(str(FOLDER / f"{proto}.proto") for proto in PROTOS),
     ]
     if protoc.main(arguments) != 0:
-        sys.exit(f"{PROTO} can't be compiled")
+        sys.exit(f"the .proto files in {FOLDER} can't be compiled")
 
 
 def stale() -> list[str]:
-    """The stubs that differ from what the `.proto` says now."""
+    """The stubs that differ from what the `.proto` files say now."""
+    here = ROOT / FOLDER
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder))
-        fresh = Path(folder) / PROTO
+        fresh = Path(folder) / FOLDER
         return [
             name
             for name in STUBS
-            if not (ROOT / PROTO).with_name(name).exists()
-            or fresh.with_name(name).read_text() != (ROOT / PROTO).with_name(name).read_text()
+            if not (here / name).exists() or (fresh / name).read_text() != (here / name).read_text()
         ]
 
 
@@ -55,7 +56,7 @@ def main() -> None:
     if not parser.parse_args().check:
         generate(ROOT)
     elif names := stale():
-        sys.exit(f"not what {PROTO} says: {', '.join(names)}; run `make stubs`")
+        sys.exit(f"not what the .proto says: {', '.join(names)}; run `make stubs`")
 
 
 if __name__ == "__main__":

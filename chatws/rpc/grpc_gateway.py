@@ -3,22 +3,35 @@
 import ipaddress
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from functools import cache
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any, TypeVar
 
 import grpc
 from django.core.exceptions import ImproperlyConfigured
 
 from chatws.conf import ChatConf
 from chatws.rpc.circuit import Circuit
-from chatws.rpc.gateway import ChatServiceError, Group, History, Message, Page
+from chatws.rpc.gateway import (
+    ChatServiceError,
+    Group,
+    GroupInfo,
+    GroupMember,
+    History,
+    Message,
+    Notification,
+    Notifications,
+    Page,
+    ReadCursor,
+)  # fmt: skip
 from chatws.rpc.pb import chat_pb2 as pb
+from chatws.rpc.pb import ext_pb2 as ext
 from chatws.rpc.pb.chat_pb2_grpc import ChatServiceStub
+from chatws.rpc.pb.ext_pb2_grpc import ReadCursorsStub
 from realtime import metrics
-
-if TYPE_CHECKING:
-    from chatws.rpc.pb.chat_pb2_grpc import ChatServiceAsyncStub
 
 CODES = {
     grpc.StatusCode.INVALID_ARGUMENT: 400,
@@ -30,13 +43,15 @@ CODES = {
     grpc.StatusCode.UNAVAILABLE: 503,
     grpc.StatusCode.DEADLINE_EXCEEDED: 503,
 }
-AWAY = 503
+AWAY, LACKING = 503, 501
+LACKING_SECONDS = 60.0
+"""How long a chat service that answered UNIMPLEMENTED isn't asked for its extension again."""
 
 SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
         {
-            "name": [{"service": "chat.ChatService"}],
+            "name": [{"service": "chat.ChatService"}, {"service": "chat.ext.ReadCursors"}],
             "retryPolicy": {
                 "maxAttempts": 4,
                 "initialBackoff": "0.05s",
@@ -59,7 +74,7 @@ OPTIONS: list[tuple[str, str | int]] = [
     ("grpc.max_reconnect_backoff_ms", 2_000),
 ]
 
-Answer = TypeVar("Answer")
+Value = TypeVar("Value")
 
 
 class GrpcChatGateway:
@@ -73,22 +88,22 @@ class GrpcChatGateway:
         self._conf = conf
         self._target = target_of(conf.rpc_target)
         self._circuit = Circuit(f"the chat service at {conf.rpc_target}")
-        self._opened: tuple[grpc.aio.Channel, ChatServiceAsyncStub] | None = None
+        self._opened: tuple[grpc.aio.Channel, Any, Any] | None = None
+        self._lacks_ext_until = 0.0
+
+    async def group_info(self, group_id: str) -> GroupInfo:
+        answer = await self._call("GetGroupInfo", pb.GetGroupInfoReq(group_id=group_id))
+        return _value(GroupInfo, answer.group)
+
+    async def group_members(self, group_id: str, page: int, page_size: int) -> Page[GroupMember]:
+        request = pb.GetGroupMembersReq(group_id=group_id, page=page, page_size=page_size)
+        answer = await self._call("GetGroupMembers", request)
+        return Page(_values(GroupMember, answer.members), answer.total)
 
     async def user_groups(self, user_id: int, page: int, page_size: int) -> Page[Group]:
         request = pb.GetUserGroupsReq(user_id=user_id, page=page, page_size=page_size)
-        answer = await self._call("GetUserGroups", self._stub().GetUserGroups, request)
-        groups = [
-            Group(
-                group_id=group.group_id, activity_id=group.activity_id, name=group.name, owner_id=group.owner_id,
-                status=group.status, max_members=group.max_members, member_count=group.member_count,
-                created_at=group.created_at, role=group.role, joined_at=group.joined_at,
-                last_message=group.last_message, last_message_at=group.last_message_at, cover_url=group.cover_url,
-                last_sender_name=group.last_sender_name,
-            )
-            for group in answer.groups
-        ]  # fmt: skip
-        return Page(groups, answer.total)
+        answer = await self._call("GetUserGroups", request)
+        return Page(_values(Group, answer.groups), answer.total)
 
     async def save_message(
         self, *, message_id: str, group_id: str, sender_id: int, msg_type: int, content: str, image_url: str
@@ -97,23 +112,46 @@ class GrpcChatGateway:
             message_id=message_id, group_id=group_id, sender_id=sender_id,
             msg_type=msg_type, content=content, image_url=image_url,
         )  # fmt: skip
-        answer = await self._call("SaveMessage", self._stub().SaveMessage, request)
+        answer = await self._call("SaveMessage", request)
         if not answer.success:
             raise ChatServiceError(500, "the chat service did not store the message")
         return answer.message_id or message_id
 
     async def message_history(self, group_id: str, before_id: str, limit: int) -> History:
         request = pb.GetMessageHistoryReq(group_id=group_id, before_id=before_id, limit=limit)
-        answer = await self._call("GetMessageHistory", self._stub().GetMessageHistory, request)
-        messages = [
-            Message(
-                message_id=message.message_id, group_id=message.group_id, sender_id=message.sender_id,
-                sender_name=message.sender_name, msg_type=message.msg_type, content=message.content,
-                image_url=message.image_url, status=message.status, created_at=message.created_at,
-            )
-            for message in answer.messages
-        ]  # fmt: skip
-        return History(messages, answer.has_more)
+        answer = await self._call("GetMessageHistory", request)
+        return History(_values(Message, answer.messages), answer.has_more)
+
+    async def offline_messages(self, user_id: int, after_time: int) -> Sequence[Message]:
+        request = pb.GetOfflineMessagesReq(user_id=user_id, after_time=after_time)
+        return _values(Message, (await self._call("GetOfflineMessages", request)).messages)
+
+    async def notifications(self, user_id: int, is_read: int, page: int, page_size: int) -> Notifications:
+        request = pb.GetNotificationsReq(user_id=user_id, is_read=is_read, page=page, page_size=page_size)
+        answer = await self._call("GetNotifications", request)
+        return Notifications(_values(Notification, answer.notifications), answer.total, answer.unread_count)
+
+    async def unread_notifications(self, user_id: int) -> int:
+        return int((await self._call("GetUnreadCount", pb.GetUnreadCountReq(user_id=user_id))).unread_count)
+
+    async def mark_notifications_read(self, user_id: int, notification_ids: Sequence[str]) -> int:
+        request = pb.MarkNotificationReadReq(user_id=user_id, notification_ids=notification_ids)
+        return int((await self._call("MarkNotificationRead", request)).updated_count)
+
+    async def mark_all_notifications_read(self, user_id: int) -> int:
+        return int((await self._call("MarkAllRead", pb.MarkAllReadReq(user_id=user_id))).affected_count)
+
+    async def mark_read(self, user_id: int, group_id: str, message_id: str) -> str:
+        request = ext.MarkReadReq(user_id=user_id, group_id=group_id, message_id=message_id)
+        return str((await self._call_ext("MarkRead", request)).message_id)
+
+    async def group_cursors(self, group_id: str, user_ids: Sequence[int]) -> Sequence[ReadCursor]:
+        request = ext.GetGroupCursorsReq(group_id=group_id, user_ids=user_ids)
+        return _values(ReadCursor, (await self._call_ext("GetGroupCursors", request)).cursors)
+
+    async def user_cursors(self, user_id: int, group_ids: Sequence[str]) -> Sequence[ReadCursor]:
+        request = ext.GetUserCursorsReq(user_id=user_id, group_ids=group_ids)
+        return _values(ReadCursor, (await self._call_ext("GetUserCursors", request)).cursors)
 
     async def state(self) -> str:
         state = self._open()[0].get_state(try_to_connect=True)
@@ -124,10 +162,7 @@ class GrpcChatGateway:
             await self._opened[0].close()
             self._opened = None
 
-    def _stub(self) -> "ChatServiceAsyncStub":
-        return self._open()[1]
-
-    def _open(self) -> tuple[grpc.aio.Channel, "ChatServiceAsyncStub"]:
+    def _open(self) -> tuple[grpc.aio.Channel, Any, Any]:
         if self._opened is None:
             if self._conf.rpc_tls_ca:
                 roots = Path(self._conf.rpc_tls_ca).read_bytes()
@@ -135,10 +170,23 @@ class GrpcChatGateway:
                 channel = grpc.aio.secure_channel(self._target, credentials, options=OPTIONS)
             else:
                 channel = grpc.aio.insecure_channel(self._target, options=OPTIONS)
-            self._opened = (channel, ChatServiceStub(channel))
+            self._opened = (channel, ChatServiceStub(channel), ReadCursorsStub(channel))
         return self._opened
 
-    async def _call(self, method: str, call: Callable[..., Awaitable[Answer]], request: object) -> Answer:
+    async def _call(self, method: str, request: object) -> Any:
+        return await self._ask(method, getattr(self._open()[1], method), request)
+
+    async def _call_ext(self, method: str, request: object) -> Any:
+        if time.monotonic() < self._lacks_ext_until:
+            raise ChatServiceError(LACKING, "the chat service keeps no read cursors")
+        try:
+            return await self._ask(method, getattr(self._open()[2], method), request)
+        except ChatServiceError as error:
+            if error.code == LACKING:
+                self._lacks_ext_until = time.monotonic() + LACKING_SECONDS
+            raise
+
+    async def _ask(self, method: str, call: Any, request: object) -> Any:
         if not self._circuit.lets_through():
             metrics.rpc_seconds.labels(method, "CIRCUIT_OPEN").observe(0)
             raise ChatServiceError(AWAY, f"the chat service at {self._conf.rpc_target} doesn't answer")
@@ -162,6 +210,20 @@ class GrpcChatGateway:
             return answer
         finally:
             metrics.rpc_seconds.labels(method, outcome).observe(time.perf_counter() - began)
+
+
+@cache
+def _reader(kind: type[Any]) -> "attrgetter[Any]":
+    return attrgetter(*(field.name for field in fields(kind)))
+
+
+def _value(kind: type[Value], message: object) -> Value:
+    """A message of the contract as a value of ours: their fields have the same names."""
+    return kind(*_reader(kind)(message))  # type: ignore[arg-type]  # types are hashable
+
+
+def _values(kind: type[Value], messages: Iterable[object]) -> list[Value]:
+    return [_value(kind, message) for message in messages]
 
 
 def target_of(setting: str) -> str:

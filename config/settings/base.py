@@ -30,6 +30,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "channels",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "realtime",
     "chatws",
     "chatws.reference",
@@ -131,6 +133,7 @@ REALTIME = RealtimeConf(
     bytes_per_second=ENV.chatws_bytes_per_second,
     sends_per_second=ENV.chatws_sends_per_second,
     burst_seconds=ENV.chatws_burst_seconds,
+    ephemeral_per_second=ENV.chatws_ephemeral_per_second,
     refusals_per_minute=ENV.chatws_refusals_per_minute,
     groups_per_connection=ENV.chatws_groups_per_connection,
 )
@@ -147,6 +150,21 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "chatws.api.errors.answer_error",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "chatws",
+    "DESCRIPTION": "The HTTP API of the chat gateway. What is refused is answered with `code`, `message` and `data`.",
+    "VERSION": "1",
+    "LICENSE": {"name": "MIT"},
+    "SERVERS": [{"url": "/"}],
+    "SERVE_INCLUDE_SCHEMA": False,
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"persistAuthorization": True, "validatorUrl": None, "deepLinking": True},
 }
 SIMPLE_JWT = {  # what the demo's log-in mints
     "ACCESS_TOKEN_LIFETIME": timedelta(hours=1),

@@ -39,10 +39,13 @@ PIECES = [
     '"', "{", "}", "[", ",", ":", "\\", "\\u0000", "\\ud800", "null", "-1", "1e999", "\0", "𝄞",
     '"type":"ping",', '"data":{}',
 ]  # fmt: skip
-TYPES = ["ping", "auth", "send_message", "mark_read", "join_group", "leave_group", "typing", "history", "new_message"]
+TYPES = [
+    "ping", "auth", "send_message", "mark_read", "join_group", "leave_group", "typing", "presence", "history",
+    "new_message",
+]  # fmt: skip
 FIELDS = [
     "token", "resume", "group_id", "message_id", "msg_type", "content", "image_url", "type", "data", "timestamp",
-    "feed", "epoch", "offset",
+    "feed", "epoch", "offset", "typing", "before_id", "limit",
 ]  # fmt: skip
 OURS = {1011, 4500, 4501, 4502, 4503, 4508, 4529}
 """Close codes that say that something of ours went wrong; others answer the frame."""
@@ -103,6 +106,9 @@ def frames(group: str, token: str) -> st.SearchStrategy[tuple[int, bytes]]:
             {"type": "auth", "data": {"token": token}}, {"type": "join_group", "data": {"group_id": group}},
             {"type": "leave_group", "data": {"group_id": group}}, {"type": "ping"},
             {"type": "mark_read", "data": {"group_id": group, "message_id": "m"}},
+            {"type": "typing", "data": {"group_id": group, "typing": True}},
+            {"type": "presence", "data": {"group_id": group}},
+            {"type": "history", "data": {"group_id": group, "before_id": "m", "limit": 5}},
         ]),
     ).map(lambda value: json.dumps(value).encode())  # fmt: skip
     some = st.tuples(st.just(TEXT), st.one_of(as_text, as_text, as_text, right, broken, broken, deep))
@@ -236,7 +242,9 @@ def run(count: int, number: int, folder: Path) -> tuple[Fuzz, list[int]]:
 async def _group(stack: Stack, user: int) -> str:
     chat = Chat(stack.rpc_target)
     try:
-        return await chat.group(new_user(), user)
+        group = await chat.group(new_user(), user)
+        await chat.say(group, user, "to be read", "m")
+        return group
     finally:
         await chat.close()
 

@@ -31,7 +31,8 @@ async def test_an_answer_to_something_else_does_not_let_live_frames_pass_a_tail(
         sent.append(json.loads(message["text"]))
 
     node: Any = SimpleNamespace(conf=conf, hub=world.hub, connections={})
-    consumer = ChatConsumer(SimpleNamespace(node=node))  # type: ignore[arg-type]
+    services: Any = SimpleNamespace(node=node)
+    consumer = ChatConsumer(services)
     node.connections[consumer.connection_id] = consumer
     consumer.user_id = 7
     consumer.outbox = AsgiOutbox(send, 10_000)
@@ -39,7 +40,7 @@ async def test_an_answer_to_something_else_does_not_let_live_frames_pass_a_tail(
     membership = Membership(7, None, world.hub, asyncio.Semaphore())  # type: ignore[arg-type]
     membership.groups = frozenset({"g"})
     principal = Principal(user_id=7, expires_at=0)
-    session = consumer.session = Session(consumer, principal, membership, world.hub, None)  # type: ignore[arg-type]
+    session = consumer.session = Session(consumer, principal, membership, services)
 
     other = Listener()
     [joined] = await world.hub.join(other, [FEED])

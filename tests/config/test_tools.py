@@ -9,7 +9,9 @@ import pytest
 
 from config.env import BASE_DIR
 
-IGNORED = shutil.ignore_patterns(".venv", ".git", ".data", "__pycache__", ".*_cache", ".hypothesis", "tests", "docs")
+IGNORED = shutil.ignore_patterns(
+    ".venv", ".git", ".data", "__pycache__", ".*_cache", ".hypothesis", "tests", "node_modules"
+)
 
 
 @pytest.fixture
@@ -64,6 +66,19 @@ def test_a_proto_without_its_stubs(copy: Path) -> None:
     proto = copy / "chatws/rpc/pb/chat.proto"
     proto.write_text(proto.read_text().replace("string cover_url = 5;", "string cover_link = 5;"))
     assert "chat_pb2.py" in fails(copy, *check)
+
+
+def test_docs_that_are_not_what_the_code_says(copy: Path) -> None:
+    check = [sys.executable, "manage.py", "interface_docs", "--check"]
+    passes(copy, *check)
+    frames = copy / "chatws/frames.py"
+    frames.write_text(frames.read_text().replace("    typing: bool\n", "    typing: bool\n    since: int = 0\n", 1))
+    assert "asyncapi.yaml, protocol.md" in fails(copy, *check)
+    serializers = copy / "chatws/api/serializers.py"
+    serializers.write_text(serializers.read_text().replace("page_size = Number(most=100", "page_size = Number(most=99"))
+    assert "openapi.yaml" in fails(copy, *check)
+    passes(copy, *check[:-1])
+    passes(copy, *check)
 
 
 def test_a_model_without_its_migration(copy: Path) -> None:

@@ -101,12 +101,12 @@ async def test_without_an_id_or_a_time_each_frame_is_a_message(
     assert await chat.history(group) == ["hello", "hello"]
 
 
-@pytest.mark.parametrize("kind", ["send_message", "join_group", "mark_read"])
+@pytest.mark.parametrize("kind", ["send_message", "join_group", "mark_read", "typing", "presence", "history"])
 async def test_who_is_not_a_member_gets_403(log_in: Connect, chat: Chat, kind: str) -> None:
     group = await chat.group(new_user())
     client = await log_in(new_user())
     for asked in (group, "nosuchgroup"):
-        answer = await client.ask(kind, {**text(asked), "message_id": "m"})
+        answer = await client.ask(kind, {**text(asked), "message_id": "m", "typing": True})
         assert (answer["type"], answer["data"]["code"]) == ("error", 403)
     assert await chat.history(group) == []
 

@@ -6,7 +6,9 @@ import random
 import grpc
 
 from chatws.rpc.pb import chat_pb2 as pb
+from chatws.rpc.pb import ext_pb2 as ext
 from chatws.rpc.pb.chat_pb2_grpc import ChatServiceStub
+from chatws.rpc.pb.ext_pb2_grpc import ReadCursorsStub
 
 _users = itertools.count(random.randrange(10**9, 10**12))
 
@@ -22,6 +24,7 @@ class Chat:
     def __init__(self, target: str) -> None:
         self._channel = grpc.aio.insecure_channel(target)
         self.stub = ChatServiceStub(self._channel)
+        self.ext = ReadCursorsStub(self._channel)
 
     async def close(self) -> None:
         await self._channel.close()
@@ -48,6 +51,16 @@ class Chat:
             message_id=message_id, group_id=group_id, sender_id=sender, msg_type=1, content=text
         )
         await self.stub.SaveMessage(request)
+
+    async def notify(self, user_id: int, title: str) -> str:
+        """A notification; its id."""
+        request = pb.CreateNotificationReq(user_id=user_id, type="news", title=title, content="of the day")
+        return (await self.stub.CreateNotification(request)).notification_id
+
+    async def mark_read(self, user_id: int, group_id: str, message_id: str) -> str:
+        """Move a read cursor; the message at which it stands."""
+        request = ext.MarkReadReq(user_id=user_id, group_id=group_id, message_id=message_id)
+        return (await self.ext.MarkRead(request)).message_id
 
     async def history(self, group_id: str) -> list[str]:
         """The contents of a group's messages, oldest first."""

@@ -12,6 +12,8 @@ import websockets
 from django.conf import settings
 from websockets.asyncio.client import ClientConnection
 
+from tests.support import schemas
+
 Frame = dict[str, Any]
 SECONDS = 10.0
 _ids = itertools.count(1)
@@ -24,12 +26,19 @@ def make_token(user_id: int, seconds: float = 600, **claims: Any) -> str:
     return jwt.encode(given, settings.REALTIME.jwt_secret, "HS256")
 
 
+def bearer(user_id: int, **claims: Any) -> dict[str, str]:
+    """The header that brings such a token."""
+    return {"Authorization": f"Bearer {make_token(user_id, **claims)}"}
+
+
 class Client:
     """One connection. ``seen`` holds every frame, in order of arrival."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
         self.seen: list[Frame] = []
+        self._sent: dict[str, bool] = {}
+        """Of each frame by its message id, whether it is as the AsyncAPI document says."""
         self._unread: list[Frame] = []
 
     async def send(self, kind: str, data: Any = None, **envelope: Any) -> str:
@@ -39,6 +48,7 @@ class Client:
         return message_id
 
     async def raw(self, text: str | bytes) -> None:
+        self._sent |= schemas.sent(text)
         await self.socket.send(text)
 
     async def recv(self) -> Frame:
@@ -80,7 +90,7 @@ class Client:
         async with asyncio.timeout(SECONDS):
             try:
                 while True:
-                    self.seen.append(json.loads(await self.socket.recv()))
+                    self._received(await self.socket.recv())
             except websockets.ConnectionClosed:
                 assert self.socket.close_code is not None
                 return self.socket.close_code
@@ -95,7 +105,11 @@ class Client:
 
     async def _read(self) -> Frame:
         async with asyncio.timeout(SECONDS):
-            frame: Frame = json.loads(await self.socket.recv())
+            return self._received(await self.socket.recv())
+
+    def _received(self, text: str | bytes) -> Frame:
+        frame: Frame = json.loads(text)
+        schemas.check_received(frame, self._sent)
         self.seen.append(frame)
         return frame
 

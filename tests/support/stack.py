@@ -180,8 +180,15 @@ class Stack:
 
     def remove_silently(self, group_id: str, user_id: int) -> None:
         """Take a member out of a chat group without an event."""
+        self._change("DELETE FROM reference_member WHERE group_id = ? AND user_id = ?", group_id, user_id)
+
+    def recall(self, message_id: str) -> None:
+        """Recall a message, as a moderator would in the database."""
+        self._change("UPDATE reference_message SET status = 2 WHERE message_id = ?", message_id)
+
+    def _change(self, statement: str, *values: object) -> None:
         with sqlite3.connect(self.folder / "db.sqlite3", timeout=20) as database:
-            database.execute("DELETE FROM reference_member WHERE group_id = ? AND user_id = ?", (group_id, user_id))
+            database.execute(statement, values)
 
     def stop(self) -> None:
         """End everything that was started."""

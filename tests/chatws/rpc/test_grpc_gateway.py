@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from chatws.conf import ChatConf
-from chatws.rpc.gateway import ChatServiceError, Group, History, Page, all_user_group_ids
+from chatws.rpc.gateway import ChatServiceError, Group, Page, all_user_group_ids
 from chatws.rpc.grpc_gateway import GrpcChatGateway, target_of
 from tests.support.chat import Chat, new_user
 from tests.support.redis import free_port
@@ -71,6 +71,31 @@ async def test_the_service_s_status_becomes_a_code(gateway: GrpcChatGateway, cha
     assert refused.value.code == 409
 
 
+async def test_every_call_answers_with_what_the_service_knows(gateway: GrpcChatGateway, chat: Chat) -> None:
+    user, other = new_user(), new_user()
+    group = await chat.group(user, other, name="a group")
+    for number in range(2):
+        await save(gateway, group, other, f"m{number}")
+    info = await gateway.group_info(group)
+    assert (info.group_id, info.name, info.owner_id, info.status, info.member_count) == (group, "a group", user, 1, 2)
+    members = await gateway.group_members(group, 2, 1)
+    assert ([member.user_id for member in members.items], members.total) == ([other], 2)
+    assert [message.content for message in await gateway.offline_messages(user, 0)] == ["x", "x"]
+    for number in range(3):
+        await chat.notify(user, f"title {number}")
+    found = await gateway.notifications(user, 0, 1, 2)
+    assert ([one.title for one in found.items], found.total, found.unread_count) == (["title 2", "title 1"], 3, 3)
+    assert await gateway.mark_notifications_read(user, [found.items[0].notification_id, "none"]) == 1
+    assert await gateway.unread_notifications(user) == 2
+    assert await gateway.mark_all_notifications_read(user) == 2
+    assert [one.is_read for one in (await gateway.notifications(user, -1, 1, 20)).items] == [1, 1, 1]
+    assert await gateway.mark_read(user, group, f"m0-{other}") == f"m0-{other}"
+    [cursor] = await gateway.user_cursors(user, [group])
+    assert (cursor.message_id, cursor.unread_count) == (f"m0-{other}", 1)
+    [cursor] = await gateway.group_cursors(group, [user, other])
+    assert (cursor.user_id, cursor.message_id) == (user, f"m0-{other}")
+
+
 async def test_a_service_that_is_away_is_503_within_the_deadline_and_its_address_is_named() -> None:
     target = f"127.0.0.1:{free_port()}"
     gateway = GrpcChatGateway(ChatConf(rpc_target=target, rpc_seconds=1.0))
@@ -105,39 +130,31 @@ class Listing:
         ids, total = self._pages.pop(0)
         return Page([_group(group_id) for group_id in ids], total)
 
-    async def save_message(self, **fields: object) -> str:
-        raise NotImplementedError
-
-    async def message_history(self, group_id: str, before_id: str, limit: int) -> History:
-        raise NotImplementedError
-
-    async def state(self) -> str:
-        raise NotImplementedError
-
-    async def close(self) -> None:
-        raise NotImplementedError
-
 
 def _group(group_id: str) -> Group:
     return Group(group_id, 0, "", 1, 1, 1, 1, 0, 1, 0, "", 0, "", "")
+
+
+async def _ids_of(listing: Listing) -> frozenset[str]:
+    return await all_user_group_ids(listing, 1)  # type: ignore[arg-type]  # nothing but the groups is asked for
 
 
 HUNDRED = [f"g{number}" for number in range(100)]
 
 
 async def test_all_pages_are_read() -> None:
-    assert len(await all_user_group_ids(Listing([HUNDRED, ["a", "b"]]), 1)) == 102
-    assert await all_user_group_ids(Listing([[]]), 1) == frozenset()
+    assert len(await _ids_of(Listing([HUNDRED, ["a", "b"]]))) == 102
+    assert await _ids_of(Listing([[]])) == frozenset()
 
 
 async def test_pages_that_disagree_are_read_again() -> None:
     moved = [HUNDRED, ["g99", "a"]]  # one was removed from the first page while the second was read
-    assert len(await all_user_group_ids(Listing(moved, [HUNDRED, ["a"]]), 1)) == 101
+    assert len(await _ids_of(Listing(moved, [HUNDRED, ["a"]]))) == 101
 
 
 async def test_a_listing_that_never_agrees_is_503() -> None:
     with pytest.raises(ChatServiceError) as refused:
-        await all_user_group_ids(Listing(*[[["a", "a"]]] * 5), 1)
+        await _ids_of(Listing(*[[["a", "a"]]] * 5))
     assert refused.value.code == 503
 
 

@@ -1,0 +1,55 @@
+"""Whose request it is: the bearer token, judged as for a socket."""
+
+from asgiref.sync import async_to_sync
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from chatws import services
+from realtime.auth import Principal
+from realtime.exceptions import AuthenticationError
+
+
+class Caller:
+    """The user of a request, as Django REST framework wants one."""
+
+    is_authenticated = True
+
+    def __init__(self, principal: Principal) -> None:
+        self.user_id = principal.user_id
+        self.is_admin = principal.role == "admin"
+
+
+class BearerAuthentication(BaseAuthentication):
+    """`Authorization: Bearer <jwt>`."""
+
+    def authenticate(self, request: Request) -> tuple[Caller, str] | None:
+        """The caller; None if there is no such header. Raises `Unavailable` when nobody can judge the token."""
+        token = bearer_token(request.headers.get("Authorization", ""))
+        if not token:
+            return None
+        try:
+            principal = async_to_sync(services.of(request).node.authenticate)(token)
+        except AuthenticationError as error:
+            raise AuthenticationFailed(str(error)) from error
+        return Caller(principal), token
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+def bearer_token(header: str) -> str:
+    """The token of an `Authorization` header; empty if it holds none."""
+    scheme, _, token = header.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # drf-spectacular's
+    """How the document names it."""
+
+    target_class = BearerAuthentication
+    name = "bearer"
+
+    def get_security_definition(self, auto_schema: object) -> dict[str, object]:
+        return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}

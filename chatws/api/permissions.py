@@ -1,0 +1,37 @@
+"""Who sees what: a caller its own user id and the chat groups that it is a member of, role `admin` all."""
+
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import async_to_sync
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from chatws import services
+from chatws.rpc.gateway import all_user_group_ids
+
+if TYPE_CHECKING:
+    from chatws.api.views import ApiView
+
+
+class SeesUser(BasePermission):
+    """``user_id`` is the caller's own."""
+
+    def has_permission(self, request: Request, view: "ApiView") -> bool:  # type: ignore[override]  # our views only
+        caller: Any = request.user
+        if view.given["user_id"] != caller.user_id and not caller.is_admin:
+            raise PermissionDenied("user_id: another user's")
+        return True
+
+
+class SeesGroup(BasePermission):
+    """The caller is a member of ``group_id`` now, as the chat service says."""
+
+    def has_permission(self, request: Request, view: "ApiView") -> bool:  # type: ignore[override]  # our views only
+        caller: Any = request.user
+        if caller.is_admin:
+            return True
+        chat = services.of(request).chat
+        if view.given["group_id"] not in async_to_sync(all_user_group_ids)(chat, caller.user_id):
+            raise PermissionDenied(f"group_id: not a member of {view.given['group_id']}")
+        return True

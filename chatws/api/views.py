@@ -1,0 +1,251 @@
+"""One class a path. Each reads what it is given, asks the chat service in the process's loop, and wraps the answer."""
+
+from collections.abc import Awaitable, Sequence
+from dataclasses import asdict
+from typing import Any, ClassVar, TypeVar
+
+from asgiref.sync import async_to_sync
+from django.http import Http404
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import NotAuthenticated
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import Serializer
+from rest_framework.views import APIView
+
+from chatws import conf, services
+from chatws.api import serializers
+from chatws.api.authentication import BearerAuthentication
+from chatws.api.documented import OF_MEMBERS, OWN, STATUS, documented
+from chatws.api.permissions import SeesGroup, SeesUser
+from chatws.history import history, shown
+from chatws.rpc.gateway import ChatServiceError, ReadCursor
+from chatws.services import Services
+
+LACKING = 501
+Answer = TypeVar("Answer")
+
+
+class ApiView(APIView):
+    """Of a caller with a token. ``given``: what address and query, or body, say, checked by ``takes``."""
+
+    authentication_classes: Sequence[type[BaseAuthentication]] = (BearerAuthentication,)
+    permission_classes: Sequence[type[BasePermission]] = ()
+    takes: ClassVar[type[Serializer[Any]] | None] = None
+    is_public_where_status_is = False
+
+    def check_permissions(self, request: Request) -> None:
+        """Who has no token is told so first, then what is malformed, then what isn't the caller's to see."""
+        if request.auth is None and not (self.is_public_where_status_is and conf.get().public_status):
+            raise NotAuthenticated("a bearer token is needed")
+        self.given: dict[str, Any] = {}
+        if self.takes is not None:
+            said = request.data if request.method == "POST" else request.query_params.dict()
+            given = self.takes(data={**(said if isinstance(said, dict) else {}), **self.kwargs})
+            given.is_valid(raise_exception=True)
+            self.given = given.validated_data
+        super().check_permissions(request)
+
+    @property
+    def here(self) -> Services:
+        """The services of this process."""
+        return services.of(self.request)
+
+
+def wait(answer: Awaitable[Answer]) -> Answer:
+    """What a call answers; it runs in the process's event loop, this view in a thread."""
+
+    async def waiting() -> Answer:
+        return await answer
+
+    return async_to_sync(waiting)()
+
+
+def success(kind: type[Serializer[Any]], data: object) -> Response:
+    """The answer to a request that was served."""
+    return Response({"code": 0, "message": "success", "data": kind(data).data})
+
+
+def cursors_of(asking: Awaitable[Sequence[ReadCursor]]) -> Sequence[ReadCursor] | None:
+    """Read cursors; None where the chat service keeps none."""
+    try:
+        return wait(asking)
+    except ChatServiceError as error:
+        if error.code != LACKING:
+            raise
+        return None
+
+
+class StatsView(ApiView):
+    is_public_where_status_is = True
+
+    @documented(
+        "Users, connections and gateways of the whole cluster", serializers.Stats, bare=True, who=STATUS, tag="status"
+    )
+    def get(self, request: Request) -> Response:
+        return Response(serializers.Stats(wait(self.here.node.presence.stats())).data)
+
+
+class UserStatusView(ApiView):
+    is_public_where_status_is = True
+    takes = serializers.OfUser
+
+    @documented(
+        "Whether a user is online, and since when",
+        serializers.Status,
+        query=serializers.OfUser,
+        who=STATUS,
+        tag="status",
+    )
+    def get(self, request: Request) -> Response:
+        return success(serializers.Status, wait(self.here.node.presence.status(self.given["user_id"])))
+
+
+class GroupView(ApiView):
+    takes = serializers.OfGroup
+    permission_classes = (SeesGroup,)
+
+    @documented("A chat group", serializers.GroupInfo, who=OF_MEMBERS, tag="groups")
+    def get(self, request: Request, group_id: str) -> Response:
+        return success(serializers.GroupInfo, wait(self.here.chat.group_info(group_id)))
+
+
+class MembersView(ApiView):
+    takes = serializers.MembersQuery
+    permission_classes = (SeesGroup,)
+
+    @documented(
+        "The members of a chat group", serializers.Members, query=serializers.PageQuery, who=OF_MEMBERS, tag="groups"
+    )
+    def get(self, request: Request, group_id: str) -> Response:
+        chat = self.here.chat
+        page = wait(chat.group_members(group_id, self.given["page"], self.given["page_size"]))
+        members = [asdict(member) for member in page.items]
+        cursors = cursors_of(chat.group_cursors(group_id, [member.user_id for member in page.items])) if members else []
+        read = {cursor.user_id: cursor.message_id for cursor in cursors or ()}
+        if cursors is not None:
+            members = [{**member, "read_id": read.get(member["user_id"], "")} for member in members]
+        return success(serializers.Members, {"members": members, "total": page.total})
+
+
+class UserGroupsView(ApiView):
+    takes = serializers.UserPageQuery
+    permission_classes = (SeesUser,)
+
+    @documented("The chat groups of a user", serializers.UserGroups, query=serializers.PageQuery, who=OWN, tag="groups")
+    def get(self, request: Request, user_id: str) -> Response:
+        chat, user = self.here.chat, self.given["user_id"]
+        page = wait(chat.user_groups(user, self.given["page"], self.given["page_size"]))
+        groups = [asdict(group) for group in page.items]
+        cursors = cursors_of(chat.user_cursors(user, [group.group_id for group in page.items])) if groups else []
+        by_group = {cursor.group_id: cursor for cursor in cursors or ()}
+        for group in groups:
+            if cursor := by_group.get(group["group_id"]):
+                group |= {"read_id": cursor.message_id, "unread_count": cursor.unread_count}
+        return success(serializers.UserGroups, {"groups": groups, "total": page.total})
+
+
+class MessagesView(ApiView):
+    takes = serializers.HistoryQuery
+    permission_classes = (SeesGroup,)
+
+    @documented(
+        "Messages of a chat group, newest first",
+        serializers.History,
+        query=serializers.HistoryQuery,
+        who=OF_MEMBERS,
+        tag="messages",
+    )
+    def get(self, request: Request) -> Response:
+        given = self.given
+        found = wait(history(self.here.chat, given["group_id"], given["before_id"], given["limit"]))
+        return success(serializers.History, found)
+
+
+class OfflineMessagesView(ApiView):
+    takes = serializers.OfflineQuery
+    permission_classes = (SeesUser,)
+
+    @documented(
+        "What a user's chat groups said after a time",
+        serializers.Offline,
+        query=serializers.OfflineQuery,
+        who=OWN,
+        tag="messages",
+    )
+    def get(self, request: Request) -> Response:
+        found = wait(self.here.chat.offline_messages(self.given["user_id"], self.given["after_time"]))
+        return success(serializers.Offline, {"messages": shown(found)})
+
+
+class NotificationsView(ApiView):
+    takes = serializers.UserPageQuery
+    permission_classes = (SeesUser,)
+
+    @documented(
+        "A user's notifications, newest first",
+        serializers.Notifications,
+        query=serializers.UserPageQuery,
+        who=OWN,
+        tag="notifications",
+    )
+    def get(self, request: Request) -> Response:
+        given = self.given
+        found = wait(self.here.chat.notifications(given["user_id"], -1, given["page"], given["page_size"]))
+        data = {"notifications": found.items, "total": found.total, "unread_count": found.unread_count}
+        return success(serializers.Notifications, data)
+
+
+class UnreadCountView(ApiView):
+    takes = serializers.OfUser
+    permission_classes = (SeesUser,)
+
+    @documented(
+        "How many notifications are unread",
+        serializers.UnreadCount,
+        query=serializers.OfUser,
+        who=OWN,
+        tag="notifications",
+    )
+    def get(self, request: Request) -> Response:
+        count = wait(self.here.chat.unread_notifications(self.given["user_id"]))
+        return success(serializers.UnreadCount, {"unread_count": count})
+
+
+class MarkReadView(ApiView):
+    takes = serializers.MarkNotificationsBody
+    permission_classes = (SeesUser,)
+
+    @documented(
+        "These notifications have been read",
+        serializers.Marked,
+        body=serializers.MarkNotificationsBody,
+        who=OWN,
+        tag="notifications",
+    )
+    def post(self, request: Request) -> Response:
+        given = self.given
+        count = wait(self.here.chat.mark_notifications_read(given["user_id"], given["notification_ids"]))
+        return success(serializers.Marked, {"success": True, "updated_count": count})
+
+
+class MarkAllReadView(ApiView):
+    takes = serializers.OfUser
+    permission_classes = (SeesUser,)
+
+    @documented(
+        "All notifications have been read", serializers.AllMarked, body=serializers.OfUser, who=OWN, tag="notifications"
+    )
+    def post(self, request: Request) -> Response:
+        count = wait(self.here.chat.mark_all_notifications_read(self.given["user_id"]))
+        return success(serializers.AllMarked, {"success": True, "affected_count": count})
+
+
+class NotFoundView(ApiView):
+    """Any other path of the API."""
+
+    authentication_classes = ()
+
+    def check_permissions(self, request: Request) -> None:
+        raise Http404(f"no such path: {request.path}")

@@ -1,0 +1,35 @@
+"""The document as the gateway serves it: YAML, and a page to read."""
+
+from functools import cache
+
+import yaml
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from chatws.asyncapi.document import document
+from chatws.asyncapi.reference import Section, sections
+
+
+@cache
+def as_yaml() -> str:
+    """The document; the same text that is committed in docs/asyncapi.yaml."""
+    text: str = yaml.safe_dump(document(), sort_keys=False, allow_unicode=True, width=120)
+    return text
+
+
+@cache
+def _sections() -> tuple[Section, ...]:
+    return sections(document())
+
+
+@require_GET
+def asyncapi(request: HttpRequest) -> HttpResponse:
+    """The YAML."""
+    return HttpResponse(as_yaml(), content_type="application/yaml; charset=utf-8")
+
+
+@require_GET
+def socket(request: HttpRequest) -> HttpResponse:
+    """The page."""
+    return render(request, "chatws/socket_docs.html", {"sections": _sections()})

@@ -1,0 +1,77 @@
+"""The OpenAPI document: valid, and each of its examples is what a real gateway answers."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from openapi_spec_validator import OpenAPIV30SpecValidator
+
+from chatws.examples import USER
+from tests.support.client import bearer, connect, make_token
+from tests.support.stack import Gateway, Stack
+from tests.support.world import make_world, unread_notification
+
+Operation = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Gateway]]:
+    """A stack that holds what the examples tell of, and nothing else."""
+    stack = Stack(tmp_path_factory.mktemp("world"))
+    try:
+        gateway = stack.start()
+        make_world(stack)
+        yield stack, gateway
+    finally:
+        stack.stop()
+
+
+def read_document(gateway: Gateway) -> dict[str, Any]:
+    answer = httpx.get(f"{gateway.http}/docs/openapi.yaml")
+    assert answer.status_code == 200
+    document: dict[str, Any] = yaml.safe_load(answer.text)
+    return document
+
+
+def example(described: dict[str, Any]) -> Any:
+    [one] = described["examples"].values()
+    return one["value"]
+
+
+def test_the_document_is_valid_and_tells_of_every_path(gateway: Gateway) -> None:
+    document = read_document(gateway)
+    OpenAPIV30SpecValidator(document).validate()
+    assert set(document["paths"]) == {
+        "/stats", "/api/users/status", "/api/users/{user_id}/groups", "/api/groups/{group_id}",
+        "/api/groups/{group_id}/members", "/api/messages", "/api/messages/offline", "/api/notifications",
+        "/api/notifications/unread-count", "/api/notifications/read", "/api/notifications/read-all",
+    }  # fmt: skip
+
+
+async def test_every_example_is_what_is_answered(world: tuple[Stack, Gateway]) -> None:
+    stack, gateway = world
+    document = read_document(gateway)
+    socket = await connect(gateway.ws, subprotocols=["bearer", make_token(USER)])
+    await socket.expect("auth_success")
+    async with httpx.AsyncClient(base_url=gateway.http, headers=bearer(USER)) as http:
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                unread_notification(stack)
+                await execute(http, method, path, operation)
+    await socket.close()
+
+
+async def execute(http: httpx.AsyncClient, method: str, path: str, operation: Operation) -> None:
+    query = {}
+    for parameter in operation.get("parameters", []):
+        value = example(parameter)
+        if parameter["in"] == "path":
+            path = path.replace(f"{{{parameter['name']}}}", str(value))
+        else:
+            query[parameter["name"]] = value
+    body = example(operation["requestBody"]["content"]["application/json"]) if "requestBody" in operation else None
+    answer = await http.request(method, path, params=query, json=body)
+    expected = example(operation["responses"]["200"]["content"]["application/json"])
+    assert (answer.status_code, answer.json()) == (200, expected), f"{method} {path}"

@@ -1,0 +1,212 @@
+"""The HTTP API on a real gateway (docs/protocol.md, HTTP)."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.chat import Chat, new_user
+from tests.support.client import bearer
+from tests.support.plain_rpc import PlainService
+from tests.support.stack import Stack
+
+
+async def test_a_user_s_groups(http: httpx.AsyncClient, chat: Chat) -> None:
+    user = new_user()
+    group = await chat.group(user, name="mine")
+    answer = await http.get(f"/api/users/{user}/groups", headers=bearer(user))
+    assert answer.status_code == 200
+    body = answer.json()
+    assert (body["code"], body["message"], body["data"]["total"]) == (0, "success", 1)
+    [found] = body["data"]["groups"]
+    assert (found["group_id"], found["name"], found["role"]) == (group, "mine", 2)
+
+
+async def test_messages_of_a_group(http: httpx.AsyncClient, chat: Chat) -> None:
+    user = new_user()
+    group = await chat.group(user)
+    for number in range(3):
+        await chat.say(group, user, str(number), f"{group}-{number}")
+    query = {"group_id": group, "limit": "2"}
+    data = (await http.get("/api/messages", params=query, headers=bearer(user))).json()["data"]
+    assert ([message["content"] for message in data["messages"]], data["has_more"]) == (["2", "1"], True)
+    assert data["messages"][0]["sender"] == str(user)
+    query["before_id"] = data["messages"][-1]["message_id"]
+    data = (await http.get("/api/messages", params=query, headers=bearer(user))).json()["data"]
+    assert ([message["content"] for message in data["messages"]], data["has_more"]) == (["0"], False)
+
+
+async def test_a_caller_sees_only_its_own_unless_it_is_an_admin(http: httpx.AsyncClient, chat: Chat) -> None:
+    owner, other = new_user(), new_user()
+    group = await chat.group(owner)
+    for path in (f"/api/users/{owner}/groups", f"/api/messages?group_id={group}"):
+        assert (await http.get(path)).status_code == 401
+        assert (await http.get(path, headers={"Authorization": "Bearer nonsense"})).status_code == 401
+        refused = await http.get(path, headers=bearer(other))
+        assert (refused.status_code, refused.json()["code"]) == (403, 403)
+        assert (await http.get(path, headers=bearer(other, role="admin"))).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/api/users/status", "user_id"),
+        ("/api/users/status?user_id=0", "user_id"),
+        ("/api/users/status?user_id=-1", "user_id"),
+        ("/api/users/status?user_id=1.5", "user_id"),
+        ("/api/users/status?user_id=４２", "user_id"),
+        (f"/api/users/status?user_id={2**64}", "user_id"),
+        ("/api/users/x/groups", "user_id"),
+        ("/api/users/4２/groups", "user_id"),
+        ("/api/groups/a:b", "group_id"),
+        (f"/api/groups/{'g' * 65}/members", "group_id"),
+        ("/api/groups/g/members?page_size=-1", "page_size"),
+        ("/api/messages/offline", "user_id"),
+        ("/api/messages/offline?user_id=1&after_time=-1", "after_time"),
+        ("/api/notifications", "user_id"),
+        ("/api/notifications?user_id=1&page=x", "page"),
+        ("/api/notifications/unread-count?user_id=", "user_id"),
+        ("/api/users/1/groups?page=0", "page"),
+        ("/api/users/1/groups?page_size=101", "page_size"),
+        ("/api/messages", "group_id"),
+        ("/api/messages?group_id=a:b", "group_id"),
+        ("/api/messages?group_id=g&limit=0", "limit"),
+        ("/api/messages?group_id=g&limit=101", "limit"),
+        (f"/api/messages?group_id=g&before_id={'x' * 65}", "before_id"),
+    ],
+)
+async def test_a_bad_parameter_is_400_and_named(http: httpx.AsyncClient, path: str, field: str) -> None:
+    answer = await http.get(path, headers=bearer(1))
+    assert (answer.status_code, answer.json()["code"]) == (400, 400)
+    assert answer.json()["message"].startswith(f"{field}:")
+
+
+async def test_another_method_is_405(http: httpx.AsyncClient) -> None:
+    assert (await http.post("/stats")).status_code == 405
+
+
+async def test_status_asks_for_a_token_where_it_is_not_public(stack: Stack) -> None:
+    private = stack.start_gateway(CHATWS_PUBLIC_STATUS="0")
+    async with httpx.AsyncClient(base_url=private.http) as http:
+        for path in ("/stats", "/ws/stats", "/api/users/status?user_id=1"):
+            assert (await http.get(path)).status_code == 401
+            assert (await http.get(path, headers=bearer(1))).status_code == 200
+    private.kill()
+
+
+async def test_tokens_of_the_demo_s_users(http: httpx.AsyncClient) -> None:
+    pair = (await http.post("/api/token/", json={"username": "alice", "password": "demo"})).json()
+    assert (await http.post("/api/token/", json={"username": "alice", "password": "no"})).status_code == 401
+    fresh = (await http.post("/api/token/refresh/", json={"refresh": pair["refresh"]})).json()["access"]
+    answer = await http.get("/api/users/1/groups", headers={"Authorization": f"Bearer {fresh}"})
+    assert answer.status_code == 200
+
+
+BODIES = [
+    ("read", {"user_id": 1}, "notification_ids"),
+    ("read", {"user_id": 1, "notification_ids": []}, "notification_ids"),
+    ("read", {"user_id": 1, "notification_ids": "n"}, "notification_ids"),
+    ("read", {"user_id": 1, "notification_ids": ["n" * 65]}, "notification_ids"),
+    ("read", {"user_id": 1, "notification_ids": ["n"] * 101}, "notification_ids"),
+    ("read", {"user_id": True, "notification_ids": ["n"]}, "user_id"),
+    ("read-all", {"user_id": 1.5}, "user_id"),
+    ("read-all", {}, "user_id"),
+    ("read-all", [], "user_id"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "field"), BODIES)
+async def test_a_bad_field_of_a_body_is_400_and_named(
+    http: httpx.AsyncClient, path: str, body: object, field: str
+) -> None:
+    answer = await http.post(f"/api/notifications/{path}", json=body, headers=bearer(1))
+    assert (answer.status_code, answer.json()["code"], answer.json()["data"]) == (400, 400, None)
+    assert answer.json()["message"].startswith(field)
+
+
+async def test_a_body_that_is_no_json_is_refused(http: httpx.AsyncClient) -> None:
+    broken = await http.post(
+        "/api/notifications/read", content="{", headers={**bearer(1), "Content-Type": "application/json"}
+    )
+    assert (broken.status_code, broken.json()["code"]) == (400, 400)
+    form = await http.post("/api/notifications/read", data={"user_id": "1"}, headers=bearer(1))
+    assert (form.status_code, form.json()["code"]) == (415, 415)
+
+
+async def test_notifications_are_listed_and_marked(http: httpx.AsyncClient, chat: Chat) -> None:
+    user = new_user()
+    ids = [await chat.notify(user, f"title {number}") for number in range(3)]
+    given: dict[str, Any] = {"params": {"user_id": user, "page_size": 2}, "headers": bearer(user)}
+    data = (await http.get("/api/notifications", **given)).json()["data"]
+    assert ([one["title"] for one in data["notifications"]], data["total"]) == (["title 2", "title 1"], 3)
+    marked = {"user_id": str(user), "notification_ids": [ids[0], "nosuchnotification"]}
+    answer = await http.post("/api/notifications/read", json=marked, headers=bearer(user))
+    assert answer.json() == {"code": 0, "message": "success", "data": {"success": True, "updated_count": 1}}
+    count = await http.get("/api/notifications/unread-count", **given)
+    assert count.json()["data"] == {"unread_count": 2}
+    answer = await http.post("/api/notifications/read-all", json={"user_id": user}, headers=bearer(user))
+    assert answer.json()["data"] == {"success": True, "affected_count": 2}
+
+
+async def test_read_states_come_with_groups_and_members(http: httpx.AsyncClient, chat: Chat) -> None:
+    user, other = new_user(), new_user()
+    group = await chat.group(user, other)
+    ids = [f"{group}-{number}" for number in range(3)]
+    for message_id in ids:
+        await chat.say(group, other, "hello", message_id)
+    await chat.mark_read(user, group, ids[0])
+    [found] = (await http.get(f"/api/users/{user}/groups", headers=bearer(user))).json()["data"]["groups"]
+    assert (found["read_id"], found["unread_count"]) == (ids[0], 2)
+    data = (await http.get(f"/api/groups/{group}/members", headers=bearer(user))).json()["data"]
+    assert {member["user_id"]: member["read_id"] for member in data["members"]} == {user: ids[0], other: ""}
+    assert data["total"] == 2
+
+
+async def test_without_cursors_the_rest_of_a_listing_is_there(stack: Stack, chat: Chat) -> None:
+    service, user = PlainService(stack.rpc_target), new_user()
+    group = await chat.group(user)
+    gateway = await asyncio.to_thread(stack.start_gateway, CHATWS_RPC_TARGET=await service.start())
+    async with httpx.AsyncClient(base_url=gateway.http, headers=bearer(user)) as http:
+        [found] = (await http.get(f"/api/users/{user}/groups")).json()["data"]["groups"]
+        [member] = (await http.get(f"/api/groups/{group}/members")).json()["data"]["members"]
+    assert found["group_id"] == group
+    assert member["user_id"] == user
+    assert {"read_id", "unread_count"}.isdisjoint(found.keys() | member.keys())
+    gateway.kill()
+    await service.stop()
+
+
+PER_USER = [
+    "users/{user}/groups", "messages/offline?user_id={user}", "notifications?user_id={user}",
+    "notifications/unread-count?user_id={user}",
+]  # fmt: skip
+PER_GROUP = ["groups/{group}", "groups/{group}/members", "messages?group_id={group}"]
+
+
+@pytest.mark.parametrize("path", PER_USER + PER_GROUP)
+async def test_each_path_is_for_its_own_and_for_admins(http: httpx.AsyncClient, chat: Chat, path: str) -> None:
+    owner, other = new_user(), new_user()
+    path = "/api/" + path.format(user=owner, group=await chat.group(owner))
+    missing = await http.get(path)
+    assert (missing.status_code, missing.json()["code"], missing.headers["WWW-Authenticate"]) == (401, 401, "Bearer")
+    assert (await http.get(path, headers=bearer(other))).status_code == 403
+    for caller in (bearer(owner), bearer(other, role="admin")):
+        answer = await http.get(path, headers=caller)
+        assert (answer.status_code, answer.json()["code"], answer.json()["message"]) == (200, 0, "success")
+
+
+@pytest.mark.parametrize("path", ["read", "read-all"])
+async def test_nobody_marks_another_s_notifications(http: httpx.AsyncClient, chat: Chat, path: str) -> None:
+    owner = new_user()
+    body = {"user_id": owner, "notification_ids": [await chat.notify(owner, "a title")]}
+    assert (await http.post(f"/api/notifications/{path}", json=body, headers=bearer(new_user()))).status_code == 403
+    given: dict[str, Any] = {"params": {"user_id": owner}, "headers": bearer(owner)}
+    assert (await http.get("/api/notifications/unread-count", **given)).json()["data"]["unread_count"] == 1
+
+
+async def test_an_unknown_path_and_group_are_404_in_the_same_form(http: httpx.AsyncClient) -> None:
+    for path in ("/api/nosuchpath", "/api/groups/nosuchgroup"):
+        answer = await http.get(path, headers=bearer(1, role="admin"))
+        assert (answer.status_code, answer.json()["code"], answer.json()["data"]) == (404, 404, None)
+    assert (await http.get("/api/groups/nosuchgroup", headers=bearer(1))).status_code == 403

