@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+ON_POSTGRES := $(BIN)/python -m tests.support.postgres
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test rolling fuzz test-servers bench bench-quick faults check lint format types floors migrations stubs-check lock lock-check stubs chromium postgres clean
+.PHONY: help run test test-postgres rolling fuzz test-servers bench bench-quick faults check lint format types floors migrations stubs-check lock lock-check stubs chromium postgres clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -15,6 +16,10 @@ run: $(VENV)/run.stamp ## start the whole chat with a demo: two browsers can tal
 
 test: $(VENV)/dev.stamp chromium postgres check ## check everything and run all tests
 	@$(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),3) --dist loadfile
+	@$(ON_POSTGRES) $(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),3) --dist loadfile -m database
+
+test-postgres: $(VENV)/dev.stamp chromium postgres ## run all tests on PostgreSQL instead of SQLite
+	@$(ON_POSTGRES) $(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),3) --dist loadfile
 
 faults: $(VENV)/dev.stamp ## break the whole chat at random: MINUTES=20 SEED=7 SERVER=uvicorn
 	@$(BIN)/python -m tests.faults.run --minutes $(or $(MINUTES),2) $(if $(SERVER),--server $(SERVER)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)")

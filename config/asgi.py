@@ -25,7 +25,8 @@ node = Node(realtime_conf.get())
 chat = GrpcChatGateway(chat_conf.get())
 limit = UserLimit(node.redis, "sends", node.conf.sends_per_second, node.conf.burst_seconds)
 sender = Sender(chat, node.redis if chat_conf.get().publishes_messages else None, limit)
-services = Services(node=node, chat=chat, memberships=Memberships(chat, node.hub), sender=sender)
+memberships = Memberships(chat, node.hub, chat_conf.get().membership_seconds)
+services = Services(node=node, chat=chat, memberships=memberships, sender=sender)
 websocket_application = JWTAuthMiddleware(websocket_router(services), node.authenticate, node.conf)
 
 
@@ -41,6 +42,7 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         scope.get("state", {})["drain"] = node.drain  # for a server that asks before it ends the connections
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        await memberships.stop()
         await node.stop()
         await chat.close()
         await send({"type": "lifespan.shutdown.complete"})

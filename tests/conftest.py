@@ -12,6 +12,7 @@ from realtime.redis import Redis
 from realtime.redis import connect as connect_redis
 from tests.support.chat import Chat
 from tests.support.client import Client, connect, make_token
+from tests.support.database import ON_POSTGRES
 from tests.support.postgres import PostgresServer
 from tests.support.redis import RedisServer
 from tests.support.stack import SERVERS, Gateway, Stack
@@ -23,10 +24,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     Stack.server = config.getoption("--server")
+    if ON_POSTGRES:  # a database that threads hold connections to can't be dropped in the end
+        settings.DATABASES["default"]["CONN_MAX_AGE"] = 0
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, on a server that isn't ours, what only ours promises."""
+    """Mark what touches the database; leave out, on a server that isn't ours, what only ours promises."""
+    for item in items:
+        if item.get_closest_marker("django_db"):
+            item.add_marker("database")
     if Stack.server != "ours":
         left_out = [item for item in items if item.get_closest_marker("ours_only")]
         items[:] = [item for item in items if item not in left_out]

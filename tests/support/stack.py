@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -11,11 +10,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import grpc
 import redis
 
 from config.env import BASE_DIR
+from tests.support.database import fresh_database, query
 from tests.support.redis import RedisServer, free_port
 
 START_SECONDS = 30
@@ -93,6 +94,7 @@ class Stack:
             "CHATWS_DATA_DIR": str(folder),
             "REDIS_URL": self.redis.url,
             "CHATWS_RPC_PORT": str(self.rpc_port),
+            "DATABASE_URL": fresh_database(),
             **env,
         }
 
@@ -178,10 +180,17 @@ class Stack:
         with redis.Redis.from_url(self.redis.url) as client:
             client.client_kill_filter(_type="pubsub")
 
+    def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """The rows of a statement in the database, its places ``%s``."""
+        return query(self.env["DATABASE_URL"], self.folder, sql, *values)
+
     def remove_silently(self, group_id: str, user_id: int) -> None:
         """Take a member out of a chat group without an event."""
-        with sqlite3.connect(self.folder / "db.sqlite3", timeout=20) as database:
-            database.execute("DELETE FROM reference_member WHERE group_id = ? AND user_id = ?", (group_id, user_id))
+        self.query("DELETE FROM reference_member WHERE group_id = %s AND user_id = %s", group_id, user_id)
+
+    def disband_silently(self, group_id: str) -> None:
+        """Disband a chat group without an event."""
+        self.query("UPDATE reference_chatgroup SET status = 2 WHERE group_id = %s", group_id)
 
     def stop(self) -> None:
         """End everything that was started."""
