@@ -1,9 +1,11 @@
 """What every test may ask for: a Redis of the session, emptied for each test that uses it."""
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import psycopg
 import pytest
 from django.conf import settings
 
@@ -24,8 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     Stack.server = config.getoption("--server")
-    if ON_POSTGRES:  # a database that threads hold connections to can't be dropped in the end
-        settings.DATABASES["default"]["CONN_MAX_AGE"] = 0
+    settings.DATABASES["default"]["CONN_MAX_AGE"] = 0  # a test's threads end with its loop
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
@@ -38,6 +39,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if item.get_closest_marker("ours_only")]
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """Ends what threads of ours left connected: PostgreSQL drops no database that somebody uses."""
+    yield
+    if ON_POSTGRES:
+        ours = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+        with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
+            connection.execute(ours, [settings.DATABASES["default"]["NAME"]])
 
 
 @pytest.fixture(scope="session")
