@@ -6,7 +6,7 @@ ON_POSTGRES := $(BIN)/python -m tests.support.postgres
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-postgres rolling fuzz test-servers bench bench-quick faults check lint format types floors migrations stubs-check lock lock-check stubs chromium postgres clean
+.PHONY: help run test test-postgres rolling soak fuzz test-servers bench bench-quick faults check lint format types floors migrations stubs-check lock lock-check stubs chromium postgres clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,9 @@ faults: $(VENV)/dev.stamp ## break the whole chat at random: MINUTES=20 SEED=7 S
 
 rolling: $(VENV)/dev.stamp ## restart three gateways one by one under load: CLIENTS=3000
 	@$(BIN)/python -m tests.faults.rolling --clients $(or $(CLIENTS),3000)
+
+soak: $(VENV)/dev.stamp ## connect, join, leave and disconnect without end, and see that nothing is left: MINUTES=10
+	@$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),10)
 
 fuzz: $(VENV)/dev.stamp ## send frames of nonsense to a real gateway: FRAMES=1000000 SEED=1
 	@$(BIN)/python -m tests.abuse.fuzz --frames $(or $(FRAMES),1000000) $(if $(SEED),--seed $(SEED))

@@ -17,10 +17,12 @@ from chatws.rpc.grpc_gateway import GrpcChatGateway  # noqa: E402
 from chatws.sending import Sender  # noqa: E402
 from chatws.services import Services  # noqa: E402
 from realtime import conf as realtime_conf  # noqa: E402
+from realtime import tracing  # noqa: E402
 from realtime.limits import UserLimit  # noqa: E402
 from realtime.middleware import JWTAuthMiddleware  # noqa: E402
 from realtime.node import Node  # noqa: E402
 
+tracing.configure("chatws-gateway", on=realtime_conf.get().tracing)
 node = Node(realtime_conf.get())
 chat = GrpcChatGateway(chat_conf.get())
 limit = UserLimit(node.redis, "sends", node.conf.sends_per_second, node.conf.burst_seconds)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from realtime import feeds, metrics, tasks
+from realtime import feeds, metrics, tasks, tracing
 from realtime.batch import Batch
 from realtime.catchup import RETRY_SECONDS, CatchUp
 from realtime.commands import DropUser
@@ -79,6 +79,11 @@ class Hub:
         """Whether this process hears the feed already, its position known."""
         known = self._feeds.get(feed)
         return known is not None and bool(known.epoch) and known.closing is None
+
+    @property
+    def size(self) -> int:
+        """How many feeds this process hears."""
+        return len(self._feeds)
 
     def feeds_of(self, member: Member) -> set[str]:
         """The feeds that a connection hears; don't change it."""
@@ -266,6 +271,9 @@ class Hub:
                     if message["type"] == "publication":
                         place = Appended(message["epoch"], message["offset"], message.get("after"))
                         self._publication(message["feed"], place, message["entry"], message.get("at"))
+                        if "trace" in message:  # its span ends behind the flush that writes it
+                            end = tracing.current.deliver(message["trace"], message["feed"])
+                            asyncio.get_running_loop().call_soon(end)
                     else:
                         self.on_control(message)
                 except Exception:
@@ -326,7 +334,6 @@ class Hub:
         handed_out, self._handed_out = self._handed_out, []
         metrics.publications_sent(handed_out)
         metrics.fanout_seconds.observe(time.perf_counter() - began)
-        metrics.feeds.set(len(self._feeds))
         entered, self._entered = self._entered, []
         now = time.time()
         for at in entered:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import cache, partial
 from typing import TypeVar
 
@@ -26,7 +27,8 @@ async def write(use_case: Callable[..., Answer], *args: object) -> Answer:
 
 
 async def _run(threads: ThreadPoolExecutor, use_case: Callable[..., Answer], *args: object) -> Answer:
-    return await asyncio.get_running_loop().run_in_executor(threads, partial(_in_thread, use_case, *args))
+    work = partial(copy_context().run, _in_thread, use_case, *args)  # in the span of the call
+    return await asyncio.get_running_loop().run_in_executor(threads, work)
 
 
 def _in_thread(use_case: Callable[..., Answer], *args: object) -> Answer:

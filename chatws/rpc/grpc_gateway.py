@@ -15,7 +15,7 @@ from chatws.rpc.circuit import Circuit
 from chatws.rpc.gateway import ChatServiceError, Group, History, Message, Page
 from chatws.rpc.pb import chat_pb2 as pb
 from chatws.rpc.pb.chat_pb2_grpc import ChatServiceStub
-from realtime import metrics
+from realtime import metrics, tracing
 
 if TYPE_CHECKING:
     from chatws.rpc.pb.chat_pb2_grpc import ChatServiceAsyncStub
@@ -31,12 +31,13 @@ CODES = {
     grpc.StatusCode.DEADLINE_EXCEEDED: 503,
 }
 AWAY = 503
+SERVICE = "chat.ChatService"
 
 SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
         {
-            "name": [{"service": "chat.ChatService"}],
+            "name": [{"service": SERVICE}],
             "retryPolicy": {
                 "maxAttempts": 4,
                 "initialBackoff": "0.05s",
@@ -145,7 +146,8 @@ class GrpcChatGateway:
         began = time.perf_counter()
         outcome = "CANCELLED"
         try:
-            answer = await call(request, timeout=self._conf.rpc_seconds)
+            with tracing.current.call(f"{SERVICE}/{method}") as metadata:
+                answer = await call(request, timeout=self._conf.rpc_seconds, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             outcome = error.code().name
             code = CODES.get(error.code(), 500)

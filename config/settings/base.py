@@ -105,6 +105,7 @@ REALTIME = RealtimeConf(
     jwt_audience=ENV.chatws_jwt_audience,
     jwt_leeway=ENV.chatws_jwt_leeway,
     query_token=ENV.chatws_query_token,
+    tracing=ENV.chatws_tracing,
     start_timeout=ENV.chatws_start_timeout,
     auth_seconds=ENV.chatws_auth_timeout,
     presence_seconds=ENV.chatws_presence_lease,

@@ -9,10 +9,9 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Generic, TypeVar
 
-from realtime import metrics, tasks
+from realtime import metrics, tasks, tracing
 from realtime.conf import RealtimeConf
 from realtime.exceptions import PoisonEntry, TryLater
 from realtime.feeds import Publication
@@ -44,9 +43,15 @@ def to_feeds(topic: str, route: Route, publisher: Publisher) -> tuple[Prepare[Ro
     """What a worker needs to publish what ``route`` makes of each entry."""
 
     def prepare(entry_id: str, fields: Mapping[bytes, bytes]) -> Sequence[Routed]:
-        return [Routed(entry_id, feed, publication) for feed, publication in route(parse(entry_id, fields))]
+        entry = parse(entry_id, fields)
+        parent = tracing.current.parent_of(entry.metadata)
+        return [Routed(entry_id, feed, publication, parent) for feed, publication in route(entry)]
 
-    return prepare, partial(publisher.publish, topic)
+    async def sink(batch: Sequence[Routed]) -> None:
+        with tracing.current.relay(topic, batch) as parents:
+            await publisher.publish(topic, batch, parents)
+
+    return prepare, sink
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,12 @@ from argparse import ArgumentParser
 from typing import Any
 
 from channels.layers import get_channel_layer
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 from chatws import conf as chat_conf
 from chatws.routes import MESSAGE_NEW, ROUTES
-from realtime import audit, conf, probes, tasks
+from realtime import audit, conf, probes, tasks, tracing
 from realtime.exceptions import ListenError, RedisUnavailable
 from realtime.feeds import FeedLog
 from realtime.ids import new_node_name
@@ -48,8 +49,9 @@ class Command(BaseCommand):
         if options["batch"]:
             settings = dataclasses.replace(settings, relay_batch=options["batch"])
         try:
+            tracing.configure("chatws-relay", on=settings.tracing)
             asyncio.run(relay(options["topic"] or TOPICS, settings, options["probes"]))
-        except (RedisUnavailable, ListenError) as error:
+        except (ImproperlyConfigured, RedisUnavailable, ListenError) as error:
             raise CommandError(str(error)) from None
 
 
