@@ -31,12 +31,12 @@ SERVERS = {
 class Process:
     """A process of the stack, its output in a file."""
 
-    def __init__(self, name: str, command: list[str], env: Mapping[str, str], log: Path) -> None:
+    def __init__(self, name: str, command: list[str], env: Mapping[str, str], log: Path, code: Path = BASE_DIR) -> None:
         self.name = name
         self.log = log
         with log.open("ab") as output:
             self._popen = subprocess.Popen(
-                command, cwd=BASE_DIR, env=dict(env), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+                command, cwd=code, env=dict(env), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
             )
 
     @property
@@ -67,8 +67,10 @@ class Process:
 class Gateway(Process):
     """A gateway process at ``http``/``ws``."""
 
-    def __init__(self, name: str, port: int, command: list[str], env: Mapping[str, str], log: Path) -> None:
-        super().__init__(name, command, env, log)
+    def __init__(
+        self, name: str, port: int, command: list[str], env: Mapping[str, str], log: Path, code: Path = BASE_DIR
+    ) -> None:
+        super().__init__(name, command, env, log, code)
         self.port = port
         self.http = f"http://127.0.0.1:{port}"
         self.ws = f"ws://127.0.0.1:{port}/ws"
@@ -79,6 +81,8 @@ class Stack:
 
     server = "ours"
     """The server that gateways run on; `pytest --server` sets it."""
+    code = BASE_DIR
+    """The folder of the release that is started from now on."""
 
     def __init__(self, folder: Path, **env: str) -> None:
         self.folder = folder
@@ -113,7 +117,7 @@ class Stack:
         """The output of a management command."""
         command = [sys.executable, "manage.py", *arguments]
         done = subprocess.run(
-            command, cwd=BASE_DIR, env={**self.env, **env}, capture_output=True, text=True, timeout=60
+            command, cwd=self.code, env={**self.env, **env}, capture_output=True, text=True, timeout=60
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -141,7 +145,7 @@ class Stack:
         command += [*options, "config.asgi:application"]
         number = len(self.processes)
         log = self.folder / f"gateway-{number}.log"
-        gateway = Gateway(f"gateway-{number}", port, command, {**self.env, "PORT": str(port), **env}, log)
+        gateway = Gateway(f"gateway-{number}", port, command, {**self.env, "PORT": str(port), **env}, log, self.code)
         self.processes.append(gateway)
         self.wait_until_ready(gateway, probe)
         return gateway
@@ -201,6 +205,6 @@ class Stack:
 
     def _start(self, name: str, command: list[str]) -> Process:
         name = f"{name}-{len(self.processes)}"
-        process = Process(name, command, self.env, self.folder / f"{name}.log")
+        process = Process(name, command, self.env, self.folder / f"{name}.log", self.code)
         self.processes.append(process)
         return process
