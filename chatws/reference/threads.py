@@ -7,7 +7,7 @@ from contextvars import copy_context
 from functools import cache, partial
 from typing import TypeVar
 
-from django.db import close_old_connections, connection
+from django.db import close_old_connections, connection, reset_queries
 
 THREADS = 8
 Answer = TypeVar("Answer")
@@ -36,6 +36,7 @@ def _in_thread(use_case: Callable[..., Answer], *args: object) -> Answer:
     try:
         return use_case(*args)
     finally:
+        reset_queries()  # which DEBUG would keep
         close_old_connections()
 
 

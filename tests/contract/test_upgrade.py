@@ -27,9 +27,8 @@ def unpack_released(folder: Path) -> Path:
     archive = folder / "released.tar"
     command = ["git", "archive", "--output", str(archive), RELEASED]
     done = subprocess.run(command, cwd=BASE_DIR, capture_output=True, text=True)
-    assert done.returncode == 0, (
-        f"no revision {RELEASED} here: in a shallow clone run `git fetch --unshallow`\n{done.stderr}"
-    )
+    missing = f"revision {RELEASED} isn't here; in a shallow clone run `git fetch --unshallow`"
+    assert done.returncode == 0, f"{missing}: {done.stderr}"
     with tarfile.open(archive) as tar:
         tar.extractall(folder / "released", filter="data")
     return folder / "released"

@@ -1,7 +1,7 @@
 """`make soak MINUTES=`: connections come, join, talk, leave and go, by the hundred thousand; nothing of them may stay.
 
-Each user and chat group is seen once before the count begins. In the end the gateway's memory, the feeds that it hears
-and the keys in Redis have to be what they were then. python -m tests.faults.soak --minutes 10
+A fifth of the time comes before the count begins: processes grow into their work. In the end their memory, the feeds
+that the gateway hears and the keys in Redis have to be what they were then. python -m tests.faults.soak --minutes 10
 """
 
 import argparse
@@ -69,15 +69,14 @@ class Soak:
             self._processes = [process for process in stack.processes if not process.name.startswith("rpc")]
             self._redis: Any = connect_redis(stack.redis.url)
             await self._people(stack)
-            await asyncio.gather(*(self._lives(self._users[number :: self.at_once]) for number in range(self.at_once)))
-            before = await self._rest()
-            self.connections, deadline = 0, time.monotonic() + minutes * 60
             watching = asyncio.create_task(self._watch())
-            async with asyncio.TaskGroup() as coming:
-                for _ in range(self.at_once):
-                    coming.create_task(self._go_on(deadline, most))
-            watching.cancel()
+            await asyncio.gather(*(self._lives(self._users[number :: self.at_once]) for number in range(self.at_once)))
+            await self._go_on(minutes * 12, most // 5)
+            before = await self._rest()
+            self.connections = 0
+            await self._go_on(minutes * 48, most)
             after = await self._rest()
+            watching.cancel()
             await self._redis.aclose()
             log = self._gateway.log.read_text()
             assert "Traceback" not in log, log[-4_000:]
@@ -100,9 +99,14 @@ class Soak:
         for user in users:
             await self._life(user)
 
-    async def _go_on(self, deadline: float, most: int) -> None:
-        while time.monotonic() < deadline and not 0 < most <= self.connections:
-            await self._life(random.choice(self._users))
+    async def _go_on(self, seconds: float, most: int) -> None:
+        deadline = time.monotonic() + seconds
+
+        async def come_and_go() -> None:
+            while time.monotonic() < deadline and not 0 < most <= self.connections:
+                await self._life(random.choice(self._users))
+
+        await asyncio.gather(*(come_and_go() for _ in range(self.at_once)))
 
     async def _life(self, user: int) -> None:
         """A connection's: it leaves a chat group and joins it again, says something, and ends well or breaks off."""
