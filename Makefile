@@ -6,7 +6,7 @@ ON_POSTGRES := $(BIN)/python -m tests.support.postgres
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-postgres rolling soak fuzz test-servers bench bench-quick faults check lint format types floors migrations stubs-check lock lock-check stubs chromium postgres clean
+.PHONY: help run test test-postgres rolling soak fuzz test-servers bench bench-quick faults check lint format types floors migrations stubs-check lock lock-check audit stubs chromium postgres clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,7 +43,7 @@ bench: $(VENV)/dev.stamp ## measure everything of docs/performance.md, beside th
 bench-quick: $(VENV)/dev.stamp ## fan-out against the Channels tutorial; the ratios are the last line
 	@$(BIN)/python -m benchmarks --quick
 
-check: lock-check lint types floors migrations stubs-check ## all checks but the tests
+check: lock-check audit lint types floors migrations stubs-check ## all checks but the tests
 
 lint: $(VENV)/dev.stamp ## format and lint, without changing anything
 	@$(BIN)/ruff format --check .
@@ -71,6 +71,9 @@ stubs: $(VENV)/dev.stamp ## make the gRPC stubs again
 lock-check: $(VENV)/dev.stamp ## check that the locks hold what pyproject.toml asks for
 	@$(BIN)/python -m config.lock
 	@$(PIP) check
+
+audit: $(VENV)/dev.stamp ## look for known weaknesses of what the locks hold; says so where no data can be reached
+	@$(BIN)/python -m config.audit
 
 lock: $(VENV)/dev.stamp ## compile the locks again
 	@$(BIN)/python -m config.lock --write
