@@ -6,7 +6,7 @@ ON_POSTGRES := $(BIN)/python -m tests.support.postgres
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-postgres rolling soak fuzz test-servers bench bench-quick faults check lint format types floors migrations stubs-check lock lock-check audit stubs chromium postgres clean
+.PHONY: help run test test-postgres rolling soak fuzz test-servers bench bench-quick faults check lint format types floors migrations stubs-check lock lock-check audit stubs chromium postgres nginx clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -14,11 +14,11 @@ help: ## list the commands
 run: $(VENV)/run.stamp ## start the whole chat with a demo: two browsers can talk
 	@$(BIN)/python -m config.run
 
-test: $(VENV)/dev.stamp chromium postgres check ## check everything and run all tests
+test: $(VENV)/dev.stamp chromium postgres nginx check ## check everything and run all tests
 	@$(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),3) --dist loadfile
 	@$(ON_POSTGRES) $(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),3) --dist loadfile -m database
 
-test-postgres: $(VENV)/dev.stamp chromium postgres ## run all tests on PostgreSQL instead of SQLite
+test-postgres: $(VENV)/dev.stamp chromium postgres nginx ## run all tests on PostgreSQL instead of SQLite
 	@$(ON_POSTGRES) $(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),3) --dist loadfile
 
 faults: $(VENV)/dev.stamp ## break the whole chat at random: MINUTES=20 SEED=7 SERVER=uvicorn
@@ -83,6 +83,9 @@ chromium: $(VENV)/dev.stamp ## see to a Chromium for the browser tests
 
 postgres: $(VENV)/dev.stamp ## see to a PostgreSQL for the tests that need one
 	@$(BIN)/python -m config.postgres
+
+nginx: $(VENV)/dev.stamp ## see to an nginx for the test of its configuration
+	@$(BIN)/python -m config.nginx
 
 clean: ## remove the virtual environment and what tools left behind; data stays
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis staticfiles
