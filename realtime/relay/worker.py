@@ -170,7 +170,6 @@ class TopicWorker(Generic[T]):
     async def _look_after(self, cursor: str) -> None:
         await self._lease.sign_in()
         await self.topic.look_for_losses(cursor)
-        metrics.relay_lag.labels(self.topic.name).set(await self.topic.lag() or 0)
         if self.topic.is_ours and time.monotonic() - self._trimmed >= TRIM_SECONDS:
             self._trimmed = time.monotonic()
             await self.topic.trim(cursor)
@@ -240,3 +239,17 @@ async def report(workers: Sequence[TopicWorker[Any]], every: float = 60.0) -> No
                 lag = f"unknown ({error})"
             parts.append(f"{name} {rate:.1f}/s lag {lag}")
         logger.info("relay: %s", ", ".join(parts))
+
+
+async def watch_lag(workers: Sequence[TopicWorker[Any]], every: float = 1.0) -> None:
+    """Keep the gauge of what waits, whoever holds the topics, and also while nothing succeeds."""
+    while True:
+        for worker in workers:
+            try:
+                lag = await worker.topic.lag()
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+            else:
+                metrics.relay_lag.labels(worker.topic.name).set(lag or 0)
+        await asyncio.sleep(every)

@@ -21,7 +21,7 @@ from realtime.publisher import Publisher
 from realtime.redis import Redis, connect, wait_for_redis
 from realtime.relay import mirror
 from realtime.relay.topic import Topic
-from realtime.relay.worker import TopicWorker, report, to_feeds
+from realtime.relay.worker import TopicWorker, report, to_feeds, watch_lag
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +74,7 @@ async def relay(topics: list[str], settings: conf.RealtimeConf, probes_at: str =
         loop.add_signal_handler(number, _stop, workers)
     beside = [
         tasks.spawn(report(workers), "the minute's report"),
+        tasks.spawn(watch_lag(workers), "the lag"),
         tasks.spawn(audit.Reaper(redis, settings).run(), "the reaper"),
         tasks.spawn(copies.run(), "copying the cursors"),
     ]
