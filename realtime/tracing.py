@@ -23,5 +23,5 @@ def configure(service: str, *, on: bool) -> None:
     try:
         from realtime.spans import Spans
     except ImportError as error:
-        raise ImproperlyConfigured(f"CHATWS_TRACING: {error}: install chatws with its extra `tracing`") from None
+        raise ImproperlyConfigured(f"CHATWS_TRACING: {error}: install requirements-tracing.txt") from None
     current = Spans(service)

@@ -58,7 +58,7 @@ def metrics_of(expression: str) -> set[str]:
 def test_the_dockerfile_copies_what_is_there_and_ends_without_root() -> None:
     text = (DEPLOY / "Dockerfile").read_text().replace("\\\n", " ")
     steps = [line.split(None, 1) for line in text.splitlines() if line and not line.startswith("#")]
-    known = {"FROM", "ENV", "RUN", "COPY", "WORKDIR", "USER", "EXPOSE", "HEALTHCHECK", "CMD"}
+    known = {"FROM", "ARG", "ENV", "RUN", "COPY", "WORKDIR", "USER", "EXPOSE", "HEALTHCHECK", "CMD"}
     assert {name for name, _ in steps} <= known
     for name, rest in steps:
         if name == "COPY" and not rest.startswith("--from"):
