@@ -271,9 +271,8 @@ class Hub:
                     if message["type"] == "publication":
                         place = Appended(message["epoch"], message["offset"], message.get("after"))
                         self._publication(message["feed"], place, message["entry"], message.get("at"))
-                        if "trace" in message:  # its span ends behind the flush that writes it
-                            end = tracing.current.deliver(message["trace"], message["feed"])
-                            asyncio.get_running_loop().call_soon(end)
+                        if "trace" in message:
+                            tracing.current.deliver(message["trace"], message["feed"])
                     else:
                         self.on_control(message)
                 except Exception:

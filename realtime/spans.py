@@ -3,9 +3,10 @@
 Spans hold ids, names and codes; never a token, nor what a message says.
 """
 
+import asyncio
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from opentelemetry import propagate, trace
@@ -82,8 +83,9 @@ class Spans(Untraced):
             for span in spans.values():
                 span.end()
 
-    def deliver(self, parent: str, feed: str) -> Callable[[], None]:
-        return self._tracer.start_span("deliver", _context_of(parent), SpanKind.PRODUCER, {"chatws.feed": feed}).end
+    def deliver(self, parent: str, feed: str) -> None:
+        span = self._tracer.start_span("deliver", _context_of(parent), SpanKind.PRODUCER, {"chatws.feed": feed})
+        asyncio.get_running_loop().call_soon(span.end)  # behind the flush that writes it
 
     @contextmanager
     def _span(

@@ -1,6 +1,6 @@
 """What can be traced, and that it isn't: `realtime.spans` records these. Here each costs next to nothing."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
@@ -45,10 +45,5 @@ class Untraced:
         """A batch is relayed; gives the parent of its deliveries for each entry that is traced, by its id."""
         return nullcontext({})
 
-    def deliver(self, parent: str, feed: str) -> Callable[[], None]:
-        """A publication goes to this process's connections; what is answered ends the span."""
-        return _nothing
-
-
-def _nothing() -> None:
-    """The end of no span."""
+    def deliver(self, parent: str, feed: str) -> None:
+        """A publication goes to this process's connections, in what this turn of the loop has scheduled."""
