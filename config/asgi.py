@@ -47,4 +47,5 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await memberships.stop()
         await node.stop()
         await chat.close()
+        await tracing.current.stop()
         await send({"type": "lifespan.shutdown.complete"})

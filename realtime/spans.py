@@ -20,6 +20,8 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, S
 from realtime import log_context
 from realtime.untraced import Metadata, Relayed, Untraced
 
+LAST_SECONDS = 2.0
+"""How long a process that ends tries to send what is left."""
 TRACE_ID, SPAN_ID = "trace_id", "span_id"
 """Keys of a stream entry's metadata (docs/protocol.md, Redis Streams)."""
 _PARENT = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16})")
@@ -30,9 +32,16 @@ class Spans(Untraced):
 
     def __init__(self, service: str) -> None:
         os.environ.setdefault("OTEL_SERVICE_NAME", service)
-        provider = TracerProvider(resource=Resource.create())
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-        self._tracer = provider.get_tracer("chatws")
+        self._exporter = OTLPSpanExporter()
+        self._provider = TracerProvider(resource=Resource.create(), shutdown_on_exit=False)
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
+        self._tracer = self._provider.get_tracer("chatws")
+
+    async def stop(self) -> None:
+        loop = asyncio.get_running_loop()
+        enough = loop.call_later(LAST_SECONDS, self._exporter.shutdown)
+        await loop.run_in_executor(None, self._provider.shutdown)  # by itself it may take half a minute
+        enough.cancel()
 
     @contextmanager
     def frame(self, kind: str, connection_id: str, user_id: int) -> Iterator[None]:

@@ -21,6 +21,9 @@ class Relayed(Protocol):
 class Untraced:
     """Nothing is recorded. A parent is a trace's and a span's id in hexadecimal digits, ``<32>-<16>``, or empty."""
 
+    async def stop(self) -> None:
+        """The process ends: what was recorded is sent, if that can be done soon."""
+
     def frame(self, kind: str, connection_id: str, user_id: int) -> AbstractContextManager[object]:
         """A client's frame is served."""
         return _NOTHING

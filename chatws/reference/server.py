@@ -14,7 +14,7 @@ from chatws.reference.servicer import ReferenceServicer
 from chatws.reference.timing import Timing
 from chatws.rpc.pb import chat_pb2
 from chatws.rpc.pb.chat_pb2_grpc import add_ChatServiceServicer_to_server
-from realtime import tasks
+from realtime import tasks, tracing
 from realtime.conf import RealtimeConf
 from realtime.probes import listening_on, ping
 from realtime.redis import connect, wait_for_redis
@@ -57,6 +57,7 @@ async def serve(address: str, probes_at: str, conf: RealtimeConf) -> None:
     await server.stop(GRACE_SECONDS)
     await tasks.end([publishing])
     await redis.aclose()
+    await tracing.current.stop()
 
 
 def _database_state() -> str:

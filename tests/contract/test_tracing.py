@@ -151,7 +151,21 @@ async def test_a_collector_that_is_away_holds_nothing_up(traced: tuple[Stack, Ga
         assert (await client.ask("ping"))["type"] == "pong"
     assert time.monotonic() - began < 5
     await client.close()
+    began = time.monotonic()
     assert await asyncio.to_thread(away.stop) == 0
+    assert time.monotonic() - began < 8
+
+
+async def test_what_a_process_recorded_last_is_sent_before_it_ends(
+    traced: tuple[Stack, Gateway], collector: Collector
+) -> None:
+    stack, _ = traced
+    gateway = stack.start_gateway(OTEL_BSP_SCHEDULE_DELAY="60000", OTEL_SERVICE_NAME="the last")
+    client = await log_in(gateway, new_user())
+    await client.close()
+    assert await asyncio.to_thread(gateway.stop) == 0
+    [(who, _)] = [span for span in collector.wait_for("frame auth") if span[0] == "the last"]
+    assert who == "the last"
 
 
 def test_without_the_extra_it_says_what_to_install(stack: Stack) -> None:

@@ -83,6 +83,7 @@ async def relay(topics: list[str], settings: conf.RealtimeConf, probes_at: str =
     await tasks.end(beside)
     await copies.write()
     await redis.aclose()
+    await tracing.current.stop()
 
 
 def _worker(
