@@ -80,11 +80,6 @@ class Hub:
         known = self._feeds.get(feed)
         return known is not None and bool(known.epoch) and known.closing is None
 
-    @property
-    def size(self) -> int:
-        """How many feeds this process hears."""
-        return len(self._feeds)
-
     def feeds_of(self, member: Member) -> set[str]:
         """The feeds that a connection hears; don't change it."""
         return self._heard_by.get(member, set())
@@ -167,6 +162,7 @@ class Hub:
         if feed is None:
             feed = self._feeds[name] = Feed(name)
             feed.opening = self._tasks.spawn(self._open(feed), f"opening feed {name}")
+            metrics.feeds.set(len(self._feeds))
         return feed
 
     async def _wait_open(self, wanted: list[Feed], member: Member | None = None) -> list[Feed]:
@@ -224,6 +220,7 @@ class Hub:
             logger.warning("leaving the group of %s failed: %s", feed.name, error)
         finally:
             del self._feeds[feed.name]
+            metrics.feeds.set(len(self._feeds))
 
     async def _open(self, feed: Feed) -> None:
         await self._ready.wait()
@@ -271,8 +268,7 @@ class Hub:
                     if message["type"] == "publication":
                         place = Appended(message["epoch"], message["offset"], message.get("after"))
                         self._publication(message["feed"], place, message["entry"], message.get("at"))
-                        if "trace" in message:
-                            tracing.current.deliver(message["trace"], message["feed"])
+                        tracing.current.deliver(message)
                     else:
                         self.on_control(message)
                 except Exception:

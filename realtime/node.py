@@ -102,7 +102,6 @@ class Node:
         while True:
             metrics.connections.set(len(self.connections))
             metrics.users.set(len(self.users))
-            metrics.feeds.set(self.hub.size)
             self.admission.memory = resident_memory()
             due = loop.time() + MEASURE_SECONDS
             await asyncio.sleep(MEASURE_SECONDS)

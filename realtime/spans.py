@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
@@ -92,9 +93,11 @@ class Spans(Untraced):
             for span in spans.values():
                 span.end()
 
-    def deliver(self, parent: str, feed: str) -> None:
-        span = self._tracer.start_span("deliver", _context_of(parent), SpanKind.PRODUCER, {"chatws.feed": feed})
-        asyncio.get_running_loop().call_soon(span.end)  # behind the flush that writes it
+    def deliver(self, message: Mapping[str, Any]) -> None:
+        if "trace" in message:
+            parent, attributes = _context_of(message["trace"]), {"chatws.feed": message["feed"]}
+            span = self._tracer.start_span("deliver", parent, SpanKind.PRODUCER, attributes)
+            asyncio.get_running_loop().call_soon(span.end)  # behind the flush that writes it
 
     @contextmanager
     def _span(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from typing import Any, Protocol
 
 Metadata = list[tuple[str, str]]
 _NOTHING: AbstractContextManager[None] = nullcontext()
@@ -48,5 +48,5 @@ class Untraced:
         """A batch is relayed; gives the parent of its deliveries for each entry that is traced, by its id."""
         return nullcontext({})
 
-    def deliver(self, parent: str, feed: str) -> None:
-        """A publication goes to this process's connections, in what this turn of the loop has scheduled."""
+    def deliver(self, message: Mapping[str, Any]) -> None:
+        """A publication, as the channel layer brought it, goes to connections in what this turn has scheduled."""
