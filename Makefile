@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+ON_POSTGRES := $(BIN)/python -m tests.support.postgres
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test rolling fuzz test-servers bench bench-quick faults check lint format types floors migrations stubs-check docs docs-check lock lock-check stubs chromium postgres clean
+.PHONY: help run test test-postgres rolling soak fuzz test-servers bench bench-quick faults check lint format types floors migrations stubs-check docs docs-check lock lock-check audit stubs chromium postgres nginx clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -13,14 +14,21 @@ help: ## list the commands
 run: $(VENV)/run.stamp ## start the whole chat with a demo: two browsers can talk
 	@$(BIN)/python -m config.run
 
-test: $(VENV)/dev.stamp chromium postgres check ## check everything and run all tests
+test: $(VENV)/dev.stamp chromium postgres nginx check ## check everything and run all tests
 	@$(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),3) --dist loadfile
+	@$(ON_POSTGRES) $(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),3) --dist loadfile -m database
+
+test-postgres: $(VENV)/dev.stamp chromium postgres nginx ## run all tests on PostgreSQL instead of SQLite
+	@$(ON_POSTGRES) $(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),3) --dist loadfile
 
 faults: $(VENV)/dev.stamp ## break the whole chat at random: MINUTES=20 SEED=7 SERVER=uvicorn
 	@$(BIN)/python -m tests.faults.run --minutes $(or $(MINUTES),2) $(if $(SERVER),--server $(SERVER)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)")
 
 rolling: $(VENV)/dev.stamp ## restart three gateways one by one under load: CLIENTS=3000
 	@$(BIN)/python -m tests.faults.rolling --clients $(or $(CLIENTS),3000)
+
+soak: $(VENV)/dev.stamp ## connect, join, leave and disconnect without end, and see that nothing is left: MINUTES=10
+	@$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),10)
 
 fuzz: $(VENV)/dev.stamp ## send frames of nonsense to a real gateway: FRAMES=1000000 SEED=1
 	@$(BIN)/python -m tests.abuse.fuzz --frames $(or $(FRAMES),1000000) $(if $(SEED),--seed $(SEED))
@@ -35,7 +43,7 @@ bench: $(VENV)/dev.stamp ## measure everything of docs/performance.md, beside th
 bench-quick: $(VENV)/dev.stamp ## fan-out against the Channels tutorial; the ratios are the last line
 	@$(BIN)/python -m benchmarks --quick
 
-check: lock-check lint types floors migrations stubs-check docs-check ## all checks but the tests
+check: lock-check audit lint types floors migrations stubs-check docs-check ## all checks but the tests
 
 lint: $(VENV)/dev.stamp ## format and lint, without changing anything
 	@$(BIN)/ruff format --check .
@@ -70,6 +78,9 @@ lock-check: $(VENV)/dev.stamp ## check that the locks hold what pyproject.toml a
 	@$(BIN)/python -m config.lock
 	@$(PIP) check
 
+audit: $(VENV)/dev.stamp ## look for known weaknesses of what the locks hold; says so where no data can be reached
+	@$(BIN)/python -m config.audit
+
 lock: $(VENV)/dev.stamp ## compile the locks again
 	@$(BIN)/python -m config.lock --write
 
@@ -78,6 +89,9 @@ chromium: $(VENV)/dev.stamp ## see to a Chromium for the browser tests
 
 postgres: $(VENV)/dev.stamp ## see to a PostgreSQL for the tests that need one
 	@$(BIN)/python -m config.postgres
+
+nginx: $(VENV)/dev.stamp ## see to an nginx for the test of its configuration
+	@$(BIN)/python -m config.nginx
 
 clean: ## remove the virtual environment and what tools left behind; data stays
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis staticfiles

@@ -25,6 +25,8 @@ class _Head(msgspec.Struct, frozen=True):
     message_id: Any = ""
 
 
+MOST_OF_A_PATH = 100
+"""Characters; of a key that the client made up."""
 _decoder = msgspec.json.Decoder(ClientFrame)
 _head_decoder = msgspec.json.Decoder(_Head)
 _encoder = msgspec.json.Encoder()
@@ -93,7 +95,8 @@ def _lone_surrogate(text: str) -> BadFrame | None:
         frame = json.loads(text)
         for path, value in _strings(frame, ""):
             if any("\ud800" <= letter <= "\udfff" for letter in value):
-                return BadFrame(f"{path}: half a surrogate pair", message_id=_text(frame.get("message_id")))
+                where = path[:MOST_OF_A_PATH].encode(errors="replace").decode()  # a key may hold half a pair as well
+                return BadFrame(f"{where}: half a surrogate pair", message_id=_text(frame.get("message_id")))
     except (ValueError, AttributeError, RecursionError):
         pass
     return None

@@ -15,6 +15,8 @@ class ChatConf:
     """File with the certificates to trust; empty: no TLS."""
     rpc_seconds: float = 5.0
     """Deadline of one call, its retries included."""
+    membership_seconds: float = 300.0
+    """How often each user's groups are asked for, whatever the events say; 0: never."""
     publishes_messages: bool = False
     """Whether the gateway publishes `chat.message.new` itself, for a chat service that doesn't."""
     owns_topics: bool = False

@@ -16,7 +16,7 @@ from chatws.handlers.table import HANDLERS
 from chatws.rpc.gateway import ChatServiceError
 from chatws.services import Services
 from chatws.session import Answer, Session, Tail
-from realtime import metrics
+from realtime import metrics, tracing
 from realtime.auth import Principal
 from realtime.batch import Batch
 from realtime.close_codes import CloseCode
@@ -47,7 +47,8 @@ class ChatConsumer(DeliveryConsumer):
         try:
             frame = codec.decode(text)
             message_id, kind = frame.message_id, codec.type_of(frame)
-            await self._serve(frame)
+            with tracing.current.frame(kind, self.connection_id, self.user_id):
+                await self._serve(frame)
         except BadFrame as error:
             kind = "bad"
             self.write(_error(error), message_id or error.message_id)

@@ -5,8 +5,10 @@ if every feed in it was heard before the question: what happened since then has 
 """
 
 import asyncio
+import itertools
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -48,6 +50,8 @@ class Membership:
         self._stale = False
         self._unheard = False
         self._asked_at = -ASK_AGAIN_SECONDS
+        self.checked_at = time.monotonic()
+        """When the user came, or was last asked about by the timer."""
 
     async def ask(self) -> frozenset[str]:
         """The user's groups as of now, or later.
@@ -82,6 +86,13 @@ class Membership:
         if is_known:
             self._asked_at = now
         return group_id in await self.ask()
+
+    def doubted(self) -> None:
+        """The chat service refused what we took this user for allowed to do: ask again, once in 5 s at most."""
+        now = time.monotonic()
+        if now - self._asked_at >= ASK_AGAIN_SECONDS:
+            self._asked_at = now
+            self.follow()
 
     def follow(self) -> None:
         """Ask in the background until there is an answer, as long as somebody listens."""
@@ -138,12 +149,18 @@ class Membership:
 
 
 class Memberships:
-    """The memberships of all users that are connected to this process."""
+    """The memberships of all users that are connected to this process.
 
-    def __init__(self, chat: ChatGateway, hub: Hub) -> None:
+    Each is asked about every so many seconds, whatever the events say; 0 is never.
+    """
+
+    def __init__(self, chat: ChatGateway, hub: Hub, every: float = 0.0) -> None:
         self._chat = chat
         self._hub = hub
-        self._users: dict[int, Membership] = {}
+        self._every = every
+        self._checking: asyncio.Task[None] | None = None
+        self._users: OrderedDict[int, Membership] = OrderedDict()
+        """The one whose check is due next comes first."""
         self._questions = asyncio.Semaphore(QUESTIONS_AT_ONCE)
         hub.on_drop = self._dropped
         hub.on_reconnect = self._reconnected
@@ -152,6 +169,8 @@ class Memberships:
 
     def enter(self, user_id: int, listener: Listener) -> Membership:
         """The membership of a user; ``listener`` hears of its changes until it leaves."""
+        if self._every and self._checking is None:
+            self._checking = tasks.spawn(self._check(), "checking every user's groups")
         membership = self._users.get(user_id)
         if membership is None:
             membership = self._users[user_id] = Membership(user_id, self._chat, self._hub, self._questions)
@@ -165,6 +184,32 @@ class Memberships:
             membership.listeners.discard(listener)
             if not membership.listeners:
                 del self._users[user_id]
+
+    async def _check(self) -> None:
+        while True:
+            await asyncio.sleep(min(self._every / 4, 1.0))
+            failures = await self._check_since(time.monotonic() - self._every)
+            if failures:
+                logger.warning("the groups of %d users can't be checked now: %s", len(failures), failures[0])
+
+    async def _check_since(self, moment: float) -> list[BaseException]:
+        """Ask about those who came or were checked before a moment, a few at a time; what went wrong."""
+        failures: list[BaseException] = []
+        while some := self._unchecked_since(moment):
+            for user in some:
+                user.checked_at = time.monotonic()
+                self._users.move_to_end(user.user_id)
+            answers = await asyncio.gather(*(user.ask() for user in some), return_exceptions=True)
+            failures += [answer for answer in answers if isinstance(answer, BaseException)]
+        return failures
+
+    def _unchecked_since(self, moment: float) -> list[Membership]:
+        waiting = itertools.takewhile(lambda user: user.checked_at <= moment, self._users.values())
+        return list(itertools.islice(waiting, ASKED_AT_ONCE))
+
+    async def stop(self) -> None:
+        """Ask about nobody any more."""
+        await tasks.end(task for task in (self._checking, self._asking_all) if task is not None)
 
     def _dropped(self, user_id: int, feed: str) -> None:
         membership = self._users.get(user_id)

@@ -8,6 +8,7 @@ import json
 import math
 import time
 import uuid
+from typing import Any
 
 import msgspec
 
@@ -15,7 +16,7 @@ from chatws.exceptions import FrameError
 from chatws.frames import SendMessage
 from chatws.routes import MESSAGE_NEW, MessageEvent
 from chatws.rpc.gateway import ChatGateway
-from realtime import metrics
+from realtime import metrics, tracing
 from realtime.auth import Principal
 from realtime.limits import UserLimit
 from realtime.redis import Redis, is_transient
@@ -77,7 +78,8 @@ class Sender:
                 content=data.content, image_url=data.image_url,
             )  # fmt: skip
             try:
-                await self._stream.xadd(MESSAGE_NEW, encode(msgspec.json.encode(event)))  # type: ignore[arg-type]
+                entry: Any = encode(msgspec.json.encode(event), tracing.current.entry_metadata())
+                await self._stream.xadd(MESSAGE_NEW, entry)
             except Exception as error:
                 if not is_transient(error):
                     raise

@@ -33,7 +33,7 @@ from chatws.membership import Membership, feeds_of
 from chatws.rpc.gateway import ChatServiceError
 from chatws.services import Services
 from chatws.typists import Typist
-from realtime import conf
+from realtime import conf, metrics
 from realtime.auth import Principal
 from realtime.exceptions import FeedUnavailable
 from realtime.feeds import Position
@@ -45,6 +45,8 @@ from realtime.resume import MOST_BYTES_IN_ALL, Joined, Resume
 
 HEARTBEAT_SECONDS = 25
 LACKING = 501
+NO_LONGER = 403, 404, 409
+"""With these the chat service refuses a message of one who isn't a member any more, or whose group is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ class Session:
         """Until the first answer about the user's groups: its changes are part of the start."""
         self._left: set[str] = set()
         """Groups that the client chose not to hear."""
+        self._over: list[str] = []
+        """Feeds that the client was told can't be heard here."""
         self._resume = Resume()
         self._first = principal
         self.user_id = principal.user_id
@@ -163,7 +167,12 @@ class Session:
 
     async def send(self, frame: SendMessage) -> str:
         """Store a message; its id. Raises what `Sender.send` raises."""
-        return await self._services.sender.send(self.principal, frame)
+        try:
+            return await self._services.sender.send(self.principal, frame)
+        except ChatServiceError as error:
+            if error.code in NO_LONGER:
+                self._membership.doubted()
+            raise
 
     async def mark_read(self, group_id: str, message_id: str) -> None:
         """Keep how far the user has read, where the chat service can, and tell the group, unless it had read further.
@@ -210,6 +219,7 @@ class Session:
         await self.require_member(group_id)
         feed, outbox = group_feed(group_id), self._connection.outbox
         if feed not in self._hub.feeds_of(self._connection) and not self._room():
+            metrics.refusals.labels("groups").inc()
             raise FrameError(429, "data.group_id: no more groups can be heard here", reason="groups_limit")
         self._left.discard(group_id)
         resume = None
@@ -292,9 +302,11 @@ class Session:
         heard = self._hub.feeds_of(self._connection)
         feeds = [feed for feed in feeds_of(wanted) if feed not in heard]
         most = self._room()
-        if len(feeds) > most:
+        feeds, over = feeds[:most], feeds[most:]
+        if over and over != self._over:
+            metrics.refusals.labels("groups").inc()
             self._connection.write(Error(429, f"only {most} more groups can be heard here", reason="groups_limit"))
-            feeds = feeds[:most]
+        self._over = over
         points = self._resume.points = {
             feed: self._resume.points[feed] for feed in feeds if feed in self._resume.points
         }

@@ -18,21 +18,19 @@ from chatws.rpc.grpc_gateway import GrpcChatGateway  # noqa: E402
 from chatws.sending import Sender  # noqa: E402
 from chatws.services import Services  # noqa: E402
 from realtime import conf as realtime_conf  # noqa: E402
+from realtime import tracing  # noqa: E402
 from realtime.limits import UserLimit  # noqa: E402
 from realtime.middleware import JWTAuthMiddleware  # noqa: E402
 from realtime.node import Node  # noqa: E402
 
+tracing.configure("chatws-gateway", on=realtime_conf.get().tracing)
 node = Node(realtime_conf.get())
 chat = GrpcChatGateway(chat_conf.get())
 limit = UserLimit(node.redis, "sends", node.conf.sends_per_second, node.conf.burst_seconds)
 sender = Sender(chat, node.redis if chat_conf.get().publishes_messages else None, limit)
-services = Services(
-    node=node,
-    chat=chat,
-    memberships=Memberships(chat, node.hub),
-    sender=sender,
-    presence=GroupPresence(chat, node.presence),
-)
+memberships = Memberships(chat, node.hub, chat_conf.get().membership_seconds)
+presence = GroupPresence(chat, node.presence)
+services = Services(node=node, chat=chat, memberships=memberships, sender=sender, presence=presence)
 websocket_application = JWTAuthMiddleware(websocket_router(services), node.authenticate, node.conf)
 
 
@@ -48,6 +46,8 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         scope.get("state", {})["drain"] = node.drain  # for a server that asks before it ends the connections
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        await memberships.stop()
         await node.stop()
         await chat.close()
+        await tracing.current.stop()
         await send({"type": "lifespan.shutdown.complete"})

@@ -52,9 +52,11 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_metrics_token: str = ""
     chatws_log_format: Literal["", "line", "json"] = ""
     chatws_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    chatws_tracing: bool = False
     chatws_start_timeout: Seconds = 10.0
     chatws_auth_timeout: Seconds = 10.0
     chatws_presence_lease: Seconds = 30.0
+    chatws_membership_seconds: Rate = 300.0
     chatws_message_publisher: Literal["rpc", "gateway"] = "rpc"
     chatws_own_topics: bool | None = None
     chatws_feed_publications: Count = 1_000

@@ -14,9 +14,13 @@ from packaging.utils import canonicalize_name
 
 from config.env import BASE_DIR
 
-RUN, DEV = "requirements.txt", "requirements-dev.txt"
+RUN, TRACING, DEV = "requirements.txt", "requirements-tracing.txt", "requirements-dev.txt"
 COMMON = ["--universal", "--generate-hashes", "--python-version", "3.11", "--no-header", "--quiet"]
-ARGUMENTS = {RUN: ["pyproject.toml"], DEV: ["--group", "dev", "pyproject.toml", "-c", RUN]}
+ARGUMENTS = {
+    RUN: ["pyproject.toml"],
+    TRACING: ["--extra", "tracing", "pyproject.toml", "-c", RUN],
+    DEV: ["--group", "dev", "pyproject.toml", "-c", TRACING],
+}
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 
 
@@ -29,13 +33,20 @@ def pins(name: str) -> dict[str, set[str]]:
 
 
 def problems() -> list[str]:
-    """What pyproject.toml asks for and the locks don't hold, and where the two locks differ."""
+    """What pyproject.toml asks for and the locks don't hold, and where the locks differ."""
     project = tomllib.loads((BASE_DIR / "pyproject.toml").read_text())
     asked = project["project"]["dependencies"]
-    run, dev = pins(RUN), pins(DEV)
-    found = [*_missing(asked, run, RUN), *_missing([*asked, *project["dependency-groups"]["dev"]], dev, DEV)]
-    found += [f"{DEV}: {name} differs from {RUN}" for name, versions in run.items() if dev.get(name) != versions]
+    more = {TRACING: project["project"]["optional-dependencies"]["tracing"], DEV: project["dependency-groups"]["dev"]}
+    found = _missing(asked, pins(RUN), RUN)
+    for lock, extra in more.items():
+        found += _missing([*asked, *extra], pins(lock), lock)
+        found += [f"{lock}: {name} differs from {RUN}" for name in _differing(pins(RUN), pins(lock))]
+    found += [f"{DEV}: {name} differs from {TRACING}" for name in _differing(pins(TRACING), pins(DEV))]
     return found
+
+
+def _differing(lock: dict[str, set[str]], larger: dict[str, set[str]]) -> list[str]:
+    return [name for name, versions in lock.items() if larger.get(name) != versions]
 
 
 def _missing(asked: list[str], locked: dict[str, set[str]], lock: str) -> list[str]:

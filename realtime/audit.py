@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 from asgiref.sync import sync_to_async
-from django.db import InterfaceError, OperationalError, close_old_connections
 
+from realtime import database
 from realtime.close_codes import CloseCode
 from realtime.conf import RealtimeConf
 from realtime.exceptions import PoisonEntry, TryLater
@@ -192,8 +192,7 @@ class Reaper:
 
 
 def _write(events: Sequence[Event]) -> None:
-    close_old_connections()
-    try:
+    with database.waiting_for_it():
         known = ConnectionRecord.objects.in_bulk({event.connection_id for event in events}, field_name="connection_id")
         fresh: dict[str, ConnectionRecord] = {}
         for event in events:
@@ -205,10 +204,6 @@ def _write(events: Sequence[Event]) -> None:
             _apply(record, event)
         ConnectionRecord.objects.bulk_create(fresh.values(), ignore_conflicts=True)
         ConnectionRecord.objects.bulk_update(known.values(), ConnectionRecord.LATER)
-    except (OperationalError, InterfaceError) as error:
-        raise TryLater(f"the database is away: {error}") from error
-    finally:
-        close_old_connections()
 
 
 def _apply(record: ConnectionRecord, event: Event) -> None:
@@ -228,25 +223,15 @@ def _apply(record: ConnectionRecord, event: Event) -> None:
 
 
 def _nodes_with_open_records() -> set[str]:
-    close_old_connections()
-    try:
+    with database.waiting_for_it():
         nodes = ConnectionRecord.objects.filter(closed_at=None).order_by().values_list("node", flat=True).distinct()
         return set(nodes)
-    except (OperationalError, InterfaceError) as error:
-        raise TryLater(f"the database is away: {error}") from error
-    finally:
-        close_old_connections()
 
 
 def _close_records(nodes: Sequence[str]) -> int:
-    close_old_connections()
-    try:
+    with database.waiting_for_it():
         records = ConnectionRecord.objects.filter(closed_at=None, node__in=nodes)
         count = records.update(closed_at=datetime.now(UTC), close_code=CloseCode.ABNORMAL)
-    except (OperationalError, InterfaceError) as error:
-        raise TryLater(f"the database is away: {error}") from error
-    finally:
-        close_old_connections()
     logger.warning("closed %d connection records of gateways that are gone: %s", count, ", ".join(nodes))
     return count
 

@@ -26,6 +26,8 @@ class RealtimeConf:
     """What ``aud`` has to hold; empty: anything."""
     jwt_leeway: float = 0.0
     """How far the clocks of those who issue tokens may be off."""
+    tracing: bool = False
+    """Whether spans are recorded (extra `tracing`)."""
     start_timeout: float = 10.0
     """How long a process waits for Redis when it starts."""
 

@@ -18,6 +18,7 @@ from twisted.internet import reactor as twisted_reactor
 from twisted.internet import tcp
 from twisted.internet.protocol import Protocol
 
+from realtime import metrics
 from realtime.close_codes import CloseCode
 from realtime.limits import Bucket
 from realtime.outbox import Flow
@@ -256,6 +257,7 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
         self.application_queue.put_nowait(message)
         if self.application_queue.qsize() >= MOST_WAITING and self._is_read:
             self._is_read = False
+            metrics.refusals.labels("waiting").inc()
             self.transport.pauseProducing()
             reactor.callLater(LOOK_AGAIN_SECONDS, self._read_on)
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from realtime import feeds, metrics, tasks
+from realtime import feeds, metrics, tasks, tracing
 from realtime.batch import Batch
 from realtime.catchup import RETRY_SECONDS, CatchUp
 from realtime.commands import DropUser
@@ -164,6 +164,7 @@ class Hub:
         if feed is None:
             feed = self._feeds[name] = Feed(name)
             feed.opening = self._tasks.spawn(self._open(feed), f"opening feed {name}")
+            metrics.feeds.set(len(self._feeds))
         return feed
 
     async def _wait_open(self, wanted: list[Feed], member: Member | None = None) -> list[Feed]:
@@ -221,6 +222,7 @@ class Hub:
             logger.warning("leaving the group of %s failed: %s", feed.name, error)
         finally:
             del self._feeds[feed.name]
+            metrics.feeds.set(len(self._feeds))
 
     async def _open(self, feed: Feed) -> None:
         await self._ready.wait()
@@ -267,6 +269,7 @@ class Hub:
                     if message["type"] == "publication":
                         place = Appended(message["epoch"], message["offset"], message.get("after"))
                         self._publication(message["feed"], place, message["entry"], message.get("at"))
+                        tracing.current.deliver(message)
                     elif message["type"] == "ephemeral":
                         self.ephemeral.receive(message)
                     else:
@@ -329,7 +332,6 @@ class Hub:
         handed_out, self._handed_out = self._handed_out, []
         metrics.publications_sent(handed_out)
         metrics.fanout_seconds.observe(time.perf_counter() - began)
-        metrics.feeds.set(len(self._feeds))
         entered, self._entered = self._entered, []
         now = time.time()
         for at in entered:

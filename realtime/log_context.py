@@ -5,10 +5,11 @@ from contextvars import ContextVar
 
 connection_id: ContextVar[str] = ContextVar("connection_id", default="")
 user_id: ContextVar[int] = ContextVar("user_id", default=0)
+trace_id: ContextVar[str] = ContextVar("trace_id", default="")
 
 
 class ConnectionFilter(logging.Filter):
-    """Adds ``connection_id`` and ``user_id`` to a record, where they are known."""
+    """Adds ``connection_id``, ``user_id`` and ``trace_id`` to a record, where they are known."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Every record passes."""
@@ -16,4 +17,6 @@ class ConnectionFilter(logging.Filter):
             record.connection_id = connection
         if user := user_id.get():
             record.user_id = str(user)  # a number of 64 bits isn't safe in JSON
+        if trace := trace_id.get():
+            record.trace_id = trace
         return True

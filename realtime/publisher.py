@@ -4,7 +4,7 @@ Called by the relay alone. The message is a hint: whoever misses it finds the en
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -26,13 +26,18 @@ class Layer(Protocol):
 
 
 class Routed(msgspec.Struct, frozen=True):
-    """A publication on its way: the stream entry it came from and the feed it goes to."""
+    """A publication on its way: the stream entry it came from and the feed it goes to.
+
+    ``parent`` is the span that wrote the entry (`realtime.tracing`).
+    """
 
     entry_id: str
     feed: str
     publication: Publication
+    parent: str = ""
 
 
+NO_PARENTS: Mapping[str, str] = {}
 PARTS, LEAST_FEEDS = 4, 10
 """How many parts of a batch are published beside each other, and the fewest feeds that make one."""
 
@@ -44,9 +49,10 @@ class Publisher:
         self._log = log
         self._layer = layer
 
-    async def publish(self, topic: str, batch: Sequence[Routed]) -> None:
+    async def publish(self, topic: str, batch: Sequence[Routed], parents: Mapping[str, str] = NO_PARENTS) -> None:
         """Publish a batch of one topic, in order; safe to repeat as a whole.
 
+        ``parents``: the spans of entries that are traced, by the entries' ids.
         Raises whatever Redis raises. What was appended by then is known by its id when the batch is tried again.
         """
         by_feed: dict[str, list[tuple[str, Publication]]] = {}
@@ -58,12 +64,16 @@ class Publisher:
             # Feeds don't wait for each other: while Redis appends to some, others are encoded.
             size = max(len(some) // PARTS, LEAST_FEEDS)
             parts = [some[start : start + size] for start in range(0, len(some), size)]
-            ended = await asyncio.gather(*(self._publish(topic, part) for part in parts), return_exceptions=True)
+            ended = await asyncio.gather(
+                *(self._publish(topic, part, parents) for part in parts), return_exceptions=True
+            )
             for error in ended:
                 if error is not None:
                     raise error
 
-    async def _publish(self, topic: str, some: Sequence[tuple[str, Sequence[tuple[str, Publication]]]]) -> None:
+    async def _publish(
+        self, topic: str, some: Sequence[tuple[str, Sequence[tuple[str, Publication]]]], parents: Mapping[str, str]
+    ) -> None:
         """Append to some feeds, each in order, then tell the gateways."""
         encoded = {feed: [(entry_id, p.id, feeds.encode(p)) for entry_id, p in entries] for feed, entries in some}
         appended = await self._log.append_all(topic, encoded)
@@ -71,7 +81,7 @@ class Publisher:
         for (feed, entries), places in zip(encoded.items(), appended, strict=True):
             group = channels_group(feed)
             messages += [
-                (group, publication_message(feed, place, entry, entry_id))
+                (group, publication_message(feed, place, entry, entry_id, parents.get(entry_id)))
                 for place, (entry_id, _, entry) in zip(places, entries, strict=True)
                 if place.offset is not None
             ]
@@ -92,9 +102,13 @@ def _has_removal(entries: Sequence[tuple[str, Publication]]) -> bool:
     return any(isinstance(publication.command, DropUser) for _, publication in entries)
 
 
-def publication_message(feed: str, place: Appended, entry: bytes, entry_id: str) -> dict[str, Any]:
-    """A publication as it travels over the channel layer. ``at``: when it entered its stream, in Unix milliseconds."""
-    return {
+def publication_message(
+    feed: str, place: Appended, entry: bytes, entry_id: str, parent: str | None = None
+) -> dict[str, Any]:
+    """A publication as it travels over the channel layer. ``at``: when it entered its stream, in Unix milliseconds;
+    ``trace``, where it is traced: the span of its relaying."""
+    message = {
         "type": "publication", "feed": feed, "epoch": place.epoch, "offset": place.offset, "after": place.after,
         "entry": entry, "at": int(entry_id.partition("-")[0]),
     }  # fmt: skip
+    return {**message, "trace": parent} if parent else message

@@ -25,7 +25,7 @@ from daphne.http_protocol import WebRequest
 from django.core.exceptions import ImproperlyConfigured
 from twisted.internet import defer
 
-from realtime import conf, tasks, workers
+from realtime import conf, metrics, tasks, workers
 from realtime.doorway import Doorway, has_asked
 from realtime.exceptions import RedisUnavailable
 from realtime.frames_protocol import FramesProtocol, find_unsupported, lighten, reactor
@@ -131,6 +131,7 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
         while self._young and self._young[0][0] < now:
             transport = self._young.popleft()[1]()
             if transport is not None and transport.connected and not has_asked(transport):
+                metrics.refusals.labels("request").inc()
                 transport.abortConnection()
 
     def run(self) -> None:

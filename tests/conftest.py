@@ -1,10 +1,12 @@
 """What every test may ask for: a Redis of the session, emptied for each test that uses it."""
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from django.conf import settings
 
@@ -13,6 +15,7 @@ from realtime.redis import Redis
 from realtime.redis import connect as connect_redis
 from tests.support.chat import Chat
 from tests.support.client import Client, connect, make_token
+from tests.support.database import ON_POSTGRES
 from tests.support.postgres import PostgresServer
 from tests.support.redis import RedisServer
 from tests.support.stack import SERVERS, Gateway, Stack
@@ -24,14 +27,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     Stack.server = config.getoption("--server")
+    settings.DATABASES["default"]["CONN_MAX_AGE"] = 0  # a test's threads end with its loop
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, on a server that isn't ours, what only ours promises."""
+    """Mark what touches the database; leave out, on a server that isn't ours, what only ours promises."""
+    for item in items:
+        if item.get_closest_marker("django_db"):
+            item.add_marker("database")
     if Stack.server != "ours":
         left_out = [item for item in items if item.get_closest_marker("ours_only")]
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """Ends what threads of ours left connected: PostgreSQL drops no database that somebody uses."""
+    yield
+    if ON_POSTGRES:
+        ours = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+        with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
+            connection.execute(ours, [settings.DATABASES["default"]["NAME"]])
 
 
 @pytest.fixture(scope="session")

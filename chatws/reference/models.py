@@ -104,6 +104,8 @@ class OutboxEvent(models.Model):
     uuid = models.UUIDField()
     topic = models.CharField(max_length=100)
     payload = models.TextField()
+    metadata = models.TextField(blank=True, default="", db_default="")
+    """The entry's, a JSON object; empty for none."""
 
     class Meta:
         verbose_name = "event to publish"

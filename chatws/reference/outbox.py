@@ -12,6 +12,7 @@ import msgspec
 
 from chatws.reference import threads
 from chatws.reference.models import OutboxEvent
+from realtime import tracing
 from realtime.ids import new_node_name
 from realtime.redis import Redis
 from realtime.relay.entry import encode
@@ -27,7 +28,11 @@ LONGEST_WAIT = 5.0
 
 def add(topic: str, payload: dict[str, object]) -> None:
     """Record an event; called in the transaction of what it tells of."""
-    OutboxEvent.objects.create(uuid=uuid.uuid4(), topic=topic, payload=msgspec.json.encode(payload).decode())
+    given = tracing.current.entry_metadata()
+    OutboxEvent.objects.create(
+        uuid=uuid.uuid4(), topic=topic, payload=msgspec.json.encode(payload).decode(),
+        metadata=msgspec.json.encode(given).decode() if given else "",
+    )  # fmt: skip
 
 
 class OutboxPublisher:
@@ -64,11 +69,16 @@ class OutboxPublisher:
         """Publish one batch; how many events it held."""
         events = await threads.read(_next_events)
         if events:
-            entries = [(event.topic, encode(event.payload.encode(), uuid=str(event.uuid))) for event in events]
+            entries = [(event.topic, _entry(event)) for event in events]
             if not await self._lease.publish(entries):
                 return 0
             await threads.write(_delete, [event.pk for event in events])
         return len(events)
+
+
+def _entry(event: OutboxEvent) -> dict[bytes, bytes]:
+    metadata = msgspec.json.decode(event.metadata, type=dict[str, str]) if event.metadata else {}
+    return encode(event.payload.encode(), metadata, str(event.uuid))
 
 
 def _next_events() -> list[OutboxEvent]:

@@ -16,7 +16,7 @@ from chatws.reference.timing import Timing
 from chatws.rpc.pb import chat_pb2, ext_pb2
 from chatws.rpc.pb.chat_pb2_grpc import add_ChatServiceServicer_to_server
 from chatws.rpc.pb.ext_pb2_grpc import add_ReadCursorsServicer_to_server
-from realtime import tasks
+from realtime import tasks, tracing
 from realtime.conf import RealtimeConf
 from realtime.probes import listening_on, ping
 from realtime.redis import connect, wait_for_redis
@@ -61,6 +61,7 @@ async def serve(address: str, probes_at: str, conf: RealtimeConf) -> None:
     await server.stop(GRACE_SECONDS)
     await tasks.end([publishing])
     await redis.aclose()
+    await tracing.current.stop()
 
 
 def _database_state() -> str:

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import cache, partial
 from typing import TypeVar
 
-from django.db import close_old_connections, connection
+from django.db import close_old_connections, connection, reset_queries
 
 THREADS = 8
 Answer = TypeVar("Answer")
@@ -26,7 +27,8 @@ async def write(use_case: Callable[..., Answer], *args: object) -> Answer:
 
 
 async def _run(threads: ThreadPoolExecutor, use_case: Callable[..., Answer], *args: object) -> Answer:
-    return await asyncio.get_running_loop().run_in_executor(threads, partial(_in_thread, use_case, *args))
+    work = partial(copy_context().run, _in_thread, use_case, *args)  # in the span of the call
+    return await asyncio.get_running_loop().run_in_executor(threads, work)
 
 
 def _in_thread(use_case: Callable[..., Answer], *args: object) -> Answer:
@@ -34,6 +36,7 @@ def _in_thread(use_case: Callable[..., Answer], *args: object) -> Answer:
     try:
         return use_case(*args)
     finally:
+        reset_queries()  # which DEBUG would keep
         close_old_connections()
 
 

@@ -1,4 +1,4 @@
-"""How long the reference chat service's calls take, and how they end."""
+"""How long the reference chat service's calls take, how they end, and what they are part of."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -6,14 +6,14 @@ from typing import Any
 
 import grpc
 
-from realtime import metrics
+from realtime import metrics, tracing
 
 Handler = Any
 """grpc.RpcMethodHandler, whose attributes its types don't tell."""
 
 
 class Timing(grpc.aio.ServerInterceptor):
-    """Observes every call of the chat service and its extension; health checks and reflection pass."""
+    """Observes and traces every call of the chat service and its extension; health checks and reflection pass."""
 
     async def intercept_service(
         self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]], details: grpc.HandlerCallDetails
@@ -27,7 +27,8 @@ class Timing(grpc.aio.ServerInterceptor):
         async def timed(request: object, context: Any) -> object:
             began = time.perf_counter()
             try:
-                return await serve(request, context)
+                with tracing.current.serve(f"{service}/{method}", context.invocation_metadata() or ()):
+                    return await serve(request, context)
             finally:
                 code = context.code() or grpc.StatusCode.OK
                 outcome = code.name if isinstance(code, grpc.StatusCode) else "UNKNOWN"

@@ -7,6 +7,8 @@ from typing import Generic, Protocol, TypeVar
 PAGE_SIZE = 100
 """Most entries of a page (docs/protocol.md, gRPC)."""
 READ_AGAIN = 5
+DISBANDED = 2
+"""The status of a chat group that is no more."""
 
 Item = TypeVar("Item")
 
@@ -172,20 +174,22 @@ class ChatGateway(Protocol):
 
 
 async def all_user_group_ids(chat: ChatGateway, user_id: int) -> frozenset[str]:
-    """Every chat group that a user is in, read page by page until the pages agree with their total.
+    """Every chat group that a user is in, read page by page until the pages agree with their total; no disbanded one.
 
     Raises:
         ChatServiceError: a page could not be had, or the listing changed under each of several readings (503).
     """
     for _ in range(READ_AGAIN):
         ids: set[str] = set()
+        disbanded: set[str] = set()
         number = 1
         while True:
             page = await chat.user_groups(user_id, number, PAGE_SIZE)
             ids.update(group.group_id for group in page.items)
+            disbanded.update(group.group_id for group in page.items if group.status == DISBANDED)
             if len(page.items) == 0 or number * PAGE_SIZE >= page.total:
                 break
             number += 1
         if len(ids) == page.total:
-            return frozenset(ids)
+            return frozenset(ids - disbanded)
     raise ChatServiceError(503, f"the groups of user {user_id} kept changing while they were read")

@@ -31,7 +31,7 @@ from chatws.rpc.pb import chat_pb2 as pb
 from chatws.rpc.pb import ext_pb2 as ext
 from chatws.rpc.pb.chat_pb2_grpc import ChatServiceStub
 from chatws.rpc.pb.ext_pb2_grpc import ReadCursorsStub
-from realtime import metrics
+from realtime import metrics, tracing
 
 CODES = {
     grpc.StatusCode.INVALID_ARGUMENT: 400,
@@ -46,12 +46,13 @@ CODES = {
 AWAY, LACKING = 503, 501
 LACKING_SECONDS = 60.0
 """How long a chat service that answered UNIMPLEMENTED isn't asked for its extension again."""
+SERVICE, EXTENSION = "chat.ChatService", "chat.ext.ReadCursors"
 
 SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
         {
-            "name": [{"service": "chat.ChatService"}, {"service": "chat.ext.ReadCursors"}],
+            "name": [{"service": SERVICE}, {"service": EXTENSION}],
             "retryPolicy": {
                 "maxAttempts": 4,
                 "initialBackoff": "0.05s",
@@ -174,26 +175,27 @@ class GrpcChatGateway:
         return self._opened
 
     async def _call(self, method: str, request: object) -> Any:
-        return await self._ask(method, getattr(self._open()[1], method), request)
+        return await self._ask(SERVICE, method, getattr(self._open()[1], method), request)
 
     async def _call_ext(self, method: str, request: object) -> Any:
         if time.monotonic() < self._lacks_ext_until:
             raise ChatServiceError(LACKING, "the chat service keeps no read cursors")
         try:
-            return await self._ask(method, getattr(self._open()[2], method), request)
+            return await self._ask(EXTENSION, method, getattr(self._open()[2], method), request)
         except ChatServiceError as error:
             if error.code == LACKING:
                 self._lacks_ext_until = time.monotonic() + LACKING_SECONDS
             raise
 
-    async def _ask(self, method: str, call: Any, request: object) -> Any:
+    async def _ask(self, service: str, method: str, call: Any, request: object) -> Any:
         if not self._circuit.lets_through():
             metrics.rpc_seconds.labels(method, "CIRCUIT_OPEN").observe(0)
             raise ChatServiceError(AWAY, f"the chat service at {self._conf.rpc_target} doesn't answer")
         began = time.perf_counter()
         outcome = "CANCELLED"
         try:
-            answer = await call(request, timeout=self._conf.rpc_seconds)
+            with tracing.current.call(f"{service}/{method}") as metadata:
+                answer = await call(request, timeout=self._conf.rpc_seconds, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             outcome = error.code().name
             code = CODES.get(error.code(), 500)

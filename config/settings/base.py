@@ -107,6 +107,7 @@ REALTIME = RealtimeConf(
     jwt_audience=ENV.chatws_jwt_audience,
     jwt_leeway=ENV.chatws_jwt_leeway,
     query_token=ENV.chatws_query_token,
+    tracing=ENV.chatws_tracing,
     start_timeout=ENV.chatws_start_timeout,
     auth_seconds=ENV.chatws_auth_timeout,
     presence_seconds=ENV.chatws_presence_lease,
@@ -140,6 +141,7 @@ REALTIME = RealtimeConf(
 CHATWS = ChatConf(
     rpc_target=ENV.rpc_target,
     rpc_tls_ca=ENV.chatws_rpc_tls_ca,
+    membership_seconds=ENV.chatws_membership_seconds,
     owns_topics=ENV.uses_reference_rpc if ENV.chatws_own_topics is None else ENV.chatws_own_topics,
     publishes_messages=ENV.chatws_message_publisher == "gateway",
     demo_login=ENV.uses_reference_rpc if ENV.chatws_demo_login is None else ENV.chatws_demo_login,

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import Error, close_old_connections
 
+from realtime import database
 from realtime.exceptions import TryLater
 from realtime.models import RelayCursor
 from realtime.relay.worker import TopicWorker
@@ -57,23 +57,13 @@ class Mirror:
 
 
 def _read(topic: str) -> str | None:
-    close_old_connections()
-    try:
+    with database.waiting_for_it():
         return RelayCursor.objects.filter(pk=topic).values_list("entry_id", flat=True).first()
-    except Error as error:
-        raise TryLater(f"the database is away: {error}") from error
-    finally:
-        close_old_connections()
 
 
 def _write(cursors: Mapping[str, str]) -> None:
-    close_old_connections()
-    try:
+    with database.waiting_for_it():
         RelayCursor.objects.bulk_create(
             [RelayCursor(topic=topic, entry_id=entry_id) for topic, entry_id in cursors.items()],
             update_conflicts=True, unique_fields=["topic"], update_fields=["entry_id", "updated_at"],
         )  # fmt: skip
-    except Error as error:
-        raise TryLater(f"the database is away: {error}") from error
-    finally:
-        close_old_connections()

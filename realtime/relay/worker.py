@@ -9,10 +9,9 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Generic, TypeVar
 
-from realtime import metrics, tasks
+from realtime import metrics, tasks, tracing
 from realtime.conf import RealtimeConf
 from realtime.exceptions import PoisonEntry, TryLater
 from realtime.feeds import Publication
@@ -44,9 +43,15 @@ def to_feeds(topic: str, route: Route, publisher: Publisher) -> tuple[Prepare[Ro
     """What a worker needs to publish what ``route`` makes of each entry."""
 
     def prepare(entry_id: str, fields: Mapping[bytes, bytes]) -> Sequence[Routed]:
-        return [Routed(entry_id, feed, publication) for feed, publication in route(parse(entry_id, fields))]
+        entry = parse(entry_id, fields)
+        parent = tracing.current.parent_of(entry.metadata)
+        return [Routed(entry_id, feed, publication, parent) for feed, publication in route(entry)]
 
-    return prepare, partial(publisher.publish, topic)
+    async def sink(batch: Sequence[Routed]) -> None:
+        with tracing.current.relay(topic, batch) as parents:
+            await publisher.publish(topic, batch, parents)
+
+    return prepare, sink
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +170,6 @@ class TopicWorker(Generic[T]):
     async def _look_after(self, cursor: str) -> None:
         await self._lease.sign_in()
         await self.topic.look_for_losses(cursor)
-        metrics.relay_lag.labels(self.topic.name).set(await self.topic.lag() or 0)
         if self.topic.is_ours and time.monotonic() - self._trimmed >= TRIM_SECONDS:
             self._trimmed = time.monotonic()
             await self.topic.trim(cursor)
@@ -235,3 +239,17 @@ async def report(workers: Sequence[TopicWorker[Any]], every: float = 60.0) -> No
                 lag = f"unknown ({error})"
             parts.append(f"{name} {rate:.1f}/s lag {lag}")
         logger.info("relay: %s", ", ".join(parts))
+
+
+async def watch_lag(workers: Sequence[TopicWorker[Any]], every: float = 1.0) -> None:
+    """Keep the gauge of what waits, whoever holds the topics, and also while nothing succeeds."""
+    while True:
+        for worker in workers:
+            try:
+                lag = await worker.topic.lag()
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+            else:
+                metrics.relay_lag.labels(worker.topic.name).set(lag or 0)
+        await asyncio.sleep(every)

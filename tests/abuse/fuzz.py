@@ -234,6 +234,11 @@ def run(count: int, number: int, folder: Path) -> tuple[Fuzz, list[int]]:
             runner.run(asyncio.to_thread(fuzz.gateway.stop))
             log = fuzz.gateway.log.read_text()
             assert "Traceback" not in log, log[-4_000:]
+        except Exception as error:
+            for process in stack.processes:
+                if "Traceback" in (log := process.log.read_text()):
+                    error.add_note(f"{process.name} said: … {log[log.index('Traceback') :][:4_000]}")
+            raise
         finally:
             stack.stop()
     return fuzz, memory

@@ -1,9 +1,10 @@
 """Raw-socket attacks: the attacker is shown out, and a well-behaved client notices nothing."""
 
 import asyncio
+import resource
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,7 @@ async def test_a_request_that_doesn_t_come_ends(first: bytes, attacked: tuple[St
         writer.write(first)
         await ended(reader, 15)
         writer.close()
+        assert Scraped(f"{gateway.http}/metrics").total("chatws_refusals_total", limit="request") > 0
 
 
 async def test_a_request_that_drips_ends_too(attacked: tuple[Stack, Gateway]) -> None:
@@ -124,6 +126,62 @@ async def test_sockets_that_never_authenticate_go_and_leave_nothing(attacked: tu
         for _ in range(8):
             idle += await asyncio.gather(*(connect(gateway.ws) for _ in range(50)))
         assert set(await asyncio.gather(*(client.closed() for client in idle))) == {4401}
+
+
+SHOWN_OUT = b"\x88\x02" + (4401).to_bytes(2)
+"""The close frame."""
+
+
+async def idle_socket(gateway: Gateway) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A WebSocket whose client says nothing after the handshake, at the least cost to us."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=1024)
+    writer.write(UPGRADE + b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
+    return reader, writer
+
+
+async def test_ten_thousand_sockets_that_never_authenticate_delay_nobody(attacked: tuple[Stack, Gateway]) -> None:
+    stack, _ = attacked
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    gateway = stack.start_gateway(CHATWS_AUTH_TIMEOUT="45", CHATWS_CONNECTIONS_PER_ADDRESS="0")
+    async with unharmed(gateway, 300):
+        idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        for _ in range(100):
+            idle += await asyncio.gather(*(idle_socket(gateway) for _ in range(100)))
+        await asyncio.sleep(1)  # the gauge lags by half a second
+        assert open_sockets(gateway) == 10_001
+        async with asyncio.timeout(90):
+            said = await asyncio.gather(*(reader.readuntil(SHOWN_OUT) for reader, _ in idle))
+        assert all(b'"timeout"' in one for one in said)
+        for _, writer in idle:
+            writer.close()
+        async with asyncio.timeout(10):
+            while open_sockets(gateway) > 1:
+                await asyncio.sleep(0.2)
+
+
+def open_sockets(gateway: Gateway) -> float:
+    """What the gateway counts as open."""
+    return Scraped(f"{gateway.http}/metrics").total("chatws_connections")
+
+
+async def test_a_frame_that_drips_is_a_dead_connection(attacked: tuple[Stack, Gateway]) -> None:
+    stack, _ = attacked
+    gateway = stack.start_gateway("--ping-interval", "1", "--ping-timeout", "1")
+
+    async def drip(writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            for _ in range(200):
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.1)
+
+    async with unharmed(gateway), raw_socket(gateway.port, new_user()) as raw:
+        raw.writer.write(b"\x81\xfe\x03\xe8" + bytes(4))
+        dripping = asyncio.create_task(drip(raw.writer))
+        assert await close_code(raw) == 4508
+        dripping.cancel()
 
 
 async def test_a_frame_that_stops_halfway_is_a_dead_connection(attacked: tuple[Stack, Gateway]) -> None:

@@ -116,3 +116,11 @@ def test_any_text_is_a_frame_or_a_bad_frame(text: str) -> None:
         codec.decode(text)
     except BadFrame as error:
         assert error.code in (400, 413)
+
+
+@pytest.mark.parametrize("name", ["\\ud800", "x" * 10_000])
+def test_half_a_surrogate_pair_is_named_by_a_field_that_can_be_written(name: str) -> None:
+    with pytest.raises(BadFrame, match="half a surrogate pair") as caught:
+        codec.decode('{"type": "ping", "message_id": "m", "data": {"NAME": "\\udc00"}}'.replace("NAME", name))
+    assert (caught.value.code, caught.value.message_id) == (400, "m")
+    assert len(caught.value.message.encode()) < 200

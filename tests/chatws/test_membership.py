@@ -7,7 +7,7 @@ import pytest
 
 from chatws import membership as module
 from chatws.membership import Memberships
-from chatws.rpc.gateway import ChatServiceError, Page
+from chatws.rpc.gateway import ChatServiceError, Group, Page, all_user_group_ids
 
 
 class ChatService:
@@ -91,3 +91,43 @@ async def test_while_a_question_goes_unanswered_another_device_asks_too(monkeypa
     user.listeners.clear()
     monkeypatch.undo()
     await user.followed()
+
+
+async def test_the_timer_asks_about_each_user_in_turn_and_never_about_one_who_left() -> None:
+    chat = ChatService()
+    memberships = Memberships(chat, Hub(), every=0.2)  # type: ignore[arg-type]
+    here, gone = Listener(), Listener()
+    asked: list[int] = []
+    times: list[float] = []
+    answer = chat.user_groups
+
+    async def user_groups(user_id: int, page: int, page_size: int) -> Page[Any]:
+        asked.append(user_id)
+        times.append(asyncio.get_running_loop().time())
+        return await answer(user_id, page, page_size)
+
+    chat.user_groups = user_groups  # type: ignore[method-assign]
+    for user_id in range(1, 26):
+        memberships.enter(user_id, here)
+    memberships.enter(99, gone)
+    memberships.leave(99, gone)
+    began = asyncio.get_running_loop().time()
+    async with asyncio.timeout(10):
+        while len(asked) < 75:
+            await asyncio.sleep(0.01)
+    await memberships.stop()
+    assert set(asked) == set(range(1, 26))
+    assert min(times) - began >= 0.2, "who has just come is known"
+    assert times[74] - times[24] >= 0.4, "two rounds take twice the time"
+
+
+def group(group_id: str, status: int) -> Group:
+    return Group(group_id, 0, "", 1, status, 500, 1, 0, 1, 0, "", 0, "", "")
+
+
+async def test_a_disbanded_group_that_is_still_listed_is_none_of_the_user_s() -> None:
+    class Lists:
+        async def user_groups(self, user_id: int, page: int, page_size: int) -> Page[Group]:
+            return Page([group("alive", 1), group("disbanded", 2)], 2)
+
+    assert await all_user_group_ids(Lists(), 1) == {"alive"}  # type: ignore[arg-type]

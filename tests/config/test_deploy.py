@@ -1,13 +1,20 @@
-"""What `deploy/` says agrees with the code: names of variables, commands, ports, files and metrics."""
+"""What `deploy/` says agrees with the code (variables, commands, ports, files, metrics) and with those who read it:
+Kubernetes' schemas, systemd, nginx, PromQL."""
 
 import configparser
 import json
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
+import promql_parser
 import pytest
 import yaml
 
@@ -51,7 +58,7 @@ def metrics_of(expression: str) -> set[str]:
 def test_the_dockerfile_copies_what_is_there_and_ends_without_root() -> None:
     text = (DEPLOY / "Dockerfile").read_text().replace("\\\n", " ")
     steps = [line.split(None, 1) for line in text.splitlines() if line and not line.startswith("#")]
-    known = {"FROM", "ENV", "RUN", "COPY", "WORKDIR", "USER", "EXPOSE", "HEALTHCHECK", "CMD"}
+    known = {"FROM", "ARG", "ENV", "RUN", "COPY", "WORKDIR", "USER", "EXPOSE", "HEALTHCHECK", "CMD"}
     assert {name for name, _ in steps} <= known
     for name, rest in steps:
         if name == "COPY" and not rest.startswith("--from"):
@@ -125,6 +132,45 @@ def test_units_start_what_there_is(unit: Path) -> None:
     check_command(command)
     if "gateway" in unit.name:
         assert int(parsed["Service"]["TimeoutStopSec"]) > Environment().chatws_drain_seconds + 5
+
+
+def missing(program: str) -> bool:
+    """Whether a program isn't here; in CI it has to be."""
+    is_missing = shutil.which(program) is None
+    assert not (is_missing and os.environ.get("CI")), f"CI has no {program}"
+    return is_missing
+
+
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
+    if missing("systemd-analyze"):
+        pytest.skip("no systemd-analyze")
+    units = []
+    for unit in (DEPLOY / "systemd").iterdir():
+        units.append(tmp_path / unit.name)
+        text = unit.read_text()
+        units[-1].write_text(re.sub(r"^ExecStart=\S+", f"ExecStart={sys.executable}", text, flags=re.MULTILINE))
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True)
+    ours = [line for line in done.stderr.splitlines() if "chatws-" in line]
+    assert (done.returncode, ours) == (0, [])
+
+
+def test_kubernetes_accepts_the_manifests() -> None:
+    latest = kubernetes_validate.latest_version()
+    for document in yaml.safe_load_all((DEPLOY / "kubernetes/chatws.yaml").read_text()):
+        kubernetes_validate.validate(document, latest, strict=True)
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate({**document, "spec": {"no": "such key"}}, latest, strict=True)
+
+
+def test_prometheus_accepts_every_expression() -> None:
+    alerts = yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())
+    expressions = [rule["expr"] for group in alerts["groups"] for rule in group["rules"]]
+    for panel in json.loads((DEPLOY / "grafana/chatws.json").read_text())["panels"]:
+        expressions += [target["expr"].replace("$__rate_interval", "5m") for target in panel["targets"]]
+    for expression in expressions:
+        promql_parser.parse(expression)
+    with pytest.raises(ValueError, match="unclosed"):
+        promql_parser.parse("sum(rate(chatws_gaps_total[5m])")
 
 
 def test_alerts_and_dashboard_ask_for_metrics_that_there_are() -> None:

@@ -1,11 +1,13 @@
 """Log lines as a collector reads them: an object each, saying whose connection it is about."""
 
+import asyncio
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 from config.env import BASE_DIR
-from tests.support.chat import new_user
+from tests.support.chat import Chat, new_user
 from tests.support.client import connect, make_token
 from tests.support.stack import Stack
 
@@ -52,3 +54,41 @@ async def test_everything_that_a_gateway_says_can_be_collected(stack: Stack) -> 
     lines = gateway.log.read_text().splitlines()
     assert lines
     assert all(json.loads(line)["message"] for line in lines)
+
+
+async def test_no_line_of_any_process_has_a_token_or_what_a_message_says(tmp_path: Path) -> None:
+    stack = Stack(tmp_path, CHATWS_LOG_LEVEL="DEBUG")
+    try:
+        gateway = stack.start()
+        chat = Chat(stack.rpc_target)
+        user = new_user()
+        group = await chat.group(user)
+        token, bad = make_token(user), make_token(user) + "x"
+        for given in (token, bad):
+            client = await connect(f"{gateway.ws}?token={given}")
+            await client.recv()
+            await client.close()
+        client = await connect(gateway.ws)
+        await client.ask("auth", {"token": token})
+        said = {"group_id": group, "msg_type": 1, "content": "the secret"}
+        await client.ask("send_message", said)
+        await client.expect("new_message")
+        for wrong in ('{"type": "send_message", "data": "the secret"}', "the secret", '{"type": "auth", "data": '):
+            await client.raw(wrong + token)
+            await client.expect("error")
+        stack.add_entry("chat.message.new", {"group_id": group, "content": "the secret"})  # a dead letter
+        next(process for process in stack.processes if process.name.startswith("rpc")).kill()
+        assert (await client.ask("send_message", said))["data"]["code"] == 503
+        await client.close()
+        await chat.close()
+        relay = next(process for process in stack.processes if process.name.startswith("relay"))
+        async with asyncio.timeout(10):
+            while "chat.message.new.dlq" not in relay.log.read_text():
+                await asyncio.sleep(0.05)
+        for process in stack.processes:
+            log = process.log.read_text()
+            assert len(log) > 100
+            for secret in ("the secret", token, token.rpartition(".")[2]):
+                assert secret not in log, process.name
+    finally:
+        stack.stop()

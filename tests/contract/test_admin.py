@@ -4,11 +4,14 @@ import asyncio
 import re
 
 import httpx
+import pytest
 import redis
 
 from tests.conftest import Connect
 from tests.support.chat import new_user
 from tests.support.stack import Gateway, Stack
+
+pytestmark = pytest.mark.database
 
 LIST = "/admin/realtime/connectionrecord/"
 

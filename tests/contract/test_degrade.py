@@ -1,9 +1,12 @@
-"""What goes on while a part is away: the chat service hangs, the database can't be reached."""
+"""What goes on while a part is away: the chat service hangs, Redis is away or full, the database can't be reached."""
 
 import asyncio
 import os
 import signal
 import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import redis as redis_py
@@ -13,7 +16,7 @@ from tests.support.chat import Chat, new_user
 from tests.support.client import Client, connect, make_token
 from tests.support.redis import free_port
 from tests.support.scrape import get_json
-from tests.support.stack import Stack
+from tests.support.stack import Gateway, Stack
 
 
 async def sent(client: Client, group: str, text: str) -> tuple[int, float]:
@@ -89,3 +92,72 @@ async def test_where_nobody_can_say_what_is_revoked_nobody_is_let_in(tmp_path_fa
         await (await welcomed(gateway, make_token(new_user()))).close()
     finally:
         stack.stop()
+
+
+@dataclass
+class Talk:
+    """Two users of a chat group at one gateway, on a stack of their own that may be broken."""
+
+    stack: Stack
+    gateway: Gateway
+    chat: Chat
+    one: int
+    group: str
+    speaker: Client
+    listener: Client
+
+
+@pytest.fixture
+async def talk(tmp_path: Path) -> AsyncIterator[Talk]:
+    stack = Stack(tmp_path)
+    try:
+        gateway = await asyncio.to_thread(stack.start)
+        chat = Chat(stack.rpc_target)
+        one, two = new_user(), new_user()
+        group = await chat.group(one, two)
+        speaker, listener = await welcomed(gateway, make_token(one)), await welcomed(gateway, make_token(two))
+        yield Talk(stack, gateway, chat, one, group, speaker, listener)
+        for client in (speaker, listener):
+            await client.close()
+        await chat.close()
+    finally:
+        stack.stop()
+
+
+async def test_while_redis_is_away_sockets_stay_sends_get_503_and_all_heals_by_itself(talk: Talk) -> None:
+    stack = talk.stack
+    await asyncio.to_thread(stack.redis.kill)
+    assert (await sent(talk.speaker, talk.group, "into the void"))[0] == 503
+    status, states = await asyncio.to_thread(get_json, f"{talk.gateway.http}/ready")
+    assert (status, states["gateway"], states["chat_rpc"]) == (503, "ok", "ok")
+    assert str(stack.redis.port) in states["redis"]
+    for client in (talk.speaker, talk.listener):
+        assert (await client.ask("ping"))["type"] == "pong"
+    await asyncio.to_thread(stack.redis.start)
+    async with asyncio.timeout(20):
+        while (await sent(talk.speaker, talk.group, "back"))[0]:
+            await asyncio.sleep(0.1)
+    await talk.listener.expect("new_message", lambda frame: frame["data"]["content"] == "back")
+    assert (await asyncio.to_thread(get_json, f"{talk.gateway.http}/ready"))[0] == 200
+    assert set(await talk.chat.history(talk.group)) == {"back"}
+
+
+async def test_while_redis_is_full_nothing_is_lost_and_with_memory_again_all_goes_on(talk: Talk) -> None:
+    assert (await sent(talk.speaker, talk.group, "before"))[0] == 0
+    await talk.listener.expect("new_message")
+    with redis_py.Redis.from_url(talk.stack.redis.url) as redis:
+        redis.config_set("maxmemory", "1mb")
+        assert (await sent(talk.speaker, talk.group, "while it is full"))[0] == 503
+        for number in range(5):  # what reaches the chat service in other ways is stored, and waits in its outbox
+            await talk.chat.say(talk.group, talk.one, f"stored {number}", f"{talk.group}-{number}")
+        late = await connect(talk.gateway.ws)
+        answer = await late.ask("auth", {"token": make_token(new_user())})
+        assert (answer["data"]["code"], answer["data"]["retry_after"] > 0) == (503, True)
+        assert await late.closed() == 4501
+        assert not [frame for frame in await talk.listener.settled() if frame["type"] == "new_message"]
+        redis.config_set("maxmemory", 0)
+    heard = [(await talk.listener.expect("new_message"))["data"]["content"] for _ in range(5)]
+    assert heard == [f"stored {number}" for number in range(5)]
+    assert (await sent(talk.speaker, talk.group, "after"))[0] == 0
+    assert (await talk.listener.expect("new_message"))["data"]["content"] == "after"
+    assert "Traceback" not in "".join(process.log.read_text() for process in talk.stack.processes)

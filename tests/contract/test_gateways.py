@@ -14,6 +14,8 @@ from tests.support.chat import Chat, new_user
 from tests.support.client import Client, connect, make_token
 from tests.support.stack import SERVERS, Gateway, Stack
 
+pytestmark = pytest.mark.database
+
 
 def get(url: str) -> Any:
     with urllib.request.urlopen(url, timeout=5) as answer:

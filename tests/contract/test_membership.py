@@ -1,8 +1,16 @@
 """Who hears a chat group, as membership changes under live connections (docs/protocol.md, Redis Streams)."""
 
+import asyncio
+from pathlib import Path
+
+import pytest
+
 from tests.conftest import Connect
 from tests.support.chat import Chat, new_user
-from tests.support.stack import Stack
+from tests.support.client import connect, make_token
+from tests.support.stack import Gateway, Stack
+
+pytestmark = pytest.mark.database
 
 
 async def test_an_added_user_joins_at_once_and_everybody_is_told(log_in: Connect, chat: Chat) -> None:
@@ -91,3 +99,52 @@ async def test_membership_is_asked_again_after_the_layer_was_deaf(log_in: Connec
     stack.break_subscriptions()
     assert (await gone.expect("group_left"))["data"]["group_id"] == group
     assert [frame for frame in await other.settled() if frame["type"] == "group_left"] == []
+
+
+async def test_what_no_event_tells_of_is_found_by_the_timer(
+    stack: Stack, chat: Chat, log_in: Connect, gateway: Gateway
+) -> None:
+    """A chat service, or an operator in its database, that removes, adds and disbands without a word."""
+    checking = stack.start_gateway(CHATWS_MEMBERSHIP_SECONDS="1")
+    owner, user = new_user(), new_user()
+    gone, disbanded = await chat.group(owner, user), await chat.group(owner, user)
+    client, unchecked = await log_in(user, checking.ws), await log_in(user, gateway.ws)
+    stack.remove_silently(gone, user)
+    assert (await client.expect("group_left"))["data"]["group_id"] == gone
+    stack.disband_silently(disbanded)
+    assert (await client.expect("group_left"))["data"]["group_id"] == disbanded
+    assert [frame for frame in await unchecked.settled() if frame["type"] == "group_left"] == []
+
+
+async def test_a_refusal_of_the_chat_service_makes_the_gateway_ask(chat: Chat, log_in: Connect, stack: Stack) -> None:
+    owner, user = new_user(), new_user()
+    group = await chat.group(owner, user)
+    devices = [await log_in(user), await log_in(user)]
+    stack.disband_silently(group)
+    refused = await devices[0].ask("send_message", {"group_id": group, "msg_type": 1, "content": "anybody?"})
+    assert refused["data"]["code"] == 409
+    for device in devices:
+        assert (await device.expect("group_left"))["data"]["group_id"] == group
+
+
+async def test_while_the_timer_asks_in_vain_everybody_stays_where_they_are(tmp_path: Path) -> None:
+    stack = Stack(tmp_path, CHATWS_MEMBERSHIP_SECONDS="0.5")
+    try:
+        gateway = stack.start()
+        chat = Chat(stack.rpc_target)
+        user = new_user()
+        group = await chat.group(user)
+        client = await connect(gateway.ws, additional_headers={"Authorization": f"Bearer {make_token(user)}"})
+        await client.expect("auth_success")
+        next(process for process in stack.processes if process.name.startswith("rpc")).kill()
+        async with asyncio.timeout(20):
+            while "can't be checked now" not in gateway.log.read_text():
+                await asyncio.sleep(0.05)
+        assert [frame for frame in await client.settled() if frame["type"] == "group_left"] == []
+        await asyncio.to_thread(stack.start_rpc)
+        stack.remove_silently(group, user)
+        assert (await client.expect("group_left"))["data"]["group_id"] == group
+        await client.close()
+        await chat.close()
+    finally:
+        stack.stop()

@@ -10,6 +10,8 @@ import redis as redis_py
 
 from tests.support.stack import Stack
 
+pytestmark = pytest.mark.database
+
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:

@@ -13,6 +13,8 @@ from tests.support.chat import new_user
 from tests.support.client import Client, connect, make_token
 from tests.support.stack import Gateway, Stack
 
+pytestmark = pytest.mark.database
+
 SOON = 1.0
 
 

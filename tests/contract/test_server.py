@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sqlite3
 import ssl
 import subprocess
 import sys
@@ -60,10 +59,9 @@ async def audited_code(stack: Stack, user: int) -> int:
     """The close code of this user's connection, once the audit has it."""
     async with asyncio.timeout(15):
         while True:
-            with sqlite3.connect(stack.folder / "db.sqlite3", timeout=20) as database:
-                query = "SELECT close_code FROM realtime_connectionrecord WHERE user_id = ? AND close_code IS NOT NULL"
-                if row := database.execute(query, (user,)).fetchone():
-                    return int(row[0])
+            sql = "SELECT close_code FROM realtime_connectionrecord WHERE user_id = %s AND close_code IS NOT NULL"
+            if rows := await asyncio.to_thread(stack.query, sql, user):
+                return int(rows[0][0])
             await asyncio.sleep(0.1)
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -136,9 +135,8 @@ async def test_what_was_said_while_the_gateway_was_away_is_fetched(browser: Brow
         gateway = stack.start()
         port = int(gateway.http.rpartition(":")[2])
         chat = Chat(stack.rpc_target)
-        with sqlite3.connect(tmp_path / "db.sqlite3") as database:
-            [[group]] = database.execute("select group_id from reference_chatgroup where name = 'Lunch'")
-            [[bob]] = database.execute("select id from auth_user where username = 'bob'")
+        [[group]] = stack.query("SELECT group_id FROM reference_chatgroup WHERE name = 'Lunch'")
+        [[bob]] = stack.query("SELECT id FROM auth_user WHERE username = 'bob'")
         alice = await arrive(browser, gateway)
         await alice.log_in("alice")
         await alice.open("Lunch")

@@ -1,10 +1,14 @@
-"""A real PostgreSQL of the tests' own, on a free port of the loopback."""
+"""A real PostgreSQL of the tests' own, on a free port of the loopback.
+
+`python -m tests.support.postgres COMMAND …` runs a command on one: its `DATABASE_URL` names an empty database.
+"""
 
 import os
 import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -67,3 +71,19 @@ class PostgresServer:
         if self._user is None:
             return {"cwd": str(self.folder)}
         return {"cwd": str(self.folder), "user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
+
+
+def main() -> None:
+    """Run the command and end with its status."""
+    server = PostgresServer()
+    try:
+        server.start()
+        environment = {**os.environ, "DATABASE_URL": server.fresh_database()}
+        status = subprocess.run(sys.argv[1:], env=environment).returncode
+    finally:
+        server.stop()
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

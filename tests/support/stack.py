@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -11,11 +10,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import grpc
 import redis
 
 from config.env import BASE_DIR
+from tests.support.database import fresh_database, query
 from tests.support.redis import RedisServer, free_port
 
 START_SECONDS = 30
@@ -30,12 +31,12 @@ SERVERS = {
 class Process:
     """A process of the stack, its output in a file."""
 
-    def __init__(self, name: str, command: list[str], env: Mapping[str, str], log: Path) -> None:
+    def __init__(self, name: str, command: list[str], env: Mapping[str, str], log: Path, code: Path = BASE_DIR) -> None:
         self.name = name
         self.log = log
         with log.open("ab") as output:
             self._popen = subprocess.Popen(
-                command, cwd=BASE_DIR, env=dict(env), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+                command, cwd=code, env=dict(env), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
             )
 
     @property
@@ -66,8 +67,10 @@ class Process:
 class Gateway(Process):
     """A gateway process at ``http``/``ws``."""
 
-    def __init__(self, name: str, port: int, command: list[str], env: Mapping[str, str], log: Path) -> None:
-        super().__init__(name, command, env, log)
+    def __init__(
+        self, name: str, port: int, command: list[str], env: Mapping[str, str], log: Path, code: Path = BASE_DIR
+    ) -> None:
+        super().__init__(name, command, env, log, code)
         self.port = port
         self.http = f"http://127.0.0.1:{port}"
         self.ws = f"ws://127.0.0.1:{port}/ws"
@@ -78,6 +81,8 @@ class Stack:
 
     server = "ours"
     """The server that gateways run on; `pytest --server` sets it."""
+    code = BASE_DIR
+    """The folder of the release that is started from now on."""
 
     def __init__(self, folder: Path, **env: str) -> None:
         self.folder = folder
@@ -93,6 +98,7 @@ class Stack:
             "CHATWS_DATA_DIR": str(folder),
             "REDIS_URL": self.redis.url,
             "CHATWS_RPC_PORT": str(self.rpc_port),
+            "DATABASE_URL": fresh_database(),
             **env,
         }
 
@@ -111,7 +117,7 @@ class Stack:
         """The output of a management command."""
         command = [sys.executable, "manage.py", *arguments]
         done = subprocess.run(
-            command, cwd=BASE_DIR, env={**self.env, **env}, capture_output=True, text=True, timeout=60
+            command, cwd=self.code, env={**self.env, **env}, capture_output=True, text=True, timeout=60
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -139,7 +145,7 @@ class Stack:
         command += [*options, "config.asgi:application"]
         number = len(self.processes)
         log = self.folder / f"gateway-{number}.log"
-        gateway = Gateway(f"gateway-{number}", port, command, {**self.env, "PORT": str(port), **env}, log)
+        gateway = Gateway(f"gateway-{number}", port, command, {**self.env, "PORT": str(port), **env}, log, self.code)
         self.processes.append(gateway)
         self.wait_until_ready(gateway, probe)
         return gateway
@@ -178,17 +184,21 @@ class Stack:
         with redis.Redis.from_url(self.redis.url) as client:
             client.client_kill_filter(_type="pubsub")
 
+    def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        """The rows of a statement in the database, its places ``%s``."""
+        return query(self.env["DATABASE_URL"], self.folder, sql, *values)
+
     def remove_silently(self, group_id: str, user_id: int) -> None:
         """Take a member out of a chat group without an event."""
-        self._change("DELETE FROM reference_member WHERE group_id = ? AND user_id = ?", group_id, user_id)
+        self.query("DELETE FROM reference_member WHERE group_id = %s AND user_id = %s", group_id, user_id)
+
+    def disband_silently(self, group_id: str) -> None:
+        """Disband a chat group without an event."""
+        self.query("UPDATE reference_chatgroup SET status = 2 WHERE group_id = %s", group_id)
 
     def recall(self, message_id: str) -> None:
         """Recall a message, as a moderator would in the database."""
-        self._change("UPDATE reference_message SET status = 2 WHERE message_id = ?", message_id)
-
-    def _change(self, statement: str, *values: object) -> None:
-        with sqlite3.connect(self.folder / "db.sqlite3", timeout=20) as database:
-            database.execute(statement, values)
+        self.query("UPDATE reference_message SET status = 2 WHERE message_id = %s", message_id)
 
     def stop(self) -> None:
         """End everything that was started."""
@@ -199,6 +209,6 @@ class Stack:
 
     def _start(self, name: str, command: list[str]) -> Process:
         name = f"{name}-{len(self.processes)}"
-        process = Process(name, command, self.env, self.folder / f"{name}.log")
+        process = Process(name, command, self.env, self.folder / f"{name}.log", self.code)
         self.processes.append(process)
         return process

@@ -8,11 +8,12 @@ from argparse import ArgumentParser
 from typing import Any
 
 from channels.layers import get_channel_layer
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 from chatws import conf as chat_conf
 from chatws.routes import MESSAGE_NEW, ROUTES
-from realtime import audit, conf, probes, tasks
+from realtime import audit, conf, probes, tasks, tracing
 from realtime.exceptions import ListenError, RedisUnavailable
 from realtime.feeds import FeedLog
 from realtime.ids import new_node_name
@@ -20,7 +21,7 @@ from realtime.publisher import Publisher
 from realtime.redis import Redis, connect, wait_for_redis
 from realtime.relay import mirror
 from realtime.relay.topic import Topic
-from realtime.relay.worker import TopicWorker, report, to_feeds
+from realtime.relay.worker import TopicWorker, report, to_feeds, watch_lag
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +49,9 @@ class Command(BaseCommand):
         if options["batch"]:
             settings = dataclasses.replace(settings, relay_batch=options["batch"])
         try:
+            tracing.configure("chatws-relay", on=settings.tracing)
             asyncio.run(relay(options["topic"] or TOPICS, settings, options["probes"]))
-        except (RedisUnavailable, ListenError) as error:
+        except (ImproperlyConfigured, RedisUnavailable, ListenError) as error:
             raise CommandError(str(error)) from None
 
 
@@ -72,6 +74,7 @@ async def relay(topics: list[str], settings: conf.RealtimeConf, probes_at: str =
         loop.add_signal_handler(number, _stop, workers)
     beside = [
         tasks.spawn(report(workers), "the minute's report"),
+        tasks.spawn(watch_lag(workers), "the lag"),
         tasks.spawn(audit.Reaper(redis, settings).run(), "the reaper"),
         tasks.spawn(copies.run(), "copying the cursors"),
     ]
@@ -80,6 +83,7 @@ async def relay(topics: list[str], settings: conf.RealtimeConf, probes_at: str =
     await tasks.end(beside)
     await copies.write()
     await redis.aclose()
+    await tracing.current.stop()
 
 
 def _worker(

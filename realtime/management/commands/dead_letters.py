@@ -1,6 +1,8 @@
 """`manage.py dead_letters`: looks at dead letters, puts them back on their topic, drops them."""
 
 import asyncio
+import getpass
+import logging
 from argparse import ArgumentParser
 from typing import Any
 
@@ -9,6 +11,8 @@ from django.core.management.base import BaseCommand, CommandError
 from realtime import conf
 from realtime.dead_letters import DeadLetter, DeadLetters
 from realtime.redis import RedisError, address_of, connect
+
+logger = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
@@ -90,6 +94,8 @@ class Command(BaseCommand):
                 done = f"is back on {topic} as {entry_id}" if entry_id else ""
             else:
                 done = "dropped" if await letters.drop(letter) else ""
+            if done:
+                logger.warning("dead letter %s of %s: %s by %s", letter.id, topic, command, getpass.getuser())
             self.stdout.write(f"{topic} {letter.id} {done or 'was gone already'}")
 
     async def _get(self, letters: DeadLetters, topic: str, letter_id: str) -> DeadLetter:

@@ -8,6 +8,8 @@ import pytest
 from chatws.rpc.pb import chat_pb2 as pb
 from tests.support.chat import Chat, new_user
 
+pytestmark = pytest.mark.database
+
 BIG = 2**64 - 1
 
 

@@ -5,10 +5,11 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 from chatws.reference.server import serve
-from realtime import conf, probes
+from realtime import conf, probes, tracing
 from realtime.exceptions import ListenError, RedisUnavailable
 
 
@@ -25,8 +26,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         address = f"{options['host']}:{options['port']}"
         try:
+            tracing.configure("chatws-rpc", on=conf.get().tracing)
             asyncio.run(serve(address, options["probes"], conf.get()))
-        except (RedisUnavailable, ListenError) as error:
+        except (ImproperlyConfigured, RedisUnavailable, ListenError) as error:
             raise CommandError(str(error)) from None
         except RuntimeError as error:
             raise CommandError(f"can't listen on {address} (CHATWS_RPC_PORT): {error}") from None

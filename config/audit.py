@@ -1,0 +1,64 @@
+"""`python -m config.audit`: has anything that the locks hold a known weakness? Says so plainly if nobody could tell.
+
+pip-audit alone calls it a success when its source knows none of the packages.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from typing import Any
+
+from config.env import BASE_DIR
+from config.lock import DEV
+
+NAMES_SHOWN = 5
+
+
+def audit(options: list[str]) -> list[dict[str, Any]]:
+    """What pip-audit says of each package; nothing if it could ask nobody."""
+    command = [
+        sys.executable,
+        "-m",
+        "pip_audit",
+        "--requirement",
+        DEV,
+        "--no-deps",
+        "--disable-pip",
+        "--format",
+        "json",
+    ]
+    command += ["--progress-spinner", "off", "--timeout", "5", *options]
+    done = subprocess.run(command, cwd=BASE_DIR, capture_output=True, text=True)  # noqa: S603
+    try:
+        found: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
+    except (ValueError, KeyError):
+        return []
+    return found
+
+
+def main() -> None:
+    """Audit, and end with 1 if something was found."""
+    parser = argparse.ArgumentParser(prog="python -m config.audit", description="Audit what the locks hold.")
+    parser.add_argument("--require", action="store_true", help="fail, too, where no data can be reached")
+    parser.add_argument("--osv-url", help="ask this OSV service instead of PyPI")
+    given = parser.parse_args()
+    packages = audit(["--vulnerability-service", "osv", "--osv-url", given.osv_url] if given.osv_url else [])
+    unknown = [package["name"] for package in packages if "skip_reason" in package]
+    weak = [(package, weakness) for package in packages for weakness in package.get("vulns", ())]
+    known = len(packages) - len(unknown)
+    if not known:
+        line = f"{DEV}: NOT AUDITED, no data about weaknesses can be reached from here; run `make audit` elsewhere"
+        sys.exit(line) if given.require else print(line)  # noqa: T201
+        return
+    for package, weakness in weak:
+        fixed = ", ".join(weakness["fix_versions"]) or "nothing yet"
+        print(f"{DEV}: {package['name']} {package['version']}: {weakness['id']}, fixed in {fixed}")  # noqa: T201
+    some = ", ".join(unknown[:NAMES_SHOWN]) + (", …" if len(unknown) > NAMES_SHOWN else "")
+    rest = f"; {len(unknown)} are not known there: {some}" if unknown else ""
+    print(f"{DEV}: {known} packages audited, {len(weak)} known weaknesses{rest}")  # noqa: T201
+    sys.exit(1 if weak else 0)
+
+
+if __name__ == "__main__":
+    main()

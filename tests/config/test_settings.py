@@ -1,0 +1,55 @@
+"""No setting that nothing reads: from the environment's variable to the code that acts by it."""
+
+import ast
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from chatws.conf import ChatConf
+from config.env import BASE_DIR, Environment
+from realtime.conf import RealtimeConf
+
+
+def attributes_read(*paths: Path) -> set[str]:
+    """The names of all attributes that code reads."""
+    trees = [ast.parse(path.read_text()) for path in paths]
+    return {
+        node.attr
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+    }
+
+
+CODE = [
+    path for package in ("realtime", "chatws") for path in (BASE_DIR / package).rglob("*.py") if path.name != "conf.py"
+]  # fmt: skip
+CODE.append(BASE_DIR / "config/asgi.py")
+
+
+@pytest.mark.parametrize("conf", [RealtimeConf, ChatConf])
+def test_every_setting_is_read(conf: type[RealtimeConf] | type[ChatConf]) -> None:
+    assert {field.name for field in fields(conf)} - attributes_read(*CODE) == set()
+
+
+def test_every_variable_is_read() -> None:
+    """`HOST`, `PORT` and the like by what `make run` starts, the others by the settings."""
+    config = [path for path in (BASE_DIR / "config").rglob("*.py") if path.name != "env.py"]
+    through = attributes_read(BASE_DIR / "config/env.py") | attributes_read(*config, *CODE)
+    assert {name.lower() for name in Environment.__struct_encode_fields__} - through == set()
+
+
+def test_what_the_settings_take_from_the_environment_reaches_the_code() -> None:
+    """A field that has a variable is passed on: a default that can't be changed would look like a setting."""
+    source = ast.parse((BASE_DIR / "config/settings/base.py").read_text())
+    passed = {
+        call.func.id: {keyword.arg for keyword in call.keywords}
+        for call in ast.walk(source)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
+    }
+    known = {name.lower() for name in Environment.__struct_encode_fields__}
+    for conf in (RealtimeConf, ChatConf):
+        for field in fields(conf):
+            if f"chatws_{field.name}" in known:
+                assert field.name in passed[conf.__name__], field.name

@@ -1,0 +1,54 @@
+"""A client that is gone without a word: no server keeps it for more than a minute, nor its user online."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from daphne.cli import CommandLineInterface
+from uvicorn.config import Config
+
+from tests.support.chat import new_user
+from tests.support.client import connect, make_token
+from tests.support.raw import raw_socket
+from tests.support.scrape import get_json
+from tests.support.stack import SERVERS, Stack
+
+QUICK = {
+    "ours": ["--ping-interval", "1", "--ping-timeout", "1"],
+    "daphne": ["--ping-interval", "1", "--ping-timeout", "1"],
+    "uvicorn": ["--ws-ping-interval", "1", "--ws-ping-timeout", "1"],
+}
+LOOKS_EVERY = 2.0
+"""Seconds after which daphne looks again; it may look twice before a ping is sent and a silence is seen."""
+
+
+@pytest.mark.parametrize("server", sorted(SERVERS))
+async def test_a_half_open_connection_does_not_keep_its_user_online(stack: Stack, server: str) -> None:
+    gateway = stack.start_gateway(*QUICK[server], server=SERVERS[server])
+    silent, answering = new_user(), new_user()
+    there = await connect(gateway.ws, additional_headers={"Authorization": f"Bearer {make_token(answering)}"})
+    await there.expect("auth_success")
+    async with raw_socket(gateway.port, silent):  # which answers no ping, and never says goodbye
+        await until_online(gateway.http, silent, True)
+        await until_online(gateway.http, silent, False)
+        await until_online(gateway.http, answering, True)
+        assert (await there.ask("ping"))["type"] == "pong"
+    await there.close()
+    gateway.kill()
+
+
+async def until_online(http: str, user: int, state: bool) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            _, answer = await asyncio.to_thread(get_json, f"{http}/api/users/status?user_id={user}")
+            if answer["data"]["is_online"] is state:
+                return
+            await asyncio.sleep(0.1)
+
+
+def test_by_default_that_takes_less_than_a_minute_on_each() -> None:
+    daphne: Any = CommandLineInterface().parser
+    interval, timeout = daphne.get_default("ping_interval"), daphne.get_default("ping_timeout")
+    assert interval + timeout + 2 * LOOKS_EVERY < 60
+    uvicorn = Config("config.asgi:application")
+    assert (uvicorn.ws_ping_interval or 60) + (uvicorn.ws_ping_timeout or 60) < 60

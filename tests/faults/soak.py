@@ -1,0 +1,210 @@
+"""`make soak MINUTES=`: connections come, join, talk, leave and go, by the hundred thousand; nothing of them may stay.
+
+A fifth of the time comes before the count begins: processes grow into their work. In the end their memory, the feeds
+that the gateway hears and the keys in Redis have to be what they were then. python -m tests.faults.soak --minutes 10
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.test")
+
+import django
+
+django.setup()
+
+from realtime.redis import connect as connect_redis  # noqa: E402
+from tests.support.chat import Chat, new_user  # noqa: E402
+from tests.support.raw import CLOSE, TEXT, RawSocket, raw_socket  # noqa: E402
+from tests.support.scrape import Scraped  # noqa: E402
+from tests.support.stack import Gateway, Process, Stack  # noqa: E402
+
+SETTINGS = {
+    "CHATWS_ACCEPTS_PER_SECOND": "0", "CHATWS_CONNECTIONS_PER_USER": "0", "CHATWS_PUBLIC_STATUS": "1",
+    "CHATWS_SENDS_PER_SECOND": "0",
+}  # fmt: skip
+LET_GO_SECONDS = 90.0
+"""A feed is let go 30 s after its last member left; presence and limits have their own seconds."""
+PASSING = ("chatws:limit:", "chatws:kicks")
+"""Keys that are there for seconds."""
+
+
+@dataclass
+class Sample:
+    """What is held at one moment: bytes of memory by process, feeds heard, keys in Redis by kind."""
+
+    memory: dict[str, int]
+    feeds: int
+    keys: Counter[str]
+
+
+@dataclass
+class Soak:
+    """``users`` come and go in ``groups``, ``at_once`` of them at a time."""
+
+    folder: Path
+    users: int = 300
+    groups: int = 60
+    at_once: int = 30
+    connections: int = 0
+    acked: int = 0
+    along: list[int] = field(default_factory=list)
+    """The gateway's memory, every so often."""
+
+    async def run(self, minutes: float, most: int = 0) -> tuple[Sample, Sample]:
+        """Go on for so many minutes, or connections; what was held before and after."""
+        stack = Stack(self.folder, **SETTINGS)
+        try:
+            self._gateway = await asyncio.to_thread(stack.start)
+            self._processes = [process for process in stack.processes if not process.name.startswith("rpc")]
+            self._redis: Any = connect_redis(stack.redis.url)
+            await self._people(stack)
+            watching = asyncio.create_task(self._watch())
+            await asyncio.gather(*(self._lives(self._users[number :: self.at_once]) for number in range(self.at_once)))
+            await self._go_on(minutes * 12, most // 5)
+            before = await self._rest()
+            self.connections = 0
+            await self._go_on(minutes * 48, most)
+            after = await self._rest()
+            watching.cancel()
+            await self._redis.aclose()
+            log = self._gateway.log.read_text()
+            assert "Traceback" not in log, log[-4_000:]
+            return before, after
+        finally:
+            await asyncio.to_thread(stack.stop)
+
+    async def _people(self, stack: Stack) -> None:
+        chat = Chat(stack.rpc_target)
+        self._users = [new_user() for _ in range(self.users)]
+        self._of: dict[int, list[str]] = {user: [] for user in self._users}
+        for number in range(self.groups):
+            members = self._users[number :: self.groups] + self._users[(number + 1) % self.groups :: self.groups]
+            group = await chat.group(*dict.fromkeys(members))
+            for user in set(members):
+                self._of[user].append(group)
+        await chat.close()
+
+    async def _lives(self, users: list[int]) -> None:
+        for user in users:
+            await self._life(user)
+
+    async def _go_on(self, seconds: float, most: int) -> None:
+        deadline = time.monotonic() + seconds
+
+        async def come_and_go() -> None:
+            while time.monotonic() < deadline and not 0 < most <= self.connections:
+                await self._life(random.choice(self._users))
+
+        await asyncio.gather(*(come_and_go() for _ in range(self.at_once)))
+
+    async def _life(self, user: int) -> None:
+        """A connection's: it leaves a chat group and joins it again, says something, and ends well or breaks off."""
+        self.connections += 1
+        group = random.choice(self._of[user])
+        async with raw_socket(self._gateway.port, user) as raw:
+            await self._ask(raw, "leave_group", {"group_id": group}, "group_left")
+            await self._ask(raw, "join_group", {"group_id": group}, "group_joined")
+            if self.connections % 10 == 0:
+                data = {"group_id": group, "msg_type": 1, "content": f"{self.connections} {time.time()}"}
+                self.acked += await self._ask(raw, "send_message", data, "ack")
+            if self.connections % 2:
+                raw.send(CLOSE, (1000).to_bytes(2))
+                while (await raw.frame())[0] != CLOSE:
+                    pass
+
+    async def _ask(self, raw: RawSocket, kind: str, data: dict[str, object], answer: str) -> bool:
+        """Whether the answer is the one; a busy machine's chat service may be too slow to give it (503)."""
+        raw.send(TEXT, json.dumps({"type": kind, "message_id": "m", "data": data}).encode())
+        while True:
+            opcode, payload = await raw.frame()
+            frame = json.loads(payload) if opcode == TEXT else {}
+            if frame.get("type") == answer:
+                return True
+            if frame.get("type") == "error":
+                assert frame["data"]["code"] == 503, frame
+                return False
+
+    async def _watch(self) -> None:
+        while True:
+            self.along.append(memory_of(self._gateway))
+            await asyncio.sleep(5)
+
+    async def _rest(self) -> Sample:
+        """What is held once everything that may go has gone."""
+        url = f"{self._gateway.http}/metrics"
+        async with asyncio.timeout(LET_GO_SECONDS):
+            while True:
+                seen = await asyncio.to_thread(Scraped, url)
+                waiting = await self._redis.exists("chatws:audit") and await self._lag()
+                if not (seen.total("chatws_connections") or seen.total("chatws_feeds") or waiting):
+                    break
+                await asyncio.sleep(0.5)
+        keys: Counter[str] = Counter()
+        async for key in self._redis.scan_iter(count=1_000):
+            if not key.decode().startswith(PASSING):
+                keys[kind_of(key.decode())] += 1
+        memory = {process.name: memory_of(process) for process in self._processes}
+        return Sample(memory, int(seen.total("chatws_feeds")), keys)
+
+    async def _lag(self) -> int:
+        return sum(group["lag"] or 0 for group in await self._redis.xinfo_groups("chatws:audit"))
+
+
+def kind_of(key: str) -> str:
+    """A key without the names in it."""
+    head, brace, rest = key.partition("{")
+    if brace:
+        return f"{head}{{{rest.partition(':')[0]}}}{rest.partition('}')[2]}"
+    return ":".join("…" if part.isdigit() or len(part) > 20 else part for part in key.split(":"))
+
+
+def memory_of(process: Process | Gateway) -> int:
+    """Bytes of memory that a process holds."""
+    return int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--growth", type=int, default=20, help="most MB that a process may grow (default: 20)")
+    options = parser.parse_args()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        soak = Soak(Path(folder))
+        before, after = asyncio.run(soak.run(options.minutes))
+    rows = [
+        ("seconds", f"{time.monotonic() - began:.0f}"), ("connections", f"{soak.connections:,}"),
+        ("messages acked", f"{soak.acked:,}"), ("feeds heard, before and after", f"{before.feeds}, {after.feeds}"),
+        ("keys in Redis, before and after", f"{before.keys.total():,}, {after.keys.total():,}"),
+        *((f"memory of {name}, before and after", f"{size / 1e6:.0f} MB, {after.memory[name] / 1e6:.0f} MB")
+          for name, size in before.memory.items()),
+        ("memory of the gateway along the way", ", ".join(f"{size / 1e6:.0f}" for size in thinned(soak.along)) + " MB"),
+    ]  # fmt: skip
+    sys.stdout.write("".join(f"| {name} | {value} |\n" for name, value in rows))
+    problems = [f"{key}: {before.keys[key]} keys became {after.keys[key]}" for key in after.keys - before.keys]
+    problems += [
+        f"{name} grew by {(after.memory[name] - size) / 1e6:.0f} MB"
+        for name, size in before.memory.items() if after.memory[name] - size > options.growth * 1_000_000
+    ]  # fmt: skip
+    sys.exit("\n".join(problems) if problems else 0)
+
+
+def thinned(values: list[int], most: int = 10) -> list[int]:
+    """So many of them, evenly."""
+    return values[:: max(len(values) // most, 1)]
+
+
+if __name__ == "__main__":
+    main()

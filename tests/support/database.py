@@ -1,0 +1,35 @@
+"""The database that the tests run on: SQLite, or the PostgreSQL that `DATABASE_URL` names (`make test-postgres`)."""
+
+import itertools
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from django.conf import settings
+
+ON_POSTGRES = settings.DATABASES["default"]["ENGINE"].endswith("postgresql")
+_numbers = itertools.count(1)
+
+
+def fresh_database() -> str:
+    """The URL of a database that has nothing in it, on the server that the tests run on; empty for SQLite."""
+    if not ON_POSTGRES:
+        return ""
+    url = os.environ["DATABASE_URL"]
+    name = f"stack_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+    return f"{url.rpartition('/')[0]}/{name}"
+
+
+def query(url: str, folder: Path, sql: str, *values: object) -> list[tuple[Any, ...]]:
+    """The rows of a statement, whose places are ``%s``, in the database of a stack."""
+    if url.startswith("postgres"):
+        with psycopg.connect(url) as connection:
+            cursor = connection.execute(sql.encode(), values)
+            return cursor.fetchall() if cursor.description else []
+    with closing(sqlite3.connect(folder / "db.sqlite3", timeout=20)) as database, database:
+        return database.execute(sql.replace("%s", "?"), values).fetchall()
