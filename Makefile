@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test rolling fuzz test-servers bench bench-quick faults check lint format types floors migrations stubs-check lock lock-check stubs chromium postgres clean
+.PHONY: help run test rolling fuzz test-servers bench bench-quick faults screenshots check lint format types floors migrations stubs-check lock lock-check stubs chromium postgres clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -15,6 +15,9 @@ run: $(VENV)/run.stamp ## start the whole chat with a demo: two browsers can tal
 
 test: $(VENV)/dev.stamp chromium postgres check ## check everything and run all tests
 	@$(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),3) --dist loadfile
+
+screenshots: $(VENV)/dev.stamp chromium ## take the pictures of the chat page in docs/images again
+	@CHATWS_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/e2e/test_pages.py
 
 faults: $(VENV)/dev.stamp ## break the whole chat at random: MINUTES=20 SEED=7 SERVER=uvicorn
 	@$(BIN)/python -m tests.faults.run --minutes $(or $(MINUTES),2) $(if $(SERVER),--server $(SERVER)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)")

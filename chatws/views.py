@@ -14,7 +14,7 @@ from django.utils.crypto import constant_time_compare
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET
 
-from chatws import conf, services
+from chatws import conf, csp, services
 from chatws.exceptions import FrameError
 from chatws.rpc.gateway import PAGE_SIZE, ChatServiceError, all_user_group_ids
 from realtime import metrics as realtime_metrics
@@ -57,7 +57,10 @@ def answers_json(view: View) -> View:
 @require_GET
 async def page(request: HttpRequest) -> HttpResponse:
     """The chat page."""
-    return render(request, "chatws/chat.html", {"demo_login": conf.get().demo_login})
+    here = conf.get()
+    response = render(request, "chatws/chat.html", {"demo_login": here.demo_login})
+    response.headers["Content-Security-Policy"] = csp.policy(here.image_sources)
+    return response
 
 
 @require_GET

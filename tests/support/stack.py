@@ -96,6 +96,11 @@ class Stack:
             **env,
         }
 
+    @property
+    def gateway(self) -> "Gateway":
+        """The first gateway."""
+        return next(process for process in self.processes if isinstance(process, Gateway))
+
     def start(self) -> Gateway:
         """All of it: Valkey, database with the demo, chat service, one relay, one gateway."""
         self.redis.start()
@@ -182,6 +187,22 @@ class Stack:
         """Take a member out of a chat group without an event."""
         with sqlite3.connect(self.folder / "db.sqlite3", timeout=20) as database:
             database.execute("DELETE FROM reference_member WHERE group_id = ? AND user_id = ?", (group_id, user_id))
+
+    def demo_users(self) -> dict[str, int]:
+        """The ids of the demo's people, by their names."""
+        with sqlite3.connect(self.folder / "db.sqlite3", timeout=20) as database:
+            return dict(database.execute("SELECT username, id FROM auth_user"))
+
+    def fill(self, group_id: str, sender_id: int, count: int) -> None:
+        """So many messages in a chat group, a minute apart, without an event."""
+        began = int(time.time()) - 60 * count
+        rows = [(f"{group_id}-{n}", group_id, sender_id, f"filled {n}", began + 60 * n) for n in range(count)]
+        with sqlite3.connect(self.folder / "db.sqlite3", timeout=20) as database:
+            database.executemany(
+                "INSERT INTO reference_message (message_id, group_id, sender_id, msg_type, content, image_url, status,"
+                " created_at) VALUES (?, ?, ?, 1, ?, '', 1, ?)",
+                rows,
+            )
 
     def stop(self) -> None:
         """End everything that was started."""
