@@ -158,7 +158,7 @@ async def test_the_page_fits_a_phone(browser: Browser, gateway: Gateway, scheme:
     await expect(person.page.get_by_label("Message", exact=True)).to_be_visible()
     assert await person.page.evaluate("document.documentElement.scrollWidth") <= 360
     await person.page.get_by_role("button", name="Back to the groups").click()
-    await expect(person.page.locator("#groups button")).to_have_count(2)
+    await expect(person.page.locator("#groups button", has_text="Hiking on Saturday")).to_be_in_viewport()
 
 
 async def test_the_admin_s_pages_keep_to_the_policy(browser: Browser, gateway: Gateway) -> None:

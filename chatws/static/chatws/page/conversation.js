@@ -10,6 +10,7 @@ const PAGE = 50;
 const OLDER = 100;
 const MOST_PAGES = 6; // to look for what we had before a gap
 const PRESENCE_MS = 30_000;
+const PRESENCE_AGAIN_MS = 1_000; // after somebody did something who wasn't there
 const TYPING_MS = 12_000; // in case the server's word that it ended is lost
 const READ_MS = 300;
 const UNKNOWN = [400, 501];
@@ -20,6 +21,7 @@ export class Conversation {
   #typing = new Map(); // user → timer
   #online = new Set();
   #members = 0;
+  #askedAt = 0;
   #unsupported = new Set();
   #loading = null;
   #readTimer = 0;
@@ -144,6 +146,7 @@ export class Conversation {
     if ((room.loaded || isOpen) && !room.append(message)) return mine;
     if (!isOpen) return mine;
     this.#stopTyping(message.sender);
+    this.#met(message.sender);
     this.timeline.came(mine);
     if (!mine) announce(`${message.name}: ${message.text || t("image")}`);
     return mine || (this.timeline.following && !document.hidden);
@@ -175,21 +178,30 @@ export class Conversation {
   wasRead({ group_id: groupId, user_id: userId, message_id: id }) {
     const room = this.roomOf(groupId);
     room.readBy.set(String(userId), id);
-    if (room === this.room) this.timeline.render();
+    if (room !== this.room) return;
+    this.#met(String(userId));
+    this.timeline.render();
   }
 
   types({ group_id: groupId, user_id: userId, typing }) {
     const user = String(userId);
     if (groupId !== this.room?.id || user === this.client().userId) return;
     this.#stopTyping(user);
+    this.#met(user);
     if (typing) this.#typing.set(user, setTimeout(() => this.#stopTyping(user), TYPING_MS));
     this.#showTyping();
+  }
+
+  /** Somebody of the open group did something. */
+  #met(user) {
+    if (!this.#online.has(user) && Date.now() - this.#askedAt > PRESENCE_AGAIN_MS) this.#askPresence();
   }
 
   async #askPresence() {
     const { room } = this;
     const client = this.client();
     if (!room || client?.state !== "online" || document.hidden || this.#unsupported.has("presence")) return;
+    this.#askedAt = Date.now();
     try {
       const { users } = await client.presence(room.id);
       if (room !== this.room) return;
