@@ -88,6 +88,8 @@ async def test_one_s_own_message_is_shown_once_whichever_frame_comes_first(
 async def test_a_message_in_another_group_is_counted(browser: Browser, gateway: Gateway) -> None:
     alice, carol = await arrive(browser, gateway.http), await arrive(browser, gateway.http)
     await alice.log_in("alice")
+    await alice.open("Board games")
+    await expect(alice.page.locator("#messages .message").first).to_be_visible()
     await alice.open("Lunch")
     await carol.log_in("carol")
     await carol.open("Board games")
