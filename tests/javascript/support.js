@@ -59,7 +59,9 @@ export async function online(client) {
   await ready;
 }
 
-const TYPES = ["state", "ready", "lost", "error", "new_message", "group_joined", "auth_success", "ack", "pong"];
+const TYPES = [
+  "state", "ready", "lost", "error", "new_message", "group_member", "group_joined", "auth_success", "ack", "pong",
+];
 
 /** Wait until a condition holds, looked at after each event of the client. */
 export async function until(client, condition) {
