@@ -27,6 +27,8 @@ class ChatConf:
     """Whether `/stats`, `/api/users/status` and `/metrics` answer without a token."""
     metrics_token: str = ""
     """Whoever brings it may read `/metrics`; without one, and not public, there is no such page."""
+    image_sources: str = "https:"
+    """Where the chat page may load images and avatars from, as a Content-Security-Policy puts it."""
 
 
 def get() -> ChatConf:

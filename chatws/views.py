@@ -8,7 +8,7 @@ from django.templatetags.static import static
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.http import require_GET
 
-from chatws import conf, services
+from chatws import conf, csp, services
 from chatws.api.authentication import bearer_token
 from realtime import metrics as realtime_metrics
 from realtime.redis import RedisError, address_of
@@ -19,7 +19,10 @@ READY_SECONDS = 2.0
 @require_GET
 async def page(request: HttpRequest) -> HttpResponse:
     """The chat page."""
-    return render(request, "chatws/chat.html", {"demo_login": conf.get().demo_login})
+    here = conf.get()
+    response = render(request, "chatws/chat.html", {"demo_login": here.demo_login})
+    response.headers["Content-Security-Policy"] = csp.policy(here.image_sources)
+    return response
 
 
 @require_GET

@@ -11,6 +11,8 @@ from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 VARIABLE = "CHATWS_CHROMIUM"
+FONTS = ("fonts-wqy-microhei", "fonts-noto-color-emoji")
+"""For pages in Chinese, where there is no font for them; their absence fails nothing."""
 
 
 def find() -> str:
@@ -34,7 +36,17 @@ def main() -> None:
         run_quietly(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"])
     if not find():
         sys.exit(f"no Chromium was found and none could be installed; install one, or name it in {VARIABLE}")
+    if not _has_chinese_font() and os.geteuid() == 0 and shutil.which("apt-get"):
+        run_quietly(["apt-get", "update", "-qq"])
+        run_quietly(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *FONTS])
     print(f"Chromium for the browser tests: {find()}")  # noqa: T201
+
+
+def _has_chinese_font() -> bool:
+    if not shutil.which("fc-list"):
+        return True  # can't be told
+    found = subprocess.run(["fc-list", ":lang=zh-cn"], capture_output=True)  # noqa: S607
+    return bool(found.stdout)
 
 
 def run_quietly(command: list[str]) -> None:

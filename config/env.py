@@ -50,6 +50,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_demo_login: bool | None = None
     chatws_public_status: bool | None = None
     chatws_metrics_token: str = ""
+    chatws_image_sources: Annotated[str, msgspec.Meta(pattern=r"\A[^;,\r\n]*\Z")] = "https:"
     chatws_log_format: Literal["", "line", "json"] = ""
     chatws_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     chatws_tracing: bool = False

@@ -147,6 +147,7 @@ CHATWS = ChatConf(
     demo_login=ENV.uses_reference_rpc if ENV.chatws_demo_login is None else ENV.chatws_demo_login,
     public_status=bool(ENV.chatws_public_status),
     metrics_token=ENV.chatws_metrics_token,
+    image_sources=ENV.chatws_image_sources,
 )
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],

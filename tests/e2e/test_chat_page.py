@@ -2,38 +2,23 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, WebSocketRoute, expect
 
-from tests.support.browser import Person, chromium
+from tests.support.browser import Person, arrive
 from tests.support.chat import Chat
 from tests.support.stack import Gateway, Stack
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as browser:
-        yield browser
-
-
-async def arrive(browser: Browser, gateway: Gateway, width: int = 1200, scheme: str = "light") -> Person:
-    """A new person with a window of their own."""
-    context = await browser.new_context(
-        viewport={"width": width, "height": 780}, color_scheme="dark" if scheme == "dark" else "light"
-    )
-    return Person(await context.new_page(), f"{gateway.http}/")
-
-
 async def test_two_people_talk_to_each_other(browser: Browser, gateway: Gateway) -> None:
-    alice, bob = await arrive(browser, gateway), await arrive(browser, gateway)
+    alice, bob = await arrive(browser, gateway.http), await arrive(browser, gateway.http)
     for person, name in ((alice, "alice"), (bob, "bob")):
         await person.log_in(name)
-        await expect(person.page.locator("#state")).to_have_text("online")
+        await person.is_online()
         await person.open("Lunch")
         await expect(person.page.get_by_text("Noodles or soup today?")).to_be_visible()
 
@@ -48,12 +33,12 @@ async def test_two_people_talk_to_each_other(browser: Browser, gateway: Gateway)
     for person in (alice, bob):
         assert (await person.texts())[-3:] == talk
         await expect(person.page.locator(".pending, .failed")).to_have_count(0)
-        assert person.complaints == []
+        assert [said for said in person.complaints if "/api/notifications" not in said] == []
     own = alice.page.locator("#messages .mine", has_text="On my way")
     await expect(own).to_have_count(1)
 
     await alice.page.reload()
-    await expect(alice.page.locator("#state")).to_have_text("online")
+    await alice.is_online()
     await alice.open("Lunch")
     await expect(alice.page.locator("#messages").get_by_text("On my way")).to_have_count(1)
 
@@ -63,7 +48,7 @@ async def test_one_s_own_message_is_shown_once_whichever_frame_comes_first(
     browser: Browser, gateway: Gateway, late: str
 ) -> None:
     """The two frames of one message, in the order that the test chooses: the late one waits for the other."""
-    alice = await arrive(browser, gateway)
+    alice = await arrive(browser, gateway.http)
     order: list[str] = []
 
     async def between(page_side: WebSocketRoute) -> None:
@@ -100,30 +85,31 @@ async def test_one_s_own_message_is_shown_once_whichever_frame_comes_first(
 
 
 async def test_a_message_in_another_group_is_counted(browser: Browser, gateway: Gateway) -> None:
-    alice, carol = await arrive(browser, gateway), await arrive(browser, gateway)
+    alice, carol = await arrive(browser, gateway.http), await arrive(browser, gateway.http)
     await alice.log_in("alice")
+    await alice.open("Board games")
+    await expect(alice.page.locator("#messages .message").first).to_be_visible()
     await alice.open("Lunch")
     await carol.log_in("carol")
     await carol.open("Board games")
     await carol.say("Who brings dice?")
     row = alice.page.locator("#groups button", has_text="Board games")
-    await expect(row.locator(".unread")).to_have_text("1")
+    await expect(row.locator(".unread")).to_contain_text("1 unread")
     await expect(row).to_contain_text("Carol: Who brings dice?")
 
 
 async def test_a_wrong_password_is_said(browser: Browser, gateway: Gateway) -> None:
-    person = await arrive(browser, gateway)
+    person = await arrive(browser, gateway.http)
     await person.log_in("alice", "wrong")
     await expect(person.page.get_by_role("alert").first).to_have_text("Name or password is wrong.")
 
 
 async def test_logging_out_ends_the_socket_and_forgets(browser: Browser, gateway: Gateway) -> None:
-    person = await arrive(browser, gateway)
+    person = await arrive(browser, gateway.http)
     await person.log_in("bob")
-    await expect(person.page.locator("#state")).to_have_text("online")
+    await person.is_online()
     await person.open("Lunch")
-    await person.page.get_by_role("button", name="Log out").click()
-    await expect(person.page.get_by_role("button", name="Log in")).to_be_visible()
+    await person.log_out()
     assert await person.page.evaluate("sessionStorage.length") == 0
     await person.page.reload()
     await expect(person.page.get_by_role("button", name="Log in")).to_be_visible()
@@ -137,19 +123,19 @@ async def test_what_was_said_while_the_gateway_was_away_is_fetched(browser: Brow
         chat = Chat(stack.rpc_target)
         [[group]] = stack.query("SELECT group_id FROM reference_chatgroup WHERE name = 'Lunch'")
         [[bob]] = stack.query("SELECT id FROM auth_user WHERE username = 'bob'")
-        alice = await arrive(browser, gateway)
+        alice = await arrive(browser, gateway.http)
         await alice.log_in("alice")
         await alice.open("Lunch")
         await chat.say(group, bob, "before", "b-1")
         await expect(alice.page.locator("#messages").get_by_text("before", exact=True)).to_be_visible()
 
         gateway.kill()
-        await expect(alice.page.locator("#state")).to_have_text("offline, trying again")
+        await expect(alice.page.locator("#banner")).to_contain_text("kept in this tab")
         for number in range(60):
             await chat.say(group, bob, f"missed {number}", f"b-m{number}")
         await alice.say("written while away")
         await asyncio.to_thread(stack.start_gateway, port=port)
-        await expect(alice.page.locator("#state")).to_have_text("online", timeout=30_000)
+        await alice.is_online()
         await expect(alice.page.locator(".pending, .failed")).to_have_count(0)
         await expect(alice.page.locator("#messages").get_by_text("missed 59")).to_be_visible()
         await chat.say(group, bob, "after", "b-2")
@@ -166,17 +152,17 @@ async def test_what_was_said_while_the_gateway_was_away_is_fetched(browser: Brow
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_the_page_fits_a_phone(browser: Browser, gateway: Gateway, scheme: str) -> None:
-    person = await arrive(browser, gateway, 360, scheme)
+    person = await arrive(browser, gateway.http, width=360, scheme="dark" if scheme == "dark" else "light")
     await person.log_in("bob")
     await person.open("Hiking on Saturday")
     await expect(person.page.get_by_label("Message", exact=True)).to_be_visible()
     assert await person.page.evaluate("document.documentElement.scrollWidth") <= 360
     await person.page.get_by_role("button", name="Back to the groups").click()
-    await expect(person.page.locator("#groups button")).to_have_count(2)
+    await expect(person.page.locator("#groups button", has_text="Hiking on Saturday")).to_be_in_viewport()
 
 
 async def test_the_admin_s_pages_keep_to_the_policy(browser: Browser, gateway: Gateway) -> None:
-    person = await arrive(browser, gateway)
+    person = await arrive(browser, gateway.http)
     page = person.page
     await page.goto(f"{gateway.http}/admin/")
     await page.get_by_label("Username").fill("admin")
@@ -185,3 +171,132 @@ async def test_the_admin_s_pages_keep_to_the_policy(browser: Browser, gateway: G
     await page.goto(f"{gateway.http}/admin/realtime/connectionrecord/")
     await expect(page.get_by_role("heading", name="Select connection to view")).to_be_visible()
     assert person.complaints == []
+
+
+EXTENSIONS = ("history", "typing", "presence", "mark_read")
+
+
+async def test_a_server_without_the_extensions_costs_only_those(browser: Browser, gateway: Gateway) -> None:
+    alice, bob = await arrive(browser, gateway.http), await arrive(browser, gateway.http)
+    asked: list[str] = []
+
+    async def between(page_side: WebSocketRoute) -> None:
+        server_side = page_side.connect_to_server()
+
+        def pass_on(text: str | bytes) -> None:
+            frame = json.loads(text)
+            if frame["type"] not in EXTENSIONS:
+                server_side.send(text)
+                return
+            asked.append(frame["type"])
+            error = {"code": 501, "message": "not here"}
+            page_side.send(
+                json.dumps({"type": "error", "message_id": frame["message_id"], "timestamp": 1, "data": error})
+            )
+
+        page_side.on_message(pass_on)
+
+    await alice.page.route_web_socket("**/ws", between)
+    await alice.log_in("alice")
+    await bob.log_in("bob")
+    for group in ("Lunch", "Hiking on Saturday", "Lunch"):
+        await alice.open(group)
+        await expect(alice.page.locator("#messages .message").first).to_be_visible()
+    await bob.open("Lunch")
+    await bob.say("Still there?")
+    await expect(alice.message("Still there?")).to_be_visible()
+    for _ in range(2):
+        await alice.page.get_by_label("Message", exact=True).press_sequentially("Yes")
+        await alice.page.keyboard.press("Enter")
+    await expect(bob.message("Yes").last).to_be_visible()
+    await expect(alice.page.locator("#notice, #trouble").filter(visible=True)).to_have_count(0)
+    assert len(asked) == len(set(asked)), "each is asked for once"
+
+
+async def test_messages_stand_by_day_and_by_person(
+    browser: Browser, stack: Stack, gateway: Gateway, chat: Chat
+) -> None:
+    ids = stack.demo_users()
+    group = await chat.group(ids["bob"], ids["alice"], name="Days")
+    stack.fill(group, ids["bob"], 1_500)  # a minute apart
+    await chat.say(group, ids["alice"], "at last", f"{group}-last")
+    alice = await arrive(browser, gateway.http)
+    await alice.log_in("alice")
+    await alice.open("Days")
+    await expect(alice.message("filled 1499")).to_be_visible()
+    first = alice.page.locator("#messages .message.first:not(.mine) .sender")
+    assert await first.last.text_content() == "Bob"
+    assert await alice.page.locator("#messages .message:not(.mine)").count() > 3 * await first.count()
+    await alice.scroll_to_top(until="filled 0")
+    days = alice.page.locator("#messages .separator.day")
+    assert await days.count() >= 1
+    await alice.page.get_by_label("Messages", exact=True).focus()
+    await alice.page.keyboard.press("End")
+    await expect(alice.message("at last")).to_be_in_viewport()
+    await expect(days.last).to_have_text("Today")
+
+
+async def test_tabs_share_a_login_that_stays_what_was_read_and_the_end_of_it(
+    browser: Browser, stack: Stack, gateway: Gateway, chat: Chat
+) -> None:
+    ids = stack.demo_users()
+    group = await chat.group(ids["bob"], ids["carol"], name="Tabs")
+    carol = await arrive(browser, gateway.http)
+    await carol.log_in("carol", stay=True)
+    await carol.is_online()
+    second = Person(await carol.page.context.new_page(), carol.address)
+    await second.page.goto(second.address)
+    await second.is_online()
+    await chat.say(group, ids["bob"], "to both", f"{group}-1")
+    for tab in (carol, second):
+        await expect(tab.page.locator("#groups button", has_text="Tabs").locator(".unread")).to_be_visible()
+    await second.open("Tabs")
+    await expect(second.message("to both")).to_be_visible()
+    await expect(carol.page.locator("#groups button", has_text="Tabs").locator(".unread")).to_have_count(0)
+    await second.log_out()
+    await expect(carol.page.get_by_role("button", name="Log in")).to_be_visible()
+
+
+async def test_an_administrator_s_end_is_told_and_what_waits_goes_out_after_it(
+    browser: Browser, stack: Stack, gateway: Gateway, chat: Chat
+) -> None:
+    ids = stack.demo_users()
+    group = await chat.group(ids["alice"], name="Ended")
+    alice = await arrive(browser, gateway.http)
+    ended: list[WebSocketRoute] = []
+
+    async def between(page_side: WebSocketRoute) -> None:
+        server_side = page_side.connect_to_server()
+        first = not ended
+        ended.append(page_side)
+
+        async def pass_on(text: str | bytes) -> None:
+            if first and json.loads(text)["type"] == "send_message":
+                await page_side.close(code=4403)
+            else:
+                server_side.send(text)
+
+        page_side.on_message(pass_on)
+
+    await alice.page.route_web_socket("**/ws", between)
+    await alice.log_in("alice")
+    await alice.open("Ended")
+    await alice.say("not yet")
+    await expect(alice.page.locator("#banner")).to_contain_text("Disconnected: closed by an administrator")
+    await alice.page.get_by_role("button", name="Connect again").click()
+    await alice.is_online()
+    await expect(alice.page.locator(".pending, .failed")).to_have_count(0)
+    assert await chat.history(group) == ["not yet"]
+
+
+async def test_language_and_appearance_are_chosen_and_kept(browser: Browser, gateway: Gateway) -> None:
+    alice = await arrive(browser, gateway.http)
+    await alice.log_in("alice")
+    await alice.page.get_by_role("button", name="Settings").click()
+    await alice.page.get_by_label("Appearance").select_option("dark")
+    await alice.page.get_by_label("Language").select_option("zh-Hans")
+    await expect(alice.page.get_by_role("button", name="退出登录")).to_be_visible()
+    await alice.page.reload()
+    await expect(alice.page.locator("#state")).to_have_text("在线")
+    background = await alice.page.evaluate("getComputedStyle(document.body).color")
+    assert background == "rgb(231, 234, 238)"

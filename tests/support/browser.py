@@ -1,9 +1,11 @@
 """A real Chromium, driven by Playwright."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Literal
 
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Locator, Page, async_playwright, expect
 
 from config.chromium import find
 
@@ -11,6 +13,23 @@ ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+
+
+SCROLL_BACK = """async () => {
+    const list = document.getElementById("messages");
+    const scroller = document.getElementById("scroller");
+    const first = () => list.querySelector(".message")?.dataset.id;
+    const before = first();
+    const ends = new Promise((resolve) => setTimeout(resolve, 1000));
+    const moved = new Promise((resolve) => {
+        const observer = new MutationObserver(() => first() !== before && (observer.disconnect(), resolve()));
+        observer.observe(list, { childList: true });
+    });
+    scroller.scrollTop = 1;
+    scroller.scrollTop = 0;
+    await Promise.race([moved, ends]);
+}"""
+"""Scrolls to the top and waits for what comes above it, a second at most."""
 
 
 @asynccontextmanager
@@ -24,6 +43,21 @@ async def chromium() -> AsyncIterator[Browser]:
         await browser.close()
 
 
+async def arrive(
+    browser: Browser,
+    address: str,
+    *,
+    width: int = 1200,
+    scheme: Literal["light", "dark"] = "light",
+    locale: str = "en-US",
+) -> "Person":
+    """A new person with a window of their own; a narrow one is a phone's."""
+    context = await browser.new_context(
+        viewport={"width": width, "height": 780}, color_scheme=scheme, locale=locale, has_touch=width < 500
+    )
+    return Person(await context.new_page(), address)
+
+
 class Person:
     """Somebody at the chat page; ``complaints`` holds what the console says, violations of the policy included."""
 
@@ -34,8 +68,10 @@ class Person:
         page.on("console", self._listen)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
-    async def log_in(self, name: str, password: str = "demo") -> None:
+    async def log_in(self, name: str, password: str = "demo", *, stay: bool = False) -> None:
+        """At the page in English; ``stay``: in all tabs."""
         await self.page.goto(self.address)
+        await self.page.get_by_label("Stay logged in").set_checked(stay)
         await self.page.get_by_label("Name").fill(name)
         await self.page.get_by_label("Password").fill(password)
         await self.page.get_by_role("button", name="Log in").click()
@@ -47,9 +83,27 @@ class Person:
         await self.page.get_by_label("Message", exact=True).fill(text)
         await self.page.keyboard.press("Enter")
 
+    async def is_online(self) -> None:
+        await expect(self.page.locator("#state[data-state=online]")).to_be_attached(timeout=30_000)
+
+    async def log_out(self) -> None:
+        await self.page.get_by_role("button", name="Settings").click()
+        await self.page.get_by_role("button", name="Log out").click()
+        await expect(self.page.get_by_role("button", name="Log in")).to_be_visible()
+
+    def message(self, text: str) -> Locator:
+        """The row of a message of the open group."""
+        return self.page.locator("#messages .message", has=self.page.get_by_text(text, exact=True))
+
+    async def scroll_to_top(self, until: str) -> None:
+        """Scroll back, page by page, until the first message of all is there."""
+        async with asyncio.timeout(90):
+            while not await self.message(until).count():
+                await self.page.evaluate(SCROLL_BACK)
+
     async def texts(self) -> list[str]:
         return await self.page.locator("#messages .text").all_text_contents()
 
     def _listen(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            self.complaints.append(message.text)
+            self.complaints.append(f"{message.text} {message.location.get('url', '')}")

@@ -1,5 +1,6 @@
 """The chat service, asked as its other users ask it: by gRPC."""
 
+import asyncio
 import itertools
 import random
 
@@ -46,10 +47,11 @@ class Chat:
     async def disband(self, group_id: str, owner: int) -> None:
         await self.stub.DisbandGroup(pb.DisbandGroupReq(group_id=group_id, operator_id=owner))
 
-    async def say(self, group_id: str, sender: int, text: str, message_id: str) -> None:
+    async def say(self, group_id: str, sender: int, text: str, message_id: str, image_url: str = "") -> None:
         request = pb.SaveMessageReq(
-            message_id=message_id, group_id=group_id, sender_id=sender, msg_type=1, content=text
-        )
+            message_id=message_id, group_id=group_id, sender_id=sender, msg_type=2 if image_url else 1, content=text,
+            image_url=image_url,
+        )  # fmt: skip
         await self.stub.SaveMessage(request)
 
     async def notify(self, user_id: int, title: str) -> str:
@@ -66,3 +68,9 @@ class Chat:
         """The contents of a group's messages, oldest first."""
         answer = await self.stub.GetMessageHistory(pb.GetMessageHistoryReq(group_id=group_id, limit=100))
         return [message.content for message in reversed(answer.messages)]
+
+    async def until_said(self, group_id: str, text: str) -> None:
+        """Return once a message is stored."""
+        async with asyncio.timeout(10):
+            while text not in await self.history(group_id):
+                await asyncio.sleep(0.02)

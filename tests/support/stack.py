@@ -102,6 +102,11 @@ class Stack:
             **env,
         }
 
+    @property
+    def gateway(self) -> "Gateway":
+        """The first gateway."""
+        return next(process for process in self.processes if isinstance(process, Gateway))
+
     def start(self) -> Gateway:
         """All of it: Valkey, database with the demo, chat service, one relay, one gateway."""
         self.redis.start()
@@ -199,6 +204,23 @@ class Stack:
     def recall(self, message_id: str) -> None:
         """Recall a message, as a moderator would in the database."""
         self.query("UPDATE reference_message SET status = 2 WHERE message_id = %s", message_id)
+
+    def demo_users(self) -> dict[str, int]:
+        """The ids of the demo's people, by their names."""
+        return {name: int(user_id) for name, user_id in self.query("SELECT username, id FROM auth_user")}
+
+    def fill(self, group_id: str, sender_id: int, count: int) -> None:
+        """So many messages in a chat group, a minute apart, without an event."""
+        began = int(time.time()) - 60 * count
+        columns = "message_id, group_id, sender_id, msg_type, content, image_url, status, created_at"
+        for start in range(0, count, 500):
+            rows = [
+                (f"{group_id}-{n}", group_id, sender_id, f"filled {n}", began + 60 * n)
+                for n in range(start, min(start + 500, count))
+            ]
+            places = ", ".join(["(%s, %s, %s, 1, %s, '', 1, %s)"] * len(rows))
+            values = [value for row in rows for value in row]
+            self.query(f"INSERT INTO reference_message ({columns}) VALUES {places}", *values)
 
     def stop(self) -> None:
         """End everything that was started."""

@@ -1,0 +1,280 @@
+// The chat page: logging in and out, the connection, and which part shows what.
+
+import { ChatClient } from "../client/chatws.js";
+import * as api from "./api.js";
+import { Composer } from "./composer.js";
+import { Conversation } from "./conversation.js";
+import { $, avatar } from "./dom.js";
+import { Groups } from "./groups.js";
+import { reason, t } from "./i18n.js";
+import { Outbox } from "./outbox.js";
+import { received } from "./room.js";
+import { Settings } from "./settings.js";
+import { Timeline } from "./timeline.js";
+import { Tray } from "./tray.js";
+
+const UNAUTHENTICATED = 4401;
+const BANNER_MS = 700; // a break that is healed sooner is not worth a word
+const MOST_COUNTED_GROUPS = 20;
+
+let client = null;
+let bannerTimer = 0;
+let stoppedBy = null;
+
+const settings = new Settings(() => redraw());
+const timeline = new Timeline({
+  onTop: () => conversation.older(),
+  onSeen: () => conversation.seen(),
+  look: () => ({
+    self: client?.userId ?? self(), online: conversation.online, alwaysImages: settings.alwaysImages,
+    language: document.documentElement.lang, connected: client?.state === "online", redraw: () => timeline.render(),
+    again: (message) => outbox.again(message), remove: (message) => outbox.remove(message), open: openImage,
+  }),
+});
+const conversation = new Conversation({ client: () => client, timeline, onRead: (id) => groups.seen(id) });
+const groups = new Groups({ onOpen: (id) => openGroup(id) });
+const tray = new Tray();
+const outbox = new Outbox({
+  client: () => client,
+  roomOf: (id) => conversation.roomOf(id),
+  rooms: () => conversation.rooms,
+  onChange: (room, mine) => {
+    if (room === conversation.room) mine ? timeline.jump() : timeline.render();
+    showBanner();
+  },
+});
+const composer = new Composer({
+  onSend: (content) => outbox.send(conversation.room.id, content, self()),
+  onTyping: (typing) => conversation.room && client.typing(conversation.room.id, typing),
+});
+
+function self() {
+  return client?.userId ?? String(api.claims().userId ?? "");
+}
+
+// Logging in and out
+
+$("login-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const form = event.target;
+  const button = form.querySelector("button[type=submit]");
+  $("login-error").textContent = "";
+  button.disabled = true;
+  try {
+    if (form.token) api.useToken(form.token.value);
+    else await api.logIn(form.username.value, form.password.value, form.stay.checked);
+    form.reset();
+    begin();
+  } catch (error) {
+    $("login-error").textContent = error.status === 401 ? t("wrongLogin") : error.message;
+  } finally {
+    button.disabled = false;
+  }
+});
+
+$("logout").addEventListener("click", () => {
+  if (outbox.count > 0 && !confirm(t("unsentAtLogOut", { n: outbox.count }))) return;
+  outbox.end(true);
+  leave("");
+});
+
+api.onForgotten(() => client && leave(""));
+
+/** Back to the login; what is not sent yet stays in this tab for the same user. */
+function leave(why) {
+  const old = client;
+  conversation.close();
+  client = null;
+  outbox.end(false);
+  old?.close();
+  for (const popover of [$("menu"), $("tray")]) popover.hidePopover();
+  conversation.clear();
+  groups.clear();
+  tray.clear();
+  api.forget();
+  composer.text = "";
+  showRoom(false);
+  show("login");
+  $("login-error").textContent = why;
+}
+
+function show(name) {
+  $("login").hidden = name !== "login";
+  $("chat").hidden = name !== "chat";
+  if (name === "login") $("login").querySelector("input")?.focus();
+}
+
+function begin() {
+  show("chat");
+  stoppedBy = null;
+  const mine = new ChatClient("/ws", { token: api.provideToken });
+  client = mine;
+  const listen = (type, act) => mine.listen(type, (detail, event) => mine === client && act(detail, event.frame));
+  listen("state", (detail) => showState(detail));
+  listen("ready", ({ user_id: userId }) => welcome(userId));
+  listen("new_message", (data) => came(data));
+  listen("group_joined", () => loadGroups());
+  listen("group_left", ({ group_id: id }) => left(id));
+  listen("lost", ({ feed }) => lost(feed));
+  listen("notification", (data, frame) => tray.came(data, frame.timestamp));
+  listen("message_read", (data) => wasRead(data));
+  listen("typing", (data) => conversation.types(data));
+  listen("error", ({ code, message, reason: why }) => why || notice(reason({ code, message })));
+  mine.connect();
+}
+
+function welcome(userId) {
+  const name = api.claims().name ?? "";
+  $("me").replaceChildren(avatar(userId, name || t("you"), api.claims().avatar));
+  $("me-name").textContent = name || `#${userId}`;
+  groups.begin(userId);
+  outbox.begin(userId);
+  loadGroups();
+  tray.load(userId);
+}
+
+// The connection
+
+function showState(detail) {
+  stoppedBy = detail.state === "stopped" ? detail : null;
+  if (detail.state === "stopped" && detail.code === UNAUTHENTICATED) return leave(t("loginExpired"));
+  const words = { waiting: navigator.onLine ? "connecting" : "offline" }[detail.state] ?? detail.state;
+  $("state").dataset.state = detail.state;
+  $("state").textContent = t(words);
+  if (detail.state === "online") notice("");
+  showBanner();
+  timeline.render();
+}
+
+function showBanner() {
+  const { state } = $("state").dataset;
+  const show = () => {
+    const key = stoppedBy ? "bannerStopped" : navigator.onLine ? "bannerWaiting" : "bannerOffline";
+    const known = `why${stoppedBy?.code}`;
+    const why = t(known) === known ? stoppedBy?.message : t(known);
+    const waiting = outbox.count > 0 ? ` ${t("waitingToBeSent", { n: outbox.count })}` : "";
+    $("banner-text").textContent = t(key, { why }) + waiting;
+    $("banner").hidden = false;
+    $("connect").hidden = !stoppedBy;
+  };
+  if (state === "online" || state === undefined || !client) {
+    clearTimeout(bannerTimer);
+    bannerTimer = 0;
+    $("banner").hidden = true;
+  } else if (!$("banner").hidden || stoppedBy) show();
+  else bannerTimer ||= setTimeout(show, BANNER_MS);
+}
+
+$("connect").addEventListener("click", () => client.connect());
+for (const type of ["online", "offline"]) addEventListener(type, () => client && showBanner());
+
+function notice(text) {
+  $("notice").textContent = text;
+  $("notice").hidden = !text;
+}
+
+// Groups and messages
+
+async function loadGroups() {
+  const mine = client;
+  try {
+    const found = await api.groups(mine.userId);
+    if (mine !== client) return;
+    const open = groups.set(found);
+    if (conversation.room && !groups.get(conversation.room.id)) left(conversation.room.id);
+    await Promise.all(open.slice(0, MOST_COUNTED_GROUPS).map((one) => countUnread(one)));
+    groups.render();
+  } catch (error) {
+    if (mine !== client) return;
+    if (error.final) leave(t("loginExpired"));
+    else notice(t("loadFailed", { why: reason(error) }));
+  }
+}
+
+/** How many messages of others came since this device read the group last. */
+async function countUnread({ group, readAt }) {
+  if (group.id === conversation.room?.id) return;
+  const { messages } = await conversation.history(group.id, "", 100);
+  group.unread = messages.filter(({ at, sender }) => at > readAt && sender !== client.userId).length;
+}
+
+function came(data) {
+  const message = received(data);
+  groups.came(data.group_id, message, conversation.came(data.group_id, message, client.userId));
+}
+
+function lost(feed) {
+  const [kind, id] = feed.split(/:(.*)/);
+  if (kind === "user") {
+    tray.load();
+    loadGroups();
+  } else if (id === conversation.room?.id) conversation.renew();
+  else conversation.roomOf(id).loaded = false;
+}
+
+function left(id) {
+  const wasOpen = conversation.room?.id === id;
+  groups.delete(id);
+  conversation.forget(id);
+  if (!wasOpen) return;
+  showRoom(false);
+  notice(t("left"));
+}
+
+function wasRead(data) {
+  if (String(data.user_id) !== client.userId) conversation.wasRead(data);
+  else if (data.group_id !== conversation.room?.id) groups.seen(data.group_id);
+}
+
+function openGroup(id) {
+  const group = groups.get(id);
+  if (!group) return;
+  if (conversation.room) conversation.room.draft = composer.text;
+  notice("");
+  $("trouble").hidden = true;
+  groups.current = id;
+  showRoom(true);
+  conversation.open(group, group.unread);
+  composer.text = conversation.room.draft;
+  composer.focus();
+  groups.render();
+}
+
+function showRoom(isOpen) {
+  if (!isOpen) {
+    conversation.close();
+    groups.current = null;
+    groups.render();
+  }
+  document.body.classList.toggle("in-room", isOpen);
+  $("room").hidden = !isOpen;
+  $("choose").hidden = isOpen;
+}
+
+$("back").addEventListener("click", () => {
+  const { id } = conversation.room;
+  conversation.room.draft = composer.text;
+  showRoom(false);
+  $("groups").querySelector(`button[data-id="${CSS.escape(id)}"]`)?.focus();
+});
+
+document.addEventListener("visibilitychange", () => document.hidden || (timeline.following && conversation.seen()));
+
+function openImage(url) {
+  $("large-image").src = url;
+  $("large-link").href = url;
+  $("large-link").textContent = url;
+  $("large").showModal();
+}
+
+$("large-close").addEventListener("click", () => $("large").close());
+
+function redraw() {
+  groups.render();
+  tray.render();
+  timeline.render();
+  if (client) showState({ state: client.state, ...stoppedBy });
+}
+
+if (api.tokens()) begin();
+else show("login");

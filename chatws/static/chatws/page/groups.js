@@ -1,0 +1,136 @@
+// The list of chat groups: last message, time, what is unread. Which messages were read is kept on this device, for
+// chat services that keep no read cursors.
+
+import { $, avatar, h } from "./dom.js";
+import { shortTime, t } from "./i18n.js";
+
+export class Groups {
+  #groups = new Map(); // id → {id, name, cover, members, last, at, unread}
+  #store = "";
+  #read = {}; // group id → time of the last message that was read
+  current = null;
+
+  constructor({ onOpen }) {
+    $("groups").addEventListener("click", (event) => {
+      const button = event.target.closest("button[data-id]");
+      if (button) onOpen(button.dataset.id);
+    });
+    $("groups").addEventListener("keydown", (event) => {
+      const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      const buttons = [...$("groups").querySelectorAll("button")];
+      buttons[buttons.indexOf(document.activeElement) + step]?.focus();
+    });
+    addEventListener("storage", ({ key }) => {
+      if (key !== this.#store || !key) return;
+      this.#load();
+      for (const group of this.#groups.values()) if (group.at <= this.#read[group.id]) group.unread = 0;
+      this.render();
+    });
+  }
+
+  get(id) {
+    return this.#groups.get(id);
+  }
+
+  get unread() {
+    return [...this.#groups.values()].reduce((sum, group) => sum + group.unread, 0);
+  }
+
+  begin(userId) {
+    this.#store = `chatws:read:${userId}`;
+    this.#load();
+  }
+
+  clear() {
+    this.#groups.clear();
+    this.#store = "";
+    this.current = null;
+    this.render();
+  }
+
+  /** What the chat service says now. Returns the groups in which something may be unread, and from when. */
+  set(found) {
+    const before = this.#groups;
+    this.#groups = new Map();
+    const open = [];
+    for (const data of found) {
+      const old = before.get(data.group_id);
+      const group = {
+        id: data.group_id, name: data.name, cover: data.cover_url, members: data.member_count,
+        last: data.last_message, from: data.last_sender_name, at: data.last_message_at, unread: old?.unread ?? 0,
+      };
+      this.#groups.set(group.id, group);
+      const readAt = (this.#read[group.id] ??= group.at);
+      if (typeof data.unread_count === "number") group.unread = data.unread_count;
+      else if (group.at > readAt) open.push({ group, readAt });
+      else group.unread = 0;
+    }
+    this.#save();
+    this.render();
+    return open;
+  }
+
+  delete(id) {
+    this.#groups.delete(id);
+    this.render();
+  }
+
+  /** A message came in. `isRead`: it is on the screen, or the user's own. */
+  came(id, message, isRead) {
+    const group = this.#groups.get(id);
+    if (!group) return;
+    Object.assign(group, { last: message.text || (message.type === 2 ? t("image") : ""), from: message.name, at: message.at });
+    if (isRead) this.#read[id] = Math.max(this.#read[id] ?? 0, message.at);
+    else group.unread += 1;
+    this.#save();
+    this.render();
+  }
+
+  /** All of a group was read. */
+  seen(id) {
+    const group = this.#groups.get(id);
+    if (!group || (group.unread === 0 && this.#read[id] >= group.at)) return;
+    group.unread = 0;
+    this.#read[id] = group.at;
+    this.#save();
+    this.render();
+  }
+
+  render() {
+    const sorted = [...this.#groups.values()].sort((one, other) => other.at - one.at || one.name.localeCompare(other.name));
+    const focused = document.activeElement?.dataset?.id;
+    $("groups").replaceChildren(...sorted.map((group) => this.#row(group)));
+    $("no-groups").hidden = sorted.length > 0;
+    if (focused) $("groups").querySelector(`button[data-id="${CSS.escape(focused)}"]`)?.focus();
+    const { unread } = this;
+    document.title = unread > 0 ? `(${unread}) ${t("chat")}` : t("chat");
+  }
+
+  #row(group) {
+    const last = group.last && group.from ? `${group.from}: ${group.last}` : group.last;
+    const button = h(
+      "button.group", { type: "button" },
+      avatar(group.id, group.name, group.cover),
+      h("span.name", {}, group.name),
+      h("span.when", {}, group.at ? shortTime(group.at) : ""),
+      h("span.last", {}, last || ""),
+    );
+    button.dataset.id = group.id;
+    if (group.unread > 0) {
+      const words = h("span.sr", {}, ` ${t("unread", { n: group.unread })}`);
+      button.append(h("span.unread", {}, h("span", { "aria-hidden": "true" }, group.unread > 99 ? "99+" : String(group.unread)), words));
+    }
+    if (group.id === this.current) button.setAttribute("aria-current", "true");
+    return h("li", {}, button);
+  }
+
+  #load() {
+    this.#read = JSON.parse(localStorage.getItem(this.#store) ?? "{}");
+  }
+
+  #save() {
+    if (this.#store) localStorage.setItem(this.#store, JSON.stringify(this.#read));
+  }
+}

@@ -1,0 +1,93 @@
+// Notifications: those that are stored, over HTTP, and those that come while the page is open.
+
+import * as api from "./api.js";
+import { $, announce, h } from "./dom.js";
+import { shortTime, t } from "./i18n.js";
+
+export class Tray {
+  #items = []; // newest first: {id, title, content, at, isRead}
+  #unread = 0;
+  #userId = null;
+  #stored = true; // whether the chat service has them
+
+  constructor() {
+    $("tray").addEventListener("toggle", ({ newState }) => {
+      $("bell").setAttribute("aria-expanded", String(newState === "open"));
+      if (newState === "open") this.load();
+    });
+    $("read-all").addEventListener("click", () => this.#readAll());
+  }
+
+  async load(userId = this.#userId) {
+    this.#userId = userId;
+    if (!userId) return;
+    try {
+      const found = await api.notifications(userId);
+      if (userId !== this.#userId) return;
+      this.#stored = true;
+      this.#unread = found.unread_count ?? 0;
+      this.#items = found.notifications.map((item) => ({
+        id: item.notification_id, title: item.title, content: item.content, at: item.created_at, isRead: Boolean(item.is_read),
+      }));
+    } catch (error) {
+      this.#stored = ![400, 404, 405, 501].includes(error.status);
+    }
+    this.render();
+  }
+
+  /** A notification came in. */
+  came({ notification_id: id, title, content }, at) {
+    if (this.#items.some((item) => item.id === id)) return;
+    this.#items.unshift({ id, title, content, at, isRead: false });
+    this.#unread += 1;
+    announce(`${t("notifications")}: ${title}`);
+    this.render();
+  }
+
+  clear() {
+    this.#items = [];
+    this.#unread = 0;
+    this.#userId = null;
+    $("tray").hidePopover();
+    this.render();
+  }
+
+  render() {
+    $("bell-count").hidden = this.#unread === 0;
+    $("bell-count").textContent = this.#unread > 99 ? "99+" : String(this.#unread);
+    $("bell").setAttribute("aria-label", this.#unread ? `${t("notifications")}, ${t("unread", { n: this.#unread })}` : t("notifications"));
+    $("read-all").hidden = this.#unread === 0;
+    $("only-live").hidden = this.#stored;
+    $("no-notifications").hidden = this.#items.length > 0;
+    $("notifications").replaceChildren(...this.#items.map((item) => this.#row(item)));
+  }
+
+  #row(item) {
+    const button = h(
+      "button.notification", { type: "button" },
+      h("strong", {}, item.title), h("span", {}, item.content), h("time", {}, shortTime(item.at)),
+    );
+    if (!item.isRead) button.append(h("span.sr", {}, ` (${t("unread", { n: 1 })})`));
+    button.classList.toggle("is-unread", !item.isRead);
+    button.addEventListener("click", () => this.#read(item));
+    return h("li", {}, button);
+  }
+
+  #read(item) {
+    if (item.isRead) return;
+    item.isRead = true;
+    this.#unread = Math.max(0, this.#unread - 1);
+    this.#tell([item.id]);
+  }
+
+  #readAll() {
+    for (const item of this.#items) item.isRead = true;
+    this.#unread = 0;
+    this.#tell(null);
+  }
+
+  async #tell(ids) {
+    this.render();
+    if (this.#stored) await api.markNotificationsRead(this.#userId, ids).catch(() => this.load());
+  }
+}

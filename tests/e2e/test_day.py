@@ -1,0 +1,148 @@
+"""A day of chat between two people in two windows, over the whole chat and a network that fails."""
+
+import time
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Route, expect
+
+from tests.support.browser import arrive
+from tests.support.chat import Chat
+from tests.support.proxy import Proxy
+from tests.support.stack import Gateway, Stack
+
+pytestmark = pytest.mark.browser
+
+PICTURE = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" width="640" height="420"><rect width="640" height="420" fill="#9cc5e8"/>'
+    b'<path d="M0 420 210 150 330 290 450 190 640 420Z" fill="#3d6b4f"/>'
+    b'<circle cx="520" cy="90" r="46" fill="#f5d76e"/></svg>'
+)
+
+
+async def give_picture(route: Route) -> None:
+    await route.fulfill(content_type="image/svg+xml", body=PICTURE)
+
+
+async def test_a_day_of_chat(browser: Browser, stack: Stack, gateway: Gateway, chat: Chat) -> None:
+    ids = stack.demo_users()
+    group = await chat.group(ids["alice"], ids["bob"], name="The day")
+    for number in range(130):
+        await chat.say(group, ids["bob" if number % 3 else "alice"], f"line {number}", f"{group}-{number}")
+    async with Proxy(gateway.port) as proxy:
+        alice = await arrive(browser, f"http://127.0.0.1:{proxy.port}")
+        bob = await arrive(browser, gateway.http)
+        for person in (alice, bob):
+            await person.page.route("https://images.example/**", give_picture)
+        await alice.log_in("alice")
+        await bob.log_in("bob")
+        await alice.open("The day")
+        await bob.open("The day")
+        await expect(alice.message("line 129")).to_be_visible()
+
+        # back to the beginning, each once and in order
+        await alice.scroll_to_top(until="line 0")
+        await expect(alice.page.get_by_text("This is where it began.")).to_be_visible()
+        await alice.page.get_by_role("button", name="Jump to newest").click()
+        await expect(alice.message("line 129")).to_be_in_viewport()
+
+        # typing, text, read states
+        await bob.page.get_by_label("Message", exact=True).press_sequentially("Good morn")
+        await expect(alice.page.get_by_text("Bob is typing…")).to_be_visible()
+        await bob.say("Good morning!")
+        await expect(alice.message("Good morning!")).to_be_visible()
+        await expect(alice.page.get_by_text("Bob is typing…")).to_be_hidden()
+        await alice.say("Morning, Bob")
+        await expect(bob.message("Morning, Bob")).to_be_visible()
+        await expect(alice.message("Morning, Bob").locator(".tick.read")).to_be_attached()
+        await expect(alice.page.locator("#room-presence")).to_have_text("2 of 2 online")
+
+        # an image by its address: bob sees it when he asks for it
+        await alice.page.get_by_role("button", name="Send an image").click()
+        await alice.page.get_by_label("Address of the image").fill("https://images.example/hill.svg")
+        await expect(alice.page.locator("#image-preview")).to_be_visible()
+        await alice.page.locator("#image-dialog").get_by_role("button", name="Send").click()
+        await expect(alice.page.locator("#messages img")).to_be_visible()
+        ask = bob.page.get_by_role("button", name="Show image from images.example")
+        await ask.click()
+        await expect(bob.page.locator("#messages img")).to_be_visible()
+
+        # the network goes while alice writes, and comes back
+        proxy.drop_silently()
+        proxy.reset()
+        await expect(alice.page.locator("#banner")).to_contain_text("kept in this tab")
+        for number in range(5):
+            await alice.say(f"written away {number}")
+            await bob.say(f"meanwhile {number}")
+        await expect(alice.page.locator("#banner")).to_contain_text("5 waiting to be sent")
+        await expect(bob.message("meanwhile 4").locator(".tick")).to_be_attached()
+        proxy.restore()
+        proxy.reset()
+        await alice.is_online()
+        await expect(alice.page.locator("#banner")).to_be_hidden()
+        await expect(alice.page.locator(".pending, .failed")).to_have_count(0)
+        await expect(bob.message("written away 4")).to_be_visible()
+        await expect(alice.message("meanwhile 4")).to_be_visible()
+
+        # everything once, and in one order for both
+        stored = await chat.history(group)
+        for person in (alice, bob):
+            texts = await person.texts()
+            await expect(person.message("written away 0")).to_have_count(1)
+            assert texts[-13:] == [text for text in stored if text][-13:]
+        assert [text for text in stored if text.startswith("written")] == [f"written away {n}" for n in range(5)]
+
+        # bob goes, alice sees it; bob comes back and finds all of it
+        await bob.log_out()
+        await expect(alice.page.locator("#room-presence")).to_have_text("1 of 2 online", timeout=45_000)
+        await alice.say("Good night")
+        await expect(alice.message("Good night").locator(".tick")).to_be_attached()
+        await bob.log_in("bob")
+        row = bob.page.locator("#groups button", has_text="The day")
+        await expect(row.locator(".unread")).to_contain_text("1 unread")
+        await bob.open("The day")
+        await expect(bob.message("Good night")).to_have_count(1)
+        await expect(row.locator(".unread")).to_have_count(0)
+        for person in (alice, bob):
+            assert [said for said in person.complaints if "ERR_" not in said] == []
+
+
+async def test_ten_thousand_messages_scroll_like_a_hundred(browser: Browser, tmp_path: Path) -> None:
+    stack = Stack(tmp_path)
+    try:
+        gateway = stack.start()
+        chat = Chat(stack.rpc_target)
+        ids = stack.demo_users()
+        group = await chat.group(ids["alice"], ids["bob"], name="Long")
+        stack.fill(group, ids["bob"], 10_000)
+        alice = await arrive(browser, gateway.http)
+        await alice.log_in("alice")
+        await alice.open("Long")
+        await expect(alice.message("filled 9999")).to_be_visible()
+        await alice.scroll_to_top(until="filled 0")
+        assert await alice.page.locator("#messages li").count() < 200
+        began = time.monotonic()
+        await alice.page.get_by_role("button", name="Jump to newest").click()
+        await expect(alice.message("filled 9999")).to_be_in_viewport()
+        assert time.monotonic() - began < 2
+        milliseconds = await alice.page.evaluate("""async () => {
+            const scroller = document.getElementById("scroller");
+            let worst = 0;
+            for (let step = 0; step < 200; step += 1) {
+                const began = performance.now();
+                scroller.scrollTop -= 300;
+                await new Promise(requestAnimationFrame);
+                scroller.getBoundingClientRect();
+                worst = Math.max(worst, performance.now() - began);
+            }
+            return worst;
+        }""")
+        assert milliseconds < 400, f"the slowest of 200 steps took {milliseconds:.0f} ms"
+        assert await alice.page.locator("#messages li").count() < 200
+        await chat.say(group, ids["bob"], "one more", "one-more")
+        await expect(alice.page.get_by_role("button", name="1 new below")).to_be_visible()
+        await alice.page.get_by_role("button", name="1 new below").click()
+        await expect(alice.message("one more")).to_be_in_viewport()
+        await chat.close()
+    finally:
+        stack.stop()

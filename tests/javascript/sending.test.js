@@ -1,0 +1,128 @@
+// chatws.js against a real gateway: what is sent is stored once, in order, or told.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { ClosedError, newId, RefusedError } from "../../chatws/static/chatws/client/chatws.js";
+import { control, newUser, online, through, twoInAGroup, until } from "./support.js";
+
+test("a message whose ack was lost is sent again unchanged and stored once", { timeout: 30_000 }, async () => {
+  const { ann, group } = await twoInAGroup();
+  await control("swallow_answers");
+  const sent = ann.client.send(group, "only once");
+  while (!(await control("history", group)).includes("only once")) assert.equal(ann.client.pending.length, 1);
+  const frame = structuredClone(ann.client.pending[0]);
+  await control("restore");
+  await control("reset");
+  const { message_id } = await sent;
+  assert.deepEqual(await control("history", group), ["only once"]);
+  assert.equal((await ann.client.resend(frame)).message_id, message_id);
+  assert.deepEqual(await control("history", group), ["only once"]);
+});
+
+test("what is written while the connection is away goes out in order when it is back", async () => {
+  const { ann, group } = await twoInAGroup();
+  await control("drop_silently");
+  await control("reset");
+  await until(ann.client, () => ann.client.state !== "online");
+  const texts = Array.from({ length: 12 }, (_, number) => `line ${number}`);
+  const sent = texts.map((text) => ann.client.send(group, text));
+  assert.equal(ann.client.pending.length, 12);
+  await control("restore");
+  await control("reset");
+  await Promise.all(sent);
+  assert.deepEqual(await control("history", group), texts);
+  assert.equal(ann.client.pending.length, 0);
+});
+
+test("over the rate limit it waits as long as it is asked, and keeps the order", { timeout: 40_000 }, async () => {
+  let refused = 0;
+  const counting = through((data) => {
+    if (data.includes('"code":429')) refused += 1;
+    return [data];
+  });
+  const { ann, group } = await twoInAGroup({ WebSocket: counting });
+  const texts = Array.from({ length: 90 }, (_, number) => `fast ${number}`);
+  await Promise.all(texts.map((text) => ann.client.send(group, text)));
+  assert.deepEqual(await control("history", group), texts);
+  assert.ok(refused > 0);
+});
+
+test("while the chat service is away a message waits, and the connection stays", { timeout: 40_000 }, async () => {
+  const { ann, group } = await twoInAGroup();
+  await control("stop_rpc");
+  const sent = ann.client.send(group, "patience");
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  await control("start_rpc");
+  await sent;
+  assert.deepEqual(await control("history", group), ["patience"]);
+  assert.equal(ann.of("ready").length, 1);
+});
+
+test("a refusal is an error with its code and the frame, which may be sent again", async () => {
+  const { ann } = await twoInAGroup();
+  const group = await control("group", await control("user"));
+  const error = await ann.client.send(group, "let me in").catch((reason) => reason);
+  assert.ok(error instanceof RefusedError);
+  assert.equal(error.code, 403);
+  assert.equal(error.frame.data.content, "let me in");
+  await control("add", group, ann.id);
+  await until(ann.client, () => ann.of("group_joined").length > 0);
+  assert.ok((await ann.client.resend(error.frame)).message_id);
+  await assert.rejects(ann.client.send(group, "   "), { code: 400 });
+  await assert.rejects(ann.client.send(group, "x".repeat(5_001)), { code: 413 });
+  await assert.rejects(ann.client.send(group, { image_url: "ftp://x" }), { code: 400 });
+  assert.ok((await ann.client.send(group, { image_url: "https://images.example/a.png" })).success);
+});
+
+test("a frame too big for the gateway is refused alone, the others go out", async () => {
+  const { ann, group } = await twoInAGroup();
+  const big = ann.client.send(group, "x".repeat(70_000)).catch((error) => error);
+  const small = ann.client.request("ping", {});
+  assert.equal((await big).code, 413);
+  await small;
+  await ann.client.send(group, "small");
+  assert.deepEqual(await control("history", group), ["small"]);
+});
+
+test("giving up rejects with the signal's reason and sends nothing later", async () => {
+  const ann = await newUser();
+  const group = await control("group", ann.id);
+  const controller = new AbortController();
+  const sent = ann.client.send(group, "never mind", { signal: controller.signal });
+  controller.abort(new Error("changed my mind"));
+  await assert.rejects(sent, /changed my mind/);
+  await online(ann.client);
+  await ann.client.send(group, "this one");
+  assert.deepEqual(await control("history", group), ["this one"]);
+  await assert.rejects(ann.client.send(group, "x", { signal: AbortSignal.abort() }), { name: "AbortError" });
+});
+
+test("closing rejects what waits, and another client sends it, once", async () => {
+  const ann = await newUser();
+  const group = await control("group", ann.id);
+  const id = newId();
+  const sent = ann.client.send(group, "carried over", { id, timestamp: 1_700_000_000 });
+  const [frame] = ann.client.pending;
+  assert.deepEqual([frame.message_id, frame.timestamp], [id, 1_700_000_000]);
+  ann.client.connect();
+  ann.client.close();
+  const error = await sent.catch((reason) => reason);
+  assert.ok(error instanceof ClosedError);
+  assert.equal(error.code, 1000);
+  const next = await newUser({ user: ann.id });
+  await online(next.client);
+  const answers = await Promise.all([next.client.resend(frame), next.client.resend(error.frame)]);
+  assert.equal(answers[0].message_id, answers[1].message_id);
+  assert.deepEqual(await control("history", group), ["carried over"]);
+});
+
+test("a thousand frames wait at most", async () => {
+  const ann = await newUser();
+  const sent = Array.from({ length: 1_001 }, () => ann.client.send("g", "x").catch((error) => error));
+  assert.equal((await sent.at(-1)).code, 429);
+  assert.equal(ann.client.pending.length, 1_000);
+  ann.client.connect();
+  ann.client.close();
+  assert.equal((await sent[0]).name, "ClosedError");
+});

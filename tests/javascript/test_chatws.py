@@ -1,0 +1,97 @@
+"""The browser client: what is shipped, and its behaviour in Node against a real gateway."""
+
+import asyncio
+import gzip
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from config.env import BASE_DIR
+from tests.javascript.control import NODE, Control
+from tests.support.chat import Chat
+from tests.support.proxy import Proxy
+from tests.support.stack import Gateway, Stack
+
+HERE = Path(__file__).parent
+PACKAGE = BASE_DIR / "chatws/static/chatws/client"
+NPM = NODE.parent.parent / "lib/node_modules/npm/bin/npm-cli.js"
+MOST_BYTES = 6_000
+
+
+@pytest.fixture
+async def control(stack: Stack, chat: Chat, gateway: Gateway) -> AsyncIterator[Control]:
+    async with Proxy(gateway.port) as proxy, Control(stack, chat, proxy) as control:
+        yield control
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("name", sorted(path.name for path in HERE.glob("*.test.js")))
+async def test_in_node(control: Control, name: str) -> None:
+    environment = {"PATH": os.environ["PATH"], **control.environment}
+    command = [str(NODE), "--test", "--test-reporter=tap", "--test-timeout=60000", str(HERE / name)]
+    node = await asyncio.create_subprocess_exec(
+        *command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    try:
+        output, _ = await node.communicate()
+    finally:
+        if node.returncode is None:
+            os.killpg(node.pid, signal.SIGKILL)  # node runs the file in a process of its own
+            await node.wait()
+    assert node.returncode == 0, output.decode()
+    assert "# skipped 0" in output.decode()
+
+
+def test_the_module_stays_small() -> None:
+    """As it is shipped, comments and all."""
+    assert len(gzip.compress((PACKAGE / "chatws.js").read_bytes(), mtime=0)) < MOST_BYTES
+
+
+def test_npm_packs_the_module_its_types_and_what_it_says_of_itself(tmp_path: Path) -> None:
+    command = [str(NODE), str(NPM), "pack", "--dry-run", "--json", "--offline"]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "npm_config_cache": str(tmp_path)}
+    done = subprocess.run(command, cwd=PACKAGE, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    [packed] = json.loads(done.stdout)
+    files = {entry["path"] for entry in packed["files"]}
+    assert files == {"chatws.js", "chatws.d.ts", "package.json", "README.md", "LICENSE"}
+    described = json.loads((PACKAGE / "package.json").read_text())
+    targets = {path.removeprefix("./") for path in described["exports"]["."].values()}
+    assert targets <= files
+    assert (PACKAGE / "LICENSE").read_text() == (BASE_DIR / "LICENSE").read_text()
+
+
+def test_the_package_is_imported_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "node_modules").mkdir()
+    (tmp_path / "node_modules/chatws").symlink_to(PACKAGE)
+    script = tmp_path / "main.mjs"
+    script.write_text('import { ChatClient } from "chatws"; console.log(new ChatClient("http://h/ws", {}).state);')
+    done = subprocess.run([str(NODE), str(script)], capture_output=True, text=True, timeout=30)
+    assert done.stdout.strip() == "stopped", done.stderr
+
+
+def test_the_types_are_what_a_strict_program_needs() -> None:
+    """TypeScript comes from npm, pinned by types/package-lock.json, once for a virtual environment."""
+    folder = Path(sys.prefix) / "share/chatws-types"
+    source = HERE / "types"
+    environment = {**os.environ, "PATH": f"{NODE.parent}{os.pathsep}{os.environ['PATH']}"}
+    lock = (source / "package-lock.json").read_text()
+    if not (folder / "package-lock.json").exists() or (folder / "package-lock.json").read_text() != lock:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(source, folder.with_name("chatws-types-new"), dirs_exist_ok=True)
+        install = [str(NODE), str(NPM), "ci", "--no-audit", "--no-fund"]
+        subprocess.run(install, cwd=folder.with_name("chatws-types-new"), env=environment, check=True, timeout=100)
+        folder.with_name("chatws-types-new").rename(folder)
+        (folder / "node_modules/chatws").symlink_to(PACKAGE)
+    shutil.copy(source / "usage.ts", folder)
+    options = ["--noEmit", "--strict", "--module", "nodenext", "--target", "es2023", "--lib", "es2023,dom"]
+    command = [str(NODE), "node_modules/typescript/bin/tsc", *options, "usage.ts"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
