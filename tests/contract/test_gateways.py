@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from realtime.redis import Redis
+from realtime.revocations import VERSION
 from tests.conftest import Connect
 from tests.support.chat import Chat, new_user
 from tests.support.client import Client, connect, make_token
@@ -186,6 +188,23 @@ async def test_redis_away_refuses_newcomers_with_503_and_4501(cluster: Cluster) 
     assert refused["data"]["code"] == 503
     assert refused["data"]["retry_after"] > 0
     assert await client.closed() == 4501
+
+
+async def test_plain_daphne_that_was_probed_first_still_reaches_the_database_when_redis_lost_the_revoked_tokens(
+    tmp_path: Path,
+) -> None:
+    stack = Stack(tmp_path)
+    try:
+        stack.redis.start()
+        stack.manage("migrate", "--verbosity", "0")
+        stack.start_rpc()
+        stack.start_gateway(server=SERVERS["daphne"])  # returns once a probe found it ready
+        async with Redis.from_url(stack.redis.url) as client, asyncio.timeout(10):
+            await client.delete(VERSION)
+            while not await client.exists(VERSION):
+                await asyncio.sleep(0.05)
+    finally:
+        stack.stop()
 
 
 async def test_plain_daphne_serves_the_same(stack: Stack, chat: Chat, sockets: Connect, log_in: Connect) -> None:

@@ -77,13 +77,22 @@ async def upgrade(tmp_path: Path) -> AsyncIterator[Upgrade]:
         collector.stop()
 
 
+async def send(speaker: Client, group: str, text: str) -> None:
+    """Send a message, and unchanged again while the chat service is being replaced, as clients do."""
+    data = {"group_id": group, "msg_type": 1, "content": text}
+    envelope: dict[str, object] = {"message_id": text, "timestamp": 1_700_000_000}
+    async with asyncio.timeout(30):
+        while (answer := await speaker.ask("send_message", data, **envelope))["type"] != "ack":
+            assert answer["data"]["code"] == 503, answer
+            await asyncio.sleep(answer["data"]["retry_after"])
+
+
 async def say(speakers: list[Client], listeners: list[Client], group: str, first: int) -> None:
     """Ten messages, by each speaker in turn; every listener hears each of them once and in order."""
     texts = [f"number {number}" for number in range(first, first + 10)]
     for number, text in enumerate(texts):
         speaker = speakers[number % len(speakers)]
-        answer = await speaker.ask("send_message", {"group_id": group, "msg_type": 1, "content": text})
-        assert answer["type"] == "ack", answer
+        await send(speaker, group, text)
     for listener in listeners:
         heard = [await listener.expect("new_message") for _ in texts]
         assert [frame["data"]["content"] for frame in heard] == texts

