@@ -42,7 +42,7 @@ def plan() -> dict[str, Callable[[], Awaitable[Outcome]]]:
     steady = on | {name: make for name, make in peers.items() if name in ("Node ws", "nchan")}
     return {
         "fan-out": lambda: scenarios.fan_out(on | peers, SECONDS, ROUNDS),
-        "flatness": lambda: scenarios.flatness(SECONDS),
+        "flatness": lambda: scenarios.flatness(SECONDS, ROUNDS),
         "steady": lambda: scenarios.steady(steady, 10),
         "small-groups": lambda: scenarios.small_groups(SECONDS, ROUNDS),
         "memory": scenarios.idle_memory,
