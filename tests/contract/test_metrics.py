@@ -40,6 +40,7 @@ async def scraped(url: str, until: Callable[[Scraped], bool], token: str = "") -
     return seen
 
 
+@pytest.mark.ours_only  # requests that drip and sockets that aren't read are our server's
 async def test_every_metric_moves_with_what_it_counts(watched: Stack) -> None:
     at_rpc, at_relay = (f"127.0.0.1:{free_port()}" for _ in range(2))
     watched.redis.start()

@@ -156,6 +156,7 @@ async def test_a_collector_that_is_away_holds_nothing_up(traced: tuple[Stack, Ga
     assert time.monotonic() - began < 8
 
 
+@pytest.mark.ours_only  # plain daphne doesn't tell the application that it ends
 async def test_what_a_process_recorded_last_is_sent_before_it_ends(
     traced: tuple[Stack, Gateway], collector: Collector
 ) -> None:
