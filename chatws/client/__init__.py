@@ -1,6 +1,11 @@
 """A client of the gateway for Python programs: `ChatClient`. Needs the `websockets` library."""
 
-from chatws.client.client import ChatClient, Closed, Connected, Disconnected, Lost, Received, Refused
+from chatws.client.client import ChatClient
+from chatws.client.events import Closed, Connected, Disconnected, Event, Frame, Lost, Received, Refused
 from chatws.client.places import Place
+from chatws.client.tokens import TokenFunction
 
-__all__ = ["ChatClient", "Closed", "Connected", "Disconnected", "Lost", "Place", "Received", "Refused"]
+__all__ = [
+    "ChatClient", "Closed", "Connected", "Disconnected", "Event", "Frame", "Lost", "Place", "Received", "Refused",
+    "TokenFunction",
+]  # fmt: skip

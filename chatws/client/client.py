@@ -1,92 +1,30 @@
 """One user's connection, kept up: it comes back, resumes, sends again unchanged, and obeys close codes.
 
-Iterate over it for what happens; `send_message` returns once the message is stored.
+Iterate over it for what happens; `send_message` returns once the message is stored. Behaves as chatws.js does.
 """
 
 import asyncio
 import contextlib
-import json
 import logging
+import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-from random import SystemRandom
+from collections.abc import AsyncIterator, Callable, Mapping
 from types import TracebackType
-from typing import Any
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, WebSocketException
-
+from chatws.client.connection import ABNORMAL, Broken, Connection, address, connection
+from chatws.client.events import Closed, Connected, Disconnected, Event, Frame, Lost, Received
 from chatws.client.places import Place, Places, Step
+from chatws.client.requests import Requests
+from chatws.client.tokens import NoToken, TokenFunction, Tokens
 
 logger = logging.getLogger(__name__)
-_jitter = SystemRandom()
-
-Frame = dict[str, Any]
-Token = str | Callable[[], Awaitable[str]]
 
 HEARTBEAT_SECONDS = 25.0
-OPEN_SECONDS = 15.0
+STEADY_SECONDS = 10.0
+"""Who was online for so long waits no longer than the first time."""
 MOST_EVENTS = 1_000
-TRY_AGAIN = frozenset({429, 500, 503})
-"""Errors after which the same frame may succeed."""
-UNAUTHENTICATED = 4401
-NORMAL, ABNORMAL = 1000, 1006
-
-
-class Closed(Exception):
-    """The connection ended for good. ``code`` is the close code; 44xx: something has to change first."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(f"the server closed with {code}")
-        self.code = code
-
-
-class Refused(Exception):
-    """The server refused a frame for good. ``code`` follows HTTP."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(f"{code} {message}")
-        self.code = code
-
-
-@dataclass(frozen=True, slots=True)
-class Connected:
-    """Authenticated, anew or again; ``welcome`` is the `auth_success` frame."""
-
-    welcome: Frame
-
-
-@dataclass(frozen=True, slots=True)
-class Disconnected:
-    """The connection is gone and will be tried again."""
-
-    code: int
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A frame of the server: the publications of each feed in order, gapless and once; others as they come."""
-
-    frame: Frame
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """What lay before this place of a feed can't be had: ask for the history."""
-
-    feed: str
-    place: Place
-
-
-Event = Connected | Disconnected | Received | Lost
-
-
-@dataclass(slots=True)
-class _Pending:
-    text: str
-    answer: asyncio.Future[Frame]
+NORMAL, TOO_BIG, UNAUTHENTICATED, TOO_FAST = 1000, 1009, 4401, 4529
 
 
 class ChatClient:
@@ -97,44 +35,57 @@ class ChatClient:
 
     Args:
         url: The gateway's, e.g. ``wss://chat.example/ws``.
-        token: A JWT, or a coroutine function that gets one; that one is called for each connection.
-        heartbeat_seconds: How long the server may be silent before it is asked, and again before the connection counts
-            as lost; as the server says if None.
-        first_wait: Seconds before the second try to connect, doubled for each further one up to ``longest_wait``.
+        token: A JWT, or a coroutine function that brings one (`TokenFunction`): it is called for each connection, and
+            before the token ends.
+        places: Where to resume: ``places.all()`` of an earlier client of the same user.
+        heartbeat_seconds: How long the server may be silent before it is asked; as the server says if None.
+        first_wait: Longest wait in seconds before the second try to connect, doubled for each further one up to
+            ``longest_wait``.
         observer: Called with every frame as it comes, before anything is made of it.
+
+    Raises:
+        ValueError: ``url`` is not an address.
     """
 
     def __init__(
         self,
         url: str,
-        token: Token,
+        token: str | TokenFunction,
         *,
+        places: Mapping[str, Place] | None = None,
         heartbeat_seconds: float | None = None,
         first_wait: float = 0.5,
         longest_wait: float = 30.0,
         observer: Callable[[Frame], None] | None = None,
     ) -> None:
-        self.url = url
-        self.places = Places()
+        self.url = address(url)
+        self.places = Places(places)
         self.repeats = 0
         """Publications that were dropped since they had been received before."""
-        self._token = token
+        self._tokens = Tokens(token)
         self._heartbeat = heartbeat_seconds
         self._first_wait = first_wait
         self._longest_wait = longest_wait
         self._observer = observer
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
         self._room = asyncio.Semaphore(MOST_EVENTS)
-        self._pending: dict[str, _Pending] = {}
-        self._sending: dict[str, asyncio.Lock] = {}
-        self._socket: ClientConnection | None = None
+        self._requests = Requests(self._write, self._window)
+        self._connection: Connection | None = None
         self._ready = asyncio.Event()
-        self._retry_after = 0.0
+        self._ready_at = 0.0
+        self._failures = 0
+        self._not_before = 0.0
+        self._why: Frame = {}
+        """Data of the last error or `auth_failed` that answered no frame of ours."""
+        self._types = True
+        """Until the server says that it doesn't know `typing`."""
         self._task: asyncio.Task[None] | None = None
-        self._closed: int | None = None
+        self._renewal: asyncio.Task[None] | None = None
+        self._closed: Closed | None = None
 
     async def __aenter__(self) -> "ChatClient":
         self._task = asyncio.create_task(self._run(), name=f"chat client of {self.url}")
+        self._task.add_done_callback(self._ended)
         return self
 
     async def __aexit__(
@@ -142,18 +93,23 @@ class ChatClient:
     ) -> None:
         await self.close()
 
-    def __aiter__(self) -> AsyncIterator[Event]:
-        return self._iterate()
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        while (event := await self._events.get()) is not None:
+            self._room.release()
+            yield event
+        if self._closed is not None and self._closed.code != NORMAL:
+            raise self._closed_again()
+
+    @property
+    def pending(self) -> list[Frame]:
+        """Frames without an answer, in order."""
+        return self._requests.frames
 
     async def ready(self) -> None:
-        """Return once the connection is authenticated.
-
-        Raises:
-            Closed: it ended for good.
-        """
+        """Return once the connection is authenticated. Raises `Closed` if the client ended for good."""
         await self._ready.wait()
         if self._closed is not None:
-            raise Closed(self._closed)
+            raise self._closed_again()
 
     async def send_message(self, group_id: str, content: str = "", *, msg_type: int = 1, image_url: str = "") -> str:
         """Send a message; returns its id once it is stored. Sent again, unchanged, until there is an answer.
@@ -161,151 +117,149 @@ class ChatClient:
         Messages to one chat group are sent one after the other, so that they are stored in order.
 
         Raises:
-            Refused: the server won't take it.
-            Closed: the connection ended for good before there was an answer.
+            Refused: the server won't take it, or a thousand frames wait already.
+            Closed: the client ended before there was an answer.
         """
         data = {"group_id": group_id, "msg_type": msg_type, "content": content, "image_url": image_url}
-        async with self._sending.setdefault(group_id, asyncio.Lock()):
-            answer = await self.request("send_message", data)
-        message_id: str = answer["data"]["message_id"]
+        message_id: str = (await self.request("send_message", data))["message_id"]
         return message_id
 
-    async def join_group(self, group_id: str) -> Frame:
-        """Hear a chat group again after `leave_group`; what was said meanwhile follows."""
-        place = self.places.get(f"group:{group_id}")
-        resume = {"resume": {"epoch": place.epoch, "offset": place.offset}} if place else {}
-        return await self.request("join_group", {"group_id": group_id, **resume})
+    async def mark_read(self, group_id: str, message_id: str) -> None:
+        """This user has read the group up to this message."""
+        await self.request("mark_read", {"group_id": group_id, "message_id": message_id})
 
-    async def leave_group(self, group_id: str) -> Frame:
-        """Stop hearing a chat group on this connection."""
+    async def history(self, group_id: str, *, before: str = "", limit: int = 50) -> Frame:
+        """Messages before an id: ``{"messages": newest first, "has_more": bool}``."""
+        return await self.request("history", {"group_id": group_id, "before_id": before, "limit": limit})
+
+    async def presence(self, group_id: str) -> Frame:
+        """Who of a group is online: ``{"users": [{"user_id", "connections", "last_seen"}]}``."""
+        return await self.request("presence", {"group_id": group_id})
+
+    async def join(self, group_id: str) -> Frame:
+        """Hear a chat group again after `leave`; what was said meanwhile follows."""
+        resume = self.places.resume().get(f"group:{group_id}")
+        return await self.request("join_group", {"group_id": group_id, **({"resume": resume} if resume else {})})
+
+    async def leave(self, group_id: str) -> Frame:
+        """Stop hearing a chat group on this connection; the next connection hears all."""
         return await self.request("leave_group", {"group_id": group_id})
 
+    def typing(self, group_id: str, typing: bool = True) -> None:
+        """Tell the others; never kept, and nothing while there is no connection or where the server doesn't know it."""
+        opened = self._connection
+        if opened is not None and opened.idle and self._types:
+            data = {"group_id": group_id, "typing": typing}
+            opened.write({"type": "typing", "message_id": "typing", "data": data})
+
     async def request(self, kind: str, data: Frame) -> Frame:
-        """Send a frame and return the frame that answers it. Raises like `send_message`."""
-        message_id = uuid.uuid4().hex
-        frame = {"type": kind, "message_id": message_id, "timestamp": int(time.time()), "data": data}
-        pending = _Pending(json.dumps(frame), asyncio.get_running_loop().create_future())
-        self._pending[message_id] = pending
-        try:
-            wait = self._first_wait
-            while True:
-                await self._write(pending.text)
-                if self._closed is not None:
-                    raise Closed(self._closed)
-                answer = await pending.answer
-                if answer["type"] != "error":
-                    return answer
-                problem = answer["data"]
-                if problem["code"] not in TRY_AGAIN:
-                    raise Refused(problem["code"], problem["message"])
-                pending.answer = asyncio.get_running_loop().create_future()
-                await asyncio.sleep(problem.get("retry_after", 0) or _jitter.uniform(0, wait))
-                wait = min(2 * wait, self._longest_wait)
-        finally:
-            del self._pending[message_id]
+        """Send a frame; the data of the frame that answers it. Raises like `send_message`."""
+        return await self.resend(
+            {"type": kind, "message_id": uuid.uuid4().hex, "timestamp": int(time.time()), "data": data}
+        )
+
+    async def resend(self, frame: Frame) -> Frame:
+        """Send a frame of `pending` or of an error again, unchanged: the server knows it and stores it once."""
+        if self._closed is not None:
+            raise Closed(self._closed.code, "the client has ended", frame=frame)
+        data: Frame = (await self._requests.ask(frame)).get("data", {})
+        return data
 
     async def close(self) -> None:
-        """Say goodbye."""
+        """Say goodbye; whoever waits for an answer gets `Closed`."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
-        self._end(NORMAL)
-
-    async def _iterate(self) -> AsyncIterator[Event]:
-        while (event := await self._events.get()) is not None:
-            self._room.release()
-            yield event
-        if self._closed not in (None, NORMAL):
-            raise Closed(self._closed or ABNORMAL)
+        self._end(NORMAL, "closed by the application")
 
     async def _run(self) -> None:
-        wait = self._first_wait
-        refused = 0
         while True:
-            try:
-                code = await self._connection()
-            except (OSError, WebSocketException, TimeoutError, json.JSONDecodeError) as error:
-                logger.debug("the connection to %s failed: %s", self.url, error)
-                code = ABNORMAL
-            was_ready = self._ready.is_set()
+            gone = await self._attempt()
+            online = self._ready.is_set()
             self._ready.clear()
-            self._socket = None
-            refused = refused + 1 if code == UNAUTHENTICATED and not was_ready else 0
-            fresh_token = code == UNAUTHENTICATED and not isinstance(self._token, str) and refused < 3
-            if code == NORMAL or (4400 <= code < 4500 and not fresh_token):
-                self._end(code)
+            self._connection = None
+            if gone.code == TOO_BIG:
+                self._requests.refuse_largest()
+            self._requests.rewind()
+            if self._is_final(gone):
+                self._end(gone.code, gone.message, gone.reason)
                 return
-            await self._tell(Disconnected(code))
-            wait = self._first_wait if was_ready else min(2 * wait, self._longest_wait)
-            await asyncio.sleep(self._retry_after + _jitter.uniform(wait / 2, wait))
-            self._retry_after = 0.0
+            self._tokens.stale |= gone.code == UNAUTHENTICATED and gone.reason != "timeout"
+            if online and time.monotonic() - self._ready_at > STEADY_SECONDS:
+                self._failures = 0
+            self._failures = max(self._failures, 9) if gone.code == TOO_FAST else self._failures + 1
+            await self._tell(gone)
+            asked = max(0.0, self._not_before - time.monotonic())
+            await asyncio.sleep(asked + random.uniform(0, self._window(self._failures)))  # noqa: S311  # full jitter
 
-    async def _connection(self) -> int:
-        """One connection, from its opening to its end; the close code."""
-        async with connect(
-            self.url, open_timeout=OPEN_SECONDS, ping_interval=None, close_timeout=1, max_size=None, compression=None
-        ) as socket:
-            try:
-                token = self._token if isinstance(self._token, str) else await self._token()
-                data = {"token": token, "resume": self.places.resume()}
-                auth = {"type": "auth", "message_id": uuid.uuid4().hex, "timestamp": int(time.time()), "data": data}
-                await socket.send(json.dumps(auth))
-                await self._read(socket)
-            except ConnectionClosed:
-                pass
-            return socket.close_code or ABNORMAL
+    async def _attempt(self) -> Disconnected:
+        """One connection, from its token to its end; how it ended."""
+        self._why = {}
+        try:
+            token = await self._tokens.bring(fresh=self._tokens.stale)
+            if not token:
+                return Disconnected(UNAUTHENTICATED, "there is no token", "missing")
+            async with connection(self.url) as opened:
+                self._auth(opened, {"token": token, "resume": self.places.resume()})
+                await self._read(opened)
+        except NoToken as error:
+            logger.warning("%s: %s", self.url, error)
+            return Disconnected(ABNORMAL, str(error))
+        except Broken as error:
+            logger.debug("%s", error)
+            return Disconnected(error.code, self._why.get("message", str(error)), self._why.get("reason", ""))
+        finally:
+            self._stop_renewing()
+        return Disconnected(ABNORMAL, f"{self.url}: a gap in a feed")
 
-    async def _read(self, socket: ClientConnection) -> None:
-        heartbeat = self._heartbeat or HEARTBEAT_SECONDS
-        asked = False
+    async def _read(self, opened: Connection) -> None:
+        """Until the connection breaks, or has to be given up."""
         while True:
-            try:
-                async with asyncio.timeout(heartbeat):
-                    text = await socket.recv()
-            except TimeoutError:
-                if asked:
-                    logger.debug("%s is silent", self.url)
-                    socket.transport.abort()
-                    return
-                asked = True
-                await socket.send(json.dumps({"type": "ping"}))
-                continue
-            asked = False
-            frame: Frame = json.loads(text)
+            frame = await opened.read()
             if self._observer is not None:
                 self._observer(frame)
-            if frame["type"] == "auth_success" and self._heartbeat is None:
-                heartbeat = frame["data"].get("heartbeat_seconds", HEARTBEAT_SECONDS)
-            if not await self._take(frame, socket):
+            if not await self._take(frame, opened):
+                await opened.give_up()
                 return
 
-    async def _take(self, frame: Frame, socket: ClientConnection) -> bool:
+    async def _take(self, frame: Frame, opened: Connection) -> bool:
         """Make of a frame what it means; False if the connection has to be given up."""
-        kind, data = frame["type"], frame.get("data", {})
         if "offset" in frame:
             return await self._publication(frame)
+        kind, data = frame["type"], frame.get("data", {})
+        answered = self._requests.answer(frame)
         if kind == "auth_success":
-            for place in data.get("feeds", ()):
-                await self._told(place)
-            if "feeds" in data:
-                await self._tell(Connected(frame))
-                self._socket = socket
-                for pending in list(self._pending.values()):
-                    if not pending.answer.done():
-                        await socket.send(pending.text)
-                self._ready.set()
+            self._tokens.lives(data.get("expires_at", 0) - frame.get("timestamp", 0))
+            self._renew(opened)
+            if self._connection is None:
+                await self._authenticated(frame, data, opened)
                 return True
-        elif kind in ("feed_reset", "group_joined"):
+        elif "epoch" in data:
             await self._told(data)
-        elif kind in ("error", "shutdown") and "retry_after" in data:
-            self._retry_after = float(data["retry_after"])
-        pending_answer = self._pending.get(frame.get("message_id", ""))
-        if pending_answer is not None and not pending_answer.answer.done():
-            self._retry_after = 0.0
-            pending_answer.answer.set_result(frame)
-        await self._tell(Received(frame))
+        elif kind == "auth_failed":
+            self._why = data
+        elif kind == "shutdown":
+            self._wait_for(data)
+        elif kind == "error" and not answered:
+            if frame.get("message_id") == "typing" and data.get("code") in (400, 501):
+                self._types = False
+                return True
+            self._why = data
+            self._wait_for(data)
+        if kind != "new_message" or self.places.is_new(frame.get("message_id", "")):
+            await self._tell(Received(frame))
         return True
+
+    async def _authenticated(self, frame: Frame, data: Frame, opened: Connection) -> None:
+        opened.heartbeat = self._heartbeat or data.get("heartbeat_seconds", HEARTBEAT_SECONDS)
+        self._ready_at = time.monotonic()
+        await self._tell(Connected(frame))
+        for place in data.get("feeds", ()):
+            await self._told(place)
+        self._connection = opened
+        self._ready.set()
+        self._requests.pump()
 
     async def _publication(self, frame: Frame) -> bool:
         publication_id = frame["message_id"] if frame["type"] in ("new_message", "notification") else ""
@@ -328,18 +282,53 @@ class ChatClient:
         if self.places.told(feed, epoch, offset, place.get("recovered")):
             await self._tell(Lost(feed, Place(epoch, offset)))
 
-    async def _write(self, text: str) -> None:
-        socket = self._socket
-        if socket is not None:
-            with contextlib.suppress(WebSocketException):  # it is sent again once there is another connection
-                await socket.send(text)
+    def _renew(self, opened: Connection) -> None:
+        self._stop_renewing()
+        self._renewal = asyncio.create_task(self._bring_fresh_tokens(opened), name=f"tokens for {self.url}")
 
-    def _end(self, code: int) -> None:
+    def _stop_renewing(self) -> None:
+        if self._renewal is not None:
+            self._renewal.cancel()
+            self._renewal = None
+
+    async def _bring_fresh_tokens(self, opened: Connection) -> None:
+        while (seconds := self._tokens.renewal()) is not None:
+            await asyncio.sleep(seconds)
+            with contextlib.suppress(NoToken):  # there is time to try again
+                if token := await self._tokens.bring(fresh=True):
+                    self._auth(opened, {"token": token})
+
+    def _auth(self, opened: Connection, data: Frame) -> None:
+        opened.write({"type": "auth", "message_id": "auth", "timestamp": int(time.time()), "data": data})
+
+    def _write(self, frame: Frame) -> bool:
+        return self._connection is not None and self._connection.write(frame)
+
+    def _window(self, failures: int) -> float:
+        return min(self._longest_wait, self._first_wait * 2.0 ** min(failures - 1, 30))
+
+    def _wait_for(self, data: Frame) -> None:
+        self._not_before = max(self._not_before, time.monotonic() + data.get("retry_after", 0))
+
+    def _is_final(self, gone: Disconnected) -> bool:
+        if gone.code == UNAUTHENTICATED and gone.reason != "timeout":
+            return gone.reason == "missing" or self._tokens.stale or not self._tokens.can_be_fresh
+        return gone.code == NORMAL or (4400 <= gone.code < 4500 and gone.code != UNAUTHENTICATED)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Nothing of ours ends without a word."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("the client of %s failed", self.url, exc_info=error)
+            self._end(ABNORMAL, f"the client failed: {error!r}")
+
+    def _closed_again(self) -> Closed:
+        assert self._closed is not None  # noqa: S101  # asked by callers
+        return Closed(self._closed.code, self._closed.message, reason=self._closed.reason)
+
+    def _end(self, code: int, message: str, reason: str = "") -> None:
         if self._closed is not None:
             return
-        self._closed = code
+        self._closed = Closed(code, message, reason=reason)
         self._ready.set()
-        for pending in self._pending.values():
-            if not pending.answer.done():
-                pending.answer.set_exception(Closed(code))
+        self._requests.end(code, message, reason)
         self._events.put_nowait(None)

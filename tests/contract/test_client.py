@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+import re
+import time
 from collections.abc import AsyncIterator, Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import websockets
 
-from chatws.client import ChatClient, Closed, Connected, Disconnected, Lost, Received, Refused
+from chatws.client import ChatClient, Closed, Disconnected, Lost, Received, Refused
 from tests.support.chat import Chat, new_user
 from tests.support.client import make_token
 from tests.support.proxy import Proxy
@@ -145,30 +148,149 @@ async def test_a_group_that_was_left_comes_back_with_what_was_missed(enter: Ente
     group = await chat.group(owner, member)
     speaker, listener = await enter(owner), await enter(member)
     await listener.client.ready()
-    await listener.client.leave_group(group)
+    await listener.client.leave(group)
     await speaker.client.send_message(group, "meanwhile")
-    await listener.client.join_group(group)
+    await listener.client.join(group)
     await listener.until(lambda: listener.texts() == ["meanwhile"])
 
 
-async def test_a_token_that_is_refused_ends_it_and_one_that_can_be_fetched_is_fetched_again(
-    enter: Enter, chat: Chat
-) -> None:
+async def test_a_token_that_is_refused_ends_it_and_a_fresh_one_is_asked_for_once(enter: Enter, chat: Chat) -> None:
     user = await enter(new_user(), token="bad")
     await user.until(lambda: user.closed)
     assert user.closed == 4401
     with pytest.raises(Closed):
         await user.client.ready()
-    fetched = iter(["bad", "bad"])
     someone = new_user()
+    asked: list[bool] = []
 
-    async def fetch() -> str:
-        return next(fetched, make_token(someone))
+    async def fetch(*, fresh: bool) -> str:
+        asked.append(fresh)
+        return make_token(someone) if fresh else "bad"
 
     user = await enter(someone, token=fetch)
     await user.client.ready()
-    assert [event.code for event in user.of(Disconnected)] == [4401, 4401]
-    assert len(user.of(Connected)) == 1
+    assert [event.code for event in user.of(Disconnected)] == [4401]
+    assert asked == [False, True]
+
+    async def always_bad(*, fresh: bool) -> str:
+        return "bad"
+
+    user = await enter(someone, token=always_bad)
+    await user.until(lambda: user.closed)
+    assert user.closed == 4401
+    with pytest.raises(Closed, match="4401: "):
+        await user.client.send_message("g", "x")
+
+
+async def test_a_token_function_that_raises_is_told_and_asked_again(enter: Enter, chat: Chat) -> None:
+    someone = new_user()
+    failures = iter([OSError("the identity provider is away"), KeyError("access")])
+
+    async def fetch(*, fresh: bool) -> str:
+        if (error := next(failures, None)) is not None:
+            raise error
+        return make_token(someone)
+
+    user = await enter(someone, token=fetch)
+    await user.client.ready()
+    assert [event.message for event in user.of(Disconnected)] == [
+        "no token: OSError: the identity provider is away",
+        "no token: KeyError: 'access'",
+    ]
+
+
+async def test_a_token_function_without_a_login_ends_it(enter: Enter) -> None:
+    async def nobody(*, fresh: bool) -> None:
+        return None
+
+    user = await enter(new_user(), token=nobody)
+    with pytest.raises(Closed, match="there is no token") as caught:
+        await user.client.ready()
+    assert (caught.value.code, caught.value.reason) == (4401, "missing")
+
+
+async def test_a_fresh_token_is_brought_before_the_old_one_ends(enter: Enter, chat: Chat) -> None:
+    someone = new_user()
+    group = await chat.group(someone)
+    asked: list[bool] = []
+
+    async def fetch(*, fresh: bool) -> str:
+        asked.append(fresh)
+        if asked == [False, True]:
+            raise OSError("not just now")
+        return make_token(someone, 600 if fresh else 3)
+
+    user = await enter(someone, token=fetch)
+    renewed = await user.until(lambda: [frame for frame in user.raw if frame["type"] == "auth_success"][1:])
+    assert asked == [False, True, True]
+    assert renewed[0]["data"]["expires_at"] > renewed[0]["timestamp"] + 500
+    assert await user.client.send_message(group, "still here")
+    assert user.of(Disconnected) == []
+
+
+async def test_what_people_do_besides_talking(enter: Enter, chat: Chat) -> None:
+    owner, member = new_user(), new_user()
+    group = await chat.group(owner, member)
+    speaker, listener = await enter(owner), await enter(member)
+    await listener.client.ready()
+    ids = [await speaker.client.send_message(group, str(number)) for number in range(3)]
+
+    def told(kind: str) -> list[Any]:
+        return [event.frame["data"] for event in listener.of(Received) if event.frame["type"] == kind]
+
+    speaker.client.typing(group)
+    assert (await listener.until(lambda: told("typing")))[0] == {"group_id": group, "user_id": owner, "typing": True}
+    await speaker.client.mark_read(group, ids[1])
+    read = (await listener.until(lambda: told("message_read")))[0]
+    assert read == {"group_id": group, "user_id": owner, "message_id": ids[1]}
+    here = (await speaker.client.presence(group))["users"]
+    assert {entry["user_id"]: entry["connections"] for entry in here} == {owner: 1, member: 1}
+    page = await speaker.client.history(group, before=ids[2], limit=1)
+    assert [message["content"] for message in page["messages"]] == ["1"]
+    assert page["has_more"]
+
+
+async def test_places_of_an_earlier_client_are_resumed(enter: Enter, chat: Chat, gateway: Gateway) -> None:
+    owner, member = new_user(), new_user()
+    group = await chat.group(owner, member)
+    listener = await enter(member)
+    await listener.client.ready()
+    await listener.client.close()
+    async with ChatClient(gateway.ws, make_token(owner)) as speaker:
+        await speaker.send_message(group, "meanwhile")
+    again = await enter(member, places=listener.client.places.all())
+    await again.until(lambda: again.texts() == ["meanwhile"])
+
+
+async def test_what_had_no_answer_is_sent_by_the_next_client_and_stored_once(
+    enter: Enter, chat: Chat, proxy: Proxy
+) -> None:
+    owner = new_user()
+    group = await chat.group(owner)
+    first = await enter(owner)
+    await first.client.ready()
+    proxy.swallow_answers()
+    sending = asyncio.create_task(first.client.send_message(group, "once"))
+    await chat.until_said(group, "once")
+    await first.client.close()
+    with pytest.raises(Closed) as caught:
+        await sending
+    proxy.restore()
+    second = await enter(owner)
+    assert caught.value.frame is not None
+    assert (await second.client.resend(caught.value.frame))["success"] is True
+    assert await chat.history(group) == ["once"]
+
+
+async def test_a_frame_over_the_limit_is_refused_and_the_others_go_on(enter: Enter, chat: Chat) -> None:
+    owner = new_user()
+    group = await chat.group(owner)
+    client = (await enter(owner)).client
+    await client.ready()
+    big = asyncio.create_task(client.request("ping", {"padding": "x" * 70_000}))
+    with pytest.raises(Refused, match="413"):
+        await big
+    assert await client.send_message(group, "small")
 
 
 async def test_a_lost_log_is_told(enter: Enter, chat: Chat, stack: Stack) -> None:
@@ -183,6 +305,58 @@ async def test_a_lost_log_is_told(enter: Enter, chat: Chat, stack: Stack) -> Non
     await user.until(lambda: any(frame["type"] == "group_joined" for frame in user.raw))
     await user.client.send_message(group, "after")
     await user.until(lambda: user.texts() == ["before", "after"])
+
+
+async def test_retry_after_is_waited_for() -> None:
+    times: list[float] = []
+
+    async def serve(socket: Any) -> None:
+        times.append(time.monotonic())
+        await socket.send(json.dumps({"type": "shutdown", "message_id": "", "data": {"retry_after": 0.4}}))
+        await socket.close(4501)
+
+    async with websockets.serve(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        user = User(ChatClient(f"ws://127.0.0.1:{port}", "t", first_wait=0.01))
+        async with user.client:
+            listening = asyncio.create_task(user.listen())
+            await user.until(lambda: len(user.of(Disconnected)) == 3)
+        await listening
+    assert all(later - earlier >= 0.4 for earlier, later in pairwise(times))
+
+
+async def test_what_makes_no_sense_is_told_with_the_address_and_another_connection_is_tried() -> None:
+    async def serve(socket: Any) -> None:
+        await socket.send("[]")
+        await socket.wait_closed()
+
+    async with websockets.serve(serve, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        user = User(ChatClient(url, "t", first_wait=0.01))
+        async with user.client:
+            listening = asyncio.create_task(user.listen())
+            await user.until(lambda: len(user.of(Disconnected)) == 2)
+        await listening
+    assert user.of(Disconnected)[0].message == f"{url}: what it says is not a frame; is it a chatws gateway?"
+
+
+async def test_a_failure_inside_it_ends_it_with_a_word(enter: Enter) -> None:
+    def broken(frame: Any) -> None:
+        raise ZeroDivisionError("an observer's mistake")
+
+    user = await enter(new_user())
+    client = ChatClient(user.client.url, make_token(new_user()), observer=broken)
+    async with client:
+        with pytest.raises(Closed, match="an observer's mistake"):
+            await client.ready()
+        with pytest.raises(Closed, match="has ended"):
+            await client.send_message("g", "x")
+
+
+@pytest.mark.parametrize("url", ["chat.example/ws", "ftp://chat.example/ws", "ws://", "ws:///ws"])
+def test_what_is_no_address_is_refused_by_name(url: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(repr(url))):
+        ChatClient(url, "t")
 
 
 @pytest.mark.parametrize(

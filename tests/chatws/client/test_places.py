@@ -62,6 +62,15 @@ def test_only_so_many_ids_are_kept() -> None:
     assert places.step(FEED, "new", 2, "m-3") is Step.KNOWN
 
 
+def test_only_the_places_that_moved_last_are_resumed() -> None:
+    places = Places({f"group:{number}": Place("e", 1) for number in range(module.RESUMED_FEEDS + 1)})
+    places.step("group:0", "e", 2, "")
+    assert len(places.resume()) == module.RESUMED_FEEDS
+    assert "group:0" in places.resume()
+    assert "group:1" not in places.resume()
+    assert len(places.all()) == module.RESUMED_FEEDS + 1
+
+
 @given(st.lists(st.integers(0, 12), max_size=60))
 def test_whatever_comes_the_steps_taken_are_gapless_and_once(offsets: list[int]) -> None:
     places = standing_at(0)

@@ -1,0 +1,120 @@
+"""Frames without an answer: written, and again, unchanged, on the next connection. The client's own; it does no input
+or output: it is given what writes a frame and told what the server said.
+"""
+
+import asyncio
+import json
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from chatws.client.events import Closed, Frame, Refused
+
+MOST_PENDING = 1_000
+MOST_FAILURES = 3
+"""Times that a frame is written which the server answers with 500."""
+TRY_AGAIN = frozenset({429, 500, 503})
+"""Errors after which the same frame may succeed."""
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    frame: Frame
+    answer: asyncio.Future[Frame] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    sent: bool = False
+    not_before: float = 0.0
+    failures: int = 0
+
+
+class Requests:
+    """``write`` sends a frame and says whether there is a connection; ``wait``: seconds after so many failures."""
+
+    def __init__(self, write: Callable[[Frame], bool], wait: Callable[[int], float]) -> None:
+        self._write = write
+        self._wait = wait
+        self._entries: dict[_Entry, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def frames(self) -> list[Frame]:
+        """What waits, in order."""
+        return [entry.frame for entry in self._open()]
+
+    async def ask(self, frame: Frame) -> Frame:
+        """Send a frame until there is an answer; the frame that answers it."""
+        if len(self._entries) >= MOST_PENDING:
+            raise Refused(429, "too many frames wait", frame=frame)
+        entry = _Entry(frame)
+        self._entries[entry] = None
+        try:
+            self.pump()
+            return await entry.answer
+        finally:
+            del self._entries[entry]
+            self.pump()  # what waited behind it, if it was cancelled
+
+    def answer(self, frame: Frame) -> bool:
+        """The server said something; whether it was the answer to one of ours."""
+        message_id, data = frame.get("message_id"), frame.get("data", {})
+        entry = next((one for one in self._open() if one.sent and one.frame["message_id"] == message_id), None)
+        if entry is None:
+            return False
+        code = data.get("code")
+        if data.get("success") is False:
+            self._refuse(entry, 500, "not stored")
+        elif frame["type"] != "error":
+            entry.answer.set_result(frame)
+        elif code in TRY_AGAIN and (code != 500 or entry.failures < MOST_FAILURES - 1):
+            entry.failures += 1
+            entry.sent = False
+            delay = data.get("retry_after", 0) + random.uniform(0, self._wait(entry.failures))  # noqa: S311  # jitter
+            entry.not_before = asyncio.get_running_loop().time() + delay
+        elif code != 401:  # after that one the connection ends, and another comes
+            self._refuse(entry, code, data["message"], data.get("reason", ""), data.get("retry_after", 0.0))
+        self.pump()
+        return True
+
+    def pump(self) -> None:
+        """Write what waits; of the messages to one chat group only the first, so that they are stored in order."""
+        loop = asyncio.get_running_loop()
+        busy, soonest = set(), math.inf
+        for entry in self._open():
+            if entry.frame["type"] == "send_message":
+                lane = entry.frame["data"].get("group_id")
+                if lane in busy:
+                    continue
+                busy.add(lane)
+            if entry.not_before > loop.time():
+                soonest = min(soonest, entry.not_before)
+            elif not entry.sent:
+                entry.sent = self._write(entry.frame)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if soonest == math.inf else loop.call_at(soonest, self.pump)
+
+    def rewind(self) -> None:
+        """The connection is gone: what had no answer is sent again."""
+        for entry in self._entries:
+            entry.sent = False
+
+    def refuse_largest(self) -> None:
+        """The connection ended because a frame was too big: it must not be sent again."""
+        sent = [entry for entry in self._open() if entry.sent]
+        if sent:
+            self._refuse(max(sent, key=lambda entry: len(json.dumps(entry.frame))), 413, "the frame is too big")
+
+    def end(self, code: int, message: str, reason: str) -> None:
+        """The client ends; whoever waits is told."""
+        for entry in self._open():
+            entry.answer.set_exception(Closed(code, message, reason=reason, frame=entry.frame))
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _open(self) -> list[_Entry]:
+        return [entry for entry in self._entries if not entry.answer.done()]
+
+    def _refuse(self, entry: _Entry, code: int, message: str, reason: str = "", retry_after: float = 0.0) -> None:
+        entry.answer.set_exception(
+            Refused(code, message, frame=entry.frame, reason=reason, retry_after=retry_after)
+        )  # fmt: skip

@@ -1,0 +1,126 @@
+"""Frames without an answer: what is written when, and what settles them."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from chatws.client import requests as module
+from chatws.client.events import Refused
+from chatws.client.requests import Requests
+
+
+class Wire:
+    """What was written; ``online``: whether there is a connection."""
+
+    def __init__(self) -> None:
+        self.online = True
+        self.written: list[str] = []
+        self.requests = Requests(self._write, lambda failures: 0.0)
+
+    def _write(self, frame: dict[str, Any]) -> bool:
+        if self.online:
+            self.written.append(frame["message_id"])
+        return self.online
+
+    def ask(self, message_id: str, group: str = "g", kind: str = "send_message") -> asyncio.Task[Any]:
+        frame = {"type": kind, "message_id": message_id, "data": {"group_id": group}}
+        return asyncio.create_task(self.requests.ask(frame))
+
+    def say(self, kind: str, message_id: str, **data: Any) -> bool:
+        return self.requests.answer({"type": kind, "message_id": message_id, "data": data})
+
+
+async def turn() -> None:
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+async def test_messages_to_one_group_go_one_after_the_other_and_others_do_not_wait() -> None:
+    wire = Wire()
+    tasks = [wire.ask("a1", "a"), wire.ask("a2", "a"), wire.ask("b1", "b"), wire.ask("h", "a", "history")]
+    await turn()
+    assert wire.written == ["a1", "b1", "h"]
+    wire.say("ack", "a1", success=True)
+    assert wire.written == ["a1", "b1", "h", "a2"]
+    for message_id in ("a2", "b1", "h"):
+        wire.say("ack", message_id)
+    await asyncio.gather(*tasks)
+    assert wire.requests.frames == []
+
+
+async def test_a_cancelled_message_lets_the_next_one_go() -> None:
+    wire = Wire()
+    first, second = wire.ask("1"), wire.ask("2")
+    await turn()
+    first.cancel()
+    await turn()
+    assert wire.written == ["1", "2"]
+    wire.say("ack", "2")
+    await second
+
+
+async def test_the_next_connection_gets_what_had_no_answer() -> None:
+    wire = Wire()
+    asking = wire.ask("1")
+    await turn()
+    wire.online = False
+    wire.requests.rewind()
+    wire.requests.pump()
+    wire.online = True
+    wire.requests.pump()
+    assert wire.written == ["1", "1"]
+    wire.say("ack", "1", success=True)
+    assert (await asking)["message_id"] == "1"
+
+
+async def test_500_is_tried_three_times_and_503_for_ever() -> None:
+    wire = Wire()
+    first, second = wire.ask("1", "a"), wire.ask("2", "b")
+    await turn()
+    for _ in range(module.MOST_FAILURES):
+        wire.say("error", "1", code=500, message="oops")
+    for _ in range(10):
+        wire.say("error", "2", code=503, message="away")
+        wire.requests.pump()
+    with pytest.raises(Refused, match="500 oops"):
+        await first
+    assert (wire.written.count("1"), wire.written.count("2")) == (3, 11)
+    wire.say("ack", "2")
+    await second
+
+
+async def test_retry_after_is_waited_for() -> None:
+    wire = Wire()
+    asking = wire.ask("1")
+    await turn()
+    wire.say("error", "1", code=429, message="too fast", retry_after=0.05)
+    wire.requests.pump()
+    assert wire.written == ["1"]
+    async with asyncio.timeout(5):
+        while wire.written != ["1", "1"]:
+            await asyncio.sleep(0.01)
+    wire.say("error", "1", code=403, message="no", reason="why")
+    with pytest.raises(Refused, match="403 no") as caught:
+        await asking
+    assert caught.value.reason == "why"
+
+
+async def test_what_was_not_stored_is_refused() -> None:
+    wire = Wire()
+    asking = wire.ask("1")
+    await turn()
+    wire.say("ack", "1", success=False)
+    with pytest.raises(Refused, match="not stored"):
+        await asking
+
+
+async def test_only_so_many_wait() -> None:
+    wire = Wire()
+    wire.online = False
+    tasks = [wire.ask(str(number)) for number in range(module.MOST_PENDING)]
+    await turn()
+    with pytest.raises(Refused, match="429"):
+        await wire.ask("more")
+    wire.requests.end(1000, "over", "")
+    assert all(isinstance(end, Exception) for end in await asyncio.gather(*tasks, return_exceptions=True))
