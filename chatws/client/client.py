@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from types import TracebackType
 
 from chatws.client.connection import ABNORMAL, Broken, Connection, address, connection
-from chatws.client.events import Closed, Connected, Disconnected, Event, Frame, Lost, Received
+from chatws.client.events import Closed, Connected, Disconnected, Event, Frame, Lost, Received, encoded
 from chatws.client.places import Place, Places, Step
 from chatws.client.requests import Requests
 from chatws.client.tokens import NoToken, TokenFunction, Tokens
@@ -138,8 +138,9 @@ class ChatClient:
 
     async def join(self, group_id: str) -> Frame:
         """Hear a chat group again after `leave`; what was said meanwhile follows."""
-        resume = self.places.resume().get(f"group:{group_id}")
-        return await self.request("join_group", {"group_id": group_id, **({"resume": resume} if resume else {})})
+        place = self.places.get(f"group:{group_id}")
+        resume = {"resume": {"epoch": place.epoch, "offset": place.offset}} if place else {}
+        return await self.request("join_group", {"group_id": group_id, **resume})
 
     async def leave(self, group_id: str) -> Frame:
         """Stop hearing a chat group on this connection; the next connection hears all."""
@@ -150,10 +151,13 @@ class ChatClient:
         opened = self._connection
         if opened is not None and opened.idle and self._types:
             data = {"group_id": group_id, "typing": typing}
-            opened.write({"type": "typing", "message_id": "typing", "data": data})
+            opened.write(encoded({"type": "typing", "message_id": "typing", "data": data}))
 
     async def request(self, kind: str, data: Frame) -> Frame:
-        """Send a frame; the data of the frame that answers it. Raises like `send_message`."""
+        """Send a frame; the data of the frame that answers it.
+
+        Raises like `send_message`; TypeError or ValueError for what JSON or UTF-8 doesn't hold.
+        """
         return await self.resend(
             {"type": kind, "message_id": uuid.uuid4().hex, "timestamp": int(time.time()), "data": data}
         )
@@ -299,10 +303,10 @@ class ChatClient:
                     self._auth(opened, {"token": token})
 
     def _auth(self, opened: Connection, data: Frame) -> None:
-        opened.write({"type": "auth", "message_id": "auth", "timestamp": int(time.time()), "data": data})
+        opened.write(encoded({"type": "auth", "message_id": "auth", "timestamp": int(time.time()), "data": data}))
 
-    def _write(self, frame: Frame) -> bool:
-        return self._connection is not None and self._connection.write(frame)
+    def _write(self, text: bytes) -> bool:
+        return self._connection is not None and self._connection.write(text)
 
     def _window(self, failures: int) -> float:
         return min(self._longest_wait, self._first_wait * 2.0 ** min(failures - 1, 30))

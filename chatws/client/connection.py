@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from chatws.client.events import Frame
+from chatws.client.events import Frame, encoded
 
 OPEN_SECONDS = 15.0
 WELCOME_SECONDS = 15.0
@@ -19,7 +19,7 @@ MOST_WAITING = 2_000
 ABNORMAL = 1006
 GIVEN_UP = 4000
 """Ours, for a connection whose frames make no sense."""
-PING = {"type": "ping", "message_id": "ping"}
+PING = encoded({"type": "ping", "message_id": "ping"})
 
 
 class Broken(Exception):
@@ -46,17 +46,17 @@ class Connection:
         self.heartbeat: float | None = None
         self._url = url
         self._socket = socket
-        self._waiting: asyncio.Queue[Frame] = asyncio.Queue(MOST_WAITING)
+        self._waiting: asyncio.Queue[bytes] = asyncio.Queue(MOST_WAITING)
 
     @property
     def idle(self) -> bool:
         """Whether all that was written is on its way."""
         return self._waiting.empty()
 
-    def write(self, frame: Frame) -> bool:
+    def write(self, text: bytes) -> bool:
         """Send a frame soon; False if too much waits already."""
         try:
-            self._waiting.put_nowait(frame)
+            self._waiting.put_nowait(text)
         except asyncio.QueueFull:
             return False
         return True
@@ -86,7 +86,7 @@ class Connection:
         """Write what waits, for ever."""
         with contextlib.suppress(ConnectionClosed):  # `read` tells
             while True:
-                await self._socket.send(json.dumps(await self._waiting.get(), ensure_ascii=False))
+                await self._socket.send(await self._waiting.get(), text=True)
 
     def _decode(self, text: str | bytes) -> Frame:
         try:

@@ -1,11 +1,17 @@
 """What a client tells, and what it raises."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 from chatws.client.places import Place
 
 Frame = dict[str, Any]
+
+
+def encoded(frame: Frame) -> bytes:
+    """A frame as it is written. Raises TypeError or ValueError for what JSON or UTF-8 doesn't hold."""
+    return json.dumps(frame, ensure_ascii=False).encode()
 
 
 class Closed(Exception):

@@ -3,13 +3,12 @@ or output: it is given what writes a frame and told what the server said.
 """
 
 import asyncio
-import json
 import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from chatws.client.events import Closed, Frame, Refused
+from chatws.client.events import Closed, Frame, Refused, encoded
 
 MOST_PENDING = 1_000
 MOST_FAILURES = 3
@@ -21,6 +20,7 @@ TRY_AGAIN = frozenset({429, 500, 503})
 @dataclass(slots=True, eq=False)
 class _Entry:
     frame: Frame
+    text: bytes
     answer: asyncio.Future[Frame] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     sent: bool = False
     not_before: float = 0.0
@@ -30,7 +30,7 @@ class _Entry:
 class Requests:
     """``write`` sends a frame and says whether there is a connection; ``wait``: seconds after so many failures."""
 
-    def __init__(self, write: Callable[[Frame], bool], wait: Callable[[int], float]) -> None:
+    def __init__(self, write: Callable[[bytes], bool], wait: Callable[[int], float]) -> None:
         self._write = write
         self._wait = wait
         self._entries: dict[_Entry, None] = {}
@@ -45,7 +45,7 @@ class Requests:
         """Send a frame until there is an answer; the frame that answers it."""
         if len(self._entries) >= MOST_PENDING:
             raise Refused(429, "too many frames wait", frame=frame)
-        entry = _Entry(frame)
+        entry = _Entry(frame, encoded(frame))
         self._entries[entry] = None
         try:
             self.pump()
@@ -88,7 +88,7 @@ class Requests:
             if entry.not_before > loop.time():
                 soonest = min(soonest, entry.not_before)
             elif not entry.sent:
-                entry.sent = self._write(entry.frame)
+                entry.sent = self._write(entry.text)
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None if soonest == math.inf else loop.call_at(soonest, self.pump)
@@ -102,7 +102,7 @@ class Requests:
         """The connection ended because a frame was too big: it must not be sent again."""
         sent = [entry for entry in self._open() if entry.sent]
         if sent:
-            self._refuse(max(sent, key=lambda entry: len(json.dumps(entry.frame))), 413, "the frame is too big")
+            self._refuse(max(sent, key=lambda entry: len(entry.text)), 413, "the frame is too big")
 
     def end(self, code: int, message: str, reason: str) -> None:
         """The client ends; whoever waits is told."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -31,6 +32,11 @@ class Unreachable(Exception):
 def plain(text: str) -> str:
     """What others wrote, with nothing in it that moves the cursor or colours the screen."""
     return "".join(character if character.isprintable() else " " for character in text)
+
+
+def number(text: str) -> int:
+    """What was typed, as a number; 0 if it is none."""
+    return int(text) if re.fullmatch(r"\s*[0-9]{1,6}\s*", text) else 0
 
 
 async def lines(descriptor: int) -> AsyncIterator[str]:
@@ -156,7 +162,7 @@ class Terminal:
             case "/history" | "/who" if not self._group:
                 say(CHOOSE)
             case "/history":
-                self._begin(self._history(int(rest) if rest.strip().isdecimal() else 20))
+                self._begin(self._history(number(rest) or 20))
             case "/who":
                 self._begin(self._who())
             case _ if command.startswith("/") and not command.startswith("//"):
@@ -167,15 +173,15 @@ class Terminal:
                 self._begin(self._client.send_message(self._group, line.removeprefix("/")))
 
     def _list(self) -> None:
-        for number, (group_id, name) in enumerate(self._groups.items(), 1):
-            say(f"{number:3} {plain(name)}" + (f"  ({group_id})" if name != group_id else ""))
+        for place, (group_id, name) in enumerate(self._groups.items(), 1):
+            say(f"{place:3} {plain(name)}" + (f"  ({group_id})" if name != group_id else ""))
         if not self._groups:
             say("-- you are in no group")
 
     def _go(self, which: str) -> None:
         ids = list(self._groups)
-        if which.isdecimal() and which not in ids and 0 < int(which) <= len(ids):
-            which = ids[int(which) - 1]
+        if which not in ids and 0 < number(which) <= len(ids):
+            which = ids[number(which) - 1]
         self._group = which
         say(f"-- in {self._name(which)}")
         self._begin(self._history(20))

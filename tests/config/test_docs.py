@@ -12,7 +12,11 @@ CLIENT = {"CHATWS_TOKEN", "CHATWS_PASSWORD"}
 """Read by the terminal chat alone, which says so in its help."""
 SETTINGS = set(re.findall(r"^(\w+)=", (BASE_DIR / ".env.example").read_text(), re.MULTILINE)) | CLIENT
 METRICS = re.findall(r'"(chatws_\w+)"', (BASE_DIR / "realtime" / "metrics.py").read_text())
-COMMANDS = {path.stem for path in BASE_DIR.glob("*/**/management/commands/*.py")} | {"migrate", "check", "collectstatic"}
+COMMANDS = {path.stem for path in BASE_DIR.glob("*/**/management/commands/*.py")} | {
+    "migrate",
+    "check",
+    "collectstatic",
+}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

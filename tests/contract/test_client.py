@@ -143,6 +143,18 @@ async def test_a_refusal_is_an_exception_and_the_connection_goes_on(enter: Enter
     assert await client.send_message(group, "x")
 
 
+async def test_what_is_not_json_is_refused_at_once_and_the_connection_goes_on(enter: Enter, chat: Chat) -> None:
+    user = new_user()
+    group = await chat.group(user)
+    client = (await enter(user)).client
+    with pytest.raises(TypeError):
+        await client.request("ping", {"not": object()})
+    with pytest.raises(UnicodeEncodeError):
+        await client.send_message(group, "half a character: \ud83d")
+    assert await client.send_message(group, "a whole one: 🙂")
+    assert await chat.history(group) == ["a whole one: 🙂"]
+
+
 async def test_a_group_that_was_left_comes_back_with_what_was_missed(enter: Enter, chat: Chat) -> None:
     owner, member = new_user(), new_user()
     group = await chat.group(owner, member)

@@ -1,6 +1,7 @@
 """Frames without an answer: what is written when, and what settles them."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -18,9 +19,9 @@ class Wire:
         self.written: list[str] = []
         self.requests = Requests(self._write, lambda failures: 0.0)
 
-    def _write(self, frame: dict[str, Any]) -> bool:
+    def _write(self, text: bytes) -> bool:
         if self.online:
-            self.written.append(frame["message_id"])
+            self.written.append(json.loads(text)["message_id"])
         return self.online
 
     def ask(self, message_id: str, group: str = "g", kind: str = "send_message") -> asyncio.Task[Any]:
