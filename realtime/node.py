@@ -73,7 +73,7 @@ class Node:
     def start(self) -> None:
         """Start what runs in the background; once, further calls do nothing."""
         if not self._tasks:
-            # In a context of its own: that of a request, which may come first, has asgiref's threads, which end with it.
+            # In a context of its own: that of a request, which may come first, has threads of asgiref that end with it.
             contextvars.Context().run(self._start)
 
     def _start(self) -> None:
