@@ -29,10 +29,14 @@ class Glances:
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
 
-    async def look(self) -> Seen:
+    async def ask(self) -> httpx.Response:
         began = time.monotonic()
         answer = await self._http.get(f"{LIST}overview/")
         assert time.monotonic() - began < 2
+        return answer
+
+    async def look(self) -> Seen:
+        answer = await self.ask()
         assert answer.status_code == 200, answer.text
         seen: Seen = answer.json()
         return seen
@@ -148,3 +152,17 @@ async def test_a_redis_that_hangs_and_a_table_that_is_gone_cost_only_what_they_k
     finally:
         stack.query("ALTER TABLE elsewhere RENAME TO realtime_connectionrecord")
     await glances.until(lambda seen: "away" in seen["closes"], False)
+
+
+async def test_without_sessions_nobody_can_be_told_apart_and_that_is_said(
+    pair: tuple[Stack, Gateway], glances: Glances
+) -> None:
+    stack, _ = pair
+    stack.query("ALTER TABLE django_session RENAME TO elsewhere")
+    try:
+        answer = await glances.ask()
+    finally:
+        stack.query("ALTER TABLE elsewhere RENAME TO django_session")
+    assert answer.status_code == 503
+    assert answer.json()["away"].startswith("the database is away: ")
+    await glances.look()
