@@ -21,8 +21,8 @@ test: $(VENV)/dev.stamp chromium postgres nginx check ## check everything and ru
 test-postgres: $(VENV)/dev.stamp chromium postgres nginx ## run all tests on PostgreSQL instead of SQLite
 	@$(ON_POSTGRES) $(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),3) --dist loadfile
 
-screenshots: $(VENV)/dev.stamp chromium ## take the pictures of the chat page in docs/images again
-	@CHATWS_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/e2e/test_pages.py
+screenshots: $(VENV)/dev.stamp chromium ## take the pictures in docs/images again
+	@CHATWS_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/e2e/test_pages.py "tests/e2e/test_overview.py::test_the_index_is_without_barriers[light-1440]"
 
 faults: $(VENV)/dev.stamp ## break the whole chat at random: MINUTES=20 SEED=7 SERVER=uvicorn
 	@$(BIN)/python -m tests.faults.run --minutes $(or $(MINUTES),2) $(if $(SERVER),--server $(SERVER)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)")

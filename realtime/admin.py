@@ -6,18 +6,23 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from asgiref.sync import async_to_sync, sync_to_async
 from channels.layers import get_channel_layer
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
+from django.db import Error as DatabaseError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
 
-from realtime import conf
+from realtime import conf, overview
 from realtime.auth import MAX_USER_ID
 from realtime.close_codes import CloseCode
 from realtime.dead_letters import DeadLetter, DeadLetters
@@ -29,6 +34,8 @@ from realtime.revocations import Revocations
 DEAD_LETTERS_SHOWN = 50
 ROWS_AT_ONCE = 2_000
 DEAD_LETTER_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
+
+admin.site.index_template = "admin/realtime/index.html"
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # django-stubs: generic only when type checking
@@ -100,6 +107,25 @@ class ConnectionRecordAdmin(UserIdSearch):
     list_per_page = 50
     date_hierarchy = "opened_at"
     actions = ("end_connections", "revoke_tokens", "download_csv")
+
+    closes = overview.ClosesByCode()
+
+    def get_urls(self) -> list[URLPattern]:
+        """The list's own, and what the admin's index asks for every few seconds."""
+        return [path("overview/", self.overview_view, name="realtime_overview"), *super().get_urls()]
+
+    @method_decorator([require_safe, never_cache])
+    def overview_view(self, request: HttpRequest) -> HttpResponse:
+        """The cluster at a glance, as JSON. A program asks: who may not is refused, not sent to log in."""
+        try:
+            may = self.admin_site.has_permission(request) and request.user.has_perm("realtime.view_connectionrecord")
+        except DatabaseError as error:
+            problem = overview.Away(f"the database is away: {error}")
+            return HttpResponse(msgspec.json.encode(problem), "application/json", 503)
+        if not may:
+            raise PermissionDenied
+        seen = async_to_sync(overview.look)(conf.get(), self.closes)
+        return HttpResponse(msgspec.json.encode(seen), "application/json")
 
     @admin.display(description="user", ordering="user_id")
     def user(self, record: ConnectionRecord) -> str:

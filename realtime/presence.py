@@ -134,15 +134,20 @@ class Presence:
         seconds, _ = await self._redis.time()
         return {node.decode() for node in await self._redis.zrangebyscore(NODES, seconds, "+inf")}
 
-    async def stats(self) -> Stats:
-        """Users, connections and gateways of the cluster."""
-        nodes = await self.live_nodes()
+    async def gateways(self) -> tuple[int, dict[str, int]]:
+        """How many users are online, and the connections of each gateway whose lease holds."""
+        nodes = sorted(await self.live_nodes())
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.hlen(ONLINE)
         for node in nodes:
             pipeline.hlen(_connections_key(node))
         online, *connections = await pipeline.execute()
-        return Stats(online, sum(connections), len(nodes))
+        return online, dict(zip(nodes, connections, strict=True))
+
+    async def stats(self) -> Stats:
+        """Users, connections and gateways of the cluster."""
+        online, connections = await self.gateways()
+        return Stats(online, sum(connections.values()), len(connections))
 
     async def status(self, user_id: int) -> Status:
         """What is known of one user; offline and zeros if nothing is."""

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 HANDLER_NAME = "relay_stream"
 BEGINNING = "0-0"
 COUNTED_AT_ONCE = 1_000
+RELAYED_TOPICS = "chatws:topics"
+"""Set of the topics that a relay has begun with."""
 DEAD_LETTER_TOPICS = "chatws:dlq:topics"
 """Set of the topics that have had a dead letter."""
 
@@ -71,6 +73,7 @@ class Topic:
             read = await self._entries_up_to(position)
             await self._redis.hset(self._cursor_key, mapping={"id": position, "read": read})
             cursor = position.encode()
+        await self._redis.sadd(RELAYED_TOPICS, self.name)
         await self.look_for_losses(cursor.decode())
         return cursor.decode()
 
@@ -186,6 +189,11 @@ class Topic:
                 return []
             raise
         return groups
+
+
+async def relayed_topics(redis: Any) -> list[str]:
+    """The topics that a relay has begun with."""
+    return sorted(name.decode() for name in await redis.smembers(RELAYED_TOPICS))
 
 
 def _order(entry_id: str) -> tuple[int, int]:

@@ -133,3 +133,50 @@ def test_a_user_is_erased_and_nobody_else(rows: list[ConnectionRecord], redis_se
     assert set(ConnectionRecord.objects.values_list("user_id", flat=True)) == {user - 3, user - 2, user - 1}
     with pytest.raises(CommandError, match="not a user's id"):
         run("erase_user", "0")
+
+
+OVERVIEW = f"{LIST}overview/"
+
+
+def staff(*permissions: str, is_staff: bool = True) -> User:
+    user = User.objects.create_user("somebody", password="x", is_staff=is_staff)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    return user
+
+
+@pytest.mark.parametrize(
+    ("permissions", "is_staff", "status"),
+    [
+        (["view_connectionrecord"], True, 200),
+        (["view_connectionrecord"], False, 403),
+        (["view_deadletterentry", "end_connection"], True, 403),
+    ],
+)
+@pytest.mark.django_db(transaction=True)
+def test_the_overview_is_for_staff_that_may_view_connections(
+    client: Client, redis_server: RedisServer, permissions: list[str], is_staff: bool, status: int
+) -> None:
+    client.force_login(staff(*permissions, is_staff=is_staff))
+    with with_redis(redis_server):
+        answer = client.get(OVERVIEW)
+        assert client.post(OVERVIEW).status_code == 405
+    assert answer.status_code == status
+    if status == 200:
+        assert answer.json().keys() == {"online", "topics", "closes"}
+        assert answer["Cache-Control"] == "max-age=0, no-cache, no-store, must-revalidate, private"
+    if is_staff:
+        index = client.get("/admin/").content.decode()
+        assert ('id="overview"' in index) == (status == 200)
+        assert ("overview.js" in index) == (status == 200)
+
+
+def test_who_has_not_logged_in_is_refused_the_overview(client: Client) -> None:
+    assert client.get(OVERVIEW).status_code == 403
+
+
+def test_the_index_leads_to_dead_letters_only_who_may_view_them(client: Client) -> None:
+    user = staff("view_connectionrecord")
+    client.force_login(user)
+    assert "data-dead-letters" not in client.get("/admin/").content.decode()
+    user.user_permissions.add(Permission.objects.get(codename="view_deadletterentry"))
+    assert 'data-dead-letters="/admin/realtime/deadletterentry/"' in client.get("/admin/").content.decode()

@@ -10,7 +10,7 @@ from realtime.conf import RealtimeConf
 from realtime.exceptions import TryLater
 from realtime.redis import Redis
 from realtime.relay.lease import Lease
-from realtime.relay.topic import Topic
+from realtime.relay.topic import Topic, relayed_topics
 
 TOPIC = "chat.message.new"
 START = "0-0"
@@ -196,3 +196,9 @@ async def test_a_stream_that_is_gone_is_neither_trimmed_nor_a_failure(topic: Top
     await redis.delete(TOPIC)
     assert await topic.trim("5-0") == 0
     assert await topic.lag() is None
+
+
+async def test_a_topic_that_was_begun_with_is_known_by_name(topic: Topic, redis: Redis) -> None:
+    assert await relayed_topics(redis) == []
+    await topic.start()
+    assert await relayed_topics(redis) == [TOPIC]

@@ -1,0 +1,155 @@
+"""The cluster at a glance: what it counts, what it leaves out, and what it says of a source that is away or hangs."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from realtime import overview
+from realtime.conf import RealtimeConf
+from realtime.exceptions import TryLater
+from realtime.models import ConnectionRecord
+from realtime.overview import Away, Behind, Closed, Closes, ClosesByCode, Gateway, Online, look
+from realtime.redis import Redis
+from realtime.relay.topic import Topic
+from tests.support.redis import free_port
+
+LEASED_UNTIL = 2**40
+
+
+def no_closes() -> Mapping[int, int]:
+    return {}
+
+
+async def gateway(redis: Any, name: str, connections: int, until: int = LEASED_UNTIL) -> None:
+    """A gateway as the cluster knows it."""
+    await redis.zadd("chatws:nodes", {name: until})
+    await redis.hset(f"chatws:node:{name}", mapping={f"{name}-{number}": number for number in range(connections)})
+
+
+async def test_of_hundreds_of_gateways_the_fullest_are_listed_and_all_are_counted(
+    redis: Any, conf: RealtimeConf
+) -> None:
+    for number in range(1, 301):
+        await gateway(redis, f"gateway-{number:03}", number)
+    await gateway(redis, "gone", 1_000, until=1)
+    await redis.hset("chatws:online", mapping={"7": 2, "8": 1})
+    seen = (await look(conf, ClosesByCode(no_closes))).online
+    assert isinstance(seen, Online)
+    assert (seen.users, seen.connections, seen.gateways) == (2, sum(range(1, 301)), 300)
+    assert seen.top == [Gateway(f"gateway-{number:03}", number) for number in range(300, 290, -1)]
+
+
+async def test_each_topic_has_its_lag_and_its_dead_letters(redis: Any, conf: RealtimeConf) -> None:
+    topic = Topic(redis, "chat.message.new", conf)
+    await topic.start()
+    entry_id = (await redis.xadd("chat.message.new", {"payload": "{}"})).decode()
+    await redis.xadd("chat.message.new", {"payload": "{}"})
+    await topic.dead_letter((entry_id, {b"payload": b"{}"}), "for this test")
+    await Topic(redis, "notification:push", conf).start()
+    await redis.sadd("chatws:dlq:topics", "of.old")
+    assert (await look(conf, ClosesByCode(no_closes))).topics == [
+        Behind("chat.message.new", 2, 1),
+        Behind("notification:push", 0, 0),
+        Behind("of.old", None, 0),
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_closes_of_one_day_are_counted_by_code(redis: Redis, conf: RealtimeConf) -> None:
+    now = datetime.now(UTC)
+    times = [(1000, now)] * 3 + [(4401, now - timedelta(hours=23))] * 2 + [(4999, now), (1000, now - timedelta(days=2))]
+    await ConnectionRecord.objects.abulk_create(
+        ConnectionRecord(connection_id=str(number), node="a", opened_at=at, closed_at=at, close_code=code)
+        for number, (code, at) in enumerate(times)
+    )
+    await ConnectionRecord.objects.acreate(connection_id="open", node="a", opened_at=now)
+    expected = [Closed(1000, "closed normally", 3), Closed(4401, "not authenticated", 2), Closed(4999, "unknown", 1)]
+    assert (await look(conf, ClosesByCode())).closes == Closes(6, 3, expected)
+
+
+async def test_rare_close_codes_are_summed_up() -> None:
+    seen = await ClosesByCode(lambda: {code: code for code in range(3000, 3500)}).latest()
+    assert [closed.code for closed in seen.top] == list(range(3499, 3489, -1))
+    assert (seen.codes, seen.total) == (500, sum(range(3000, 3500)))
+
+
+async def test_closes_are_counted_once_for_all_who_ask_within_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+
+    def count() -> Mapping[int, int]:
+        counted.append(1)
+        return {1000: len(counted)}
+
+    closes = ClosesByCode(count)
+    answers = await asyncio.gather(*(closes.latest() for _ in range(20)))
+    assert {answer.total for answer in answers} == {1}
+    monkeypatch.setattr(overview, "KEPT_SECONDS", 0.0)
+    again = ClosesByCode(count)
+    assert [(await again.latest()).total, (await again.latest()).total] == [2, 3]
+
+
+async def test_a_database_that_hangs_takes_one_thread_and_no_other_part_with_it(
+    redis: Redis, conf: RealtimeConf
+) -> None:
+    freed = threading.Event()
+    counting: list[str] = []
+
+    def count() -> Mapping[int, int]:
+        counting.append(threading.current_thread().name)
+        freed.wait(30)
+        return {1000: 7}
+
+    closes = ClosesByCode(count)
+    began = time.monotonic()
+    seen = await asyncio.gather(*(look(conf, closes) for _ in range(5)))
+    assert time.monotonic() - began < 2
+    assert {answer.closes for answer in seen} == {Away("the database gave no answer within 1.5 s.")}
+    assert all(isinstance(answer.online, Online) for answer in seen)
+    assert counting == ["closes"]
+    freed.set()
+    assert (await closes.latest()).total == 7
+
+
+async def test_a_database_that_is_away_is_asked_again_at_once(redis: Redis, conf: RealtimeConf) -> None:
+    troubles = [TryLater("the database is away: no such host")]
+
+    def count() -> Mapping[int, int]:
+        if troubles:
+            raise troubles.pop()
+        return {1000: 1}
+
+    closes = ClosesByCode(count)
+    first = (await look(conf, closes)).closes
+    assert first == Away("the database is away: no such host")
+    assert isinstance((await look(conf, closes)).closes, Closes)
+
+
+async def test_a_redis_that_is_away_is_said_with_its_address_and_the_closes_stand(conf: RealtimeConf) -> None:
+    where = f"127.0.0.1:{free_port()}"
+    seen = await look(replace(conf, redis_url=f"redis://:hidden@{where}/0"), ClosesByCode(lambda: {1000: 1}))
+    for part in (seen.online, seen.topics):
+        assert isinstance(part, Away)
+        assert part.away.startswith(f"Redis at {where} can't be reached (")
+        assert "hidden" not in part.away
+    assert isinstance(seen.closes, Closes)
+
+
+async def test_a_redis_that_hangs_is_not_waited_for(conf: RealtimeConf) -> None:
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    began = time.monotonic()
+    async with server:
+        seen = await look(replace(conf, redis_url=f"redis://127.0.0.1:{port}/0"), ClosesByCode(no_closes))
+    assert time.monotonic() - began < 2
+    assert isinstance(seen.online, Away)
+    assert isinstance(seen.topics, Away)
