@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -152,11 +153,11 @@ async def test_a_collector_that_is_away_holds_nothing_up(traced: tuple[Stack, Ga
     assert time.monotonic() - began < 5
     await client.close()
     began = time.monotonic()
-    assert await asyncio.to_thread(away.stop) == 0
+    assert await asyncio.to_thread(away.stop) in (0, -signal.SIGTERM)  # uvicorn ends by the signal itself
     assert time.monotonic() - began < 8
 
 
-@pytest.mark.ours_only  # plain daphne doesn't tell the application that it ends
+@pytest.mark.ours_only  # plain daphne doesn't tell the application that it ends, uvicorn ends by the signal
 async def test_what_a_process_recorded_last_is_sent_before_it_ends(
     traced: tuple[Stack, Gateway], collector: Collector
 ) -> None:
