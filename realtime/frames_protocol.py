@@ -20,8 +20,8 @@ from twisted.internet.protocol import Protocol
 
 from realtime import metrics
 from realtime.close_codes import CloseCode
+from realtime.extension import Flow
 from realtime.limits import Bucket
-from realtime.outbox import Flow
 
 FINAL_TEXT, MASKED, NO_MASK = 0x81, 0x80, bytes(4)
 """First byte of a text message in one frame, and the bit of the second that says it's masked (RFC 6455 section 5.2)."""
@@ -160,7 +160,7 @@ def find_unsupported() -> str:
 
 
 class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
-    """daphne's WebSocket connection, which is also the scope extension `chatws.frames` (`realtime.outbox.Frames`).
+    """daphne's WebSocket connection, which is also the scope extension `chatws.frames` (`realtime.extension.Frames`).
 
     It stands between its transport and whoever writes as a Twisted producer. Over TLS, what is written goes out on the
     next turn of the loop. Where compression was negotiated our frames aren't compressed, which RFC 7692 allows.

@@ -333,9 +333,7 @@ class Hub:
         metrics.publications_sent(handed_out)
         metrics.fanout_seconds.observe(time.perf_counter() - began)
         entered, self._entered = self._entered, []
-        now = time.time()
-        for at in entered:
-            metrics.event_age_seconds.observe(now - at / 1000)
+        metrics.observe_ages(entered)
 
     def _flush(self, feed: Feed) -> None:
         frames, feed.pending = feed.pending, []

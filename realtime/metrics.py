@@ -5,6 +5,7 @@ With `--workers` the processes share a folder (`PROMETHEUS_MULTIPROC_DIR`), and 
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -76,6 +77,13 @@ def publications_sent(handed_out: Iterable[tuple[Sequence[bytes], int]]) -> None
     for kind, (count, size) in tallies.items():
         sent(kind, count, size)
         deliveries.inc(count)
+
+
+def observe_ages(entered: Iterable[int]) -> None:
+    """Observe how old publications are, by when each entered its stream, in Unix milliseconds."""
+    now = time.time()
+    for at in entered:
+        event_age_seconds.observe(now - at / 1000)
 
 
 def type_of(frame: bytes) -> str:

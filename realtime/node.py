@@ -4,7 +4,6 @@ Built in `config/asgi.py`; started by the server's lifespan or by the first sock
 """
 
 import asyncio
-import contextvars
 import logging
 import random
 from collections import Counter
@@ -72,11 +71,8 @@ class Node:
 
     def start(self) -> None:
         """Start what runs in the background; once, further calls do nothing."""
-        if not self._tasks:
-            # In a context of its own: that of a request, which may come first, has threads of asgiref that end with it.
-            contextvars.Context().run(self._start)
-
-    def _start(self) -> None:
+        if self._tasks:
+            return
         self.hub.on_control = lambda message: self._kick_hint.set()
         self.hub.start()
         self._tasks = [

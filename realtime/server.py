@@ -28,8 +28,8 @@ from twisted.internet import defer
 from realtime import conf, metrics, tasks, workers
 from realtime.doorway import Doorway, has_asked
 from realtime.exceptions import RedisUnavailable
+from realtime.extension import EXTENSION
 from realtime.frames_protocol import FramesProtocol, find_unsupported, lighten, reactor
-from realtime.outbox import EXTENSION
 from realtime.redis import connect, wait_for_redis
 
 logger = logging.getLogger(__name__)

@@ -3,14 +3,19 @@
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterable
+from contextvars import Context
 from typing import Any
 
 logger = logging.getLogger(__name__)
 
 
 def spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-    """Start a task in the running loop; its failure is logged under its name."""
-    task = asyncio.get_running_loop().create_task(work, name=name)
+    """Start a task in the running loop; its failure is logged under its name.
+
+    Its context is its own: it works for all, and outlives the connection or the request that it began in, whose ids it
+    would log, and whose threads of asgiref end with it.
+    """
+    task = asyncio.get_running_loop().create_task(work, name=name, context=Context())
     task.add_done_callback(_report)
     return task
 

@@ -181,7 +181,9 @@ async def test_with_several_workers_whoever_is_asked_answers_for_all(watched: St
     for _ in range(5):
         seen = await each(gateway, 20)
         assert seen.total("chatws_authentications_total", outcome="ok") == 20
-    os.kill(min(workers(gateway)), signal.SIGKILL)
+    # Whoever is quicker accepts: on a busy machine one of the two may have all.
+    busiest = max(workers(gateway), key=lambda pid: len(os.listdir(f"/proc/{pid}/fd")))
+    os.kill(busiest, signal.SIGKILL)
     left = 0
     for client in clients:
         try:

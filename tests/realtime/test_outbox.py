@@ -8,7 +8,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from realtime.batch import Batch
-from realtime.outbox import AsgiOutbox, Flow, FramesOutbox, Outbox
+from realtime.extension import Flow
+from realtime.outbox import AsgiOutbox, FramesOutbox, Outbox
 
 
 class Socket:
