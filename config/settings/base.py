@@ -84,6 +84,8 @@ DATABASES = {
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["OPTIONS"] = {
         "timeout": 20,
+        # Python keeps 128: with batches of every size each is another statement, and the relay grew by 50 MB.
+        "cached_statements": 16,
         "transaction_mode": "IMMEDIATE",  # several processes write: without it a third of them fail as locked
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }

@@ -54,7 +54,7 @@ async def test_it_comes_back_at_once_when_the_network_does(browser: Browser, gat
         assert await page.evaluate("chat.state") == "waiting"
         await page.context.set_offline(False)
         await state_is(page, "online")
-        await page.wait_for_function("texts.length === 1")
+        await page.wait_for_function("() => texts.length === 1")
         assert await page.evaluate("texts") == ["meanwhile"]
 
 
