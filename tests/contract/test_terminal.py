@@ -111,7 +111,7 @@ async def test_what_is_piped_in_is_stored_in_order_before_it_ends(start: Start, 
 async def test_what_others_write_cannot_steer_the_terminal(start: Start, gateway: Gateway, chat: Chat) -> None:
     user, other = new_user(), new_user()
     group = await chat.group(user, other, name="\x1b[31mred")
-    await chat.say(group, other, "\x1b]0;title\x07 and\nmore\r!", "m-1")
+    await chat.say(group, other, "\x1b]0;title\x07 and\nmore\r!")
     reader = await start("--url", gateway.ws, "--group", group, CHATWS_TOKEN=make_token(user))
     await reader.until("title  and\n      more !\n")
     assert await reader.end() == 0

@@ -49,7 +49,7 @@ async def test_it_comes_back_at_once_when_the_network_does(browser: Browser, gat
         await page.context.set_offline(True)
         proxy.reset()
         await state_is(page, "waiting")
-        await chat.say(group, user, "meanwhile", "m-1")
+        await chat.say(group, user, "meanwhile")
         await page.evaluate("Math.random = () => 0")
         assert await page.evaluate("chat.state") == "waiting"
         await page.context.set_offline(False)

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import random
+import uuid
 
 import grpc
 
@@ -47,10 +48,13 @@ class Chat:
     async def disband(self, group_id: str, owner: int) -> None:
         await self.stub.DisbandGroup(pb.DisbandGroupReq(group_id=group_id, operator_id=owner))
 
-    async def say(self, group_id: str, sender: int, text: str, message_id: str, image_url: str = "") -> None:
+    async def say(
+        self, group_id: str, sender: int, text: str, message_id: str | None = None, image_url: str = ""
+    ) -> None:
+        """Store a message; one whose id is there already is not stored again, so each gets its own unless told."""
         request = pb.SaveMessageReq(
-            message_id=message_id, group_id=group_id, sender_id=sender, msg_type=2 if image_url else 1, content=text,
-            image_url=image_url,
+            message_id=message_id or str(uuid.uuid4()), group_id=group_id, sender_id=sender,
+            msg_type=2 if image_url else 1, content=text, image_url=image_url,
         )  # fmt: skip
         await self.stub.SaveMessage(request)
 
