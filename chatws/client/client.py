@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 25.0
 STEADY_SECONDS = 10.0
 """Who was online for so long waits no longer than the first time."""
+NEXT_SECOND = 2.0
+"""A token of the very second of a revocation is revoked too."""
 MOST_EVENTS = 1_000
 NORMAL, TOO_BIG, UNAUTHENTICATED, TOO_FAST = 1000, 1009, 4401, 4529
 
@@ -190,6 +192,8 @@ class ChatClient:
                 self._end(gone.code, gone.message, gone.reason)
                 return
             self._tokens.stale |= gone.code == UNAUTHENTICATED and gone.reason != "timeout"
+            if gone.reason == "revoked":
+                self._wait_for({"retry_after": NEXT_SECOND})
             if online and time.monotonic() - self._ready_at > STEADY_SECONDS:
                 self._failures = 0
             self._failures = max(self._failures, 9) if gone.code == TOO_FAST else self._failures + 1

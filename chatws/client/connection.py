@@ -7,8 +7,11 @@ import os
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit, urlunsplit
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, WebSocketException
+try:
+    from websockets.asyncio.client import ClientConnection, connect
+    from websockets.exceptions import ConnectionClosed, WebSocketException
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError("chatws.client needs websockets: pip install 'websockets>=15'", name=error.name) from None
 
 from chatws.client.events import Frame, encoded
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import websockets
 
-from chatws.client import ChatClient, Closed, Disconnected, Lost, Received, Refused
+from chatws.client import ChatClient, Closed, Connected, Disconnected, Lost, Received, Refused
 from tests.support.chat import Chat, new_user
 from tests.support.client import make_token
 from tests.support.proxy import Proxy
@@ -192,6 +192,19 @@ async def test_a_token_that_is_refused_ends_it_and_a_fresh_one_is_asked_for_once
     assert user.closed == 4401
     with pytest.raises(Closed, match="4401: "):
         await user.client.send_message("g", "x")
+
+
+async def test_after_a_revocation_the_fresh_token_is_of_a_later_second(enter: Enter, stack: Stack) -> None:
+    user_id = new_user()
+
+    async def bring(*, fresh: bool) -> str:
+        return make_token(user_id)
+
+    user = await enter(user_id, token=bring)
+    await user.client.ready()
+    await asyncio.to_thread(stack.manage, "revoke", "--user", str(user_id))
+    await user.until(lambda: len(user.of(Connected)) == 2)
+    assert [(gone.code, gone.reason) for gone in user.of(Disconnected)] == [(4401, "revoked")]
 
 
 async def test_a_token_function_that_raises_is_told_and_asked_again(enter: Enter, chat: Chat) -> None:

@@ -7,6 +7,7 @@ const PROBE = 4;
 const WELCOME = 15;
 const STEADY = 10;
 const DAY = 86_400;
+const REVOKED = 2; // a fresh token of the same second is revoked too
 const NORMAL = 1000;
 const LOST = 1006;
 const TOO_BIG = 1009;
@@ -48,7 +49,7 @@ export function newId() {
   return crypto.getRandomValues(new Uint32Array(4)).join("-");
 }
 
-/** For JSON.parse: an integer that a double can't hold becomes a string, where the engine shows its source. */
+/** For JSON.parse: an integer that a double can't hold becomes a string, where its source is shown. */
 function exact(_key, value, context) {
   const lossy = typeof value === "number" && !Number.isSafeInteger(value) && /^\d+$/.test(context?.source);
   return lossy ? context.source : value;
@@ -149,7 +150,7 @@ class Queue {
     return true;
   }
 
-  /** Write what waits; of the messages to one chat group only the first, so that they are stored in order. */
+  /** Write what waits; of the messages to a chat group only the first, so that they are stored in order. */
   pump() {
     const busy = new Set();
     let next = Infinity;
@@ -170,7 +171,7 @@ class Queue {
     for (const entry of this.#entries) entry.sent = false;
   }
 
-  /** The connection ended because a frame was too big: it must not be sent again. */
+  /** A frame was too big: it must not be sent again. */
   refuseLargest() {
     const size = ({ frame }) => JSON.stringify(frame).length;
     const [largest] = this.#entries.filter(({ sent }) => sent).sort((one, other) => size(other) - size(one));
@@ -289,7 +290,7 @@ export class ChatClient extends EventTarget {
     return this.request("presence", { group_id: groupId }, options);
   }
 
-  /** Hear a chat group again after `leave`; what was said meanwhile follows. */
+  /** Hear a chat group again; what was said meanwhile follows. */
   join(groupId, options) {
     const resume = this.#places.get(`group:${groupId}`);
     return this.request("join_group", { group_id: groupId, resume }, options);
@@ -299,7 +300,7 @@ export class ChatClient extends EventTarget {
     return this.request("leave_group", { group_id: groupId }, options);
   }
 
-  /** Tell the others; never kept, and nothing where the server doesn't know it. */
+  /** Never kept, and nothing where the server doesn't know it. */
   typing(groupId, typing = true) {
     const frame = { type: "typing", message_id: "typing", data: { group_id: groupId, typing } };
     if (this.#state === "online" && this.#types) this.#write(frame);
@@ -448,6 +449,7 @@ export class ChatClient extends EventTarget {
     if (final || (needsToken && (this.#stale || typeof this.#options.token !== "function"))) this.#stop(code, why);
     else {
       this.#stale ||= needsToken;
+      if (why.reason === "revoked") this.#notBefore = now() + REVOKED;
       this.#comeBack({ message: why.message, reason: why.reason, code });
     }
   }

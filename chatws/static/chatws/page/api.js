@@ -84,6 +84,11 @@ export async function groups(userId) {
   }
 }
 
+/** The first hundred members of a group, each with the `read_id` up to which it has read, if the service knows. */
+export async function members(groupId) {
+  return (await get(`/api/groups/${encodeURIComponent(groupId)}/members?page=1&page_size=100`)).members;
+}
+
 /** Messages of a group before an id, newest first. */
 export function messages(groupId, before, limit) {
   return get(`/api/messages?${new URLSearchParams({ group_id: groupId, before_id: before, limit })}`);

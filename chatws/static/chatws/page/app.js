@@ -131,6 +131,7 @@ function welcome(userId) {
   outbox.begin(userId);
   loadGroups();
   tray.load(userId);
+  conversation.ask();
 }
 
 // The connection

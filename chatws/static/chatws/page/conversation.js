@@ -1,5 +1,5 @@
-// The open chat group: its history, who is there, who types, what was read. All of it over the socket; what a server
-// doesn't know (400 or 501) is asked for over HTTP or left out.
+// The open chat group: its history, who is there, who types, what was read, as it comes over the socket. A history that
+// the server doesn't know (400 or 501) is asked for over HTTP, as is what was read before; the rest is left out.
 
 import * as api from "./api.js";
 import { $, announce, avatar } from "./dom.js";
@@ -58,7 +58,13 @@ export class Conversation {
     if (this.room.loaded) this.#markNew(unread);
     this.timeline.show(this.room);
     this.renew(unread);
+    this.ask();
+  }
+
+  /** What is never told again to one who didn't hear it: who is there, and how far each has read. */
+  ask() {
     this.#askPresence();
+    this.#askReads();
   }
 
   close() {
@@ -212,6 +218,14 @@ export class Conversation {
     } catch (error) {
       if (UNKNOWN.includes(error.code)) this.#unsupported.add("presence");
     }
+  }
+
+  async #askReads() {
+    const { room } = this;
+    if (!room) return;
+    const members = await api.members(room.id).catch(() => []);
+    for (const { user_id: user, read_id: id } of members) if (id) room.hadRead(String(user), id);
+    if (room === this.room) this.timeline.render();
   }
 
   #showPresence() {

@@ -94,15 +94,25 @@ export class Room {
     this.loaded = true;
   }
 
+  /** How far somebody had read when the service was asked; what came live since may go further. */
+  hadRead(user, id) {
+    if (this.#place(id) >= this.#place(this.readBy.get(user))) this.readBy.set(user, id);
+  }
+
   /** How many others have read this message. */
   readers(message, self) {
     let count = 0;
-    for (const [user, id] of this.readBy) if (user !== self && this.#byId.get(id)?.n >= message.n) count += 1;
+    for (const [user, id] of this.readBy) if (user !== self && this.#place(id) >= message.n) count += 1;
     return count;
   }
 
   get unsent() {
     return this.pending.filter(({ state }) => KEPT_PENDING.test(state));
+  }
+
+  /** 0 for a message that isn't here: older, as a rule. */
+  #place(id) {
+    return this.#byId.get(id)?.n ?? 0;
   }
 
   #add(message) {
