@@ -13,6 +13,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client, override_settings
 from redis import Redis
 
+from realtime.audit import AUDIT_STREAM
 from realtime.models import ConnectionRecord
 from tests.support.redis import RedisServer, free_port
 
@@ -104,9 +105,10 @@ def test_a_selection_is_downloaded_as_csv_and_nothing_in_it_computes(
 
 
 def run(command: str, *arguments: str) -> str:
-    out = io.StringIO()
-    call_command(command, *arguments, stdout=out)
-    return out.getvalue()
+    """What it says, and behind that what it warns of."""
+    out, warned = io.StringIO(), io.StringIO()
+    call_command(command, *arguments, stdout=out, stderr=warned)
+    return out.getvalue() + warned.getvalue()
 
 
 def test_old_connections_are_pruned_and_open_ones_stay(rows: list[ConnectionRecord]) -> None:
@@ -129,6 +131,8 @@ def test_a_user_is_erased_and_nobody_else(rows: list[ConnectionRecord], redis_se
         redis.hset(f"user:status:{user - 1}", "last_seen", 1)
         with with_redis(redis_server):
             assert run("erase_user", str(user)) == f"removed 1 connections and the presence of user {user}\n"
+            redis.xadd(AUDIT_STREAM, {"event": "of a gateway"})
+            assert "\n1 events of the audit wait for a relay" in run("erase_user", str(user))
         assert redis.exists(f"user:status:{user}", f"user:status:{user - 1}") == 1
     assert set(ConnectionRecord.objects.values_list("user_id", flat=True)) == {user - 3, user - 2, user - 1}
     with pytest.raises(CommandError, match="not a user's id"):

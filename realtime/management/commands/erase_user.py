@@ -7,10 +7,12 @@ from asgiref.sync import async_to_sync
 from django.core.management.base import BaseCommand, CommandError
 
 from realtime import conf
+from realtime.audit import AUDIT_STREAM
 from realtime.auth import MAX_USER_ID
 from realtime.models import ConnectionRecord
 from realtime.presence import Presence
 from realtime.redis import RedisError, address_of, connect
+from realtime.relay.topic import Topic
 
 
 class Command(BaseCommand):
@@ -29,18 +31,25 @@ class Command(BaseCommand):
         settings = conf.get()
         removed = ConnectionRecord.objects.filter(user_id=user).delete()[0]
         try:
-            async_to_sync(_forget)(user, settings)
+            waiting = async_to_sync(_forget)(user, settings)
         except (RedisError, OSError) as error:
             where = address_of(settings.redis_url)
             raise CommandError(
                 f"removed {removed} connections, but not the presence: Redis at {where}: {error}"
             ) from None
         self.stdout.write(f"removed {removed} connections and the presence of user {user}")
+        if waiting:
+            self.stderr.write(
+                f"{waiting} events of the audit wait for a relay, some perhaps about this user: run this again after it"
+            )
 
 
-async def _forget(user_id: int, settings: conf.RealtimeConf) -> None:
+async def _forget(user_id: int, settings: conf.RealtimeConf) -> int:
+    """Take the user off the presence. How many events the audit hasn't written yet."""
     redis = connect(settings.redis_url)
     try:
         await Presence(redis, "", settings).forget(user_id)
+        lag = await Topic(redis, AUDIT_STREAM, settings).lag()
+        return int(await redis.xlen(AUDIT_STREAM)) if lag is None else lag
     finally:
         await redis.aclose()
