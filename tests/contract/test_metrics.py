@@ -48,6 +48,7 @@ async def test_every_metric_moves_with_what_it_counts(watched: Stack) -> None:
     rpc = watched.start_rpc("--probes", at_rpc)
     watched.start_relay("--probes", at_relay)
     gateway = watched.start_gateway()
+    watched.wait_until_relaying()
     moved: set[str] = set()
 
     async def see(url: str, until: Callable[[Scraped], bool]) -> Scraped:

@@ -76,7 +76,8 @@ async def test_an_image_is_fetched_only_once_asked_for_and_tells_nothing(
     await bob.page.locator("#image-form button[type=submit]").click()
     await expect(alice.page.get_by_role("button", name="Show image from images.example")).to_be_visible()
     assert fetched == []
-    await alice.page.get_by_role("button", name="Show image from images.example").click()
+    async with alice.page.expect_response("https://images.example/a.svg"):
+        await alice.page.get_by_role("button", name="Show image from images.example").click()
     await expect(alice.page.locator("#messages img")).to_be_visible()
     assert len(fetched) == 1
     assert "referer" not in await fetched[0].all_headers()
