@@ -192,18 +192,26 @@ class Reaper:
 
 
 def _write(events: Sequence[Event]) -> None:
+    ids = {event.connection_id for event in events}
     with database.waiting_for_it():
-        known = ConnectionRecord.objects.in_bulk({event.connection_id for event in events}, field_name="connection_id")
-        fresh: dict[str, ConnectionRecord] = {}
+        records = ConnectionRecord.objects.in_bulk(ids, field_name="connection_id")
         for event in events:
-            record = known.get(event.connection_id) or fresh.get(event.connection_id)
+            record = records.get(event.connection_id)
             if record is None:
-                record = fresh[event.connection_id] = ConnectionRecord(
+                record = records[event.connection_id] = ConnectionRecord(
                     connection_id=event.connection_id, node=event.node, opened_at=_time(event)
                 )
             _apply(record, event)
-        ConnectionRecord.objects.bulk_create(fresh.values(), ignore_conflicts=True)
-        ConnectionRecord.objects.bulk_update(known.values(), ConnectionRecord.LATER)
+        for record in records.values():
+            record.pk = (
+                None  # the connection's id says which row it is; one by its key takes bulk_update 20 times as long
+            )
+        ConnectionRecord.objects.bulk_create(
+            records.values(),
+            update_conflicts=True,
+            unique_fields=["connection_id"],
+            update_fields=ConnectionRecord.LATER,
+        )
 
 
 def _apply(record: ConnectionRecord, event: Event) -> None:

@@ -5,6 +5,7 @@ With `CHATWS_SCREENSHOTS` set, its pictures are put into that folder (`make scre
 
 import asyncio
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from playwright.async_api import Browser, Page, expect
 from tests.e2e.test_day import give_picture
 from tests.support.browser import Person, arrive
 from tests.support.chat import Chat
+from tests.support.client import bearer, connect
 from tests.support.stack import Gateway, Stack
 
 pytestmark = pytest.mark.browser
@@ -80,6 +82,7 @@ async def talk_in(stack: Stack) -> None:
         for number, (sender, text) in enumerate(talk):
             image = "https://images.example/ridge.svg" if text == PICTURE_HERE else ""
             await chat.say(group, ids[sender], "" if image else text, f"{group}-{number}", image_url=image)
+        await chat.mark_read(ids["bob"], group, f"{group}-{len(talk) - 1}")
     await chat.close()
 
 
@@ -96,13 +99,21 @@ async def test_every_view_is_without_barriers(
     assert await page.evaluate("document.documentElement.lang") == ("en" if locale == "en-US" else "zh-Hans")
     await without_barriers(page)
     suffix = f"{width}-{scheme}-{'en' if locale == 'en-US' else 'zh'}"
+    [[group]] = town.query("SELECT group_id FROM reference_chatgroup WHERE name = %s", name)
+    bob = await connect(town.gateway.ws, additional_headers=bearer(town.demo_users()["bob"]))
+    await bob.expect("auth_success")
     await log_in(person)
     await without_barriers(page)
     await person.open(name)
     await expect(page.locator("#messages .message")).to_have_count(len(talk))
     await expect(page.locator("#messages img")).to_be_visible()
-    await without_barriers(page)
+    await expect(page.locator("#messages .tick.read")).to_have_count(2)
+    await expect(page.locator("#room-presence")).to_have_text(re.compile("2.*3"))
+    await bob.send("typing", {"group_id": group, "typing": True})
+    await expect(page.locator("#typing-text")).to_contain_text("Bob")
     await picture(page, tmp_path, f"chat-{suffix}")
+    await without_barriers(page)
+    await bob.close()
     assert await page.evaluate("document.documentElement.scrollWidth") <= width
     await page.locator("#image").click()
     await page.locator("#image-url").fill("https://images.example/ridge.svg")
