@@ -79,6 +79,25 @@ async def test_what_was_read_is_known_after_a_reload_and_after_a_break(
         await expect(alice.message("and this?").locator(".tick.read")).to_be_attached(timeout=30_000)
 
 
+async def test_what_stands_before_one_s_own_last_message_is_read_as_well(
+    browser: Browser, gateway: Gateway, stack: Stack, chat: Chat
+) -> None:
+    ids = stack.demo_users()
+    group = await chat.group(ids["alice"], ids["bob"], name="From a phone")
+    await chat.say(group, ids["bob"], "a question")
+    await chat.say(group, ids["alice"], "answered elsewhere")
+    alice = await arrive(browser, gateway.http)
+    await alice.log_in("alice")
+    row = alice.page.locator("#groups button", has_text="From a phone")
+    await expect(row.locator(".unread")).to_contain_text("1 unread")
+    await alice.open("From a phone")
+    await expect(row.locator(".unread")).to_have_count(0)
+    request = ext.GetUserCursorsReq(user_id=ids["alice"], group_ids=[group])
+    async with asyncio.timeout(10):
+        while [one.unread_count for one in (await chat.ext.GetUserCursors(request)).cursors] != [0]:
+            await asyncio.sleep(0.02)
+
+
 async def told(chat: Chat, group: str, user: int, text: str) -> None:
     """Return once the chat service knows that somebody has read this."""
     newest = (await chat.stub.GetMessageHistory(pb.GetMessageHistoryReq(group_id=group, limit=1))).messages[0]

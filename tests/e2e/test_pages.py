@@ -108,7 +108,7 @@ async def test_every_view_is_without_barriers(
     await expect(page.locator("#messages .message")).to_have_count(len(talk))
     await expect(page.locator("#messages img")).to_be_visible()
     await expect(page.locator("#messages .tick.read")).to_have_count(2)
-    await expect(page.locator("#room-presence")).to_have_text(re.compile("2.*3"))
+    await expect(page.locator("#room-presence")).to_have_text(re.compile("2.*3|3.*2"))
     await bob.send("typing", {"group_id": group, "typing": True})
     await expect(page.locator("#typing-text")).to_contain_text("Bob")
     await picture(page, tmp_path, f"chat-{suffix}")

@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand
 from django.db import transaction
 
 from chatws.reference import services
+from chatws.reference.cursors import mark_read
 from chatws.reference.models import ChatGroup, Message, OutboxEvent
 
 PASSWORD = "demo"  # noqa: S105  # the demo's, printed by `make run`
@@ -41,5 +42,7 @@ class Command(BaseCommand):
                 services.add_member(group_id, ids[other], 0)
             for number, (sender, text) in enumerate(MESSAGES[name]):
                 services.save_message(f"demo-{group_id}-{number}", group_id, ids[sender], Message.TEXT, text, "")
+            for member in (owner, *others):
+                mark_read(ids[member], group_id, f"demo-{group_id}-{len(MESSAGES[name]) - 1}")
         OutboxEvent.objects.all().delete()  # nobody was online to be told
         self.stdout.write("demo: users alice, bob, carol and admin, password demo")

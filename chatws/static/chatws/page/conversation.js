@@ -164,8 +164,8 @@ export class Conversation {
     if (!room || document.hidden || !room.loaded) return;
     this.onRead(room.id);
     clearTimeout(this.#readTimer);
-    const last = room.messages.at(-1);
-    if (!last || last.id === this.#readId || last.sender === this.client()?.userId || this.#unsupported.has("read")) return;
+    const last = room.messages.findLast(({ sender }) => sender !== this.client()?.userId);
+    if (!last || last.id === this.#readId || this.#unsupported.has("read")) return;
     this.#readTimer = setTimeout(() => this.flush(), READ_MS);
     this.#toTell = { id: room.id, last: last.id };
   }
