@@ -154,7 +154,31 @@ async def database_sink(events: Sequence[Event]) -> None:
     Raises:
         TryLater: the database is away.
     """
-    await sync_to_async(_write, thread_sensitive=False)(events)
+    await sync_to_async(write, thread_sensitive=False)(events)
+
+
+def write(events: Sequence[Event]) -> None:
+    """What `database_sink` does, in the calling thread."""
+    ids = {event.connection_id for event in events}
+    with database.waiting_for_it():
+        records = ConnectionRecord.objects.in_bulk(ids, field_name="connection_id")
+        for event in events:
+            record = records.get(event.connection_id)
+            if record is None:
+                record = records[event.connection_id] = ConnectionRecord(
+                    connection_id=event.connection_id, node=event.node, opened_at=_time(event)
+                )
+            _apply(record, event)
+        for record in records.values():
+            record.pk = (
+                None  # the connection's id says which row it is; one by its key takes bulk_update 20 times as long
+            )
+        ConnectionRecord.objects.bulk_create(
+            records.values(),
+            update_conflicts=True,
+            unique_fields=["connection_id"],
+            update_fields=ConnectionRecord.LATER,
+        )
 
 
 class Reaper:
@@ -189,29 +213,6 @@ class Reaper:
             return 0
         await self._presence.sweep()
         return await sync_to_async(_close_records, thread_sensitive=False)(dead)
-
-
-def _write(events: Sequence[Event]) -> None:
-    ids = {event.connection_id for event in events}
-    with database.waiting_for_it():
-        records = ConnectionRecord.objects.in_bulk(ids, field_name="connection_id")
-        for event in events:
-            record = records.get(event.connection_id)
-            if record is None:
-                record = records[event.connection_id] = ConnectionRecord(
-                    connection_id=event.connection_id, node=event.node, opened_at=_time(event)
-                )
-            _apply(record, event)
-        for record in records.values():
-            record.pk = (
-                None  # the connection's id says which row it is; one by its key takes bulk_update 20 times as long
-            )
-        ConnectionRecord.objects.bulk_create(
-            records.values(),
-            update_conflicts=True,
-            unique_fields=["connection_id"],
-            update_fields=ConnectionRecord.LATER,
-        )
 
 
 def _apply(record: ConnectionRecord, event: Event) -> None:

@@ -47,6 +47,8 @@ TALK = {
         ("carol", "我在站台的钟旁边等你们。"),
     ]),
 }  # fmt: skip
+LUNCH = {"en-US": "Soup at the corner today?", "zh-CN": "今天去街角喝汤吗？"}
+GROUP_ID = "SELECT group_id FROM reference_chatgroup WHERE name = %s"
 
 
 async def without_barriers(page: Page) -> None:
@@ -99,10 +101,16 @@ async def test_every_view_is_without_barriers(
     assert await page.evaluate("document.documentElement.lang") == ("en" if locale == "en-US" else "zh-Hans")
     await without_barriers(page)
     suffix = f"{width}-{scheme}-{'en' if locale == 'en-US' else 'zh'}"
-    [[group]] = town.query("SELECT group_id FROM reference_chatgroup WHERE name = %s", name)
-    bob = await connect(town.gateway.ws, additional_headers=bearer(town.demo_users()["bob"]))
+    ids = town.demo_users()
+    [[group], [lunch]] = [town.query(GROUP_ID, called)[0] for called in (name, "Lunch")]
+    bob = await connect(town.gateway.ws, additional_headers=bearer(ids["bob"]))
     await bob.expect("auth_success")
+    await bob.ask("send_message", {"group_id": lunch, "msg_type": 1, "content": LUNCH[locale]})
     await log_in(person)
+    event = {"notification_id": f"n-{suffix}", "type": "system", "title": name, "content": talk[0][1]}
+    town.add_entry("notification:push", {"user_id": ids["alice"], "timestamp": int(time.time()), **event})
+    await expect(page.locator("#bell-count")).to_be_visible()
+    await expect(page.locator("#groups .unread").first).to_be_visible()
     await without_barriers(page)
     await person.open(name)
     await expect(page.locator("#messages .message")).to_have_count(len(talk))
@@ -126,15 +134,6 @@ async def test_every_view_is_without_barriers(
     await page.keyboard.press("Escape")
     if width < 500:
         await page.locator("#back").click()
-    event = {
-        "notification_id": f"n-{suffix}",
-        "type": "system",
-        "title": name,
-        "content": talk[0][1],
-        "timestamp": int(time.time()),
-    }
-    town.add_entry("notification:push", {"user_id": town.demo_users()["alice"], **event})
-    await expect(page.locator("#bell-count")).to_be_visible()
     for button in ("#bell", "#me-button"):
         await page.locator(button).click()
         await without_barriers(page)
