@@ -5,6 +5,7 @@ from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.local")
 
+from django.conf import settings
 from django.core.asgi import get_asgi_application
 
 http_application = get_asgi_application()
@@ -23,6 +24,10 @@ from realtime.limits import UserLimit  # noqa: E402
 from realtime.middleware import JWTAuthMiddleware  # noqa: E402
 from realtime.node import Node  # noqa: E402
 
+PROBES = {"/health", "/ws/health", "/ready", "/metrics"}
+"""Asked by those who know a process by its address only: their Host is none of the names that are served."""
+OWN_HOST = settings.ALLOWED_HOSTS[0].lstrip(".").encode() if settings.ALLOWED_HOSTS else b"localhost"
+
 tracing.configure("chatws-gateway", on=realtime_conf.get().tracing)
 node = Node(realtime_conf.get())
 chat = GrpcChatGateway(chat_conf.get())
@@ -37,6 +42,9 @@ websocket_application = JWTAuthMiddleware(websocket_router(services), node.authe
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """The ASGI application: HTTP by Django, sockets by the consumer, the process's start and end by lifespan."""
     if scope["type"] == "http":
+        if scope["path"] in PROBES:
+            others = [(name, value) for name, value in scope["headers"] if name != b"host"]
+            scope = {**scope, "headers": [(b"host", OWN_HOST), *others]}
         await http_application({**scope, "chatws": services}, receive, send)
     elif scope["type"] == "websocket":
         await websocket_application(scope, receive, send)

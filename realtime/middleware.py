@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from django.conf import settings
+from django.http.request import split_domain_port, validate_host
+
 from realtime.auth import Principal
 from realtime.conf import RealtimeConf
 from realtime.exceptions import AuthenticationError, Unavailable
@@ -76,13 +79,16 @@ def forwarded_for(headers: Iterable[tuple[bytes, bytes]]) -> str:
 
 
 def origin_allowed(origin: str, host: str, allowed: tuple[str, ...]) -> bool:
-    """Whether a page of this origin may open a socket: none given, the request's own host, or one that is listed."""
+    """Whether a page of this origin may open a socket: none given, one that is listed, or the request's own host if
+    that is a name that is served."""
     if not origin or "*" in allowed or origin in allowed:
         return True
     try:
-        return bool(host) and urlsplit(origin).netloc.lower() == host.lower()
+        is_own = bool(host) and urlsplit(origin).netloc.lower() == host.lower()
     except ValueError:
         return False
+    # A name of an attacker's that points here is no page of ours.
+    return is_own and validate_host(split_domain_port(host)[0], settings.ALLOWED_HOSTS)
 
 
 def _find_token(headers: dict[bytes, bytes], scope: Scope, conf: RealtimeConf) -> tuple[str, str, str | None]:

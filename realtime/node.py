@@ -119,14 +119,14 @@ class Node:
     async def drain(self) -> None:
         """Send the connections away, some at a time, each with another time to come back; then return.
 
-        `/ready` fails and no connection is let in from now on. Takes at most ``drain_seconds``.
+        `/ready` fails and no connection is let in from now on. Takes at most ``drain_delay`` and ``drain_seconds``.
         """
         conf = self.conf
         self.draining = True
+        await asyncio.sleep(conf.drain_delay)
         if not self.connections:
             return
         self.empty.clear()
-        await asyncio.sleep(conf.drain_delay)
         deadline = asyncio.get_running_loop().time() + conf.drain_seconds
         leaving = list(self.connections.values())
         _random.shuffle(leaving)

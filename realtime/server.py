@@ -15,6 +15,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -22,7 +23,9 @@ from daphne import server as daphne_server  # installs the asyncio reactor: befo
 from daphne.cli import DEFAULT_HOST, DEFAULT_PORT
 from daphne.cli import CommandLineInterface as DaphneCommandLine
 from daphne.http_protocol import WebRequest
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.log import configure_logging
 from twisted.internet import defer
 
 from realtime import conf, metrics, tasks, workers
@@ -253,15 +256,15 @@ class CommandLine(DaphneCommandLine):  # type: ignore[misc]
             self.load_asgi_app(options.application)  # it loads the settings too
         except ImproperlyConfigured as error:
             sys.exit(str(error))
-        settings = conf.get()
-        limit = str(settings.max_frame_bytes)
+        given = conf.get()
+        limit = str(given.max_frame_bytes)
         extra = []
         if options.websocket_max_message_size is None:
             extra += ["--websocket-max-message-size", limit]
         if options.websocket_max_frame_size is None:
             extra += ["--websocket-max-frame-size", limit]
         try:
-            asyncio.run(_redis_is_there(settings))
+            asyncio.run(_redis_is_there(given))
         except RedisUnavailable as error:
             sys.exit(str(error))
         except KeyboardInterrupt:
@@ -284,15 +287,17 @@ class CommandLine(DaphneCommandLine):  # type: ignore[misc]
         own.add_argument("-p", "--port")
         _, rest = own.parse_known_args(args)
         port = DEFAULT_PORT if options.port is None else options.port
+        with suppress(ImproperlyConfigured):  # the application names its settings itself: plain lines, then
+            configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
         with workers.bind(options.host or DEFAULT_HOST, port) as listening:
             command = [sys.executable, "-m", "realtime.server", "--fd", str(listening.fileno()), *rest]
             return workers.supervise(command, options.workers, listening)
 
 
-async def _redis_is_there(settings: conf.RealtimeConf) -> None:
-    client = connect(settings.redis_url)
+async def _redis_is_there(given: conf.RealtimeConf) -> None:
+    client = connect(given.redis_url)
     try:
-        await wait_for_redis(client, settings.redis_url, settings.start_timeout)
+        await wait_for_redis(client, given.redis_url, given.start_timeout)
     finally:
         await client.aclose()
 

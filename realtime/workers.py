@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 
 ACCEPT_BACKLOG = 4_096
 """Connections that may wait to be accepted. Over Twisted's 50, a client tries again after a second."""
-SETTLED_SECONDS = 5.0
-"""A worker that has run for so long has started well."""
+SETTLED_SECONDS = 30.0
+"""A worker that has run for so long has started well, on a busy machine too."""
 FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0
 PIPE = "CHATWS_SUPERVISOR_PIPE"
 """Environment variable: the file descriptor whose end is the supervisor's."""
@@ -43,7 +43,7 @@ def supervise(command: Sequence[str], count: int, listening: socket.socket) -> i
     """Keep ``count`` workers running until SIGTERM or SIGINT; the exit status.
 
     ``command`` is a worker's, which accepts from the file descriptor of ``listening``. Not 0 if workers fail before any
-    has run for 5 s: what ails one ails all.
+    has run for 30 s: what ails one ails all.
     """
     return asyncio.run(_Supervisor(command, count, listening).run())
 

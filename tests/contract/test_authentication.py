@@ -5,10 +5,11 @@ import time
 
 import pytest
 
+from realtime.middleware import origin_allowed
 from tests.conftest import Connect
 from tests.support.chat import Chat, new_user
-from tests.support.client import make_token
-from tests.support.stack import Gateway
+from tests.support.client import bearer, connect, make_token
+from tests.support.stack import Gateway, Stack
 
 
 async def test_a_token_in_the_first_frame(sockets: Connect) -> None:
@@ -136,6 +137,29 @@ async def test_a_foreign_origin_is_told_so_and_closed_with_4403(sockets: Connect
     first = await client.recv()
     assert (first["type"], first["data"]["code"], first["data"]["reason"]) == ("error", 403, "origin")
     assert await client.closed() == 4403
+
+
+async def test_a_listed_origin_may_open_a_socket_and_no_other(stack: Stack) -> None:
+    gateway = stack.start_gateway(CHATWS_ALLOWED_ORIGINS="https://app.example,https://www.example")
+    for origin, kind in (("https://app.example", "auth_success"), ("https://app.example:444", "error")):
+        client = await connect(gateway.ws, origin=origin, additional_headers=bearer(new_user()))
+        assert (await client.recv())["type"] == kind
+        await client.close()
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "allowed"),
+    [
+        ("http://localhost:8889", "localhost:8889", True),
+        ("http://LOCALHOST:8889", "localhost:8889", True),
+        ("http://localhost:8890", "localhost:8889", False),
+        ("http://rebound.example:8889", "rebound.example:8889", False),
+        ("null", "localhost:8889", False),
+        ("http://[", "[", False),
+    ],
+)
+def test_an_origin_is_one_s_own_if_its_host_is_asked_for_and_served(origin: str, host: str, allowed: bool) -> None:
+    assert origin_allowed(origin, host, ()) is allowed
 
 
 async def test_the_page_s_own_origin_may_open_a_socket(sockets: Connect, gateway: Gateway) -> None:

@@ -64,6 +64,16 @@ async def test_readiness_fails_first_and_nobody_new_is_let_in(stack: Stack) -> N
     assert await ending == 0
 
 
+async def test_readiness_fails_first_without_a_single_client_too(stack: Stack) -> None:
+    gateway = stack.start_gateway(CHATWS_DRAIN_DELAY="2")
+    ending = asyncio.create_task(asyncio.to_thread(gateway.stop))
+    async with asyncio.timeout(5):
+        while (state := await asyncio.to_thread(ready, gateway))[0] == 200:
+            await asyncio.sleep(0.02)
+    assert state == (503, {"gateway": "draining", "redis": "ok", "chat_rpc": "ok"})
+    assert await ending == 0
+
+
 async def test_probes_that_go_on_do_not_keep_the_process(stack: Stack) -> None:
     gateway = stack.start_gateway()
     over = threading.Event()

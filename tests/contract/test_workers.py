@@ -1,6 +1,7 @@
 """`--workers N`: one port, several processes, a dead one replaced, nobody left behind."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -44,7 +45,7 @@ async def gone(pids: set[int]) -> None:
 
 
 async def test_workers_share_a_port_and_one_that_dies_is_replaced(stack: Stack, chat: Chat, log_in: Connect) -> None:
-    gateway = stack.start_gateway("--workers", "2")
+    gateway = stack.start_gateway("--workers", "2", CHATWS_LOG_FORMAT="json")
     first = workers(gateway)
     assert len(first) == 2
     alice, bob = new_user(), new_user()
@@ -67,6 +68,7 @@ async def test_workers_share_a_port_and_one_that_dies_is_replaced(stack: Stack, 
     present = workers(gateway)
     assert gateway.stop() == 0
     await gone(present)
+    assert all(json.loads(line)["message"] for line in gateway.log.read_text().splitlines()), "the supervisor's too"
 
 
 async def test_workers_end_when_their_supervisor_is_killed(stack: Stack) -> None:
