@@ -183,6 +183,12 @@ async def test_the_twentieth_bad_frame_in_a_minute_closes_with_4400(log_in: Conn
     assert await client.closed() == 4400
 
 
+async def test_compression_is_not_offered(log_in: Connect) -> None:
+    """So that nothing small unpacks to something large. The client of these tests asks for it."""
+    client = await log_in(new_user())
+    assert client.socket.protocol.extensions == []
+
+
 @pytest.mark.ours_only
 async def test_a_frame_over_the_limit_closes_with_1009(log_in: Connect) -> None:
     client = await log_in(new_user())
