@@ -18,6 +18,8 @@ from tests.support.redis import free_port
 from tests.support.scrape import get_json
 from tests.support.stack import Gateway, Stack
 
+pytestmark = pytest.mark.database
+
 
 async def sent(client: Client, group: str, text: str) -> tuple[int, float]:
     """0 for an ack, else the error's code; and the seconds it took."""

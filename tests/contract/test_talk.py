@@ -16,6 +16,8 @@ from tests.support.client import Client, Frame, make_token
 from tests.support.plain_rpc import PlainService
 from tests.support.stack import Gateway, Stack
 
+pytestmark = pytest.mark.database
+
 BEFORE_IT_EXPIRES = EXPIRES_SECONDS - 2
 
 

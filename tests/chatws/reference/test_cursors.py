@@ -8,6 +8,8 @@ import pytest
 from chatws.rpc.pb import ext_pb2 as ext
 from tests.support.chat import Chat, new_user
 
+pytestmark = pytest.mark.database
+
 
 async def said(chat: Chat, group: str, sender: int, count: int) -> list[str]:
     """The ids of so many messages."""
