@@ -112,13 +112,18 @@ async def test_frames_that_come_too_fast_are_refused_by_name_and_served_again_la
     await client.close()
 
 
-async def test_bytes_that_come_too_fast_are_refused(stack: Stack) -> None:
+@pytest.mark.parametrize("filler", ["y" * 3_000, "你" * 1_000], ids=["ASCII", "Chinese"])
+async def test_bytes_that_come_too_fast_are_refused(filler: str, stack: Stack) -> None:
     gateway = stack.start_gateway(CHATWS_BYTES_PER_SECOND="1000", CHATWS_BURST_SECONDS="2")
     client = await connect(gateway.ws)
-    await client.raw(json.dumps({"type": "ping", "message_id": "large", "data": {"x": "y" * 3_000}}))
+    text = json.dumps({"type": "ping", "message_id": "large", "data": {"x": filler}}, ensure_ascii=False)
+    await client.raw(text)
     assert (await client.expect("pong"))["message_id"] == "large", "a frame over the burst is served once"
     refused = await client.ask("ping")
     assert (refused["type"], refused["data"]["code"]) == ("error", 429)
+    seen = Scraped(f"{gateway.http}/metrics")
+    assert seen.total("chatws_received_bytes_total", type="ping") == len(text.encode())
+    assert [seen.total("chatws_refusals_total", limit=limit) for limit in ("bytes", "frames")] == [1, 0]
     await client.close()
 
 
