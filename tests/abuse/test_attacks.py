@@ -25,7 +25,10 @@ UPGRADE = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnect
 
 @pytest.fixture(scope="module")
 def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Gateway]]:
-    stack = Stack(tmp_path_factory.mktemp("attacked"), CHATWS_AUTH_TIMEOUT="2", CHATWS_ACCEPTS_PER_SECOND="0")
+    stack = Stack(
+        tmp_path_factory.mktemp("attacked"),
+        CHATWS_REQUEST_SECONDS="4", CHATWS_AUTH_TIMEOUT="2", CHATWS_ACCEPTS_PER_SECOND="0",
+    )  # fmt: skip
     try:
         yield stack, stack.start()
     finally:
@@ -93,7 +96,7 @@ async def test_a_request_that_doesn_t_come_ends(first: bytes, attacked: tuple[St
     async with unharmed(gateway):
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         writer.write(first)
-        await ended(reader, 15)
+        await ended(reader, 9)  # the default is 10
         writer.close()
         assert Scraped(f"{gateway.http}/metrics").total("chatws_refusals_total", limit="request") > 0
 
@@ -114,7 +117,7 @@ async def test_a_request_that_drips_ends_too(attacked: tuple[Stack, Gateway]) ->
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         writer.write(UPGRADE)
         dripping = asyncio.create_task(drip(writer))
-        await ended(reader, 15)
+        await ended(reader, 9)
         dripping.cancel()
         writer.close()
 
