@@ -23,7 +23,7 @@ START_SECONDS = 30
 SERVERS = {
     "ours": ["-m", "realtime.server", "--bind"],
     "daphne": ["-m", "daphne", "-v", "0", "--websocket_timeout", "-1", "--bind"],
-    "uvicorn": ["-m", "uvicorn", "--ws", "websockets-sansio", "--no-proxy-headers", "--log-level", "warning", "--host"],
+    "uvicorn": ["-m", "uvicorn", "--ws", "websockets-sansio", "--no-proxy-headers", "--host"],
 }
 """Commands of the ASGI servers, up to their address."""
 
