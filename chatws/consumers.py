@@ -41,7 +41,7 @@ class ChatConsumer(DeliveryConsumer):
         """Send one frame."""
         self.outbox.write(Batch((_encode(data, message_id),)))
 
-    async def frame_received(self, text: str) -> None:
+    async def frame_received(self, text: str, size: int) -> None:
         message_id = ""
         kind = "bad"
         try:
@@ -62,7 +62,7 @@ class ChatConsumer(DeliveryConsumer):
             self.write(_unavailable(error), message_id)
         finally:
             metrics.frames_received.labels(kind).inc()
-            metrics.bytes_received.labels(kind).inc(len(text))
+            metrics.bytes_received.labels(kind).inc(size)
 
     async def _serve(self, frame: ClientFrame) -> None:
         if self.session is not None:

@@ -55,11 +55,13 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     chatws_tracing: bool = False
     chatws_start_timeout: Seconds = 10.0
+    chatws_request_seconds: Seconds = 10.0
     chatws_auth_timeout: Seconds = 10.0
     chatws_presence_lease: Seconds = 30.0
     chatws_membership_seconds: Rate = 300.0
     chatws_message_publisher: Literal["rpc", "gateway"] = "rpc"
     chatws_own_topics: bool | None = None
+    chatws_consumer_group: str = "chatws"
     chatws_feed_publications: Count = 1_000
     chatws_feed_bytes: Count = 1_048_576
     chatws_feed_seconds: Count = 86_400
@@ -71,6 +73,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_drain_retry_seconds: Count = 10
     chatws_revocation_days: Count = 90
     chatws_max_frame_bytes: Count = 65_536
+    chatws_waiting_frames: Count = 64
     chatws_bad_frames_per_minute: Count = 20
     chatws_outbox_bytes: Count = 1_048_576
     chatws_max_connections: Limit = 50_000

@@ -31,6 +31,8 @@ class RealtimeConf:
     start_timeout: float = 10.0
     """How long a process waits for Redis when it starts."""
 
+    request_seconds: float = 10.0
+    """How long a connection's first request may take to come whole, and how long one may be idle after a request."""
     auth_seconds: float = 10.0
     """How long a socket may stay without authenticating."""
     query_token: bool = True
@@ -40,6 +42,8 @@ class RealtimeConf:
     trusted_proxies: tuple[Network, ...] = ()
     """Whose `X-Forwarded-For` is believed."""
     max_frame_bytes: int = 65_536
+    waiting_frames: int = 64
+    """Frames of a connection that wait behind one that is being served; then its socket isn't read."""
     bad_frames_per_minute: int = 20
     outbox_bytes: int = 1_048_576
     """How much may wait for one client that reads slowly."""
@@ -96,6 +100,7 @@ class RealtimeConf:
     """Longest the audit stream grows while the database is away."""
 
     consumer_group: str = "chatws"
+    """Which shows a topic's lag, and is where a relay begins that has no cursor yet."""
     relay_batch: int = 1_000
     relay_lease_seconds: float = 3.0
     dead_letters: int = 10_000

@@ -73,21 +73,26 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         """Serve one frame; what goes wrong in it is ours: it is told, and twice in a row ends the connection."""
         text = message.get("text")
         self.frames_in += 1
-        size = len(text or message.get("bytes") or b"")
+        if text is None:
+            size = len(message.get("bytes") or b"")
+        elif text.isascii():
+            size = len(text)
+        else:
+            size = len(text.encode())
         self.bytes_in += size
         if self._limit is None:
             self._limit = FrameLimit(self.node.conf)
-        wait = self._limit.take(size)
+        excess = self._limit.take(size)
         try:
-            if wait:
-                metrics.refusals.labels("frames").inc()
-                self.too_fast(text or "", wait)
+            if excess is not None:
+                metrics.refusals.labels(excess.limit).inc()
+                self.too_fast(text or "", excess.wait)
                 if self._limit.keeps_on():
                     self.close(CloseCode.RATE_LIMITED)
             elif text is None:
                 self.binary_received()
             else:
-                await self.frame_received(text)
+                await self.frame_received(text, size)
             self._failures = 0
         except Exception:
             logger.exception("a frame of connection %s (user %d) failed", self.connection_id, self.user_id)
@@ -98,8 +103,8 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
 
     # What the subclass says
 
-    async def frame_received(self, text: str) -> None:
-        """Serve a text frame."""
+    async def frame_received(self, text: str, size: int) -> None:
+        """Serve a text frame of so many bytes."""
         raise NotImplementedError
 
     async def handshake_authenticated(self, principal: Principal) -> None:

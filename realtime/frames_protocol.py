@@ -32,8 +32,6 @@ MOST_PARTS = 256
 PINGS_PER_SECOND, PINGS_AT_ONCE = 10, 50
 PING = b"\x89\x00"
 """A ping frame without payload (RFC 6455 section 5.5.2)."""
-MOST_WAITING = 64
-"""Frames of a connection that wait behind one that is being served; then its socket isn't read."""
 LOOK_AGAIN_SECONDS = 0.05
 READ_ONCE = (
     "http_headers", "http_request_data", "http_request_host", "http_request_params", "http_request_uri",
@@ -255,7 +253,7 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
             return
         self.heard_at, self._pinged_at = time.monotonic(), 0.0
         self.application_queue.put_nowait(message)
-        if self.application_queue.qsize() >= MOST_WAITING and self._is_read:
+        if self.application_queue.qsize() >= self.server.waiting_frames and self._is_read:
             self._is_read = False
             metrics.refusals.labels("waiting").inc()
             self.transport.pauseProducing()
@@ -264,7 +262,7 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
     def _read_on(self) -> None:
         """Read again once the application has caught up."""
         self.heard_at, self._pinged_at = time.monotonic(), 0.0  # what we don't read can't be quiet
-        if self.application_queue.qsize() >= MOST_WAITING // 2:
+        if self.application_queue.qsize() > self.server.waiting_frames // 2:
             reactor.callLater(LOOK_AGAIN_SECONDS, self._read_on)
         else:
             self._is_read = True

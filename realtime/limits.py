@@ -47,6 +47,13 @@ class Bucket:
         return 0.0
 
 
+class Excess(NamedTuple):
+    """What went over a connection's limit, ``frames`` or ``bytes``, and the seconds until the next frame is served."""
+
+    limit: str
+    wait: float
+
+
 class FrameLimit:
     """What one connection may send: frames and bytes a second. Made with its first frame."""
 
@@ -57,13 +64,14 @@ class FrameLimit:
         self._bytes = _bucket(conf.bytes_per_second, conf.burst_seconds)
         self._refusals = Bucket(conf.refusals_per_minute / 60, conf.refusals_per_minute)
 
-    def take(self, size: int) -> float:
-        """Count a frame of so many bytes: 0.0, or the seconds to wait before the next is served."""
+    def take(self, size: int) -> Excess | None:
+        """Count a frame of so many bytes, or say what it goes over."""
         now = time.monotonic()
-        wait = self._frames.take(1, now) if self._frames is not None else 0.0
-        if not wait and self._bytes is not None:
-            wait = self._bytes.take(size, now)
-        return wait
+        if self._frames is not None and (wait := self._frames.take(1, now)):
+            return Excess("frames", wait)
+        if self._bytes is not None and (wait := self._bytes.take(size, now)):
+            return Excess("bytes", wait)
+        return None
 
     def keeps_on(self) -> bool:
         """Count a frame that was refused: whether there were too many of them."""

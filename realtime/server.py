@@ -38,8 +38,6 @@ from realtime.redis import connect, wait_for_redis
 logger = logging.getLogger(__name__)
 
 NO_LIMIT = -1
-REQUEST_SECONDS = 10.0
-"""How long the first request of a connection may take to come whole, and how long one may be idle after a request."""
 SEND_BUFFER = 65_536
 """SO_SNDBUF of each socket; Linux doubles it. Left alone, the kernel hides 2.5 MB of a slow reader's backlog."""
 GARBAGE_THRESHOLDS = 50_000, 20, 50
@@ -122,11 +120,11 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
             return Doorway(partial(self.ws_factory.buildProtocol, address), partial(http, address), self._opened)
 
         factory.buildProtocol = doorway
-        factory.timeOut = REQUEST_SECONDS
+        factory.timeOut = self._request_seconds
         self._http_factory = factory
 
     def _opened(self, transport: Any) -> None:
-        self._young.append((time.monotonic() + REQUEST_SECONDS, weakref.ref(transport)))
+        self._young.append((time.monotonic() + self._request_seconds, weakref.ref(transport)))
 
     def _drop_slow_requests(self) -> None:
         """End connections whose first request hasn't come whole in time, however steadily they drip."""
@@ -139,6 +137,9 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
+        settings = conf.get()
+        self._request_seconds = settings.request_seconds
+        self.waiting_frames = settings.waiting_frames
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._changed: set[Any] = set()  # connections that were lost, or whose application has ended
         self._young: deque[tuple[float, weakref.ref[Any]]] = deque()  # until when a connection has to have asked

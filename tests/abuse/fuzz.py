@@ -49,6 +49,10 @@ FIELDS = [
 ]  # fmt: skip
 OURS = {1011, 4500, 4501, 4502, 4503, 4508, 4529}
 """Close codes that say that something of ours went wrong; others answer the frame."""
+GROWTH = 40_000_000
+"""Bytes that a gateway may take while it gets to know what nonsense there is."""
+SLOWEST_SECONDS = 2.0
+"""A well-behaved client's answer may take so long, on a machine that does other things too."""
 UNLIMITED = {
     "CHATWS_FRAMES_PER_SECOND": "0", "CHATWS_BYTES_PER_SECOND": "0", "CHATWS_SENDS_PER_SECOND": "0",
     "CHATWS_CONNECTIONS_PER_USER": "0", "CHATWS_ACCEPTS_PER_SECOND": "0",
@@ -234,6 +238,8 @@ def run(count: int, number: int, folder: Path) -> tuple[Fuzz, list[int]]:
             runner.run(asyncio.to_thread(fuzz.gateway.stop))
             log = fuzz.gateway.log.read_text()
             assert "Traceback" not in log, log[-4_000:]
+            assert max(memory) - memory[0] < GROWTH, f"the gateway's memory along the way: {memory}"
+            assert fuzz.slowest < SLOWEST_SECONDS, f"a well-behaved client waited for {fuzz.slowest:.1f} s"
         except Exception as error:
             for process in stack.processes:
                 if "Traceback" in (log := process.log.read_text()):

@@ -3,29 +3,40 @@
 import asyncio
 import resource
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+import jwt
 import pytest
+import websockets
+from django.conf import settings
 
+from tests.abuse.fuzz import SLOWEST_SECONDS
 from tests.contract.test_revocation import welcomed, with_token
 from tests.support.chat import Chat, new_user
 from tests.support.client import Client, Frame, connect, make_token
+from tests.support.key_set import KeySet, PrivateKey, jwk, new_key, pem
 from tests.support.raw import CLOSE, CONTINUATION, PING, TEXT, RawSocket, raw_socket
 from tests.support.scrape import Scraped
 from tests.support.stack import Gateway, Stack
 
 pytestmark = pytest.mark.ours_only
 
-SLOWEST_SECONDS = 2.0
-"""A well-behaved client's answer may take so long, on a machine that does other things too."""
 UPGRADE = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 
 
 @pytest.fixture(scope="module")
 def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Gateway]]:
-    stack = Stack(tmp_path_factory.mktemp("attacked"), CHATWS_AUTH_TIMEOUT="2", CHATWS_ACCEPTS_PER_SECOND="0")
+    folder = tmp_path_factory.mktemp("attacked")
+    public = folder / "public.pem"
+    public.write_text(pem(new_key("RS256")))
+    stack = Stack(
+        folder,
+        CHATWS_REQUEST_SECONDS="4", CHATWS_AUTH_TIMEOUT="2", CHATWS_ACCEPTS_PER_SECOND="0",
+        CHATWS_JWT_PUBLIC_KEYS=str(public),
+    )  # fmt: skip
     try:
         yield stack, stack.start()
     finally:
@@ -49,9 +60,10 @@ async def unharmed(gateway: Gateway, megabytes: int = 30) -> AsyncIterator[None]
             began = time.monotonic()
             assert (await client.ask("ping"))["type"] == "pong"
             waits.append(time.monotonic() - began)
+            sizes.append(rss(gateway))
             await asyncio.sleep(0.1)
 
-    before = rss(gateway)
+    sizes = [rss(gateway)]
     using = asyncio.create_task(use())
     try:
         yield
@@ -63,7 +75,7 @@ async def unharmed(gateway: Gateway, megabytes: int = 30) -> AsyncIterator[None]
         await client.close()
     assert waits
     assert max(waits) < SLOWEST_SECONDS
-    assert rss(gateway) - before < megabytes * 1_000_000
+    assert max(*sizes, rss(gateway)) - sizes[0] < megabytes * 1_000_000
     assert "Traceback" not in gateway.log.read_text()
 
 
@@ -93,7 +105,7 @@ async def test_a_request_that_doesn_t_come_ends(first: bytes, attacked: tuple[St
     async with unharmed(gateway):
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         writer.write(first)
-        await ended(reader, 15)
+        await ended(reader, 9)  # the default is 10
         writer.close()
         assert Scraped(f"{gateway.http}/metrics").total("chatws_refusals_total", limit="request") > 0
 
@@ -114,7 +126,7 @@ async def test_a_request_that_drips_ends_too(attacked: tuple[Stack, Gateway]) ->
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
         writer.write(UPGRADE)
         dripping = asyncio.create_task(drip(writer))
-        await ended(reader, 15)
+        await ended(reader, 9)
         dripping.cancel()
         writer.close()
 
@@ -126,6 +138,66 @@ async def test_sockets_that_never_authenticate_go_and_leave_nothing(attacked: tu
         for _ in range(8):
             idle += await asyncio.gather(*(connect(gateway.ws) for _ in range(50)))
         assert set(await asyncio.gather(*(client.closed() for client in idle))) == {4401}
+
+
+CLAIMS = {"userId": 1, "exp": int(time.time()) + 86_400}
+SECRET, NOT_OURS = settings.REALTIME.jwt_secret, "a-secret-of-who-attacks-" * 2
+
+
+def token_of(key: Any, algorithm: str, claims: dict[str, Any] = CLAIMS, **header: Any) -> str:
+    return jwt.encode(claims, key, algorithm, headers=header)
+
+
+def changed(token: str) -> str:
+    """The token with other claims under its signature."""
+    head, _, signature = token.split(".")
+    return ".".join([head, token_of(NOT_OURS, "HS256").split(".")[1], signature])
+
+
+BAD_TOKENS: dict[str, Callable[[PrivateKey, str], str]] = {
+    "none": lambda key, url: token_of(None, "none"),
+    "another secret": lambda key, url: token_of(NOT_OURS, "HS256"),
+    "kid": lambda key, url: token_of(key, "RS256", kid=url),
+    "jku": lambda key, url: token_of(key, "RS256", kid="theirs", jku=url),
+    "jwk": lambda key, url: token_of(key, "RS256", jwk=jwk(key, "RS256")),
+    "changed": lambda key, url: changed(make_token(new_user())),
+    "60 KB": lambda key, url: token_of(NOT_OURS, "HS256", {**CLAIMS, "name": "x" * 45_000}),
+    "no user": lambda key, url: token_of(SECRET, "HS256", {"exp": CLAIMS["exp"]}),
+    "negative user": lambda key, url: token_of(SECRET, "HS256", {**CLAIMS, "userId": -1}),
+    "bool for a user": lambda key, url: token_of(SECRET, "HS256", {**CLAIMS, "userId": True}),
+}
+"""What is made by who has a key of its own, also as a key set at an address."""
+
+
+async def shown(gateway: Gateway, way: str, token: str) -> Client:
+    """A socket whose token came this way."""
+    if way == "header":
+        return await with_token(gateway, token)
+    if way == "query":
+        return await connect(f"{gateway.ws}?token={token}")
+    client = await connect(gateway.ws)
+    await client.send("auth", {"token": token})
+    return client
+
+
+@pytest.mark.parametrize("what", BAD_TOKENS)
+async def test_a_token_that_isn_t_ours_opens_nothing_whatever_way_it_comes(
+    what: str, attacked: tuple[Stack, Gateway]
+) -> None:
+    _, gateway = attacked
+    key = new_key("RS256")
+    with KeySet(jwk(key, "RS256", kid="theirs")) as theirs:
+        token = BAD_TOKENS[what](key, theirs.url)
+        async with unharmed(gateway):
+            for way in ("header", "query", "frame"):
+                try:
+                    client = await shown(gateway, way, token)
+                except (websockets.InvalidHandshake, ConnectionError):  # too large for a request
+                    assert (what, way) in {("60 KB", "header"), ("60 KB", "query")}
+                    continue
+                assert (await client.expect("auth_failed"))["data"]["reason"] == "invalid", way
+                assert await client.closed() == 4401
+        assert theirs.asked == 0
 
 
 SHOWN_OUT = b"\x88\x02" + (4401).to_bytes(2)

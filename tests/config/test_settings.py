@@ -12,13 +12,15 @@ from realtime.conf import RealtimeConf
 
 
 def attributes_read(*paths: Path) -> set[str]:
-    """The names of all attributes that code reads."""
+    """The names of all attributes that code reads; a metric may be called as a setting is, and doesn't count."""
     trees = [ast.parse(path.read_text()) for path in paths]
     return {
         node.attr
         for tree in trees
         for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Load)
+        and not ast.unparse(node.value).endswith("metrics")
     }
 
 

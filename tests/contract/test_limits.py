@@ -9,7 +9,7 @@ import websockets
 
 from realtime.redis import connect as connect_redis
 from tests.support.chat import Chat, new_user
-from tests.support.client import Client, connect, make_token
+from tests.support.client import Client, bearer, connect, make_token
 from tests.support.raw import CLOSE, TEXT, raw_socket
 from tests.support.scrape import Scraped
 from tests.support.stack import Gateway, Stack
@@ -112,13 +112,18 @@ async def test_frames_that_come_too_fast_are_refused_by_name_and_served_again_la
     await client.close()
 
 
-async def test_bytes_that_come_too_fast_are_refused(stack: Stack) -> None:
+@pytest.mark.parametrize("filler", ["y" * 3_000, "你" * 1_000], ids=["ASCII", "Chinese"])
+async def test_bytes_that_come_too_fast_are_refused(filler: str, stack: Stack) -> None:
     gateway = stack.start_gateway(CHATWS_BYTES_PER_SECOND="1000", CHATWS_BURST_SECONDS="2")
     client = await connect(gateway.ws)
-    await client.raw(json.dumps({"type": "ping", "message_id": "large", "data": {"x": "y" * 3_000}}))
+    text = json.dumps({"type": "ping", "message_id": "large", "data": {"x": filler}}, ensure_ascii=False)
+    await client.raw(text)
     assert (await client.expect("pong"))["message_id"] == "large", "a frame over the burst is served once"
     refused = await client.ask("ping")
     assert (refused["type"], refused["data"]["code"]) == ("error", 429)
+    seen = Scraped(f"{gateway.http}/metrics")
+    assert seen.total("chatws_received_bytes_total", type="ping") == len(text.encode())
+    assert [seen.total("chatws_refusals_total", limit=limit) for limit in ("bytes", "frames")] == [1, 0]
     await client.close()
 
 
@@ -166,6 +171,16 @@ async def test_a_connection_hears_so_many_groups(stack: Stack, chat: Chat) -> No
     assert (await client.ask("leave_group", {"group_id": groups[0]}))["type"] == "group_left"
     assert (await client.ask("join_group", {"group_id": groups[2]}))["type"] == "group_joined"
     assert Scraped(f"{gateway.http}/metrics").total("chatws_refusals_total", limit="groups") == 2
+    await client.close()
+
+
+@pytest.mark.ours_only
+async def test_with_one_frame_that_may_wait_all_are_served(stack: Stack) -> None:
+    gateway = stack.start_gateway(CHATWS_WAITING_FRAMES="1")
+    client = await connect(gateway.ws, additional_headers=bearer(new_user()))
+    for sent in [await client.send("ping") for _ in range(3)]:
+        assert (await client.answer(sent))["type"] == "pong"
+    assert Scraped(f"{gateway.http}/metrics").total("chatws_refusals_total", limit="waiting") > 0
     await client.close()
 
 

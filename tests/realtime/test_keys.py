@@ -13,6 +13,7 @@ import pytest
 from django.conf import settings
 
 from realtime import keys as keys_module
+from realtime import tasks
 from realtime.auth import authenticate, resolve
 from realtime.exceptions import AuthenticationError, KeysUnavailable
 from realtime.keys import Keys
@@ -33,6 +34,14 @@ def refused(text: str, keys: Keys) -> str:
     return caught.value.reason
 
 
+def counts(text: str, keys: Keys) -> bool:
+    """Whether a token does with the keys that are known now; `resolve` would fetch them again."""
+    try:
+        return authenticate(text, keys).user_id == 42
+    except AuthenticationError:
+        return False
+
+
 @pytest.fixture(scope="module")
 def private() -> dict[str, PrivateKey]:
     return {algorithm: new_key(algorithm) for algorithm in ALGORITHMS}
@@ -47,9 +56,10 @@ def test_a_public_key_verifies_tokens_of_its_algorithm(algorithm: str, private: 
 
 
 def test_a_secret_and_public_keys_count_side_by_side(private: dict[str, PrivateKey]) -> None:
-    keys = Keys(replace(CONF, jwt_secret="s" * 40, jwt_public_keys=tuple(map(pem, private.values()))))
+    signing = [*private.items(), ("RS256", new_key("RS256"))]
+    keys = Keys(replace(CONF, jwt_secret="s" * 40, jwt_public_keys=tuple(pem(key) for _, key in signing)))
     assert authenticate(token("s" * 40, "HS256"), keys).user_id == 42
-    for algorithm, key in private.items():
+    for algorithm, key in signing:
         assert authenticate(token(key, algorithm), keys).user_id == 42
 
 
@@ -136,6 +146,26 @@ async def test_a_key_set_is_fetched_again_for_a_key_that_is_new(
         with pytest.raises(AuthenticationError):
             await resolve(token(private["EdDSA"], "EdDSA", kid="third"), keys)
         assert (await resolve(token(private["RS256"], "RS256", kid="first"), keys)).user_id == 42
+
+
+async def test_a_key_that_left_the_set_stops_counting_though_nobody_asks(
+    private: dict[str, PrivateKey], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys_module, "AGAIN_SECONDS", 0)
+    monkeypatch.setattr(keys_module, "REFRESH_SECONDS", 0.05)
+    leaving, staying = (token(private[algorithm], algorithm, kid=algorithm) for algorithm in ("RS256", "ES256"))
+    shown = [jwk(private[algorithm], algorithm, kid=algorithm) for algorithm in ("RS256", "ES256")]
+    with KeySet(*shown) as endpoint:
+        keys = Keys(replace(CONF, jwt_jwks_url=endpoint.url))
+        running = asyncio.create_task(keys.run())
+        async with asyncio.timeout(10):
+            while not counts(leaving, keys):
+                await asyncio.sleep(0.01)
+            endpoint.document = {"keys": shown[1:]}
+            while counts(leaving, keys):
+                await asyncio.sleep(0.01)
+        assert counts(staying, keys)
+        await tasks.end([running])
 
 
 async def test_all_who_come_while_the_key_set_is_fetched_are_judged_by_it(private: dict[str, PrivateKey]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -81,6 +82,14 @@ async def test_a_commit_makes_a_group_that_was_deleted_again(topic: Topic, redis
     await redis.xgroup_destroy(TOPIC, "chatws")
     assert await topic.commit(1, START, ids[0], 1)
     assert (await group(redis))["lag"] == 1
+
+
+async def test_the_group_that_shows_the_lag_has_the_name_of_the_setting(redis: Redis, conf: RealtimeConf) -> None:
+    topic = Topic(redis, TOPIC, replace(conf, consumer_group="ours"))
+    cursor = await topic.start()
+    [entry_id] = await write(redis, 1)
+    assert await topic.commit(1, cursor, entry_id, 1)
+    assert (await group(redis))["name"] == b"ours"
 
 
 async def test_a_dead_letter_is_written_once_whoever_tries(topic: Topic, redis: Redis, conf: RealtimeConf) -> None:
