@@ -125,6 +125,7 @@ async def messages_are_counted(watch: Watch) -> None:
         await watch.two.expect("new_message")
     seen = await watch.gateway_until(lambda seen: seen.total("chatws_deliveries_total") >= 6)
     assert seen.total("chatws_feeds") == 3
+    assert seen.total("chatws_loop_lag_seconds_count") > 0
     assert seen.total("chatws_frames_received_total", type="send_message") == 3
     assert seen.total("chatws_frames_received_total", type="auth") == 2
     await watch.send("")
@@ -186,6 +187,7 @@ async def relaying_is_counted(watch: Watch) -> None:
     seen = await watch.relay_until(lambda seen: seen.total("chatws_dead_letters_total", **message_new) == 1)
     assert seen.total("chatws_relayed_total", **message_new) == 5
     assert seen.total("chatws_relay_lease", **message_new) == 1
+    assert seen.total("chatws_loop_lag_seconds_count") > 0
     assert (await asyncio.to_thread(get_json, f"{watch.at_relay}/ready")) == (200, {"redis": "ok"})
     with redis_py.Redis.from_url(watch.stack.redis.url) as client, client.pipeline(transaction=True) as full:
         for number in range(50):
@@ -208,7 +210,7 @@ async def a_slow_reader_is_counted(watch: Watch) -> None:
 
 
 async def the_chat_service_is_counted(watch: Watch) -> None:
-    seen = await watch.see(f"{watch.at_rpc}/metrics", lambda seen: True)
+    seen = await watch.see(f"{watch.at_rpc}/metrics", lambda seen: seen.total("chatws_loop_lag_seconds_count") > 0)
     assert seen.total("chatws_reference_seconds_count", method="SaveMessage", outcome="OK") == 153
     expected = (200, {"redis": "ok", "database": "ok"})
     assert (await asyncio.to_thread(get_json, f"{watch.at_rpc}/ready")) == expected
