@@ -117,7 +117,7 @@ class Node:
     async def drain(self) -> None:
         """Send the connections away, some at a time, each with another time to come back; then return.
 
-        `/ready` fails and no connection is let in from now on. Takes at most ``drain_seconds``.
+        `/ready` fails and no connection is let in from now on. Takes ``drain_delay`` and ``drain_seconds`` at most.
         """
         conf = self.conf
         self.draining = True
