@@ -28,7 +28,10 @@ def _gauge(name: str, what: str, labels: tuple[str, ...] = (), mode: str = "live
 
 
 connections = _gauge("chatws_connections", "Open sockets")
-users = _gauge("chatws_users", "Users with a socket at this gateway")
+users = _gauge(
+    "chatws_users",
+    "Users with a socket at this gateway; with several workers one with sockets at two of them counts twice",
+)
 feeds = _gauge("chatws_feeds", "Feeds that this gateway hears")
 frames_received = Counter("chatws_frames_received_total", "Frames from clients", ("type",))
 bytes_received = Counter("chatws_received_bytes_total", "Bytes of frames from clients", ("type",))
