@@ -27,8 +27,8 @@ screenshots: $(VENV)/dev.stamp chromium ## take the pictures in docs/images agai
 faults: $(VENV)/dev.stamp ## break the whole chat at random: MINUTES=20 SEED=7 SERVER=uvicorn
 	@$(BIN)/python -m tests.faults.run --minutes $(or $(MINUTES),2) $(if $(SERVER),--server $(SERVER)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)")
 
-rolling: $(VENV)/dev.stamp ## restart three gateways one by one under load: CLIENTS=3000
-	@$(BIN)/python -m tests.faults.rolling --clients $(or $(CLIENTS),3000)
+rolling: $(VENV)/dev.stamp ## restart three gateways one by one under load: CLIENTS=3000 SHARE=15
+	@$(BIN)/python -m tests.faults.rolling --clients $(or $(CLIENTS),3000) $(if $(SHARE),--share $(SHARE))
 
 soak: $(VENV)/dev.stamp ## connect, join, leave and disconnect without end, and see that nothing is left: MINUTES=10
 	@$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),10)

@@ -26,10 +26,11 @@ from realtime import conf, overview
 from realtime.auth import MAX_USER_ID
 from realtime.close_codes import CloseCode
 from realtime.dead_letters import DeadLetter, DeadLetters
+from realtime.forms import RevocationForm
 from realtime.kicks import Kicks
 from realtime.models import ConnectionRecord, DeadLetterEntry, Revocation
 from realtime.redis import RedisError, address_of, connect
-from realtime.revocations import Revocations
+from realtime.revocations import connected
 
 DEAD_LETTERS_SHOWN = 50
 ROWS_AT_ONCE = 2_000
@@ -149,14 +150,10 @@ class ConnectionRecordAdmin(UserIdSearch):
     def end_connections(self, request: HttpRequest, queryset: "QuerySet[ConnectionRecord]") -> None:
         """Close them with 4403, on whichever gateway they are."""
         open_ones = list(queryset.filter(closed_at=None).values_list("connection_id", flat=True))
-        settings = conf.get()
         try:
-            async_to_sync(_ask_to_end)(open_ones, settings)
+            async_to_sync(_ask_to_end)(open_ones)
         except (RedisError, OSError) as error:
-            where = address_of(settings.redis_url)
-            self.message_user(
-                request, f"Nothing was ended: Redis at {where} can't be reached ({error}).", messages.ERROR
-            )
+            self.message_user(request, f"Nothing was ended: {_away(error)}", messages.ERROR)
             return
         _note(request, queryset.filter(connection_id__in=open_ones), "Asked to end the connection.")
         already = queryset.count() - len(open_ones)
@@ -167,14 +164,10 @@ class ConnectionRecordAdmin(UserIdSearch):
     def revoke_tokens(self, request: HttpRequest, queryset: "QuerySet[ConnectionRecord]") -> None:
         """All tokens of these users that have been issued by now; their connections are closed with 4401."""
         users = sorted({user for user in queryset.values_list("user_id", flat=True) if user is not None})
-        settings = conf.get()
         try:
-            async_to_sync(_revoke)(users, settings, request.user.get_username())
+            async_to_sync(_revoke)([{"user_id": user} for user in users], request.user.get_username())
         except (RedisError, OSError) as error:
-            where = address_of(settings.redis_url)
-            self.message_user(
-                request, f"Not all was revoked: Redis at {where} can't be reached ({error}).", messages.ERROR
-            )
+            self.message_user(request, f"Not all was revoked: {_away(error)}", messages.ERROR)
             return
         _note(request, queryset.filter(user_id__in=users), "Revoked all tokens of its user.")
         self.message_user(request, f"Revoked the tokens of {len(users)} user(s).", messages.SUCCESS)
@@ -195,6 +188,10 @@ class ConnectionRecordAdmin(UserIdSearch):
     def has_end_permission(self, request: HttpRequest) -> bool:
         """Whether this user may end connections."""
         return request.user.has_perm("realtime.end_connection")
+
+
+def _away(error: Exception) -> str:
+    return f"Redis at {address_of(conf.get().redis_url)} can't be reached ({error})."
 
 
 class _Echo:
@@ -218,18 +215,13 @@ def _note(request: HttpRequest, records: "QuerySet[ConnectionRecord]", what: str
     LogEntry.objects.log_actions(user_id=user_id, queryset=records, action_flag=CHANGE, change_message=what)
 
 
-async def _revoke(user_ids: list[int], settings: conf.RealtimeConf, by: str) -> None:
-    redis = connect(settings.redis_url)
-    try:
-        revocations = Revocations(redis, get_channel_layer(), settings.revocation_days)
-        for user_id in user_ids:
-            await revocations.revoke(user_id=user_id, by=by)
-    finally:
-        await redis.aclose()
+async def _revoke(wanted: list[dict[str, Any]], by: str) -> list[Revocation]:
+    async with connected(conf.get(), get_channel_layer()) as revocations:
+        return [await revocations.revoke(**whose, by=by) for whose in wanted]
 
 
-async def _ask_to_end(connection_ids: list[str], settings: conf.RealtimeConf) -> None:
-    redis = connect(settings.redis_url)
+async def _ask_to_end(connection_ids: list[str]) -> None:
+    redis = connect(conf.get().redis_url)
     try:
         await Kicks(redis, get_channel_layer()).ask(connection_ids, CloseCode.FORBIDDEN)
     finally:
@@ -259,8 +251,7 @@ class DeadLetterAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # django-stu
                 return HttpResponseRedirect(request.get_full_path())
             context |= async_to_sync(_dead_letters_page)(topic, before)
         except (RedisError, OSError) as error:
-            where = address_of(conf.get().redis_url)
-            self.message_user(request, f"Redis at {where} can't be reached ({error}).", messages.ERROR)
+            self.message_user(request, _away(error), messages.ERROR)
         context["may_replay"], context["may_drop"] = self._may(request, "replay"), self._may(request, "drop")
         return TemplateResponse(request, self.change_list_template, context)
 
@@ -331,7 +322,7 @@ class ActionAdmin(ReadOnlyAdmin):
 
 @admin.register(Revocation)
 class RevocationAdmin(ReadOnlyAdmin):
-    """Tokens that no longer count; made by the connections' action and by `manage.py revoke`."""
+    """Tokens that no longer count. Who may add one revokes; the connections' action and `manage.py revoke` do too."""
 
     list_display = ("revoked_at", "whose", "until", "revoked_by")
     search_fields = ("whose",)
@@ -339,3 +330,21 @@ class RevocationAdmin(ReadOnlyAdmin):
     @admin.display(description="issued until")
     def until(self, record: Revocation) -> datetime:
         return datetime.fromtimestamp(record.issued_until, UTC)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        return super().get_form(request, obj, change, **({} if obj else {"form": RevocationForm}), **kwargs)
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """The form; if Redis is away nothing is kept, for the admin's transaction is undone."""
+        try:
+            return super().add_view(request, form_url, extra_context)
+        except (RedisError, OSError) as error:
+            self.message_user(request, f"Nothing was revoked: {_away(error)}", messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+    def save_model(self, request: HttpRequest, obj: Revocation, form: RevocationForm, change: bool) -> None:
+        """Revoke, as the command does."""
+        obj.whose = async_to_sync(_revoke)([form.wanted], request.user.get_username())[0].whose
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("realtime.add_revocation")

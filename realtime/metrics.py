@@ -3,6 +3,7 @@
 With `--workers` the processes share a folder (`PROMETHEUS_MULTIPROC_DIR`), and whichever is asked answers for all.
 """
 
+import asyncio
 import os
 import re
 import time
@@ -17,6 +18,7 @@ __all__ = ["CONTENT_TYPE_LATEST", "mark_process_dead", "render"]
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _QUICK = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 _SLOW = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+LAG_SECONDS = 0.5
 _sent: dict[str, tuple[Counter, Counter]] = {}
 _TYPE = re.compile(rb'\{"type":"([a-z_]{1,40})"')
 
@@ -26,7 +28,10 @@ def _gauge(name: str, what: str, labels: tuple[str, ...] = (), mode: str = "live
 
 
 connections = _gauge("chatws_connections", "Open sockets")
-users = _gauge("chatws_users", "Users with a socket at this gateway")
+users = _gauge(
+    "chatws_users",
+    "Users with a socket at this gateway; with several workers one with sockets at two of them counts twice",
+)
 feeds = _gauge("chatws_feeds", "Feeds that this gateway hears")
 frames_received = Counter("chatws_frames_received_total", "Frames from clients", ("type",))
 bytes_received = Counter("chatws_received_bytes_total", "Bytes of frames from clients", ("type",))
@@ -84,6 +89,15 @@ def observe_ages(entered: Iterable[int]) -> None:
     now = time.time()
     for at in entered:
         event_age_seconds.observe(now - at / 1000)
+
+
+async def watch_loop() -> None:
+    """Observe twice a second how late the running loop is, until cancelled; each kind of process does."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LAG_SECONDS
+        await asyncio.sleep(LAG_SECONDS)
+        loop_lag_seconds.observe(max(0.0, loop.time() - due))
 
 
 def type_of(frame: bytes) -> str:

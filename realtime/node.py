@@ -81,6 +81,7 @@ class Node:
             tasks.spawn(self._end_unwanted(), "ending connections"),
             tasks.spawn(self.keys.run(), "fetching keys"),
             tasks.spawn(self._measure(), "measuring"),
+            tasks.spawn(metrics.watch_loop(), "the loop's lag"),
         ]
         logger.info("gateway %s is up", self.name)
 
@@ -97,15 +98,12 @@ class Node:
         return principal
 
     async def _measure(self) -> None:
-        """Keep the gauges, look at our memory, and see how late the loop is."""
-        loop = asyncio.get_running_loop()
+        """Keep the gauges, and look at our memory."""
         while True:
             metrics.connections.set(len(self.connections))
             metrics.users.set(len(self.users))
             self.admission.memory = resident_memory()
-            due = loop.time() + MEASURE_SECONDS
             await asyncio.sleep(MEASURE_SECONDS)
-            metrics.loop_lag_seconds.observe(max(0.0, loop.time() - due))
 
     @property
     def state(self) -> str:
@@ -119,7 +117,7 @@ class Node:
     async def drain(self) -> None:
         """Send the connections away, some at a time, each with another time to come back; then return.
 
-        `/ready` fails and no connection is let in from now on. Takes at most ``drain_delay`` and ``drain_seconds``.
+        `/ready` fails and no connection is let in from now on. Takes ``drain_delay`` and ``drain_seconds`` at most.
         """
         conf = self.conf
         self.draining = True

@@ -6,21 +6,26 @@ to be let in. A Redis that lost them gets them from the database again.
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from realtime.auth import Principal
+from realtime.conf import RealtimeConf
 from realtime.exceptions import AuthenticationError, RevocationsUnavailable
 from realtime.groups import CONTROL_GROUP
 from realtime.ids import new_epoch
 from realtime.models import Revocation
 from realtime.publisher import Layer
-from realtime.redis import Redis, Script
+from realtime.redis import Redis, RedisError, Script, connect
 
 REVOKED = "chatws:revoked"
 """Hash: whose tokens (``jti:<id>``, ``user:<id>``, ``all``) to ``<issued until> <kept until>``, Unix seconds."""
 VERSION = "chatws:revoked:version"
 LOAD_SECONDS = 5.0
 COPIED_AT_ONCE = 1_000
+MAX_JTI = 256
+"""Longest id of a token that can be revoked, in characters."""
 
 _copy = Script("revoke")
 
@@ -41,17 +46,17 @@ class Revocations:
         """Whether anybody can be let in."""
         return self._loaded.is_set()
 
-    async def revoke(self, *, user_id: int = 0, jti: str = "", issued_until: int = 0, by: str = "") -> None:
+    async def revoke(self, *, user_id: int = 0, jti: str = "", issued_until: int = 0, by: str = "") -> Revocation:
         """Revoke a token by its id, else a user's tokens, else everybody's; these issued up to a moment (0: now).
 
         A token without an ``iat`` counts as issued long ago. ``by`` is kept with it, for people to read. Raises what
-        the database and Redis raise; after an error of Redis it has to be called again.
+        the database and Redis raise; after an error of Redis it has to be called again. Returns what is kept.
         """
         now = int(time.time())
         whose = f"jti:{jti}" if jti else f"user:{user_id}" if user_id else "all"
         until = now if jti else issued_until or now
         before = await Revocation.objects.filter(whose=whose).afirst()
-        await Revocation.objects.aupdate_or_create(
+        kept, _ = await Revocation.objects.aupdate_or_create(
             whose=whose,
             defaults={
                 "issued_until": max(until, before.issued_until if before else 0),
@@ -61,7 +66,9 @@ class Revocations:
         )
         await Revocation.objects.filter(kept_until__lt=now).adelete()
         await self._copy_all()
-        await self._layer.group_send(CONTROL_GROUP, {"type": "revoked"})
+        with suppress(RedisError, OSError):  # a hint: it counts already, and gateways look every second
+            await self._layer.group_send(CONTROL_GROUP, {"type": "revoked"})
+        return kept
 
     async def refresh(self) -> bool:
         """Learn what is new; whether anything is. Raises what Redis and, if Redis lost them, the database raise."""
@@ -123,3 +130,13 @@ class Revocations:
 
     async def _copy(self, args: list[str | int]) -> None:
         await _copy.run(self._redis, [REVOKED, VERSION], [new_epoch(), *args])
+
+
+@asynccontextmanager
+async def connected(conf: RealtimeConf, layer: Layer) -> AsyncIterator[Revocations]:
+    """The revocations, for those who have no client of Redis open: the command and the admin."""
+    redis = connect(conf.redis_url)
+    try:
+        yield Revocations(redis, layer, conf.revocation_days)
+    finally:
+        await redis.aclose()

@@ -16,7 +16,7 @@ from chatws.reference.timing import Timing
 from chatws.rpc.pb import chat_pb2, ext_pb2
 from chatws.rpc.pb.chat_pb2_grpc import add_ChatServiceServicer_to_server
 from chatws.rpc.pb.ext_pb2_grpc import add_ReadCursorsServicer_to_server
-from realtime import tasks, tracing
+from realtime import metrics, tasks, tracing
 from realtime.conf import RealtimeConf
 from realtime.probes import listening_on, ping
 from realtime.redis import connect, wait_for_redis
@@ -49,7 +49,7 @@ async def serve(address: str, probes_at: str, conf: RealtimeConf) -> None:
     await server.start()
     for service in ("", *names):
         await checks.set(service, health_pb2.HealthCheckResponse.SERVING)
-    publishing = tasks.spawn(publisher.run(), "the outbox")
+    beside = [tasks.spawn(publisher.run(), "the outbox"), tasks.spawn(metrics.watch_loop(), "the loop's lag")]
     logger.info("the reference chat service serves at %s", address)
 
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -59,7 +59,7 @@ async def serve(address: str, probes_at: str, conf: RealtimeConf) -> None:
         await stop.wait()
     await checks.enter_graceful_shutdown()
     await server.stop(GRACE_SECONDS)
-    await tasks.end([publishing])
+    await tasks.end(beside)
     await redis.aclose()
     await tracing.current.stop()
 

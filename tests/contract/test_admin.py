@@ -9,6 +9,7 @@ import redis
 
 from tests.conftest import Connect
 from tests.support.chat import new_user
+from tests.support.client import bearer, connect
 from tests.support.stack import Gateway, Stack
 
 pytestmark = pytest.mark.database
@@ -46,6 +47,12 @@ class Admin:
         answer = await self._post(LIST, data)
         assert answer.status_code == 302, answer.text
         return (await self._http.get(LIST)).text
+
+    async def revoke(self, **fields: str) -> None:
+        """Post the form that revokes."""
+        empty = {"jti": "", "user": "", "until_0": "", "until_1": ""}
+        answer = await self._post("/admin/realtime/revocation/add/", {**empty, **fields})
+        assert answer.status_code == 302, answer.text
 
     async def _post(self, path: str, data: dict[str, str]) -> httpx.Response:
         token = self._http.cookies["csrftoken"]
@@ -93,6 +100,28 @@ async def test_each_connection_is_shown_with_its_close_code_and_can_be_ended(
         assert await refused.closed() == 4401
         await admin.rows_until(f"agent-{user}", code="4401")
         assert not [row for row in await admin.rows(open="1") if f" {user} " in row]
+
+
+async def test_a_revocation_that_is_added_closes_the_sockets_of_its_tokens(gateway: Gateway) -> None:
+    user, other = new_user(), new_user()
+    one, two, unharmed = [
+        await connect(gateway.ws, additional_headers=bearer(who, jti=f"{device}-{who}"))
+        for who, device in ((user, "one"), (user, "two"), (other, "one"))
+    ]
+    for client in (one, two, unharmed):
+        await client.expect("auth_success")
+    async with httpx.AsyncClient(base_url=gateway.http) as http:
+        admin = Admin(http)
+        await admin.log_in()
+        for client, fields in (
+            (one, {"what": "token", "jti": f"one-{user}"}),
+            (two, {"what": "user", "user": str(user)}),
+        ):
+            await admin.revoke(**fields)
+            assert (await client.expect("auth_failed"))["data"]["reason"] == "revoked"
+            assert await client.closed() == 4401
+        assert (await unharmed.ask("ping"))["type"] == "pong"
+    await unharmed.close()
 
 
 async def test_connections_of_a_gateway_that_was_killed_are_closed_by_the_reaper(

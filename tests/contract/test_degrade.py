@@ -12,6 +12,7 @@ import pytest
 import redis as redis_py
 
 from tests.contract.test_revocation import welcomed
+from tests.contract.test_server import audited_code
 from tests.support.chat import Chat, new_user
 from tests.support.client import Client, connect, make_token
 from tests.support.redis import free_port
@@ -28,6 +29,14 @@ async def sent(client: Client, group: str, text: str) -> tuple[int, float]:
     if answer["type"] == "error":
         assert answer["data"]["retry_after"] > 0
     return answer["data"].get("code", 0) if answer["type"] == "error" else 0, time.monotonic() - began
+
+
+def said(group: str, user: int, text: str) -> dict[str, object]:
+    """A message as another program publishes it."""
+    return {
+        "message_id": f"{group}-{text}", "group_id": group, "sender_id": user, "msg_type": 1, "content": text,
+        "created_at": int(time.time()),
+    }  # fmt: skip
 
 
 async def test_nobody_waits_for_a_chat_service_that_hangs_and_it_is_found_again(
@@ -49,6 +58,9 @@ async def test_nobody_waits_for_a_chat_service_that_hangs_and_it_is_found_again(
             code, seconds = await sent(clients[0], group, "at once")
             assert (code, seconds < 1) == (503, True)
             assert (await clients[0].ask("ping"))["type"] == "pong"
+            stack.add_entry("chat.message.new", said(group, users[0], "live"))
+            for client in clients:
+                assert (await client.expect("new_message"))["data"]["content"] == "live"
         finally:
             os.kill(rpc.pid, signal.SIGCONT)
         async with asyncio.timeout(15):
@@ -124,6 +136,27 @@ async def talk(tmp_path: Path) -> AsyncIterator[Talk]:
         await chat.close()
     finally:
         stack.stop()
+
+
+async def test_a_relay_without_the_database_delivers_and_the_audit_catches_up_later(talk: Talk) -> None:
+    stack = talk.stack
+    relay = next(process for process in stack.processes if process.name.startswith("relay"))
+    assert await asyncio.to_thread(relay.stop) == 0
+    relay = stack.start_relay(DATABASE_URL=f"postgres://nobody@127.0.0.1:{free_port()}/nothing")
+    user = new_user()
+    await (await welcomed(talk.gateway, make_token(user))).close()
+    async with asyncio.timeout(20):
+        while "database is away" not in relay.log.read_text():
+            await asyncio.sleep(0.1)
+    for number in range(3):
+        stack.add_entry("chat.message.new", said(talk.group, talk.one, f"number {number}"))
+        frame = await talk.listener.expect("new_message")
+        assert frame["data"]["content"] == f"number {number}"
+    assert stack.query("SELECT user_id FROM realtime_connectionrecord WHERE user_id = %s", user) == []
+    assert relay.running
+    assert await asyncio.to_thread(relay.stop) == 0
+    stack.start_relay()
+    assert await audited_code(stack, user) == 1000
 
 
 async def test_while_redis_is_away_sockets_stay_sends_get_503_and_all_heals_by_itself(talk: Talk) -> None:

@@ -11,8 +11,9 @@ from contextlib import suppress
 import pytest
 
 from tests.contract.test_server import audited_code
-from tests.support.chat import new_user
+from tests.support.chat import Chat, new_user
 from tests.support.client import Client, connect, make_token
+from tests.support.raw import raw_socket
 from tests.support.stack import Gateway, Stack
 
 pytestmark = pytest.mark.ours_only
@@ -92,6 +93,24 @@ async def test_probes_that_go_on_do_not_keep_the_process(stack: Stack) -> None:
         await asyncio.gather(*probing)
     assert await client.closed() == 4501
     assert "Traceback" not in gateway.log.read_text()
+
+
+async def test_a_client_that_neither_reads_nor_answers_keeps_the_process_no_longer_than_the_deadline(
+    stack: Stack, chat: Chat
+) -> None:
+    gateway = stack.start_gateway(CHATWS_DRAIN_SECONDS="2")
+    user, stalled = new_user(), new_user()
+    group, crowded = await chat.group(user), await chat.group(stalled)
+    client = await welcomed(gateway, user)
+    async with raw_socket(gateway.port, stalled, receive_buffer=4096):
+        for number in range(120):  # more than the kernel takes, so that the close waits behind it
+            await chat.say(crowded, stalled, "x" * 4_000, f"{crowded}-{number}")
+        await chat.say(group, user, "the last", f"{group}-last")
+        await client.expect("new_message")  # all the others have been handed out before it
+        ending = asyncio.create_task(asyncio.to_thread(gateway.stop, seconds=10))
+        assert await client.closed() == 4501
+        assert await ending == 0
+    assert "draining: 1 connections didn't close in time" in gateway.log.read_text()
 
 
 async def test_connections_leave_some_at_a_time(stack: Stack) -> None:

@@ -4,18 +4,20 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import redis as redis_py
 
 from tests.contract.test_workers import workers
 from tests.support.chat import Chat, new_user
-from tests.support.client import connect, make_token
+from tests.support.client import Client, connect, make_token
 from tests.support.raw import raw_socket
 from tests.support.redis import free_port
 from tests.support.scrape import OURS, Scraped, get, get_json
-from tests.support.stack import Gateway, Stack
+from tests.support.stack import Gateway, Process, Stack
 
 TOKEN = "scrapes-and-nothing-else"
 
@@ -40,8 +42,47 @@ async def scraped(url: str, until: Callable[[Scraped], bool], token: str = "") -
     return seen
 
 
-@pytest.mark.ours_only  # requests that drip and sockets that aren't read are our server's
-async def test_every_metric_moves_with_what_it_counts(watched: Stack) -> None:
+@dataclass
+class Watch:
+    """Two users in a chat group at a gateway, and what is seen to move at `/metrics`."""
+
+    stack: Stack
+    rpc: Process
+    gateway: Gateway
+    at_rpc: str
+    at_relay: str
+    chat: Chat
+    user: int
+    other: int
+    group: str
+    one: Client
+    two: Client
+    moved: set[str] = field(default_factory=set)
+
+    async def see(self, url: str, until: Callable[[Scraped], bool]) -> Scraped:
+        seen = await scraped(url, until, TOKEN)
+        self.moved.update(sample.name for sample in seen.samples if sample.value)
+        return seen
+
+    async def gateway_until(self, until: Callable[[Scraped], bool]) -> Scraped:
+        return await self.see(f"{self.gateway.http}/metrics", until)
+
+    async def relay_until(self, until: Callable[[Scraped], bool]) -> Scraped:
+        return await self.see(f"{self.at_relay}/metrics", until)
+
+    async def send(self, content: str) -> dict[str, Any]:
+        """The answer to a message of the first user."""
+        return await self.one.ask("send_message", {"group_id": self.group, "msg_type": 1, "content": content})
+
+    def event(self, message_id: str) -> dict[str, object]:
+        """A message as another program publishes it."""
+        return {
+            "message_id": message_id, "group_id": self.group, "sender_id": self.user, "msg_type": 1, "created_at": 1,
+        }  # fmt: skip
+
+
+@pytest.fixture
+async def watch(watched: Stack) -> AsyncIterator[Watch]:
     at_rpc, at_relay = (f"127.0.0.1:{free_port()}" for _ in range(2))
     watched.redis.start()
     watched.manage("migrate", "--noinput")
@@ -49,32 +90,46 @@ async def test_every_metric_moves_with_what_it_counts(watched: Stack) -> None:
     watched.start_relay("--probes", at_relay)
     gateway = watched.start_gateway()
     watched.wait_until_relaying()
-    moved: set[str] = set()
-
-    async def see(url: str, until: Callable[[Scraped], bool]) -> Scraped:
-        seen = await scraped(url, until, TOKEN)
-        moved.update(sample.name for sample in seen.samples if sample.value)
-        return seen
-
-    async def at_gateway(until: Callable[[Scraped], bool]) -> Scraped:
-        return await see(f"{gateway.http}/metrics", until)
-
     chat = Chat(watched.rpc_target)
     user, other = new_user(), new_user()
     group = await chat.group(user, other)
     one, two = [await connect(gateway.ws) for _ in range(2)]
-    for client, who in ((one, user), (two, other)):
+    yield Watch(
+        watched, rpc, gateway, f"http://{at_rpc}", f"http://{at_relay}", chat, user, other, group, one, two
+    )  # fmt: skip
+    for client in (one, two):
+        await client.close()
+    await chat.close()
+
+
+@pytest.mark.ours_only  # requests that drip and sockets that aren't read are our server's
+async def test_every_metric_moves_with_what_it_counts(watch: Watch) -> None:
+    await messages_are_counted(watch)
+    await refusals_are_counted(watch)
+    await resumes_and_gaps_are_counted(watch)
+    await relaying_is_counted(watch)
+    await a_slow_reader_is_counted(watch)
+    await the_chat_service_is_counted(watch)
+    await a_redis_that_is_away_is_counted(watch)
+    endings = {"counter": "_total", "histogram": "_count", "gauge": ""}
+    still = {name for name, kind in OURS if name + endings[kind] not in watch.moved}
+    assert still == set()
+
+
+async def messages_are_counted(watch: Watch) -> None:
+    for client, who in ((watch.one, watch.user), (watch.two, watch.other)):
         assert (await client.ask("auth", {"token": make_token(who)}))["type"] == "auth_success"
-    await at_gateway(lambda seen: seen.total("chatws_connections") == 2 and seen.total("chatws_users") == 2)
+    await watch.gateway_until(lambda seen: seen.total("chatws_connections") == 2 and seen.total("chatws_users") == 2)
     for number in range(3):
-        await one.ask("send_message", {"group_id": group, "msg_type": 1, "content": f"number {number}"})
-        await two.expect("new_message")
-    seen = await at_gateway(lambda seen: seen.total("chatws_deliveries_total") >= 6)
+        await watch.send(f"number {number}")
+        await watch.two.expect("new_message")
+    seen = await watch.gateway_until(lambda seen: seen.total("chatws_deliveries_total") >= 6)
     assert seen.total("chatws_feeds") == 3
+    assert seen.total("chatws_loop_lag_seconds_count") > 0
     assert seen.total("chatws_frames_received_total", type="send_message") == 3
     assert seen.total("chatws_frames_received_total", type="auth") == 2
-    await one.ask("send_message", {"group_id": group, "msg_type": 1, "content": ""})
-    seen = await at_gateway(lambda seen: seen.total("chatws_frames_received_total", type="bad") == 1)
+    await watch.send("")
+    seen = await watch.gateway_until(lambda seen: seen.total("chatws_frames_received_total", type="bad") == 1)
     assert seen.total("chatws_frames_received_total", type="send_message") == 3
     assert seen.total("chatws_received_bytes_total", type="send_message") > 3 * len("number 0")
     assert seen.total("chatws_frames_sent_total", type="new_message") == 6
@@ -86,75 +141,98 @@ async def test_every_metric_moves_with_what_it_counts(watched: Stack) -> None:
     assert seen.total("chatws_rpc_seconds_count", method="SaveMessage", outcome="OK") == 3
     assert seen.total("chatws_authentications_total", way="frame", outcome="ok") == 2
 
-    bad = await connect(f"{gateway.ws}?token=bad")
+
+async def refusals_are_counted(watch: Watch) -> None:
+    bad = await connect(f"{watch.gateway.ws}?token=bad")
     assert await bad.closed() == 4401
-    await at_gateway(lambda seen: seen.total("chatws_authentications_total", way="query", outcome="invalid") == 1)
+    invalid = {"way": "query", "outcome": "invalid"}
+    await watch.gateway_until(lambda seen: seen.total("chatws_authentications_total", **invalid) == 1)
     for _ in range(400):
-        await two.send("ping")
-    await two.expect("error", lambda frame: frame["data"]["code"] == 429)
-    await at_gateway(lambda seen: seen.total("chatws_refusals_total", limit="frames") > 0)
-    places = one.seen[0]["data"]["feeds"]
+        await watch.two.send("ping")
+    await watch.two.expect("error", lambda frame: frame["data"]["code"] == 429)
+    await watch.gateway_until(lambda seen: seen.total("chatws_refusals_total", limit="frames") > 0)
+
+
+async def resumes_and_gaps_are_counted(watch: Watch) -> None:
+    places = watch.one.seen[0]["data"]["feeds"]
     points = {place["feed"]: {"epoch": place["epoch"], "offset": place["offset"]} for place in places}
-    back = await connect(gateway.ws)
-    await back.ask("auth", {"token": make_token(user), "resume": points})
-    await at_gateway(lambda seen: seen.total("chatws_resumes_total", outcome="recovered") == 2)
-    watched.lose_log(f"group:{group}")
-    await one.expect("feed_reset")
-    seen = await at_gateway(lambda seen: seen.total("chatws_gaps_total", outcome="lost") > 0)
-    assert seen.total("chatws_gaps_total", outcome="found") > 0
+    back = await connect(watch.gateway.ws)
+    await back.ask("auth", {"token": make_token(watch.user), "resume": points})
+    await watch.gateway_until(lambda seen: seen.total("chatws_resumes_total", outcome="recovered") == 2)
+
+    before = await watch.gateway_until(lambda seen: True)
+    watch.gateway.pause()  # it is told of the next message on a connection that is gone, so it has to look
+    watch.stack.break_subscriptions()
+    watch.stack.add_entry("chat.message.new", watch.event("untold"))
+    await watch.relay_until(lambda seen: seen.total("chatws_relayed_total", topic="chat.message.new") == 4)
+    watch.gateway.go_on()
+    await watch.one.expect("new_message", lambda frame: frame["message_id"] == "untold")
+    seen = await watch.gateway_until(lambda seen: True)
+    assert seen.total("chatws_gaps_total", outcome="healed") == before.total("chatws_gaps_total", outcome="healed") + 1
+    assert seen.total("chatws_gaps_total", outcome="lost") == 0
+    assert seen.total("chatws_gaps_total", outcome="found") > before.total("chatws_gaps_total", outcome="found")
+
+    watch.stack.lose_log(f"group:{watch.group}")
+    await watch.one.expect("feed_reset")
+    seen = await watch.gateway_until(lambda seen: seen.total("chatws_gaps_total", outcome="lost") > 0)
     assert seen.total("chatws_position_checks_total") > 0
     await back.close()
-    await at_gateway(lambda seen: seen.total("chatws_closes_total", code="1000") == 1)
+    await watch.gateway_until(lambda seen: seen.total("chatws_closes_total", code="1000") == 1)
 
-    with redis_py.Redis.from_url(watched.redis.url) as client:
+
+async def relaying_is_counted(watch: Watch) -> None:
+    message_new = {"topic": "chat.message.new"}
+    with redis_py.Redis.from_url(watch.stack.redis.url) as client:
         client.xadd("chat.message.new", {"payload": "not JSON"})
-    seen = await see(
-        f"http://{at_relay}/metrics",
-        lambda seen: seen.total("chatws_dead_letters_total", topic="chat.message.new") == 1,
-    )
-    assert seen.total("chatws_relayed_total", topic="chat.message.new") == 4
-    assert seen.total("chatws_relay_lease", topic="chat.message.new") == 1
-    assert (await asyncio.to_thread(get_json, f"http://{at_relay}/ready")) == (200, {"redis": "ok"})
-    event = {"message_id": "m", "group_id": group, "sender_id": user, "msg_type": 1, "created_at": 1}
-    with redis_py.Redis.from_url(watched.redis.url) as client, client.pipeline(transaction=True) as full:
+    seen = await watch.relay_until(lambda seen: seen.total("chatws_dead_letters_total", **message_new) == 1)
+    assert seen.total("chatws_relayed_total", **message_new) == 5
+    assert seen.total("chatws_relay_lease", **message_new) == 1
+    assert seen.total("chatws_loop_lag_seconds_count") > 0
+    assert (await asyncio.to_thread(get_json, f"{watch.at_relay}/ready")) == (200, {"redis": "ok"})
+    with redis_py.Redis.from_url(watch.stack.redis.url) as client, client.pipeline(transaction=True) as full:
         for number in range(50):
-            full.xadd("chat.message.new", {"payload": json.dumps({**event, "message_id": f"m-{number}"})})
+            full.xadd("chat.message.new", {"payload": json.dumps(watch.event(f"m-{number}"))})
         full.config_set("maxmemory", "1mb").execute()
-        lag = "chatws_relay_lag_entries"
-        await see(f"http://{at_relay}/metrics", lambda seen: seen.total(lag, topic="chat.message.new") == 50)
+        await watch.relay_until(lambda seen: seen.total("chatws_relay_lag_entries", **message_new) == 50)
         client.config_set("maxmemory", 0)
-        await see(f"http://{at_relay}/metrics", lambda seen: seen.total(lag) == 0)
-    await one.expect("new_message", lambda frame: frame["message_id"] == "m-49")
+        await watch.relay_until(lambda seen: seen.total("chatws_relay_lag_entries") == 0)
+    await watch.one.expect("new_message", lambda frame: frame["message_id"] == "m-49")
+
+
+async def a_slow_reader_is_counted(watch: Watch) -> None:
     stalled = new_user()
-    crowded = await chat.group(stalled)
-    async with raw_socket(gateway.port, stalled, receive_buffer=4096):
+    crowded = await watch.chat.group(stalled)
+    async with raw_socket(watch.gateway.port, stalled, receive_buffer=4096):
         for number in range(150):
-            await chat.say(crowded, stalled, "x" * 4_000, f"{crowded}-{number}")
-        await at_gateway(lambda seen: seen.total("chatws_outbox_dropped_total") > 0)
-        await at_gateway(lambda seen: seen.total("chatws_closes_total", code="4502") == 1)
-    seen = await see(f"http://{at_rpc}/metrics", lambda seen: True)
+            await watch.chat.say(crowded, stalled, "x" * 4_000, f"{crowded}-{number}")
+        await watch.gateway_until(lambda seen: seen.total("chatws_outbox_dropped_total") > 0)
+        await watch.gateway_until(lambda seen: seen.total("chatws_closes_total", code="4502") == 1)
+
+
+async def the_chat_service_is_counted(watch: Watch) -> None:
+    seen = await watch.see(f"{watch.at_rpc}/metrics", lambda seen: seen.total("chatws_loop_lag_seconds_count") > 0)
     assert seen.total("chatws_reference_seconds_count", method="SaveMessage", outcome="OK") == 153
     expected = (200, {"redis": "ok", "database": "ok"})
-    assert (await asyncio.to_thread(get_json, f"http://{at_rpc}/ready")) == expected
-    assert (await asyncio.to_thread(get, f"http://{at_rpc}/health")) == (200, "OK")
+    assert (await asyncio.to_thread(get_json, f"{watch.at_rpc}/ready")) == expected
+    assert (await asyncio.to_thread(get, f"{watch.at_rpc}/health")) == (200, "OK")
 
-    await asyncio.to_thread(rpc.kill)
+    await asyncio.to_thread(watch.rpc.kill)
     for number in range(6):
-        frame = await one.ask("send_message", {"group_id": group, "msg_type": 1, "content": f"away {number}"})
-        assert frame["data"]["code"] == 503
-    await at_gateway(lambda seen: seen.total("chatws_circuit_open") == 1)
-    await asyncio.to_thread(watched.redis.kill)
-    state = await asyncio.to_thread(get_json, f"http://{at_relay}/ready")
-    assert state[0] == 503
-    assert str(watched.redis.port) in state[1]["redis"]
-    await see(f"http://{at_relay}/metrics", lambda seen: seen.total("chatws_relay_retries_total") > 0)
-    for client in (one, two, bad, back):
-        await client.close()
-    await chat.close()
+        assert (await watch.send(f"away {number}"))["data"]["code"] == 503
+    await watch.gateway_until(lambda seen: seen.total("chatws_circuit_open") == 1)
+    await asyncio.to_thread(watch.stack.start_rpc)
+    async with asyncio.timeout(30):
+        while (await watch.send("back"))["type"] != "ack":
+            await asyncio.sleep(0.2)
+    await watch.gateway_until(lambda seen: seen.total("chatws_circuit_open") == 0)
 
-    endings = {"counter": "_total", "histogram": "_count", "gauge": ""}
-    still = {name for name, kind in OURS if name + endings[kind] not in moved}
-    assert still == set()
+
+async def a_redis_that_is_away_is_counted(watch: Watch) -> None:
+    await asyncio.to_thread(watch.stack.redis.kill)
+    status, states = await asyncio.to_thread(get_json, f"{watch.at_relay}/ready")
+    assert status == 503
+    assert str(watch.stack.redis.port) in states["redis"]
+    await watch.relay_until(lambda seen: seen.total("chatws_relay_retries_total") > 0)
 
 
 async def test_metrics_are_for_those_who_bring_the_token(watched: Stack) -> None:

@@ -40,8 +40,8 @@ async def closed_as_revoked(client: Client) -> None:
     assert await client.closed() == 4401
 
 
-async def revoke(stack: Stack, *arguments: str) -> None:
-    await asyncio.to_thread(stack.manage, "revoke", *arguments)
+async def revoke(stack: Stack, *arguments: str, **env: str) -> None:
+    await asyncio.to_thread(stack.manage, "revoke", *arguments, **env)
 
 
 async def next_second() -> None:
@@ -73,8 +73,10 @@ async def test_one_token_is_revoked_by_its_id(stack: Stack, gateway: Gateway) ->
     user = new_user()
     stolen, own = make_token(user, jti=f"stolen-{user}"), make_token(user, jti=f"own-{user}")
     thief, owner = await welcomed(gateway, stolen), await welcomed(gateway, own)
-    await revoke(stack, "--jti", f"stolen-{user}")
+    await revoke(stack, "--jti", f"stolen-{user}", LOGNAME="on-call")
     await closed_as_revoked(thief)
+    kept = stack.query("SELECT revoked_by FROM realtime_revocation WHERE whose = %s", f"jti:stolen-{user}")
+    assert kept == [("on-call",)]
     assert (await owner.ask("ping"))["type"] == "pong"
     await owner.close()
     await refused(gateway, stolen)

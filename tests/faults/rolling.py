@@ -35,6 +35,8 @@ GATEWAYS, GROUP = 3, 30
 OWNER, FIRST_USER = 1, 1_000
 CATCH_UP_SECONDS = 60.0
 OPENED_AT_ONCE = 50
+SHARE = 15
+"""Percent of the clients that may be away at a time."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,17 @@ class Outcome:
     reconnected: int = 0
     statuses: tuple[int, ...] = ()
     seconds: float = 0.0
+
+    def problems(self, clients: int, share: int = SHARE) -> list[str]:
+        """What went wrong: a gateway that didn't end well, too many of the clients away, what the ledger found."""
+        found = [
+            f"gateway {number} ended with exit status {status}"
+            for number, status in enumerate(self.statuses, 1)
+            if status
+        ]
+        if self.away * 100 > clients * share:
+            found.append(f"{self.away:,} of {clients:,} clients were away at a time: more than {share}% (--share)")
+        return found + self.ledger.problems
 
 
 class Balancer(Proxy):
@@ -221,6 +234,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.rolling", description=__doc__)
     parser.add_argument("--clients", type=int, default=3_000)
     parser.add_argument("--leaving", type=int, default=50, help="connections that a gateway sends away a second")
+    parser.add_argument(
+        "--share", type=int, default=SHARE, metavar="PERCENT", help=f"clients that may be away at a time ({SHARE})"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         outcome = asyncio.run(Rolling(Plan(options.clients, options.leaving), Path(folder))())
@@ -235,8 +251,9 @@ def main() -> None:
         *((name, f"{ledger.count[name]:,}") for name in ("lost", "repeated", "swapped", "gap", "told without cause")),
     ]  # fmt: skip
     sys.stdout.write("".join(f"| {name} | {value} |\n" for name, value in rows))
-    sys.stdout.write("".join(f"{problem}\n" for problem in ledger.problems[:20]))
-    sys.exit(1 if ledger.problems else 0)
+    problems = outcome.problems(options.clients, options.share)
+    sys.stdout.write("".join(f"{problem}\n" for problem in problems[:20]))
+    sys.exit(1 if problems else 0)
 
 
 if __name__ == "__main__":

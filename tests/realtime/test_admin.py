@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.contrib.admin.models import ADDITION, LogEntry
 from django.contrib.auth.models import Permission, User
 from django.core.management import CommandError, call_command
 from django.test import Client, override_settings
 from redis import Redis
 
 from realtime.audit import AUDIT_STREAM
-from realtime.models import ConnectionRecord
+from realtime.models import ConnectionRecord, Revocation
+from realtime.revocations import REVOKED
 from tests.support.redis import RedisServer, free_port
 
 pytestmark = pytest.mark.django_db
@@ -56,6 +58,15 @@ def shown(client: Client, query: str) -> set[str]:
 )
 def test_filters_and_search(admin_client: Client, rows: list[ConnectionRecord], query: str, found: set[str]) -> None:
     assert shown(admin_client, query) == found
+
+
+def test_the_list_is_narrowed_by_date(admin_client: Client, rows: list[ConnectionRecord]) -> None:
+    ConnectionRecord.objects.filter(pk=rows[1].pk).update(opened_at=datetime(2020, 5, 6, tzinfo=UTC))
+    page = admin_client.get(LIST).content.decode()
+    assert f"?opened_at__year={rows[0].opened_at.year}" in page
+    assert "?opened_at__year=2020" in page
+    assert shown(admin_client, "opened_at__year=2020") == {"10.0.0.1"}
+    assert shown(admin_client, "opened_at__year=2020&opened_at__month=4") == set()
 
 
 def test_nothing_can_be_added_changed_or_deleted(admin_client: Client, rows: list[ConnectionRecord]) -> None:
@@ -184,3 +195,92 @@ def test_the_index_leads_to_dead_letters_only_who_may_view_them(client: Client) 
     assert "data-dead-letters" not in client.get("/admin/").content.decode()
     user.user_permissions.add(Permission.objects.get(codename="view_deadletterentry"))
     assert 'data-dead-letters="/admin/realtime/deadletterentry/"' in client.get("/admin/").content.decode()
+
+
+REVOCATIONS = "/admin/realtime/revocation/"
+NO_MOMENT = {"until_0": "", "until_1": ""}
+
+
+def revoke(client: Client, **fields: str) -> Any:
+    return client.post(f"{REVOCATIONS}add/", {"jti": "", "user": "", **NO_MOMENT, **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "whose", "until"),
+    [
+        ({"what": "token", "jti": "stolen-1"}, "jti:stolen-1", None),
+        ({"what": "user", "user": str(2**64 - 1)}, f"user:{2**64 - 1}", None),
+        ({"what": "user", "user": "7", "until_0": "2026-01-02", "until_1": "03:04:05"}, "user:7", 1_767_323_045),
+        ({"what": "everybody"}, "all", None),
+        ({"what": "everybody", "until_0": "2026-01-02", "until_1": "03:04:05"}, "all", 1_767_323_045),
+    ],
+)
+def test_who_may_add_a_revocation_revokes_and_it_is_kept_who_did(
+    client: Client, redis_server: RedisServer, fields: dict[str, str], whose: str, until: int | None
+) -> None:
+    user = staff("view_revocation", "add_revocation")
+    client.force_login(user)
+    before = int(datetime.now(UTC).timestamp())
+    with Redis.from_url(redis_server.url) as redis:
+        redis.flushall()
+        with with_redis(redis_server):
+            assert 'name="jti"' in client.get(f"{REVOCATIONS}add/").content.decode()
+            answer = revoke(client, **fields)
+        assert (answer.status_code, answer["Location"]) == (302, REVOCATIONS)
+        [(name, value)] = redis.hgetall(REVOKED).items()
+    kept = Revocation.objects.get()
+    assert (kept.whose, kept.revoked_by) == (whose, "somebody")
+    assert (name.decode(), value.decode()) == (whose, f"{kept.issued_until} {kept.kept_until}")
+    assert kept.issued_until == until if until else before <= kept.issued_until <= before + 10
+    entry = LogEntry.objects.get()
+    assert (entry.user, entry.action_flag, entry.object_repr) == (user, ADDITION, whose)
+    page = client.get(f"{REVOCATIONS}{kept.pk.replace(':', '_3A')}/change/")
+    assert whose in page.content.decode()
+    assert b'name="_save"' not in page.content
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({}, "what"),
+        ({"what": "token"}, "jti"),
+        ({"what": "token", "jti": "x" * 257}, "jti"),
+        ({"what": "token", "jti": "x", "user": "7"}, "user"),
+        ({"what": "token", "jti": "x", "until_0": "2026-01-02", "until_1": "03:04:05"}, "until"),
+        ({"what": "user"}, "user"),
+        ({"what": "user", "user": "0"}, "user"),
+        ({"what": "user", "user": str(2**64)}, "user"),
+        ({"what": "user", "user": "7", "jti": "x"}, "jti"),
+        ({"what": "user", "user": "7", "until_0": "2999-01-02", "until_1": "03:04:05"}, "until"),
+        ({"what": "user", "user": "7", "until_0": "1960-01-02", "until_1": "03:04:05"}, "until"),
+        ({"what": "user", "user": "7", "until_0": "soon", "until_1": ""}, "until"),
+        ({"what": "everybody", "user": "7"}, "user"),
+        ({"what": "everybody", "jti": "x"}, "jti"),
+    ],
+)
+def test_a_revocation_that_makes_no_sense_is_refused_at_its_field(
+    admin_client: Client, fields: dict[str, str], named: str
+) -> None:
+    answer = revoke(admin_client, **fields)
+    assert answer.status_code == 200
+    assert list(answer.context["adminform"].form.errors) == [named]
+    assert not Revocation.objects.exists()
+
+
+def test_who_may_only_look_at_revocations_cannot_revoke(client: Client) -> None:
+    client.force_login(staff("view_revocation", "end_connection"))
+    assert client.get(REVOCATIONS).status_code == 200
+    assert client.get(f"{REVOCATIONS}add/").status_code == 403
+    assert revoke(client, what="everybody").status_code == 403
+
+
+@pytest.mark.django_db(transaction=True)
+def test_while_redis_is_away_no_revocation_is_kept(admin_client: Client) -> None:
+    port = free_port()
+    with override_settings(REALTIME=replace(settings.REALTIME, redis_url=f"redis://127.0.0.1:{port}/0")):
+        answer = revoke(admin_client, what="everybody")
+        page = admin_client.get(answer["Location"]).content.decode()
+    assert f"Nothing was revoked: Redis at 127.0.0.1:{port} can&#x27;t be reached" in page
+    assert 'name="jti"' in page, "it can be tried again at once"
+    assert not Revocation.objects.exists()
+    assert not LogEntry.objects.exists()

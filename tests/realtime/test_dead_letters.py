@@ -10,6 +10,7 @@ import msgspec
 import pytest
 import redis as redis_py
 from django.conf import settings
+from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.auth.models import Permission, User
 from django.core.management import CommandError, call_command
 from django.test import Client, override_settings
@@ -156,7 +157,9 @@ def test_the_command_names_a_redis_that_is_away() -> None:
 
 
 @pytest.mark.django_db
-def test_the_admin_shows_replays_and_drops(on_redis: Any, admin_client: Client) -> None:
+def test_the_admin_shows_replays_and_drops_and_keeps_who_did(
+    on_redis: Any, admin_client: Client, admin_user: User
+) -> None:
     page = admin_client.get(PAGE)
     assert page.status_code == 200
     newest, oldest = (f"{letter.topic} {letter.id}" for letter in page.context["letters"])
@@ -172,6 +175,11 @@ def test_the_admin_shows_replays_and_drops(on_redis: Any, admin_client: Client) 
     assert "There are none." in answer.content.decode()
     assert admin_client.post(PAGE, {"action": "shred", "letter": [oldest]}).status_code == 403
     assert admin_client.get(f"{PAGE}1/change/").status_code == 404
+    kept = LogEntry.objects.order_by("id").values_list("user", "action_flag", "object_repr", "change_message")
+    assert list(kept) == [
+        (admin_user.pk, CHANGE, f"{TOPIC} 6-0", "Put back on its topic."),
+        (admin_user.pk, DELETION, f"{TOPIC} 5-0", "Dropped: payload: broken"),
+    ]
 
 
 @pytest.mark.django_db

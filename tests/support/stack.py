@@ -141,8 +141,8 @@ class Stack:
             grpc.channel_ready_future(channel).result(timeout=START_SECONDS)
         return process
 
-    def start_relay(self, *options: str) -> Process:
-        return self._start("relay", [sys.executable, "manage.py", "relay_stream", *options])
+    def start_relay(self, *options: str, **env: str) -> Process:
+        return self._start("relay", [sys.executable, "manage.py", "relay_stream", *options], **env)
 
     def start_gateway(
         self, *options: str, server: Sequence[str] = (), port: int | None = None, probe: str = "ready", **env: str
@@ -232,8 +232,8 @@ class Stack:
                 process.kill()
         self.redis.kill()
 
-    def _start(self, name: str, command: list[str]) -> Process:
+    def _start(self, name: str, command: list[str], **env: str) -> Process:
         name = f"{name}-{len(self.processes)}"
-        process = Process(name, command, self.env, self.folder / f"{name}.log", self.code)
+        process = Process(name, command, {**self.env, **env}, self.folder / f"{name}.log", self.code)
         self.processes.append(process)
         return process

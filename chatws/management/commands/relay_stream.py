@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from chatws import conf as chat_conf
 from chatws.routes import MESSAGE_NEW, ROUTES
-from realtime import audit, conf, probes, tasks, tracing
+from realtime import audit, conf, metrics, probes, tasks, tracing
 from realtime.exceptions import ListenError, RedisUnavailable
 from realtime.feeds import FeedLog
 from realtime.ids import new_node_name
@@ -77,6 +77,7 @@ async def relay(topics: list[str], settings: conf.RealtimeConf, probes_at: str =
         tasks.spawn(watch_lag(workers), "the lag"),
         tasks.spawn(audit.Reaper(redis, settings).run(), "the reaper"),
         tasks.spawn(copies.run(), "copying the cursors"),
+        tasks.spawn(metrics.watch_loop(), "the loop's lag"),
     ]
     with probes.listening_on(probes_at, lambda: {"redis": probes.ping(redis, settings.redis_url, loop)}):
         await asyncio.gather(*(worker.run() for worker in workers))

@@ -12,8 +12,8 @@ from django.db import DatabaseError
 
 from realtime import conf
 from realtime.auth import MAX_USER_ID
-from realtime.redis import RedisError, address_of, connect
-from realtime.revocations import Revocations
+from realtime.redis import RedisError, address_of
+from realtime.revocations import MAX_JTI, connected
 
 
 class Command(BaseCommand):
@@ -37,8 +37,8 @@ class Command(BaseCommand):
             raise CommandError(f"--user: {user} is not a user's id")
         if jti is not None and until is not None:
             raise CommandError("--issued-until: a token by its id is revoked whenever it was issued")
-        if jti is not None and not 1 <= len(jti) <= 256:
-            raise CommandError("--jti: 1 to 256 characters are an id")
+        if jti is not None and not 1 <= len(jti) <= MAX_JTI:
+            raise CommandError(f"--jti: 1 to {MAX_JTI} characters are an id")
         if until is not None and not 0 < until <= time.time():
             raise CommandError(f"--issued-until: {until} is no moment in the past")
         settings = conf.get()
@@ -54,9 +54,5 @@ class Command(BaseCommand):
         self.stdout.write(f"revoked {whose}")
 
     async def _revoke(self, settings: conf.RealtimeConf, user: int, jti: str, until: int) -> None:
-        redis = connect(settings.redis_url)
-        try:
-            revocations = Revocations(redis, get_channel_layer(), settings.revocation_days)
+        async with connected(settings, get_channel_layer()) as revocations:
             await revocations.revoke(user_id=user, jti=jti, issued_until=until, by=getpass.getuser())
-        finally:
-            await redis.aclose()

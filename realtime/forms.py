@@ -1,0 +1,68 @@
+"""The admin's form that revokes tokens; what it allows is what `manage.py revoke` does."""
+
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.contrib.admin.widgets import AdminRadioSelect, AdminSplitDateTime
+from django.utils import timezone
+
+from realtime.auth import MAX_USER_ID
+from realtime.models import Revocation
+from realtime.revocations import MAX_JTI
+
+
+class RevocationForm(forms.ModelForm):  # type: ignore[type-arg]  # django-stubs: generic only when type checking
+    """Whose tokens, and for a user's and everybody's up to when they were issued."""
+
+    TOKEN, USER, EVERYBODY = "token", "user", "everybody"
+
+    what = forms.ChoiceField(
+        label="Revoke",
+        choices=[(TOKEN, "one token"), (USER, "all tokens of a user"), (EVERYBODY, "everybody's tokens")],
+        widget=AdminRadioSelect,
+    )
+    jti = forms.CharField(
+        label="Token's id", max_length=MAX_JTI, required=False, help_text="Its <code>jti</code>, for one token"
+    )
+    user = forms.IntegerField(
+        label="User's id", min_value=1, max_value=MAX_USER_ID, required=False, help_text="For all tokens of a user"
+    )
+    until = forms.SplitDateTimeField(
+        label="Issued up to",
+        required=False,
+        widget=AdminSplitDateTime,
+        help_text="Tokens issued later go on counting. Empty: now. A single token is revoked whenever it was issued",
+    )
+
+    class Meta:
+        model = Revocation
+        fields = ()
+
+    @property
+    def wanted(self) -> dict[str, Any]:
+        """What `Revocations.revoke` is to be called with, once the form is valid."""
+        until = self.cleaned_data["until"]
+        return {
+            "jti": self.cleaned_data["jti"],
+            "user_id": self.cleaned_data["user"] or 0,
+            "issued_until": int(until.timestamp()) if until else 0,
+        }
+
+    def clean_until(self) -> datetime | None:
+        until: datetime | None = self.cleaned_data["until"]
+        if until and not 1 <= until.timestamp() <= timezone.now().timestamp():
+            raise forms.ValidationError("No moment in the past.")
+        return until
+
+    def clean(self) -> None:
+        """What isn't for the choice has to be empty: else a slip would revoke more, or less, than is meant."""
+        what = self.cleaned_data.get("what")
+        for name, belongs_to in (("jti", self.TOKEN), ("user", self.USER)):
+            given = self.cleaned_data.get(name)
+            if what == belongs_to and not given and name not in self.errors:
+                self.add_error(name, "This is needed to say whose.")
+            elif what and what != belongs_to and given:
+                self.add_error(name, "Leave it empty: it isn't what is to be revoked.")
+        if what == self.TOKEN and self.cleaned_data.get("until"):
+            self.add_error("until", "Leave it empty: a token by its id is revoked whenever it was issued.")
