@@ -184,8 +184,8 @@ async def relaying_is_counted(watch: Watch) -> None:
     message_new = {"topic": "chat.message.new"}
     with redis_py.Redis.from_url(watch.stack.redis.url) as client:
         client.xadd("chat.message.new", {"payload": "not JSON"})
-    seen = await watch.relay_until(lambda seen: seen.total("chatws_dead_letters_total", **message_new) == 1)
-    assert seen.total("chatws_relayed_total", **message_new) == 5
+    seen = await watch.relay_until(lambda seen: seen.total("chatws_relayed_total", **message_new) == 5)
+    assert seen.total("chatws_dead_letters_total", **message_new) == 1
     assert seen.total("chatws_relay_lease", **message_new) == 1
     assert seen.total("chatws_loop_lag_seconds_count") > 0
     assert (await asyncio.to_thread(get_json, f"{watch.at_relay}/ready")) == (200, {"redis": "ok"})
