@@ -250,8 +250,8 @@ class ChatClient:
         elif kind == "shutdown":
             self._wait_for(data)
         elif kind == "error" and not answered:
-            if frame.get("message_id") == "typing" and data.get("code") in (400, 501):
-                self._types = False
+            if frame.get("message_id") == "typing":
+                self._types &= data.get("code") not in (400, 501)
                 return True
             self._why = data
             self._wait_for(data)

@@ -275,6 +275,53 @@ async def test_what_people_do_besides_talking(enter: Enter, chat: Chat) -> None:
     assert page["has_more"]
 
 
+async def test_typing_faster_than_is_told_is_nobodys_error(enter: Enter, chat: Chat) -> None:
+    owner, member = new_user(), new_user()
+    group = await chat.group(owner, member)
+    typist, listener = await enter(owner), await enter(member)
+    await listener.client.ready()
+    await typist.client.ready()
+    for number in range(20):
+        typist.client.typing(group, number % 2 == 0)
+        await typist.client.request("ping", {})
+    refusals = [frame["data"]["code"] for frame in typist.raw if frame["type"] == "error"]
+    assert set(refusals) == {429}
+    assert [event for event in typist.of(Received) if event.frame["type"] == "error"] == []
+
+
+@pytest.mark.parametrize(("code", "types_on"), [(429, True), (403, True), (400, False), (501, False)])
+async def test_an_error_about_typing_makes_no_connection_wait(code: int, types_on: bool) -> None:
+    welcome = {"type": "auth_success", "message_id": "auth", "data": {}}
+    error = {"type": "error", "message_id": "typing", "data": {"code": code, "message": "no", "retry_after": 1000}}
+    typed: list[int] = []
+
+    async def serve(socket: Any) -> None:
+        await socket.send(json.dumps(welcome))
+        typed.append(0)
+        async for text in socket:
+            frame = json.loads(text)
+            if frame["type"] == "typing":
+                typed[-1] += 1
+                await socket.send(json.dumps(error))
+            elif frame["type"] == "ping":
+                await socket.send(json.dumps({**frame, "type": "pong"}))
+                if len(typed) == 1:
+                    await socket.close(4501)
+
+    async with websockets.serve(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        user = User(ChatClient(f"ws://127.0.0.1:{port}", "t", first_wait=0.01))
+        async with user.client:
+            listening = asyncio.create_task(user.listen())
+            for connections in (1, 2):
+                await user.until(lambda number=connections: len(user.of(Connected)) == number)
+                user.client.typing("g")
+                await user.client.request("ping", {})
+        await listening
+    assert typed == [1, int(types_on)]
+    assert [event for event in user.of(Received) if event.frame["type"] == "error"] == []
+
+
 async def test_places_of_an_earlier_client_are_resumed(enter: Enter, chat: Chat, gateway: Gateway) -> None:
     owner, member = new_user(), new_user()
     group = await chat.group(owner, member)

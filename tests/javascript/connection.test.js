@@ -167,6 +167,44 @@ test("its waits double up to the longest, and are drawn from zero", async (conte
   });
 });
 
+test("typing faster than is told is nobody's error, and makes no connection wait", async () => {
+  let refused = 0;
+  const slower = through((data) => {
+    const isOurs = data.includes('"typing"') && data.includes('"code":429');
+    if (isOurs) refused += 1;
+    return [isOurs ? data.replace(/"retry_after":\d+/, '"retry_after":1000') : data];
+  });
+  const { ann, ben, group } = await twoInAGroup({ WebSocket: slower });
+  for (let count = 0; count < 20; count += 1) ann.client.typing(group, count % 2 === 0);
+  await ann.client.request("ping", {});
+  assert.ok(refused > 0);
+  assert.deepEqual(ann.of("error"), []);
+  await control("reset");
+  await until(ann.client, () => ann.of("ready").length === 2);
+  const heard = new Promise((resolve) => ben.client.listen("typing", ({ typing }) => typing && resolve()));
+  ann.client.typing(group);
+  await heard;
+});
+
+test("where typing isn't known it falls silent, without an error", async () => {
+  let code = 403;
+  let typed = 0;
+  class Lacking extends through((data) => [data.replace('"code":403', `"code":${code}`)]) {
+    send(text) {
+      if (text.includes('"type":"typing"')) typed += 1;
+      super.send(text);
+    }
+  }
+  const { ann } = await twoInAGroup({ WebSocket: Lacking });
+  for (const [answer, expected] of [[403, 1], [501, 2], [501, 2]]) {
+    code = answer;
+    ann.client.typing("not-mine");
+    await ann.client.request("ping", {});
+    assert.equal(typed, expected);
+  }
+  assert.deepEqual(ann.of("error"), []);
+});
+
 test("a group that was left is heard again with what was missed", async () => {
   const { ann, ben, group } = await twoInAGroup();
   await ann.client.leave(group);
