@@ -432,7 +432,8 @@ def test_what_is_no_address_is_refused_by_name(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "comes_back"), [(1000, False), (1001, True), (4403, False), (4501, True), (4529, True)]
+    ("code", "comes_back"),
+    [(1000, False), (1001, True), (4403, False), (4409, False), (4501, True), (4502, True), (4508, True), (4529, True)],
 )
 async def test_close_codes_are_obeyed(enter: Enter, code: int, comes_back: bool) -> None:
     connections = 0
