@@ -5,6 +5,7 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -47,6 +48,9 @@ class User:
     def texts(self) -> list[str]:
         received = [event.frame for event in self.events if isinstance(event, Received)]
         return [frame["data"]["content"] for frame in received if frame["type"] == "new_message"]
+
+    def has_connected(self, times: int) -> bool:
+        return len(self.of(Connected)) == times
 
     def of(self, kind: type) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
@@ -313,8 +317,8 @@ async def test_an_error_about_typing_makes_no_connection_wait(code: int, types_o
         user = User(ChatClient(f"ws://127.0.0.1:{port}", "t", first_wait=0.01))
         async with user.client:
             listening = asyncio.create_task(user.listen())
-            for connections in (1, 2):
-                await user.until(lambda number=connections: len(user.of(Connected)) == number)
+            for connected in (1, 2):
+                await user.until(partial(user.has_connected, connected))
                 user.client.typing("g")
                 await user.client.request("ping", {})
         await listening

@@ -54,8 +54,9 @@ class Control:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        for server in (self._server, *self._closers):
-            server.close()
+        self._server.close()
+        for closer in self._closers:
+            closer.close()
         for writer in self._writers:
             writer.close()
             with suppress(OSError):
