@@ -17,6 +17,7 @@ from tests.support.chat import Chat, new_user
 from tests.support.client import make_token
 from tests.support.proxy import Proxy
 from tests.support.stack import Gateway, Stack
+from tests.support.wire import CheckedProxy
 
 
 class User:
@@ -58,7 +59,7 @@ class User:
 
 @pytest.fixture
 async def proxy(gateway: Gateway) -> AsyncIterator[Proxy]:
-    async with Proxy(gateway.port) as proxy:
+    async with CheckedProxy(gateway.port) as proxy:
         yield proxy
 
 
