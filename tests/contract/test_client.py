@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import re
 import time
 from collections.abc import AsyncIterator, Callable
@@ -382,6 +383,43 @@ async def test_a_lost_log_is_told(enter: Enter, chat: Chat, stack: Stack) -> Non
     await user.until(lambda: any(frame["type"] == "group_joined" for frame in user.raw))
     await user.client.send_message(group, "after")
     await user.until(lambda: user.texts() == ["before", "after"])
+
+
+async def test_who_hurries_waits_no_longer_than_the_server_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random, "uniform", lambda low, high: high)
+    times: list[float] = []
+
+    async def serve(socket: Any) -> None:
+        times.append(time.monotonic())
+        await socket.send(json.dumps({"type": "shutdown", "message_id": "", "data": {"retry_after": 0.4}}))
+        await socket.close(4529)
+
+    async with websockets.serve(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        user = User(ChatClient(f"ws://127.0.0.1:{port}", "t", first_wait=0.1))  # else 25.6 s after a 4529
+        async with user.client:
+            listening = asyncio.create_task(user.listen())
+            await user.until(lambda: user.of(Disconnected))
+            for _ in range(3):
+                user.client.hurry()
+            await user.until(lambda: user.of(Disconnected)[1:])
+        await listening
+    assert times[1] - times[0] >= 0.4
+
+
+async def test_a_connection_that_died_without_a_word_is_noticed_when_the_client_hurries(
+    enter: Enter, proxy: Proxy
+) -> None:
+    user = await enter(new_user(), heartbeat_seconds=None)
+    await user.client.ready()
+    user.client.hurry()
+    await user.client.request("ping", {})
+    proxy.drop_silently()
+    user.client.hurry()
+    gone = await user.until(lambda: user.of(Disconnected))
+    assert (gone[0].code, gone[0].message) == (1006, f"{user.client.url}: it is silent")
+    proxy.restore()
+    await user.until(lambda: user.has_connected(2))
 
 
 async def test_retry_after_is_waited_for() -> None:
