@@ -249,7 +249,9 @@ async def test_a_fresh_token_is_brought_before_the_old_one_ends(enter: Enter, ch
         asked.append(fresh)
         if asked == [False, True]:
             raise OSError("not just now")
-        return make_token(someone, 600 if fresh else 3)
+        return make_token(
+            someone, 600 if fresh else 8
+        )  # whole seconds: it is asked anew after 4 s and 6 s of 7.1 or more
 
     user = await enter(someone, token=fetch)
     renewed = await user.until(lambda: [frame for frame in user.raw if frame["type"] == "auth_success"][1:])
