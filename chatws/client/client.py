@@ -74,6 +74,7 @@ class ChatClient:
         self._requests = Requests(self._write, self._window)
         self._connection: Connection | None = None
         self._ready = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._ready_at = 0.0
         self._failures = 0
         self._not_before = 0.0
@@ -112,6 +113,12 @@ class ChatClient:
         await self._ready.wait()
         if self._closed is not None:
             raise self._closed_again()
+
+    def hurry(self) -> None:
+        """Come back now if the server allows it, or see whether the connection lives."""
+        self._hurried.set()
+        if self._connection is not None:
+            self._connection.probe()
 
     async def send_message(self, group_id: str, content: str = "", *, msg_type: int = 1, image_url: str = "") -> str:
         """Send a message; returns its id once it is stored. Sent again, unchanged, until there is an answer.
@@ -198,8 +205,18 @@ class ChatClient:
                 self._failures = 0
             self._failures = max(self._failures, 9) if gone.code == TOO_FAST else self._failures + 1
             await self._tell(gone)
-            asked = max(0.0, self._not_before - time.monotonic())
-            await asyncio.sleep(asked + random.uniform(0, self._window(self._failures)))  # noqa: S311  # full jitter
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Full jitter, after what the server asked for; drawn anew, and short, when the application hurries."""
+        longest = self._window(self._failures)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                self._hurried.clear()
+                asked = max(0.0, self._not_before - time.monotonic())
+                async with asyncio.timeout(asked + random.uniform(0, longest)):  # noqa: S311  # jitter
+                    await self._hurried.wait()
+                longest = self._first_wait
 
     async def _attempt(self) -> Disconnected:
         """One connection, from its token to its end; how it ended."""
@@ -250,8 +267,8 @@ class ChatClient:
         elif kind == "shutdown":
             self._wait_for(data)
         elif kind == "error" and not answered:
-            if frame.get("message_id") == "typing" and data.get("code") in (400, 501):
-                self._types = False
+            if frame.get("message_id") == "typing":
+                self._types &= data.get("code") not in (400, 501)
                 return True
             self._why = data
             self._wait_for(data)

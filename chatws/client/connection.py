@@ -18,6 +18,7 @@ from chatws.client.events import Frame, encoded
 OPEN_SECONDS = 15.0
 WELCOME_SECONDS = 15.0
 ANSWER_SECONDS = 10.0
+PROBE_SECONDS = 4.0
 MOST_WAITING = 2_000
 ABNORMAL = 1006
 GIVEN_UP = 4000
@@ -50,6 +51,9 @@ class Connection:
         self._url = url
         self._socket = socket
         self._waiting: asyncio.Queue[bytes] = asyncio.Queue(MOST_WAITING)
+        self._asked = True
+        """Whether the end of the patience is the end of the connection."""
+        self._patience: asyncio.Timeout | None = None
 
     @property
     def idle(self) -> bool:
@@ -66,20 +70,32 @@ class Connection:
 
     async def read(self) -> Frame:
         """The next frame. Raises `Broken` if there is none, or none that makes sense, or nothing for too long."""
-        asked = self.heartbeat is None
+        self._asked = self.heartbeat is None
         while True:
-            patience = WELCOME_SECONDS if self.heartbeat is None else self.heartbeat
+            seconds = WELCOME_SECONDS if self.heartbeat is None else self.heartbeat
+            if self._asked and self.heartbeat:
+                seconds = min(seconds, ANSWER_SECONDS)
             try:
-                async with asyncio.timeout(min(patience, ANSWER_SECONDS) if asked and self.heartbeat else patience):
+                async with asyncio.timeout(seconds) as self._patience:
                     return self._decode(await self._socket.recv())
             except TimeoutError:
-                if asked:
+                if self._asked:
                     self._socket.transport.abort()
                     raise Broken(self._url, "it is silent") from None
-                asked = True
+                self._asked = True
                 self.write(PING)
             except ConnectionClosed:
                 raise Broken(self._url, "the connection ended", self._socket.close_code or ABNORMAL) from None
+            finally:
+                self._patience = None
+
+    def probe(self) -> None:
+        """Ask the server whether it is there; whoever reads hears soon that it isn't."""
+        self.write(PING)
+        if self._patience is not None:
+            self._asked = True
+            soon = asyncio.get_running_loop().time() + PROBE_SECONDS
+            self._patience.reschedule(min(self._patience.when() or soon, soon))
 
     async def give_up(self) -> None:
         """End it; the server goes on as if the connection had broken."""

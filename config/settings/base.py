@@ -163,7 +163,9 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "chatws",
-    "DESCRIPTION": "The HTTP API of the chat gateway. What is refused is answered with `code`, `message` and `data`.",
+    "DESCRIPTION": "The HTTP API of the chat gateway. What is refused is answered with `code`, `message` and `data`. "
+    "Told of in docs/protocol.md (HTTP) alone: `/health`, `/ws/health`, `/ready` and `/metrics`, which are for those "
+    "who operate it, and `/ws/stats`, another name of `/stats`.",
     "VERSION": "1",
     "LICENSE": {"name": "MIT"},
     "SERVERS": [{"url": "/"}],

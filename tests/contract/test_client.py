@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import random
 import re
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +18,7 @@ from tests.support.chat import Chat, new_user
 from tests.support.client import make_token
 from tests.support.proxy import Proxy
 from tests.support.stack import Gateway, Stack
+from tests.support.wire import CheckedProxy
 
 
 class User:
@@ -48,13 +51,16 @@ class User:
         received = [event.frame for event in self.events if isinstance(event, Received)]
         return [frame["data"]["content"] for frame in received if frame["type"] == "new_message"]
 
+    def has_connected(self, times: int) -> bool:
+        return len(self.of(Connected)) == times
+
     def of(self, kind: type) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
 
 
 @pytest.fixture
 async def proxy(gateway: Gateway) -> AsyncIterator[Proxy]:
-    async with Proxy(gateway.port) as proxy:
+    async with CheckedProxy(gateway.port) as proxy:
         yield proxy
 
 
@@ -243,7 +249,9 @@ async def test_a_fresh_token_is_brought_before_the_old_one_ends(enter: Enter, ch
         asked.append(fresh)
         if asked == [False, True]:
             raise OSError("not just now")
-        return make_token(someone, 600 if fresh else 3)
+        return make_token(
+            someone, 600 if fresh else 8
+        )  # whole seconds: it is asked anew after 4 s and 6 s of 7.1 or more
 
     user = await enter(someone, token=fetch)
     renewed = await user.until(lambda: [frame for frame in user.raw if frame["type"] == "auth_success"][1:])
@@ -273,6 +281,53 @@ async def test_what_people_do_besides_talking(enter: Enter, chat: Chat) -> None:
     page = await speaker.client.history(group, before=ids[2], limit=1)
     assert [message["content"] for message in page["messages"]] == ["1"]
     assert page["has_more"]
+
+
+async def test_typing_faster_than_is_told_is_nobodys_error(enter: Enter, chat: Chat) -> None:
+    owner, member = new_user(), new_user()
+    group = await chat.group(owner, member)
+    typist, listener = await enter(owner), await enter(member)
+    await listener.client.ready()
+    await typist.client.ready()
+    for number in range(20):
+        typist.client.typing(group, number % 2 == 0)
+        await typist.client.request("ping", {})
+    refusals = [frame["data"]["code"] for frame in typist.raw if frame["type"] == "error"]
+    assert set(refusals) == {429}
+    assert [event for event in typist.of(Received) if event.frame["type"] == "error"] == []
+
+
+@pytest.mark.parametrize(("code", "types_on"), [(429, True), (403, True), (400, False), (501, False)])
+async def test_an_error_about_typing_makes_no_connection_wait(code: int, types_on: bool) -> None:
+    welcome = {"type": "auth_success", "message_id": "auth", "data": {}}
+    error = {"type": "error", "message_id": "typing", "data": {"code": code, "message": "no", "retry_after": 1000}}
+    typed: list[int] = []
+
+    async def serve(socket: Any) -> None:
+        await socket.send(json.dumps(welcome))
+        typed.append(0)
+        async for text in socket:
+            frame = json.loads(text)
+            if frame["type"] == "typing":
+                typed[-1] += 1
+                await socket.send(json.dumps(error))
+            elif frame["type"] == "ping":
+                await socket.send(json.dumps({**frame, "type": "pong"}))
+                if len(typed) == 1:
+                    await socket.close(4501)
+
+    async with websockets.serve(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        user = User(ChatClient(f"ws://127.0.0.1:{port}", "t", first_wait=0.01))
+        async with user.client:
+            listening = asyncio.create_task(user.listen())
+            for connected in (1, 2):
+                await user.until(partial(user.has_connected, connected))
+                user.client.typing("g")
+                await user.client.request("ping", {})
+        await listening
+    assert typed == [1, int(types_on)]
+    assert [event for event in user.of(Received) if event.frame["type"] == "error"] == []
 
 
 async def test_places_of_an_earlier_client_are_resumed(enter: Enter, chat: Chat, gateway: Gateway) -> None:
@@ -332,6 +387,43 @@ async def test_a_lost_log_is_told(enter: Enter, chat: Chat, stack: Stack) -> Non
     await user.until(lambda: user.texts() == ["before", "after"])
 
 
+async def test_who_hurries_waits_no_longer_than_the_server_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random, "uniform", lambda low, high: high)
+    times: list[float] = []
+
+    async def serve(socket: Any) -> None:
+        times.append(time.monotonic())
+        await socket.send(json.dumps({"type": "shutdown", "message_id": "", "data": {"retry_after": 0.4}}))
+        await socket.close(4529)
+
+    async with websockets.serve(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        user = User(ChatClient(f"ws://127.0.0.1:{port}", "t", first_wait=0.1))  # else 25.6 s after a 4529
+        async with user.client:
+            listening = asyncio.create_task(user.listen())
+            await user.until(lambda: user.of(Disconnected))
+            for _ in range(3):
+                user.client.hurry()
+            await user.until(lambda: user.of(Disconnected)[1:])
+        await listening
+    assert times[1] - times[0] >= 0.4
+
+
+async def test_a_connection_that_died_without_a_word_is_noticed_when_the_client_hurries(
+    enter: Enter, proxy: Proxy
+) -> None:
+    user = await enter(new_user(), heartbeat_seconds=None)
+    await user.client.ready()
+    user.client.hurry()
+    await user.client.request("ping", {})
+    proxy.drop_silently()
+    user.client.hurry()
+    gone = await user.until(lambda: user.of(Disconnected))
+    assert (gone[0].code, gone[0].message) == (1006, f"{user.client.url}: it is silent")
+    proxy.restore()
+    await user.until(lambda: user.has_connected(2))
+
+
 async def test_retry_after_is_waited_for() -> None:
     times: list[float] = []
 
@@ -385,7 +477,8 @@ def test_what_is_no_address_is_refused_by_name(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "comes_back"), [(1000, False), (1001, True), (4403, False), (4501, True), (4529, True)]
+    ("code", "comes_back"),
+    [(1000, False), (1001, True), (4403, False), (4409, False), (4501, True), (4502, True), (4508, True), (4529, True)],
 )
 async def test_close_codes_are_obeyed(enter: Enter, code: int, comes_back: bool) -> None:
     connections = 0

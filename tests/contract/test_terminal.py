@@ -14,9 +14,9 @@ import pytest
 from config.env import BASE_DIR
 from tests.support.chat import Chat, new_user
 from tests.support.client import make_token
-from tests.support.proxy import Proxy
 from tests.support.redis import free_port
 from tests.support.stack import Gateway
+from tests.support.wire import CheckedProxy
 
 SECONDS = 20
 
@@ -74,12 +74,18 @@ async def start() -> AsyncIterator[Callable[..., Any]]:
         await process.wait()
 
 
+@pytest.fixture
+async def proxy(gateway: Gateway) -> AsyncIterator[CheckedProxy]:
+    async with CheckedProxy(gateway.port) as proxy:
+        yield proxy
+
+
 Start = Callable[..., Any]
 
 
-async def test_two_people_talk(start: Start, gateway: Gateway, chat: Chat) -> None:
-    alice = await start("--url", gateway.ws, "--user", "alice", CHATWS_PASSWORD="demo")
-    bob = await start("--url", gateway.http + "/ws", "--user", "bob", CHATWS_PASSWORD="demo")
+async def test_two_people_talk(start: Start, proxy: CheckedProxy, chat: Chat) -> None:
+    alice = await start("--url", f"ws://127.0.0.1:{proxy.port}/ws", "--user", "alice", CHATWS_PASSWORD="demo")
+    bob = await start("--url", f"http://127.0.0.1:{proxy.port}/ws", "--user", "bob", CHATWS_PASSWORD="demo")
     for person in (alice, bob):
         number = (await person.until(r"(\d) Lunch")).group(1)
         person.type(f"/go {number}")
@@ -96,6 +102,7 @@ async def test_two_people_talk(start: Start, gateway: Gateway, chat: Chat) -> No
     alice.type("/quit")
     assert await alice.end() == 0
     assert await bob.end() == 0  # by the end of its input
+    assert proxy.checked > 10
 
 
 async def test_what_is_piped_in_is_stored_in_order_before_it_ends(start: Start, gateway: Gateway, chat: Chat) -> None:
@@ -146,7 +153,7 @@ async def test_a_connection_that_breaks_is_told_and_what_is_typed_meanwhile_is_s
 ) -> None:
     user = new_user()
     group = await chat.group(user)
-    async with Proxy(gateway.port) as proxy:
+    async with CheckedProxy(gateway.port) as proxy:
         url = f"ws://127.0.0.1:{proxy.port}/ws"
         talking = await start("--url", url, "--group", group, CHATWS_TOKEN=make_token(user))
         await talking.until("-- in a group")

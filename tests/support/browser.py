@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Literal
 
-from playwright.async_api import Browser, ConsoleMessage, Locator, Page, async_playwright, expect
+from playwright.async_api import Browser, ConsoleMessage, Locator, Page, WebSocket, async_playwright, expect
 
 from config.chromium import find
+from tests.support.schemas import Exchange
 
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -59,7 +60,8 @@ async def arrive(
 
 
 class Person:
-    """Somebody at the chat page; ``complaints`` holds what the console says, violations of the policy included."""
+    """Somebody at the chat page; ``complaints`` holds what the console says, violations of the policy included, and
+    frames that aren't as the AsyncAPI document says."""
 
     def __init__(self, page: Page, address: str) -> None:
         self.page = page
@@ -67,6 +69,7 @@ class Person:
         self.complaints: list[str] = []
         page.on("console", self._listen)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("websocket", self._check)
 
     async def log_in(self, name: str, password: str = "demo", *, stay: bool = False) -> None:
         """At the page in English; ``stay``: in all tabs."""
@@ -103,6 +106,11 @@ class Person:
 
     async def texts(self) -> list[str]:
         return await self.page.locator("#messages .text").all_text_contents()
+
+    def _check(self, socket: WebSocket) -> None:
+        exchange = Exchange(self.complaints)
+        socket.on("framesent", exchange.sent)
+        socket.on("framereceived", exchange.received)
 
     def _listen(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):

@@ -3,7 +3,9 @@
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Self
 
 
 class Proxy:
@@ -29,7 +31,7 @@ class Proxy:
     def redis_url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
-    async def __aenter__(self) -> "Proxy":
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -82,10 +84,10 @@ class Proxy:
             self._writers.discard(writer)
             return
         self._writers.add(far_writer)
-        dead = [self._swallowing]
+        dead, read = [self._swallowing], self._reader()
         pumps = [
-            asyncio.create_task(self._pump(reader, far_writer, dead, is_answer=False)),
-            asyncio.create_task(self._pump(far_reader, writer, dead, is_answer=True)),
+            asyncio.create_task(self._pump(reader, far_writer, dead, read, is_answer=False)),
+            asyncio.create_task(self._pump(far_reader, writer, dead, read, is_answer=True)),
         ]
         self._tasks.update(pumps)
         for pump in pumps:
@@ -97,11 +99,22 @@ class Proxy:
         for pump in pumps:
             pump.cancel()
 
+    def _reader(self) -> Callable[[bytes, bool], None]:
+        """What gets all bytes of a new connection, and whether they are the target's."""
+        return lambda data, is_answer: None
+
     async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, dead: list[bool], *, is_answer: bool
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        dead: list[bool],
+        read: Callable[[bytes, bool], None],
+        *,
+        is_answer: bool,
     ) -> None:
         with suppress(OSError):
             while data := await reader.read(65_536):
+                read(data, is_answer)
                 await self._passing.wait()
                 if self._swallowing and (is_answer or not self._answers_only):
                     dead[0] = True

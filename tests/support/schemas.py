@@ -59,6 +59,23 @@ def check_received(frame: Frame, sent: Mapping[str, bool]) -> None:
         assert frame["type"] == "error", f"served, though the document says that it isn't valid: {frame}"
 
 
+class Exchange:
+    """The frames of one connection, seen from beside it; ``complaints`` gets what is wrong."""
+
+    def __init__(self, complaints: list[str]) -> None:
+        self._complaints = complaints
+        self._sent: dict[str, bool] = {}
+
+    def sent(self, text: str | bytes) -> None:
+        self._sent |= sent(text)
+
+    def received(self, text: str | bytes) -> None:
+        try:
+            check_received(json.loads(text), self._sent)
+        except (AssertionError, ValueError, TypeError, KeyError) as error:
+            self._complaints.append(f"{error!r}: {text!r}")
+
+
 def _closed(schema: Any) -> Any:
     if isinstance(schema, list):
         return [_closed(inner) for inner in schema]

@@ -194,7 +194,7 @@ class Queue {
   }
 }
 
-/** The client; what it emits is in chatws.d.ts. */
+/** The client. */
 export class ChatClient extends EventTarget {
   #options;
   #state = "stopped";
@@ -207,14 +207,13 @@ export class ChatClient extends EventTarget {
   #listening = null;
   #failures = 0;
   #notBefore = 0; // the server's retry_after, as a time
-  #stale = false; // the token was refused: the next one has to be fresh
+  #stale = false; // the token was refused: the next has to be fresh
   #why = null; // data of the last error or auth_failed that answered no frame of ours
   #readyAt = 0;
   #heardAt = 0;
   #expiresAt = 0; // by our own clock
   #types = true; // until the server says that it doesn't know typing
 
-  /** @param {string | URL} url @param {import("./chatws.js").ChatOptions} options */
   constructor(url, options) {
     super();
     const address = new URL(url, globalThis.location?.href);
@@ -398,8 +397,8 @@ export class ChatClient extends EventTarget {
   }
 
   #error(data, frame) {
-    if (frame.message_id === "typing" && [400, 501].includes(data.code)) {
-      this.#types = false;
+    if (frame.message_id === "typing") {
+      this.#types &&= ![400, 501].includes(data.code);
       return;
     }
     this.#why = data;
@@ -433,9 +432,8 @@ export class ChatClient extends EventTarget {
   }
 
   #giveUp() {
-    const socket = this.#socket;
+    this.#letGo(GIVEN_UP);
     this.#closed(LOST);
-    socket?.close(GIVEN_UP);
   }
 
   #closed(code) {
