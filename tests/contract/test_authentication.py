@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+import websockets
 
 from realtime.middleware import origin_allowed
 from tests.conftest import Connect
@@ -160,6 +161,14 @@ async def test_a_listed_origin_may_open_a_socket_and_no_other(stack: Stack) -> N
 )
 def test_an_origin_is_one_s_own_if_its_host_is_asked_for_and_served(origin: str, host: str, allowed: bool) -> None:
     assert origin_allowed(origin, host, ()) is allowed
+
+
+async def test_another_path_opens_no_socket_and_fills_no_log(gateway: Gateway) -> None:
+    before = gateway.log.read_text().count("Traceback")
+    with pytest.raises(websockets.InvalidStatus) as refused:
+        await connect(f"{gateway.ws}/elsewhere", additional_headers=bearer(new_user()))
+    assert refused.value.response.status_code == 403
+    assert gateway.log.read_text().count("Traceback") == before
 
 
 async def test_the_page_s_own_origin_may_open_a_socket(sockets: Connect, gateway: Gateway) -> None:
