@@ -149,7 +149,7 @@ async def log_in(person: Person) -> None:
     await expect(page.locator("#groups button").first).to_be_visible()
 
 
-async def test_the_whole_page_works_by_keyboard(browser: Browser, gateway: Gateway) -> None:
+async def test_the_whole_page_works_by_keyboard(browser: Browser, stack: Stack, gateway: Gateway) -> None:
     person = await arrive(browser, gateway.http)
     page = person.page
     await page.goto(person.address)
@@ -169,11 +169,22 @@ async def test_the_whole_page_works_by_keyboard(browser: Browser, gateway: Gatew
     await page.keyboard.type("by hand")
     await page.keyboard.press("Shift+Enter")
     await page.keyboard.type("and again")
+    committed = "new KeyboardEvent('keydown', { key: 'Enter', keyCode: 229, bubbles: true })"
+    await page.evaluate(f"document.getElementById('text').dispatchEvent({committed})")
+    await expect(page.locator("#text")).to_have_value("by hand\nand again")  # an input method's, in WebKit
     await page.keyboard.press("Enter")
     await expect(page.locator("#messages .mine .text").last).to_have_text("by hand\nand again")
     await tab_to(page, "#bell")
     await page.keyboard.press("Enter")
     await expect(page.locator("#tray")).to_be_visible()
+    event = {"notification_id": "by-hand", "type": "system", "title": "A note", "content": "", "timestamp": 1}
+    stack.add_entry("notification:push", {"user_id": stack.demo_users()["alice"], **event})
+    note = page.locator("#notifications button", has_text="A note")
+    await expect(note).to_be_visible()
+    await tab_to(page, "[data-id='by-hand']")
+    await page.keyboard.press("Enter")
+    await expect(note).not_to_contain_text("unread")
+    await expect(note).to_be_focused()
     await page.keyboard.press("Escape")
     await expect(page.locator("#tray")).to_be_hidden()
     await expect(page.locator("#bell")).to_be_focused()
