@@ -11,7 +11,7 @@ from chatws.rpc.pb import chat_pb2 as pb
 from chatws.rpc.pb import ext_pb2 as ext
 from tests.support.browser import Person, arrive
 from tests.support.chat import Chat
-from tests.support.client import bearer, connect
+from tests.support.client import bearer, connect, make_token
 from tests.support.proxy import Proxy
 from tests.support.stack import Gateway, Stack
 
@@ -132,10 +132,14 @@ async def test_notifications_are_counted_read_and_stay_read(
     await chat.notify(user, "Water is off on Friday")
     await expect(bell).to_have_text("3")
 
+    second = Person(await carol.page.context.new_page(), carol.address)
+    await second.log_in("carol")
+    await expect(second.page.locator("#bell-count")).to_have_text("3")
     await carol.page.get_by_role("button", name="Notifications, 3 unread").click()
     await expect(tray.locator("strong")).to_have_text(["Water is off on Friday", "New lamps", "Roof open until nine"])
     await tray.get_by_role("button", name="New lamps").click()
     await expect(bell).to_have_text("2")
+    await expect(second.page.locator("#bell-count")).to_have_text("2")
     await carol.page.keyboard.press("Escape")
     await expect(tray).to_be_hidden()
 
@@ -214,6 +218,26 @@ async def test_a_wrong_password_is_said(browser: Browser, gateway: Gateway) -> N
     person = await arrive(browser, gateway.http)
     await person.log_in("alice", "wrong")
     await expect(person.page.get_by_role("alert").first).to_have_text("Name or password is wrong.")
+    await person.page.route("**/api/token/", lambda route: route.abort())
+    await person.log_in("alice")
+    error = person.page.locator("#login-error")
+    await expect(error).to_have_text("You could not be logged in: the server can't be reached.")
+
+
+async def test_without_the_demo_s_login_one_pastes_a_token(browser: Browser, stack: Stack) -> None:
+    gateway = stack.start_gateway(CHATWS_DEMO_LOGIN="0")
+    try:
+        alice = await arrive(browser, gateway.http)
+        await alice.page.goto(alice.address)
+        for token in (make_token(stack.demo_users()["alice"]) + "x", make_token(stack.demo_users()["alice"])):
+            await alice.page.get_by_label("Token").fill(token)
+            await alice.page.get_by_role("button", name="Log in").click()
+            if token.endswith("x"):
+                await expect(alice.page.locator("#login-error")).to_have_text("This login is not valid.")
+        await alice.is_online()
+        await expect(alice.page.locator("#groups button", has_text="Lunch")).to_be_visible()
+    finally:
+        gateway.kill()
 
 
 async def test_logging_out_ends_the_socket_and_forgets_though_a_token_is_under_way(

@@ -22,6 +22,7 @@ const AGAIN_MS = 5_000;
 let client = null;
 let bannerTimer = 0;
 let stoppedBy = null;
+let refusedFor = null; // what is wrong with the token, in the server's word
 let groupsTimer = 0;
 let groupsAsked = 0; // only the latest answer counts
 let groupsFailed = false;
@@ -71,7 +72,7 @@ $("login-form").addEventListener("submit", async (event) => {
     form.reset();
     begin();
   } catch (error) {
-    $("login-error").textContent = error.status === 401 ? t("wrongLogin") : error.message;
+    $("login-error").textContent = error.status === 401 ? t("wrongLogin") : t("logInFailed", { why: reason(error) });
   } finally {
     button.disabled = false;
   }
@@ -112,7 +113,7 @@ function show(name) {
 
 function begin() {
   show("chat");
-  stoppedBy = null;
+  stoppedBy = refusedFor = null;
   const mine = new ChatClient("/ws", { token: api.provideToken });
   client = mine;
   const listen = (type, act) => mine.listen(type, (detail, event) => mine === client && act(detail, event.frame));
@@ -122,6 +123,7 @@ function begin() {
     if (mine.userId === user) showState(detail);
     else beginAnew(mine);
   });
+  listen("auth_failed", ({ reason: why }) => (refusedFor = why));
   listen("ready", ({ user_id: userId }) => welcome(userId));
   listen("new_message", (data) => came(data));
   listen("group_joined", () => loadGroups(JOINED_MS));
@@ -158,7 +160,7 @@ function welcome(userId) {
 
 function showState(detail) {
   stoppedBy = detail.state === "stopped" ? detail : null;
-  if (detail.state === "stopped" && detail.code === UNAUTHENTICATED) return leave(t("loginExpired"));
+  if (detail.state === "stopped" && detail.code === UNAUTHENTICATED) return leave(t(refusedFor === "invalid" ? "loginInvalid" : "loginExpired"));
   const words = { waiting: navigator.onLine ? "connecting" : "offline" }[detail.state] ?? detail.state;
   $("state").dataset.state = detail.state;
   $("state").textContent = t(words);

@@ -8,6 +8,7 @@ export class Tray {
   #items = []; // newest first: {id, title, content, at, isRead}
   #unread = 0;
   #userId = null;
+  #others = new BroadcastChannel("chatws:notifications"); // this user's other tabs
   #marked = 0; // how often something was marked read
   #stored = true; // whether the chat service has them
 
@@ -16,7 +17,8 @@ export class Tray {
       $("bell").setAttribute("aria-expanded", String(newState === "open"));
       if (newState === "open") this.load();
     });
-    $("read-all").addEventListener("click", () => this.#readAll());
+    this.#others.addEventListener("message", ({ data }) => data.userId === this.#userId && this.#mark(data.ids));
+    $("read-all").addEventListener("click", () => this.#tell(null));
   }
 
   async load(userId = this.#userId) {
@@ -81,21 +83,21 @@ export class Tray {
   }
 
   #read(item) {
-    if (item.isRead) return;
-    item.isRead = true;
-    this.#unread = Math.max(0, this.#unread - 1);
-    this.#tell([item.id]);
+    if (!item.isRead) this.#tell([item.id]);
   }
 
-  #readAll() {
-    for (const item of this.#items) item.isRead = true;
-    this.#unread = 0;
-    this.#tell(null);
+  /** These, or all, are read now. */
+  #mark(ids) {
+    this.#marked += 1;
+    const read = this.#items.filter((item) => !item.isRead && (!ids || ids.includes(item.id)));
+    for (const item of read) item.isRead = true;
+    this.#unread = ids ? Math.max(0, this.#unread - read.length) : 0;
+    this.render();
   }
 
   async #tell(ids) {
-    this.#marked += 1;
-    this.render();
+    this.#mark(ids);
+    this.#others.postMessage({ userId: this.#userId, ids });
     if (this.#stored) await api.markNotificationsRead(this.#userId, ids).catch(() => this.load());
   }
 }
