@@ -5,12 +5,13 @@ import json
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, WebSocketRoute, expect
+from playwright.async_api import Browser, Route, WebSocketRoute, expect
 
 from chatws.rpc.pb import chat_pb2 as pb
 from chatws.rpc.pb import ext_pb2 as ext
 from tests.support.browser import Person, arrive
 from tests.support.chat import Chat
+from tests.support.client import bearer, connect, make_token
 from tests.support.proxy import Proxy
 from tests.support.stack import Gateway, Stack
 
@@ -97,6 +98,15 @@ async def test_what_stands_before_one_s_own_last_message_is_read_as_well(
         while [one.unread_count for one in (await chat.ext.GetUserCursors(request)).cursors] != [0]:
             await asyncio.sleep(0.02)
 
+    # the page is looked at no longer, and the phone reads on
+    await alice.page.evaluate("Object.defineProperty(document, 'hidden', { get: () => true })")
+    await chat.say(group, ids["bob"], "another one", f"{group}-another")
+    await expect(row.locator(".unread")).to_contain_text("1 unread")
+    phone = await connect(gateway.ws, additional_headers=bearer(ids["alice"]))
+    await phone.ask("mark_read", {"group_id": group, "message_id": f"{group}-another"})
+    await expect(row.locator(".unread")).to_have_count(0)
+    await phone.close()
+
 
 async def told(chat: Chat, group: str, user: int, text: str) -> None:
     """Return once the chat service knows that somebody has read this."""
@@ -122,10 +132,14 @@ async def test_notifications_are_counted_read_and_stay_read(
     await chat.notify(user, "Water is off on Friday")
     await expect(bell).to_have_text("3")
 
+    second = Person(await carol.page.context.new_page(), carol.address)
+    await second.log_in("carol")
+    await expect(second.page.locator("#bell-count")).to_have_text("3")
     await carol.page.get_by_role("button", name="Notifications, 3 unread").click()
     await expect(tray.locator("strong")).to_have_text(["Water is off on Friday", "New lamps", "Roof open until nine"])
     await tray.get_by_role("button", name="New lamps").click()
     await expect(bell).to_have_text("2")
+    await expect(second.page.locator("#bell-count")).to_have_text("2")
     await carol.page.keyboard.press("Escape")
     await expect(tray).to_be_hidden()
 
@@ -204,14 +218,49 @@ async def test_a_wrong_password_is_said(browser: Browser, gateway: Gateway) -> N
     person = await arrive(browser, gateway.http)
     await person.log_in("alice", "wrong")
     await expect(person.page.get_by_role("alert").first).to_have_text("Name or password is wrong.")
+    await person.page.route("**/api/token/", lambda route: route.abort())
+    await person.log_in("alice")
+    error = person.page.locator("#login-error")
+    await expect(error).to_have_text("You could not be logged in: the server can't be reached.")
 
 
-async def test_logging_out_ends_the_socket_and_forgets(browser: Browser, gateway: Gateway) -> None:
+async def test_without_the_demo_s_login_one_pastes_a_token(browser: Browser, stack: Stack) -> None:
+    gateway = stack.start_gateway(CHATWS_DEMO_LOGIN="0")
+    try:
+        alice = await arrive(browser, gateway.http)
+        await alice.page.goto(alice.address)
+        for token in (make_token(stack.demo_users()["alice"]) + "x", make_token(stack.demo_users()["alice"])):
+            await alice.page.get_by_label("Token").fill(token)
+            await alice.page.get_by_role("button", name="Log in").click()
+            if token.endswith("x"):
+                await expect(alice.page.locator("#login-error")).to_have_text("This login is not valid.")
+        await alice.is_online()
+        await expect(alice.page.locator("#groups button", has_text="Lunch")).to_be_visible()
+    finally:
+        gateway.kill()
+
+
+async def test_logging_out_ends_the_socket_and_forgets_though_a_token_is_under_way(
+    browser: Browser, gateway: Gateway
+) -> None:
     person = await arrive(browser, gateway.http)
+    sockets: list[WebSocketRoute] = []
+
+    def pass_on(page_side: WebSocketRoute) -> None:
+        sockets.append(page_side)
+        page_side.connect_to_server()
+
+    asked: asyncio.Queue[Route] = asyncio.Queue()
+    await person.page.route_web_socket("**/ws", pass_on)
+    await person.page.route("**/api/token/refresh/", asked.put)
     await person.log_in("bob")
     await person.is_online()
     await person.open("Lunch")
+    await sockets[0].close(code=4401)
+    refresh = await asked.get()
     await person.log_out()
+    async with person.page.expect_response("**/api/token/refresh/"):
+        await refresh.continue_()
     assert await person.page.evaluate("sessionStorage.length") == 0
     await person.page.reload()
     await expect(person.page.get_by_role("button", name="Log in")).to_be_visible()
@@ -261,6 +310,23 @@ async def test_the_page_fits_a_phone(browser: Browser, gateway: Gateway, scheme:
     assert await person.page.evaluate("document.documentElement.scrollWidth") <= 360
     await person.page.get_by_role("button", name="Back to the groups").click()
     await expect(person.page.locator("#groups button", has_text="Hiking on Saturday")).to_be_in_viewport()
+
+
+async def test_groups_that_can_t_be_loaded_are_asked_for_again(
+    browser: Browser, gateway: Gateway, stack: Stack, chat: Chat
+) -> None:
+    ids = stack.demo_users()
+    bob = await arrive(browser, gateway.http, width=360)
+    await bob.log_in("bob")
+    await bob.open("Lunch")
+    await expect(bob.page.locator("#messages .message").first).to_be_visible()
+    await bob.page.route("**/api/users/*/groups?*", lambda route: route.fulfill(status=503, json={}), times=1)
+    await chat.group(ids["alice"], ids["bob"], name="Brand new")
+    notice = bob.page.locator("#notice")
+    await expect(notice).to_have_text("Could not be loaded: the service is away")
+    await expect(notice).to_be_in_viewport()
+    await expect(bob.page.locator("#groups button", has_text="Brand new")).to_be_attached(timeout=15_000)
+    await expect(notice).to_be_hidden()
 
 
 async def test_the_admin_s_pages_keep_to_the_policy(browser: Browser, gateway: Gateway) -> None:
@@ -324,7 +390,10 @@ async def test_messages_stand_by_day_and_by_person(
     await chat.say(group, ids["alice"], "at last", f"{group}-last")
     alice = await arrive(browser, gateway.http)
     await alice.log_in("alice")
+    await alice.page.set_viewport_size({"width": 1200, "height": 6_000})
     await alice.open("Days")
+    await expect(alice.page.locator("#messages .message").nth(60)).to_be_attached()  # more than a page, unasked
+    await alice.page.set_viewport_size({"width": 1200, "height": 780})
     await expect(alice.message("filled 1499")).to_be_visible()
     first = alice.page.locator("#messages .message.first:not(.mine) .sender")
     assert await first.last.text_content() == "Bob"
@@ -332,9 +401,13 @@ async def test_messages_stand_by_day_and_by_person(
     await alice.scroll_to_top(until="filled 0")
     days = alice.page.locator("#messages .separator.day")
     assert await days.count() >= 1
+    await chat.say(group, ids["alice"], "from her phone", f"{group}-phone")
+    await expect(alice.page.locator("#groups button", has_text="Days")).to_contain_text("from her phone")
+    await expect(alice.message("filled 0")).to_be_in_viewport()
+    await expect(alice.page.get_by_role("button", name="Jump to newest")).to_be_visible()
     await alice.page.get_by_label("Messages", exact=True).focus()
     await alice.page.keyboard.press("End")
-    await expect(alice.message("at last")).to_be_in_viewport()
+    await expect(alice.message("from her phone")).to_be_in_viewport()
     await expect(days.last).to_have_text("Today")
 
 
@@ -355,8 +428,125 @@ async def test_tabs_share_a_login_that_stays_what_was_read_and_the_end_of_it(
     await second.open("Tabs")
     await expect(second.message("to both")).to_be_visible()
     await expect(carol.page.locator("#groups button", has_text="Tabs").locator(".unread")).to_have_count(0)
+    await carol.open("Tabs")
+    await carol.page.get_by_role("button", name="Send an image").click()
+    await expect(carol.page.get_by_role("dialog", name="Send an image")).to_be_visible()
     await second.log_out()
     await expect(carol.page.get_by_role("button", name="Log in")).to_be_visible()
+    await expect(carol.page.locator("dialog")).to_have_count(2)
+    await expect(carol.page.locator("dialog[open]")).to_have_count(0)
+
+
+async def test_a_tab_in_which_another_logs_in_takes_nothing_of_the_first_along(
+    browser: Browser, stack: Stack, gateway: Gateway, chat: Chat
+) -> None:
+    ids = stack.demo_users()
+    group = await chat.group(ids["alice"], ids["bob"], name="Not by bob")
+    first = await arrive(browser, gateway.http)
+    second = Person(await first.page.context.new_page(), first.address)
+    sockets: list[WebSocketRoute] = []
+
+    def pass_on(page_side: WebSocketRoute) -> None:
+        """On the first connection nothing that is said arrives."""
+        server_side = page_side.connect_to_server()
+        sockets.append(page_side)
+
+        def pass_one_on(text: str | bytes) -> None:
+            if json.loads(text)["type"] != "send_message":
+                server_side.send(text)
+
+        if len(sockets) == 1:
+            page_side.on_message(pass_one_on)
+
+    await first.page.route_web_socket("**/ws", pass_on)
+    await second.page.goto(second.address)
+    await first.log_in("alice", stay=True)
+    await first.open("Not by bob")
+    await expect(first.page.get_by_text("This is where it began.")).to_be_visible()
+    await first.say("I am alice")
+    await expect(first.page.locator(".pending")).to_have_count(1)
+    await second.fill_in("bob", stay=True)
+    await second.is_online()
+    await sockets[0].close(code=4501)
+    await expect(first.page.locator("#me-name")).to_have_text("Bob", timeout=15_000)
+    await first.open("Not by bob")
+    await first.say("I am bob")
+    await chat.until_said(group, "I am bob")
+    assert await chat.history(group) == ["I am bob"]
+    kept = await first.page.evaluate(f"sessionStorage.getItem('chatws:outbox:{ids['alice']}')")
+    assert [frame["data"]["content"] for frame in json.loads(kept)] == ["I am alice"]
+
+
+async def test_a_message_that_is_counted_already_is_not_counted_again(
+    browser: Browser, stack: Stack, gateway: Gateway, chat: Chat
+) -> None:
+    """What the service counts and what comes live, each before the other."""
+    ids = stack.demo_users()
+    group = await chat.group(ids["bob"], ids["carol"], name="Counted")
+    carol = await arrive(browser, gateway.http)
+    late: list[tuple[WebSocketRoute, str | bytes]] = []
+    shown: list[str] = []
+    holds_live, holds_answers = False, asyncio.Event()
+
+    def between(page_side: WebSocketRoute) -> None:
+        server_side = page_side.connect_to_server()
+
+        def pass_on(text: str | bytes) -> None:
+            frame = json.loads(text)
+            if holds_live and frame["type"] == "new_message":
+                late.append((page_side, text))
+            else:
+                page_side.send(text)
+                shown.append(frame["data"].get("content"))
+
+        server_side.on_message(pass_on)
+
+    async def hold(route: Route) -> None:
+        answer = await route.fetch()
+        if holds_answers.is_set():
+            asked.set()
+            await until("two", shown)
+        await route.fulfill(response=answer)
+
+    asked = asyncio.Event()
+    await carol.page.route_web_socket("**/ws", between)
+    await carol.page.route("**/api/users/*/groups?*", hold)
+    await carol.log_in("carol")
+    row = carol.page.locator("#groups button", has_text="Counted")
+    await expect(row).to_be_visible()
+
+    # the service counts it, then it comes live
+    holds_live = True
+    await chat.say(group, ids["bob"], "one")
+    async with asyncio.timeout(10):
+        while not late:
+            await asyncio.sleep(0.02)
+    await chat.group(ids["bob"], ids["carol"], name="Makes her ask")
+    await expect(row.locator(".unread")).to_contain_text("1 unread")
+    holds_live = False
+    for page_side, text in late:
+        page_side.send(text)
+    await chat.say(group, ids["bob"], "one more")
+    await expect(row).to_contain_text("Bob: one more")
+    await expect(row.locator(".unread")).to_contain_text("2 unread")
+
+    # another comes live while an answer without it is under way
+    holds_answers.set()
+    await chat.group(ids["bob"], ids["carol"], name="And again")
+    await asked.wait()
+    await chat.say(group, ids["bob"], "two")
+    await expect(row).to_contain_text("Bob: two")
+    await expect(row.locator(".unread")).to_contain_text("3 unread")
+    await expect(carol.page.locator("#groups button", has_text="And again")).to_be_visible()
+    await expect(row.locator(".unread")).to_contain_text("3 unread")
+    await expect(row).to_contain_text("Bob: two")
+
+
+async def until(text: str, shown: list[str]) -> None:
+    """Return once a text was passed on to the page."""
+    async with asyncio.timeout(10):
+        while text not in shown:
+            await asyncio.sleep(0.02)
 
 
 async def test_an_administrator_s_end_is_told_and_what_waits_goes_out_after_it(

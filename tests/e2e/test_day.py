@@ -42,6 +42,7 @@ async def test_a_day_of_chat(browser: Browser, stack: Stack, gateway: Gateway, c
         # back to the beginning, each once and in order
         await alice.scroll_to_top(until="line 0")
         await expect(alice.page.get_by_text("This is where it began.")).to_be_visible()
+        assert await alice.texts() == [f"line {number}" for number in range(130)]
         await alice.page.get_by_role("button", name="Jump to newest").click()
         await expect(alice.message("line 129")).to_be_in_viewport()
 
@@ -55,6 +56,7 @@ async def test_a_day_of_chat(browser: Browser, stack: Stack, gateway: Gateway, c
         await expect(bob.message("Morning, Bob")).to_be_visible()
         await expect(alice.message("Morning, Bob").locator(".tick.read")).to_be_attached()
         await expect(alice.page.locator("#room-presence")).to_have_text("2 of 2 online")
+        await expect(alice.page.locator("#messages .dot").last).to_be_visible()
 
         # an image by its address: bob sees it when he asks for it
         await alice.page.get_by_role("button", name="Send an image").click()
@@ -89,6 +91,7 @@ async def test_a_day_of_chat(browser: Browser, stack: Stack, gateway: Gateway, c
             texts = await person.texts()
             await expect(person.message("written away 0")).to_have_count(1)
             assert texts[-13:] == [text for text in stored if text][-13:]
+            assert len(set(texts[-13:])) == 13
         assert [text for text in stored if text.startswith("written")] == [f"written away {n}" for n in range(5)]
 
         # bob goes, alice sees it; bob comes back and finds all of it

@@ -4,6 +4,7 @@ With `CHATWS_SCREENSHOTS` set, its pictures are put into that folder (`make scre
 """
 
 import asyncio
+import json
 import os
 import re
 import time
@@ -13,7 +14,7 @@ from typing import Literal
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, WebSocketRoute, expect
 
 from tests.e2e.test_day import give_picture
 from tests.support.browser import Person, arrive
@@ -140,6 +141,51 @@ async def test_every_view_is_without_barriers(
         await page.keyboard.press("Escape")
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_what_waits_and_what_was_refused_is_without_barriers(
+    browser: Browser, stack: Stack, gateway: Gateway, chat: Chat, scheme: Literal["light", "dark"]
+) -> None:
+    ids = stack.demo_users()
+    group = await chat.group(ids["alice"], ids["bob"], name=f"Away in the {scheme}")
+    stack.fill(group, ids["bob"], 60)
+    alice = await arrive(browser, gateway.http, scheme=scheme)
+    opened: list[WebSocketRoute] = []
+
+    async def between(page_side: WebSocketRoute) -> None:
+        """The first message is refused, the second one ends the connection, and there is no other."""
+        opened.append(page_side)
+        if len(opened) > 1:
+            return
+        server_side = page_side.connect_to_server()
+        error = {"code": 409, "message": "the chat group was disbanded"}
+
+        async def pass_on(text: str | bytes) -> None:
+            frame = json.loads(text)
+            if frame["type"] != "send_message":
+                server_side.send(text)
+            elif frame["data"]["content"] == "refused":
+                answer = {"type": "error", "message_id": frame["message_id"], "timestamp": 1, "data": error}
+                page_side.send(json.dumps(answer))
+            else:
+                await page_side.close(code=4501)
+
+        page_side.on_message(pass_on)
+
+    await alice.page.route_web_socket("**/ws", between)
+    await alice.log_in("alice")
+    await alice.open(f"Away in the {scheme}")
+    await expect(alice.message("filled 59")).to_be_visible()
+    await alice.say("refused")
+    await expect(alice.page.locator(".failed")).to_be_visible()
+    await alice.say("waits")
+    await expect(alice.page.locator(".pending")).to_be_visible()
+    await expect(alice.page.locator("#banner")).to_contain_text("1 waiting to be sent")
+    await without_barriers(alice.page)
+    await alice.page.locator("#scroller").evaluate("scroller => (scroller.scrollTop = 500)")
+    await expect(alice.page.get_by_role("button", name="Jump to newest")).to_be_visible()
+    await without_barriers(alice.page)
+
+
 async def log_in(person: Person) -> None:
     page = person.page
     await page.locator("input[name=username]").fill("alice")
@@ -149,7 +195,7 @@ async def log_in(person: Person) -> None:
     await expect(page.locator("#groups button").first).to_be_visible()
 
 
-async def test_the_whole_page_works_by_keyboard(browser: Browser, gateway: Gateway) -> None:
+async def test_the_whole_page_works_by_keyboard(browser: Browser, stack: Stack, gateway: Gateway) -> None:
     person = await arrive(browser, gateway.http)
     page = person.page
     await page.goto(person.address)
@@ -169,11 +215,22 @@ async def test_the_whole_page_works_by_keyboard(browser: Browser, gateway: Gatew
     await page.keyboard.type("by hand")
     await page.keyboard.press("Shift+Enter")
     await page.keyboard.type("and again")
+    committed = "new KeyboardEvent('keydown', { key: 'Enter', keyCode: 229, bubbles: true })"
+    await page.evaluate(f"document.getElementById('text').dispatchEvent({committed})")
+    await expect(page.locator("#text")).to_have_value("by hand\nand again")  # an input method's, in WebKit
     await page.keyboard.press("Enter")
     await expect(page.locator("#messages .mine .text").last).to_have_text("by hand\nand again")
     await tab_to(page, "#bell")
     await page.keyboard.press("Enter")
     await expect(page.locator("#tray")).to_be_visible()
+    event = {"notification_id": "by-hand", "type": "system", "title": "A note", "content": "", "timestamp": 1}
+    stack.add_entry("notification:push", {"user_id": stack.demo_users()["alice"], **event})
+    note = page.locator("#notifications button", has_text="A note")
+    await expect(note).to_be_visible()
+    await tab_to(page, "[data-id='by-hand']")
+    await page.keyboard.press("Enter")
+    await expect(note).not_to_contain_text("unread")
+    await expect(note).to_be_focused()
     await page.keyboard.press("Escape")
     await expect(page.locator("#tray")).to_be_hidden()
     await expect(page.locator("#bell")).to_be_focused()

@@ -71,14 +71,19 @@ async def test_an_image_is_fetched_only_once_asked_for_and_tells_nothing(
         await person.log_in(name)
         await person.open("Pictures")
     await bob.page.locator("#image").click()
-    await bob.page.locator("#image-url").fill("https://images.example/a.svg")
+    asked: list[str] = []
+    bob.page.on("request", lambda request: asked.append(request.url))
+    await bob.page.locator("#image-url").press_sequentially("https://images.example/a.svg")
     await expect(bob.page.locator("#image-preview")).to_be_visible()
+    previews = [url for url in asked if "images.example" in url]
+    assert previews == ["https://images.example/a.svg"], "not one at each key"
     await bob.page.locator("#image-form button[type=submit]").click()
     await expect(alice.page.get_by_role("button", name="Show image from images.example")).to_be_visible()
     assert fetched == []
     async with alice.page.expect_response("https://images.example/a.svg"):
         await alice.page.get_by_role("button", name="Show image from images.example").click()
     await expect(alice.page.locator("#messages img")).to_be_visible()
+    await expect(alice.page.locator("#messages .preview")).to_be_focused()
     assert len(fetched) == 1
     assert "referer" not in await fetched[0].all_headers()
     assert group
@@ -123,11 +128,16 @@ async def test_what_waits_survives_a_reload_and_is_sent_once(
     await expect(alice.page.locator(".pending")).to_have_count(2)
     await alice.page.reload()
     await alice.is_online()
-    await alice.open("Reload")
-    await expect(alice.message("only written")).to_have_count(1)
-    await expect(alice.page.locator(".pending, .failed")).to_have_count(0)
-    await expect(alice.message("stored, but she doesn't know")).to_have_count(1)
+    await expect(alice.page.locator("#groups button", has_text="Reload")).to_contain_text("only written")
     assert await chat.history(group) == ["stored, but she doesn't know", "only written"]
+    await alice.page.wait_for_function(f"sessionStorage.getItem('chatws:outbox:{ids['alice']}') === '[]'")
+    stack.fill(group, ids["bob"], 60)  # more than a page lies after them when she looks
+    await alice.open("Reload")
+    await expect(alice.message("filled 59")).to_be_visible()
+    await expect(alice.page.locator(".pending, .failed")).to_have_count(0)
+    await alice.scroll_to_top(until="stored, but she doesn't know")
+    assert (await alice.texts())[:3] == ["stored, but she doesn't know", "only written", "filled 0"]
+    await expect(alice.message("only written")).to_have_count(1)
 
 
 async def test_a_refused_message_says_why_and_can_be_sent_again(
@@ -137,8 +147,10 @@ async def test_a_refused_message_says_why_and_can_be_sent_again(
     group = await chat.group(ids["bob"], ids["alice"], name="Refused")
     alice = await arrive(browser, gateway.http)
     refused: list[str] = []
+    sockets: list[WebSocketRoute] = []
 
     async def between(page_side: WebSocketRoute) -> None:
+        sockets.append(page_side)
         server_side = page_side.connect_to_server()
 
         def pass_on(text: str | bytes) -> None:
@@ -157,7 +169,17 @@ async def test_a_refused_message_says_why_and_can_be_sent_again(
     await alice.open("Refused")
     await alice.say("please")
     await expect(alice.page.get_by_text("Not sent: the group was disbanded")).to_be_visible()
-    await alice.page.get_by_role("button", name="Try again").click()
+    await alice.page.reload()
+    await alice.is_online()
+    await alice.open("Refused")
+    await expect(alice.page.get_by_text("Not sent: the group was disbanded")).to_be_visible()
+    await sockets[-1].close(code=4403)
+    await expect(alice.page.locator("#banner")).to_contain_text("closed by an administrator")
+    await expect(alice.page.locator("#banner")).not_to_contain_text("waiting to be sent")
+    await alice.page.get_by_role("button", name="Connect again").click()
+    await alice.is_online()
+    assert await chat.history(group) == [], "nothing is sent again unasked"
+    await alice.page.locator(".failed").get_by_role("button", name="Try again").click()
     await expect(alice.page.locator(".pending, .failed")).to_have_count(0)
     assert await chat.history(group) == ["please"]
 
@@ -169,7 +191,7 @@ def test_both_languages_have_the_same_words_and_all_that_are_used() -> None:
     english, chinese = json.loads(done.stdout).values()
     assert set(english) == set(chinese)
     for key, words in english.items():
-        assert re.findall(r"\{\w+\}", words).sort() == re.findall(r"\{\w+\}", chinese[key]).sort(), key
+        assert sorted(re.findall(r"\{\w+\}", words)) == sorted(re.findall(r"\{\w+\}", chinese[key])), key
     texts = [path.read_text() for path in (*page.glob("*.js"), BASE_DIR / "chatws/templates/chatws/chat.html")]
     used = {
         key
@@ -179,3 +201,6 @@ def test_both_languages_have_the_same_words_and_all_that_are_used() -> None:
         if key
     }
     assert used <= set(english), used - set(english)
+    by_code = re.compile(r"(error|why)\d+")
+    dead = {key for key in english if not by_code.fullmatch(key) and not any(f'"{key}"' in text for text in texts)}
+    assert dead == set()

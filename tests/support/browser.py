@@ -74,6 +74,10 @@ class Person:
     async def log_in(self, name: str, password: str = "demo", *, stay: bool = False) -> None:
         """At the page in English; ``stay``: in all tabs."""
         await self.page.goto(self.address)
+        await self.fill_in(name, password, stay=stay)
+
+    async def fill_in(self, name: str, password: str = "demo", *, stay: bool = False) -> None:
+        """The login that is on the screen."""
         await self.page.get_by_label("Stay logged in").set_checked(stay)
         await self.page.get_by_label("Name").fill(name)
         await self.page.get_by_label("Password").fill(password)

@@ -60,6 +60,7 @@ export async function accessToken(fresh) {
   if (!fresh && !(claims().exp - Date.now() / 1000 < 5)) return access;
   if (!refresh) throw new Refused(401, "the token has expired");
   const answer = await request("/api/token/refresh/", { body: { refresh } });
+  if (tokens()?.refresh !== refresh) return accessToken(false); // logged out meanwhile, or another tab was faster
   keep(answer.access, answer.refresh ?? refresh);
   return answer.access;
 }
@@ -84,9 +85,15 @@ export async function groups(userId) {
   }
 }
 
-/** The first hundred members of a group, each with the `read_id` up to which it has read, if the service knows. */
+/** The first 500 members of a group, each with the `read_id` up to which it has read, if the service knows. */
 export async function members(groupId) {
-  return (await get(`/api/groups/${encodeURIComponent(groupId)}/members?page=1&page_size=100`)).members;
+  const found = [];
+  for (let page = 1; page <= 5; page += 1) {
+    const data = await get(`/api/groups/${encodeURIComponent(groupId)}/members?page=${page}&page_size=100`);
+    found.push(...data.members);
+    if (data.members.length === 0 || found.length >= data.total) break;
+  }
+  return found;
 }
 
 /** Messages of a group before an id, newest first. */
@@ -94,9 +101,11 @@ export function messages(groupId, before, limit) {
   return get(`/api/messages?${new URLSearchParams({ group_id: groupId, before_id: before, limit })}`);
 }
 
+export const MOST_NOTIFICATIONS = 50;
+
 /** The newest notifications: `{ notifications, unread_count }`. */
 export function notifications(userId) {
-  return get(`/api/notifications?${new URLSearchParams({ user_id: userId, page: 1, page_size: 50 })}`);
+  return get(`/api/notifications?${new URLSearchParams({ user_id: userId, page: 1, page_size: MOST_NOTIFICATIONS })}`);
 }
 
 /** Mark notifications read: these, or all. */

@@ -16,10 +16,16 @@ import { Tray } from "./tray.js";
 const UNAUTHENTICATED = 4401;
 const BANNER_MS = 700; // a break that is healed sooner is not worth a word
 const MOST_COUNTED_GROUPS = 20;
+const JOINED_MS = 200; // groups are joined many at once
+const AGAIN_MS = 5_000;
 
 let client = null;
 let bannerTimer = 0;
 let stoppedBy = null;
+let refusedFor = null; // what is wrong with the token, in the server's word
+let groupsTimer = 0;
+let groupsAsked = 0; // only the latest answer counts
+let groupsFailed = false;
 
 const settings = new Settings(() => redraw());
 const timeline = new Timeline({
@@ -66,7 +72,7 @@ $("login-form").addEventListener("submit", async (event) => {
     form.reset();
     begin();
   } catch (error) {
-    $("login-error").textContent = error.status === 401 ? t("wrongLogin") : error.message;
+    $("login-error").textContent = error.status === 401 ? t("wrongLogin") : t("logInFailed", { why: reason(error) });
   } finally {
     button.disabled = false;
   }
@@ -83,6 +89,7 @@ api.onForgotten(() => client && leave(""));
 /** Back to the login; what is not sent yet stays in this tab for the same user. */
 function leave(why) {
   const old = client;
+  clearTimeout(groupsTimer);
   conversation.close();
   client = null;
   outbox.end(false);
@@ -106,14 +113,20 @@ function show(name) {
 
 function begin() {
   show("chat");
-  stoppedBy = null;
+  stoppedBy = refusedFor = null;
   const mine = new ChatClient("/ws", { token: api.provideToken });
   client = mine;
   const listen = (type, act) => mine.listen(type, (detail, event) => mine === client && act(detail, event.frame));
-  listen("state", (detail) => showState(detail));
+  let user = null;
+  listen("state", (detail) => {
+    user ??= mine.userId;
+    if (mine.userId === user) showState(detail);
+    else beginAnew(mine);
+  });
+  listen("auth_failed", ({ reason: why }) => (refusedFor = why));
   listen("ready", ({ user_id: userId }) => welcome(userId));
   listen("new_message", (data) => came(data));
-  listen("group_joined", () => loadGroups());
+  listen("group_joined", () => loadGroups(JOINED_MS));
   listen("group_left", ({ group_id: id }) => left(id));
   listen("lost", ({ feed }) => lost(feed));
   listen("notification", (data, frame) => tray.came(data, frame.timestamp));
@@ -121,6 +134,14 @@ function begin() {
   listen("typing", (data) => conversation.types(data));
   listen("error", ({ code, message, reason: why }) => why || notice(reason({ code, message })));
   mine.connect();
+}
+
+/** Another tab has logged in as somebody else: nothing of this user's may go out by that login, so before `ready`. */
+function beginAnew(mine) {
+  client = null;
+  outbox.end(false);
+  mine.close();
+  location.reload();
 }
 
 function welcome(userId) {
@@ -132,13 +153,14 @@ function welcome(userId) {
   loadGroups();
   tray.load(userId);
   conversation.ask();
+  if (conversation.room?.loaded === false) conversation.renew(); // what asked ended with the client
 }
 
 // The connection
 
 function showState(detail) {
   stoppedBy = detail.state === "stopped" ? detail : null;
-  if (detail.state === "stopped" && detail.code === UNAUTHENTICATED) return leave(t("loginExpired"));
+  if (detail.state === "stopped" && detail.code === UNAUTHENTICATED) return leave(t(refusedFor === "invalid" ? "loginInvalid" : "loginExpired"));
   const words = { waiting: navigator.onLine ? "connecting" : "offline" }[detail.state] ?? detail.state;
   $("state").dataset.state = detail.state;
   $("state").textContent = t(words);
@@ -153,7 +175,7 @@ function showBanner() {
     const key = stoppedBy ? "bannerStopped" : navigator.onLine ? "bannerWaiting" : "bannerOffline";
     const known = `why${stoppedBy?.code}`;
     const why = t(known) === known ? stoppedBy?.message : t(known);
-    const waiting = outbox.count > 0 ? ` ${t("waitingToBeSent", { n: outbox.count })}` : "";
+    const waiting = outbox.waiting > 0 ? ` ${t("waitingToBeSent", { n: outbox.waiting })}` : "";
     $("banner-text").textContent = t(key, { why }) + waiting;
     $("banner").hidden = false;
     $("connect").hidden = !stoppedBy;
@@ -176,19 +198,32 @@ function notice(text) {
 
 // Groups and messages
 
-async function loadGroups() {
+function loadGroups(afterMs = 0) {
+  clearTimeout(groupsTimer);
+  groupsTimer = setTimeout(askForGroups, afterMs);
+}
+
+async function askForGroups() {
   const mine = client;
+  if (!mine) return;
+  const asked = (groupsAsked += 1);
+  const outdated = () => mine !== client || asked !== groupsAsked;
   try {
     const found = await api.groups(mine.userId);
-    if (mine !== client) return;
+    if (outdated()) return;
+    if (groupsFailed) notice("");
+    groupsFailed = false;
     const open = groups.set(found);
     if (conversation.room && !groups.get(conversation.room.id)) left(conversation.room.id);
+    if (timeline.following) conversation.seen();
     await Promise.all(open.slice(0, MOST_COUNTED_GROUPS).map((one) => countUnread(one)));
     groups.render();
   } catch (error) {
-    if (mine !== client) return;
-    if (error.final) leave(t("loginExpired"));
-    else notice(t("loadFailed", { why: reason(error) }));
+    if (outdated()) return;
+    if (error.final) return leave(t("loginExpired"));
+    groupsFailed = true;
+    notice(t("loadFailed", { why: reason(error) }));
+    loadGroups(AGAIN_MS);
   }
 }
 
@@ -196,7 +231,8 @@ async function loadGroups() {
 async function countUnread({ group, readAt }) {
   if (group.id === conversation.room?.id) return;
   const { messages } = await conversation.history(group.id, "", 100);
-  group.unread = messages.filter(({ at, sender }) => at > readAt && sender !== client.userId).length;
+  const unread = messages.filter(({ at, sender }) => at > readAt && sender !== client?.userId);
+  groups.count(group, unread.length, messages[0]);
 }
 
 function came(data) {
@@ -224,7 +260,7 @@ function left(id) {
 
 function wasRead(data) {
   if (String(data.user_id) !== client.userId) conversation.wasRead(data);
-  else if (data.group_id !== conversation.room?.id) groups.seen(data.group_id);
+  else if (data.group_id !== conversation.room?.id || conversation.isNewest(data.message_id)) groups.seen(data.group_id);
 }
 
 function openGroup(id) {
@@ -243,6 +279,7 @@ function openGroup(id) {
 
 function showRoom(isOpen) {
   if (!isOpen) {
+    for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
     conversation.close();
     groups.current = null;
     groups.render();
@@ -259,7 +296,11 @@ $("back").addEventListener("click", () => {
   $("groups").querySelector(`button[data-id="${CSS.escape(id)}"]`)?.focus();
 });
 
-document.addEventListener("visibilitychange", () => document.hidden || (timeline.following && conversation.seen()));
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return;
+  if (timeline.following) conversation.seen();
+  conversation.ask();
+});
 
 function openImage(url) {
   $("large-image").src = url;

@@ -5,10 +5,13 @@ import { t } from "./i18n.js";
 
 const MOST_CHARACTERS = 5_000;
 const TYPING_MS = 3_000;
+const PREVIEW_MS = 400;
+const IN_INPUT_METHOD = 229; // WebKit's key that ends a composition, which is over by then
 
 export class Composer {
   #typingAt = 0;
   #stops = 0;
+  #previews = 0;
 
   /** `onSend`: a text, or {image_url}; `onTyping`: whether somebody types. */
   constructor({ onSend, onTyping }) {
@@ -18,7 +21,7 @@ export class Composer {
       this.#send();
     });
     $("text").addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === IN_INPUT_METHOD) return;
       event.preventDefault();
       this.#send();
     });
@@ -27,7 +30,11 @@ export class Composer {
       this.#type($("text").value.trim() !== "");
     });
     $("image").addEventListener("click", () => this.#openImage());
-    $("image-url").addEventListener("input", () => this.#preview());
+    $("image-url").addEventListener("input", () => {
+      clearTimeout(this.#previews);
+      this.#previews = setTimeout(() => this.#preview(), PREVIEW_MS);
+    });
+    $("image-dialog").addEventListener("close", () => clearTimeout(this.#previews));
     $("image-cancel").addEventListener("click", () => $("image-dialog").close());
     $("image-form").addEventListener("submit", (event) => this.#sendImage(event));
   }

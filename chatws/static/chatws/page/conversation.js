@@ -13,6 +13,7 @@ const PRESENCE_MS = 30_000;
 const PRESENCE_AGAIN_MS = 1_000; // after somebody did something who wasn't there
 const TYPING_MS = 12_000; // in case the server's word that it ended is lost
 const READ_MS = 300;
+const MOST_PRESENT = 500; // members of whom the server tells the presence
 const UNKNOWN = [400, 501];
 
 export class Conversation {
@@ -22,6 +23,7 @@ export class Conversation {
   #online = new Set();
   #members = 0;
   #askedAt = 0;
+  #missed = new Set(); // users whom the presence, asked for their sake, doesn't know
   #unsupported = new Set();
   #loading = null;
   #readTimer = 0;
@@ -32,7 +34,10 @@ export class Conversation {
   /** `client`: () => ChatClient; `timeline`: what shows it; `onRead`: the open group was read to its end. */
   constructor({ client, timeline, onRead }) {
     Object.assign(this, { client, timeline, onRead });
-    setInterval(() => this.#askPresence(), PRESENCE_MS);
+    setInterval(() => {
+      this.#missed.clear();
+      this.#askPresence();
+    }, PRESENCE_MS);
   }
 
   get online() {
@@ -48,6 +53,7 @@ export class Conversation {
     this.flush();
     this.room = this.roomOf(group.id);
     this.#online.clear();
+    this.#missed.clear();
     this.#members = group.members ?? 0;
     this.#stopAllTyping();
     this.#readId = null;
@@ -116,18 +122,21 @@ export class Conversation {
   /** Get older messages than those we have. */
   async older() {
     const { room } = this;
-    if (!room?.loaded || !room.hasMore || this.#loading === room) return;
+    if (!room?.loaded || !room.hasMore || this.#loading === room || this.client()?.state !== "online") return;
     this.#loading = room;
-    try {
-      const { messages, has_more: hasMore } = await this.history(room.id, room.messages[0]?.id ?? "", OLDER);
-      const count = room.prepend(messages, hasMore && messages.length > 0);
-      for (const message of messages) this.#learn(message);
-      if (room === this.room) this.timeline.shifted(count);
-    } catch (error) {
-      if (room === this.room) this.#trouble(error, () => this.older());
-    } finally {
-      this.#loading = null;
+    const first = room.messages[0]?.id ?? "";
+    const found = await this.history(room.id, first, OLDER).catch((error) => ({ error }));
+    if (this.#loading === room) this.#loading = null;
+    if (found.error) {
+      if (room === this.room) this.#trouble(found.error, () => this.older());
+      return;
     }
+    if (first !== (room.messages[0]?.id ?? "")) return; // `renew` was faster: these don't join on
+    const count = room.prepend(found.messages, found.has_more);
+    for (const message of found.messages) this.#learn(message);
+    if (room !== this.room) return;
+    this.#trouble(null);
+    this.timeline.shifted(count);
   }
 
   /** A page of a group's messages, newest first. */
@@ -164,10 +173,15 @@ export class Conversation {
     if (!room || document.hidden || !room.loaded) return;
     this.onRead(room.id);
     clearTimeout(this.#readTimer);
-    const last = room.messages.findLast(({ sender }) => sender !== this.client()?.userId);
+    const last = room.newestOfOthers(this.client()?.userId);
     if (!last || last.id === this.#readId || this.#unsupported.has("read")) return;
     this.#readTimer = setTimeout(() => this.flush(), READ_MS);
     this.#toTell = { id: room.id, last: last.id };
+  }
+
+  /** Whether nobody else has said anything in the open group after this message. */
+  isNewest(id) {
+    return this.room?.newestOfOthers(this.client()?.userId)?.id === id;
   }
 
   /** Tell what was read, now. */
@@ -200,7 +214,9 @@ export class Conversation {
 
   /** Somebody of the open group did something. */
   #met(user) {
-    if (!this.#online.has(user) && Date.now() - this.#askedAt > PRESENCE_AGAIN_MS) this.#askPresence();
+    if (this.#online.has(user) || this.#missed.has(user) || Date.now() - this.#askedAt < PRESENCE_AGAIN_MS) return;
+    this.#missed.add(user);
+    this.#askPresence();
   }
 
   async #askPresence() {
@@ -212,7 +228,7 @@ export class Conversation {
       const { users } = await client.presence(room.id);
       if (room !== this.room) return;
       this.#online = new Set(users.filter(({ connections }) => connections > 0).map(({ user_id: id }) => String(id)));
-      this.#members = Math.max(users.length, this.#members);
+      this.#members = users.length < MOST_PRESENT ? users.length : Math.max(users.length, this.#members);
       this.#showPresence();
       this.timeline.render();
     } catch (error) {

@@ -4,8 +4,11 @@
 import { $, avatar, h } from "./dom.js";
 import { shortTime, t } from "./i18n.js";
 
+const MOST_HEARD = 100; // live messages that are compared with what the service counts
+
 export class Groups {
-  #groups = new Map(); // id → {id, name, cover, members, last, at, unread}
+  #groups = new Map(); // id → {id, name, cover, members, last, from, at, unread, counted, heard}
+  #early = new Map(); // group id → what came before the group was in the list
   #store = "";
   #read = {}; // group id → time of the last message that was read
   current = null;
@@ -25,7 +28,7 @@ export class Groups {
     addEventListener("storage", ({ key }) => {
       if (key !== this.#store || !key) return;
       this.#load();
-      for (const group of this.#groups.values()) if (group.at <= this.#read[group.id]) group.unread = 0;
+      for (const group of this.#groups.values()) if (group.at <= this.#read[group.id]) markRead(group);
       this.render();
     });
   }
@@ -45,6 +48,7 @@ export class Groups {
 
   clear() {
     this.#groups.clear();
+    this.#early.clear();
     this.#store = "";
     this.current = null;
     this.render();
@@ -54,22 +58,37 @@ export class Groups {
   set(found) {
     const before = this.#groups;
     this.#groups = new Map();
+    const early = this.#early;
+    this.#early = new Map();
     const open = [];
     for (const data of found) {
       const old = before.get(data.group_id);
       const group = {
         id: data.group_id, name: data.name, cover: data.cover_url, members: data.member_count,
         last: data.last_message, from: data.last_sender_name, at: data.last_message_at, unread: old?.unread ?? 0,
+        counted: old?.counted ?? { at: 0 }, heard: old?.heard ?? early.get(data.group_id) ?? [],
       };
       this.#groups.set(group.id, group);
+      const newest = { at: group.at, text: group.last };
       const readAt = (this.#read[group.id] ??= group.at);
-      if (typeof data.unread_count === "number") group.unread = data.unread_count;
+      if (typeof data.unread_count === "number") this.count(group, data.unread_count, newest);
       else if (group.at > readAt) open.push({ group, readAt });
-      else group.unread = 0;
+      else this.count(group, 0, newest);
     }
     this.#save();
     this.render();
     return open;
+  }
+
+  /** So many were unread when `newest` was the last message; what has come live after it is on top of that. */
+  count(group, unread, { at, text, image } = { at: 0 }) {
+    const counted = { at, text, image };
+    const place = group.heard.findLastIndex((message) => isSame(message, counted));
+    const after = place >= 0 ? group.heard.slice(place + 1) : group.heard.filter((message) => message.at > at);
+    group.counted = { ...counted, hasCome: place >= 0 };
+    group.heard = place >= 0 ? group.heard.slice(place) : after;
+    group.unread = unread + after.filter(({ isUnread }) => isUnread).length;
+    if (after.length > 0) Object.assign(group, asLast(after.at(-1)));
   }
 
   delete(id) {
@@ -80,10 +99,18 @@ export class Groups {
   /** A message came in. `isRead`: it is on the screen, or the user's own. */
   came(id, message, isRead) {
     const group = this.#groups.get(id);
-    if (!group) return;
-    Object.assign(group, { last: message.text || (message.type === 2 ? t("image") : ""), from: message.name, at: message.at });
+    if (!group) {
+      this.#early.set(id, [...(this.#early.get(id) ?? []), { ...message, isUnread: !isRead }].slice(-MOST_HEARD));
+      return;
+    }
+    Object.assign(group, asLast(message));
+    const { counted } = group;
+    const isCounted = message.at < counted.at || (message.at === counted.at && !counted.hasCome);
+    counted.hasCome ||= isSame(message, counted);
+    const isUnread = !isRead && !isCounted;
+    group.heard = [...group.heard, { ...message, isUnread }].slice(-MOST_HEARD);
+    if (isUnread) group.unread += 1;
     if (isRead) this.#read[id] = Math.max(this.#read[id] ?? 0, message.at);
-    else group.unread += 1;
     this.#save();
     this.render();
   }
@@ -92,7 +119,7 @@ export class Groups {
   seen(id) {
     const group = this.#groups.get(id);
     if (!group || (group.unread === 0 && this.#read[id] >= group.at)) return;
-    group.unread = 0;
+    markRead(group);
     this.#read[id] = group.at;
     this.#save();
     this.render();
@@ -133,4 +160,18 @@ export class Groups {
   #save() {
     if (this.#store) localStorage.setItem(this.#store, JSON.stringify(this.#read));
   }
+}
+
+function asLast({ text, type, name, at }) {
+  return { last: text || (type === 2 ? t("image") : ""), from: name, at };
+}
+
+function markRead(group) {
+  group.unread = 0;
+  for (const message of group.heard) message.isUnread = false;
+}
+
+/** Whether it is the message that was the newest; the service's list of groups gives no ids. */
+function isSame({ at, text, image }, newest) {
+  return at === newest.at && (text || image || "") === (newest.text || newest.image || "");
 }

@@ -5,6 +5,7 @@ const WORDS = {
     chat: "Chat", name: "Name", password: "Password", token: "Token", logIn: "Log in", logOut: "Log out",
     stayLoggedIn: "Stay logged in on this device", pasteToken: "Tokens come from your own service. Paste one to log in.",
     wrongLogin: "Name or password is wrong.", loginExpired: "Your login has expired. Please log in again.",
+    loginInvalid: "This login is not valid.", logInFailed: "You could not be logged in: {why}.",
     unsentAtLogOut: "Messages that are not sent yet ({n}) will be lost. Log out?",
     online: "Online", connecting: "Connecting…", offline: "Offline", stopped: "Disconnected",
     bannerOffline: "You are offline. What you write is kept in this tab and sent by itself once you are back.",
@@ -14,7 +15,7 @@ const WORDS = {
     why4403: "closed by an administrator", why4400: "this page sent something wrong",
     groups: "Groups", noGroups: "You are in no group yet.", chooseGroup: "Choose a group to begin.", backToGroups: "Back to the groups",
     unread: "{n} unread", you: "You", image: "Image", messages: "Messages", message: "Message", send: "Send", someone: "Someone",
-    nothingYet: "Nothing has been said here yet.", loading: "Loading…", loadFailed: "Could not be loaded: {why}", again: "Try again",
+    loading: "Loading…", loadFailed: "Could not be loaded: {why}", again: "Try again",
     beginning: "This is where it began.", newMessages: "New messages", newest: "Jump to newest", newBelow: "{n} new below",
     today: "Today", yesterday: "Yesterday", sending: "Sending", waiting: "Waiting", sent: "Sent", read: "Read", readBy: "Read by {n}",
     notSent: "Not sent: {why}", remove: "Remove", recalled: "This message was recalled.",
@@ -28,12 +29,15 @@ const WORDS = {
     settings: "Settings", language: "Language", theme: "Appearance", auto: "Automatic", light: "Light", dark: "Dark",
     alwaysImages: "Show images without asking", left: "You are no longer in this group.", charactersLeft: "{n} characters left",
     error403: "you are not in this group", error409: "the group was disbanded", error413: "too long", error429: "too fast",
-    error503: "the service is away", needsScript: "This page needs JavaScript.",
+    error400: "it was not accepted", error401: "your login is not valid", error404: "it is not there",
+    error500: "the server made a mistake", error501: "the service can't do that", error503: "the service is away",
+    unreachable: "the server can't be reached", disconnected: "the connection was closed",
   },
   "zh-Hans": {
     chat: "聊天", name: "用户名", password: "密码", token: "令牌", logIn: "登录", logOut: "退出登录",
     stayLoggedIn: "在此设备上保持登录", pasteToken: "令牌由您自己的服务签发，粘贴后即可登录。",
     wrongLogin: "用户名或密码错误。", loginExpired: "登录已过期，请重新登录。",
+    loginInvalid: "此登录无效。", logInFailed: "登录失败：{why}。",
     unsentAtLogOut: "还有 {n} 条消息未发送，退出后将丢失。确定退出吗？",
     online: "在线", connecting: "正在连接…", offline: "离线", stopped: "已断开",
     bannerOffline: "您已离线。您写的内容会保留在此标签页中，恢复连接后自动发送。",
@@ -43,7 +47,7 @@ const WORDS = {
     why4403: "被管理员关闭", why4400: "此页面发送了错误的内容",
     groups: "群组", noGroups: "您还没有加入任何群组。", chooseGroup: "选择一个群组开始聊天。", backToGroups: "返回群组列表",
     unread: "{n} 条未读", you: "我", image: "图片", messages: "消息", message: "消息", send: "发送", someone: "有人",
-    nothingYet: "这里还没有消息。", loading: "正在加载…", loadFailed: "加载失败：{why}", again: "重试",
+    loading: "正在加载…", loadFailed: "加载失败：{why}", again: "重试",
     beginning: "这里是聊天的开始。", newMessages: "新消息", newest: "跳到最新", newBelow: "下方有 {n} 条新消息",
     today: "今天", yesterday: "昨天", sending: "发送中", waiting: "等待中", sent: "已发送", read: "已读", readBy: "{n} 人已读",
     notSent: "未发送：{why}", remove: "移除", recalled: "此消息已撤回。",
@@ -57,7 +61,9 @@ const WORDS = {
     settings: "设置", language: "语言", theme: "外观", auto: "自动", light: "浅色", dark: "深色",
     alwaysImages: "直接显示图片", left: "您已不在该群组中。", charactersLeft: "还可输入 {n} 个字符",
     error403: "您不在该群组中", error409: "群组已解散", error413: "内容过长", error429: "发送过快",
-    error503: "服务暂时不可用", needsScript: "此页面需要 JavaScript。",
+    error400: "内容未被接受", error401: "登录无效", error404: "内容不存在",
+    error500: "服务器出错", error501: "服务不支持此操作", error503: "服务暂时不可用",
+    unreachable: "无法连接到服务器", disconnected: "连接已关闭",
   },
 };
 
@@ -80,10 +86,13 @@ export function t(key, values = {}) {
   return words.replace(/\{(\w+)\}/g, (_all, name) => values[name] ?? "");
 }
 
-/** Why something was refused, in words. */
+/** Why something was refused, in words; without a code of the server's, it had no answer. */
 export function reason(error) {
-  const key = `error${error.code ?? error.status}`;
-  return key in WORDS[language] ? t(key) : error.message;
+  const code = error instanceof DOMException ? undefined : (error.code ?? error.status);
+  if (code === undefined) return t("unreachable");
+  const key = code < 1000 ? `error${code}` : `why${code}`;
+  if (key in WORDS[language]) return t(key);
+  return code < 1000 ? error.message : t("disconnected");
 }
 
 const format = (options) => new Intl.DateTimeFormat(language, options);

@@ -13,23 +13,31 @@ export class Outbox {
     Object.assign(this, { client, roomOf, rooms, onChange });
   }
 
-  /** For this user, from now on; what an earlier page of this tab left is sent. */
+  /** For this user, from now on; what an earlier page of this tab left is sent, unless it was refused. */
   begin(userId) {
     const store = `chatws:outbox:${userId}`;
     if (store === this.#store) return this.#sendAgain();
     this.#store = store;
-    for (const frame of JSON.parse(sessionStorage.getItem(store) ?? "[]")) this.#show(written(frame, userId), frame.data.group_id);
+    const kept = JSON.parse(sessionStorage.getItem(store) ?? "[]").map(({ why, ...frame }) => {
+      const message = Object.assign(written(frame, userId), why && { state: "failed", why });
+      this.roomOf(frame.data.group_id).pending.push(message);
+      return message;
+    });
+    for (const message of kept) if (!message.why) this.#send(message, this.roomOf(message.frame.data.group_id));
   }
 
   send(groupId, content, userId) {
     const image = typeof content === "object";
     const data = { group_id: groupId, msg_type: image ? 2 : 1, content: "", image_url: "", ...(image ? content : { content }) };
     const frame = { type: "send_message", message_id: newId(), timestamp: Math.floor(Date.now() / 1000), data };
-    this.#show(written(frame, userId), groupId);
+    const message = written(frame, userId);
+    const room = this.roomOf(groupId);
+    room.pending.push(message);
+    this.#send(message, room);
   }
 
   again(message) {
-    Object.assign(message, { state: "sending", closed: false });
+    Object.assign(message, { state: "sending", why: undefined, closed: false });
     this.#send(message, this.roomOf(message.frame.data.group_id));
   }
 
@@ -41,6 +49,11 @@ export class Outbox {
 
   get count() {
     return this.#unsent().length;
+  }
+
+  /** How many will be sent without being asked. */
+  get waiting() {
+    return this.#unsent().filter((message) => !isRefused(message)).length;
   }
 
   /** The user is gone; what waits is kept for the next login, or forgotten. */
@@ -58,12 +71,6 @@ export class Outbox {
     return this.rooms().flatMap((room) => room.unsent);
   }
 
-  #show(message, groupId) {
-    const room = this.roomOf(groupId);
-    room.pending.push(message);
-    this.#send(message, room);
-  }
-
   async #send(message, room) {
     const answer = this.client().resend(message.frame);
     this.#changed(room, true);
@@ -77,8 +84,12 @@ export class Outbox {
   }
 
   #changed(room, mine) {
-    const frames = this.#unsent().map(({ frame }) => frame);
+    const frames = this.#unsent().map((message) => ({ ...message.frame, why: isRefused(message) ? message.why : undefined }));
     if (this.#store) sessionStorage.setItem(this.#store, JSON.stringify(frames));
     this.onChange(room, mine);
   }
+}
+
+function isRefused({ state, closed }) {
+  return state === "failed" && !closed;
 }

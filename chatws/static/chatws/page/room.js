@@ -58,11 +58,11 @@ export class Room {
     return true;
   }
 
-  /** The chat service has stored what was written here; its place comes with the feed. */
+  /** The chat service has stored what was written here; its place comes with the feed, or with the history. */
   acknowledge(key, id) {
     const mine = this.pending.find((message) => message.key === key);
     if (!mine) return;
-    if (this.#byId.has(id)) this.pending = this.pending.filter((message) => message !== mine);
+    if (!this.loaded || this.#byId.has(id)) this.remove(key);
     else Object.assign(mine, { id, state: "sent" });
   }
 
@@ -70,10 +70,15 @@ export class Room {
     this.pending = this.pending.filter((message) => message.key !== key);
   }
 
+  /** The newest message of somebody else. */
+  newestOfOthers(self) {
+    return this.messages.findLast(({ sender }) => sender !== self);
+  }
+
   /** Older messages, newest first. How many were new. */
   prepend(page, hasMore) {
     const older = page.filter(({ id }) => !this.#byId.has(id)).reverse();
-    this.hasMore = hasMore;
+    this.hasMore = hasMore && older.length > 0;
     this.#replace([...older, ...this.messages]);
     return older.length;
   }
@@ -89,7 +94,7 @@ export class Room {
     const after = this.messages.filter(({ id }) => !known.has(id) && !ids.has(id));
     if (meets < 0) this.hasMore = hasMore;
     for (const message of page) message.key = this.#byId.get(message.id)?.key ?? message.key;
-    this.pending = this.pending.filter(({ id }) => !ids.has(id) || id === null);
+    this.pending = this.pending.filter(({ id }) => id === null || (this.loaded && !ids.has(id)));
     this.#replace([...before, ...page.toReversed(), ...after]);
     this.loaded = true;
   }

@@ -25,7 +25,10 @@ export class Timeline {
     Object.assign(this, { onTop, onSeen, look });
     this.following = true; // the end is on the screen, and stays there
     this.#scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    new ResizeObserver(() => this.following && this.#toEnd()).observe(this.#scroller);
+    new ResizeObserver(() => {
+      if (this.following) this.#toEnd();
+      this.#fill();
+    }).observe(this.#scroller);
     $("newest").addEventListener("click", () => this.jump());
     this.#scroller.addEventListener("keydown", (event) => {
       if (event.key === "End") {
@@ -52,8 +55,7 @@ export class Timeline {
 
   /** A message came in at the end. */
   came(isMine) {
-    if (isMine) return this.jump();
-    if (!this.following) this.#unseen += 1;
+    if (!this.following && !isMine) this.#unseen += 1;
     this.render();
   }
 
@@ -77,6 +79,7 @@ export class Timeline {
     if (this.following) this.#toEnd();
     else if (anchor?.element.isConnected) this.#scroller.scrollTop += anchor.element.offsetTop - anchor.top;
     this.#showEnds(all);
+    this.#fill();
   }
 
   #plan(all) {
@@ -102,11 +105,27 @@ export class Timeline {
     }
     const wanted = [...rows.values()].map(({ element }) => element);
     const keep = new Set(wanted);
+    const focus = this.#focus();
     for (const element of [...this.#list.children]) if (!keep.has(element)) element.remove();
     wanted.forEach((element, index) => {
       if (this.#list.children[index] !== element) this.#list.insertBefore(element, this.#list.children[index] ?? null);
     });
     this.#rows = rows;
+    focus?.();
+  }
+
+  /** What gives the focus back to the row that has it, drawn again or not; to the messages if it is gone. */
+  #focus() {
+    const active = document.activeElement;
+    const row = active?.closest("#messages > .message");
+    if (!row) return null;
+    const controls = (element) => [...(element?.querySelectorAll("button, a") ?? [])];
+    const place = controls(row).indexOf(active);
+    return () => {
+      const now = controls(this.#rows.get(`m-${row.dataset.id}`)?.element);
+      const next = active.isConnected ? active : (now[place] ?? now[0] ?? this.#scroller);
+      if (next !== document.activeElement) next.focus({ preventScroll: true });
+    };
   }
 
   /** The first row on the screen that stays. */
@@ -129,7 +148,12 @@ export class Timeline {
       this.render();
     }
     this.#showEnds(this.#room.all);
-    if (scrollTop < NEAR && this.#from === 0 && this.#room.hasMore) this.onTop();
+    this.#fill();
+  }
+
+  /** Near the beginning of what there is, or where that doesn't fill the screen, older ones are wanted. */
+  #fill() {
+    if (this.#room?.hasMore && this.#from === 0 && this.#scroller.scrollTop < NEAR) this.onTop();
   }
 
   #moveUp() {
