@@ -67,6 +67,11 @@ async def test_a_day_of_chat(browser: Browser, stack: Stack, gateway: Gateway, c
         ask = bob.page.get_by_role("button", name="Show image from images.example")
         await ask.click()
         await expect(bob.page.locator("#messages img")).to_be_visible()
+        await alice.page.reload()
+        row = alice.page.locator("#groups button", has_text="The day")
+        await expect(row.locator(".last")).to_have_text("Alice: Image")
+        await alice.open("The day")
+        await expect(alice.page.locator("#messages img")).to_be_visible()
 
         # the network goes while alice writes, and comes back
         proxy.drop_silently()

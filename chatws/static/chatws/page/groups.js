@@ -4,6 +4,7 @@
 import { $, avatar, h } from "./dom.js";
 import { shortTime, t } from "./i18n.js";
 
+const ADDRESS_OF_IMAGE = /^https?:\/\/\S+\.(avif|gif|jpe?g|png|svg|webp)$/i; // the list doesn't say what kind it was
 const MOST_HEARD = 100; // live messages that are compared with what the service counts
 
 export class Groups {
@@ -136,7 +137,8 @@ export class Groups {
   }
 
   #row(group) {
-    const last = group.last && group.from ? `${group.from}: ${group.last}` : group.last;
+    const said = ADDRESS_OF_IMAGE.test(group.last) ? t("image") : group.last;
+    const last = said && group.from ? `${group.from}: ${said}` : said;
     const button = h(
       "button.group", { type: "button" },
       avatar(group.id, group.name, group.cover),
