@@ -40,6 +40,7 @@ class PostgresServer:
         command = [
             str(self.programs / "postgres"), "-D", str(data), "-p", str(self.port), "-k", str(self.folder),
             "-c", "listen_addresses=127.0.0.1",
+            "-c", "max_connections=400",  # whole chats at once: each thread of each process keeps one for a minute
         ]  # fmt: skip
         log = (self.folder / "log").open("ab")
         self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._as_user())
