@@ -25,7 +25,7 @@ test("a fresh token that can't be had now is asked for again before the old one 
   const token = async ({ fresh }) => {
     calls += 1;
     if (fresh && calls === 2) throw new Error("the token service is away");
-    return fresh && calls === 3 ? "not a token" : control("token", id, calls === 1 ? 6 : 600);
+    return fresh && calls === 3 ? "not a token" : control("token", id, calls === 1 ? 12 : 600);
   };
   const ann = await newUser({ user: id, token });
   await online(ann.client);

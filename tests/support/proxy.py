@@ -116,9 +116,10 @@ class Proxy:
             while data := await reader.read(65_536):
                 read(data, is_answer)
                 await self._passing.wait()
-                if self._swallowing and (is_answer or not self._answers_only):
+                if not is_answer and self._swallowing and self._answers_only:
+                    dead[0] = True  # also where no answer was due: it hears nothing after `restore`
+                elif dead[0] or self._swallowing:
                     dead[0] = True
-                if dead[0]:
                     continue
                 writer.write(data)
                 await writer.drain()
