@@ -362,6 +362,7 @@ async def test_what_had_no_answer_is_sent_by_the_next_client_and_stored_once(
     assert await chat.history(group) == ["once"]
 
 
+@pytest.mark.ours_only  # plain daphne's limit is 1 MiB
 async def test_a_frame_over_the_limit_is_refused_and_the_others_go_on(enter: Enter, chat: Chat) -> None:
     owner = new_user()
     group = await chat.group(owner)

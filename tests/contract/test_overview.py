@@ -92,6 +92,7 @@ def stopped(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
+@pytest.mark.ours_only  # plain daphne's limit of a frame is 1 MiB
 async def test_connections_are_counted_by_gateway_and_closes_by_code(
     pair: tuple[Stack, Gateway], glances: Glances
 ) -> None:

@@ -22,9 +22,7 @@ from tests.support.redis import RedisServer, free_port
 START_SECONDS = 30
 SERVERS = {
     "ours": ["-m", "realtime.server", "--bind"],
-    "daphne": [
-        "-m", "daphne", "-v", "0", "--websocket_timeout", "-1", "--websocket-max-message-size", "65536", "--bind",
-    ],
+    "daphne": ["-m", "daphne", "-v", "0", "--websocket_timeout", "-1", "--bind"],
     "uvicorn": [
         "-m", "uvicorn", "--ws", "websockets-sansio", "--ws-max-size", "65536", "--ws-per-message-deflate", "false",
         "--no-proxy-headers", "--host",
