@@ -24,8 +24,6 @@ from realtime.limits import UserLimit  # noqa: E402
 from realtime.middleware import JWTAuthMiddleware  # noqa: E402
 from realtime.node import Node  # noqa: E402
 
-PROBES = {"/health", "/ws/health", "/ready", "/metrics"}
-"""Asked by those who know a process by its address only: their Host is none of the names that are served."""
 OWN_HOST = settings.ALLOWED_HOSTS[0].lstrip(".").encode() if settings.ALLOWED_HOSTS else b"localhost"
 
 tracing.configure("chatws-gateway", on=realtime_conf.get().tracing)
@@ -42,7 +40,7 @@ websocket_application = JWTAuthMiddleware(websocket_router(services), node.authe
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """The ASGI application: HTTP by Django, sockets by the consumer, the process's start and end by lifespan."""
     if scope["type"] == "http":
-        if scope["path"] in PROBES:
+        if scope["path"] in settings.PROBES:  # whose Host is none of the names that are served
             others = [(name, value) for name, value in scope["headers"] if name != b"host"]
             scope = {**scope, "headers": [(b"host", OWN_HOST), *others]}
         await http_application({**scope, "chatws": services}, receive, send)

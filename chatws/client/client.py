@@ -200,7 +200,7 @@ class ChatClient:
                 return
             self._tokens.stale |= gone.code == UNAUTHENTICATED and gone.reason != "timeout"
             if gone.reason == "revoked":
-                self._wait_for({"retry_after": NEXT_SECOND})
+                self._wait_for(NEXT_SECOND)
             if online and time.monotonic() - self._ready_at > STEADY_SECONDS:
                 self._failures = 0
             self._failures = max(self._failures, 9) if gone.code == TOO_FAST else self._failures + 1
@@ -265,13 +265,13 @@ class ChatClient:
         elif kind == "auth_failed":
             self._why = data
         elif kind == "shutdown":
-            self._wait_for(data)
+            self._wait_for(data.get("retry_after", 0))
         elif kind == "error" and not answered:
             if frame.get("message_id") == "typing":
                 self._types &= data.get("code") not in (400, 501)
                 return True
             self._why = data
-            self._wait_for(data)
+            self._wait_for(data.get("retry_after", 0))
         if kind != "new_message" or self.places.is_new(frame.get("message_id", "")):
             await self._tell(Received(frame))
         return True
@@ -332,8 +332,8 @@ class ChatClient:
     def _window(self, failures: int) -> float:
         return min(self._longest_wait, self._first_wait * 2.0 ** min(failures - 1, 30))
 
-    def _wait_for(self, data: Frame) -> None:
-        self._not_before = max(self._not_before, time.monotonic() + data.get("retry_after", 0))
+    def _wait_for(self, seconds: float) -> None:
+        self._not_before = max(self._not_before, time.monotonic() + seconds)
 
     def _is_final(self, gone: Disconnected) -> bool:
         if gone.code == UNAUTHENTICATED and gone.reason != "timeout":

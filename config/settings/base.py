@@ -75,6 +75,8 @@ STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 ALLOWED_HOSTS = environment.list_of(ENV.chatws_allowed_hosts)
 X_FRAME_OPTIONS = "DENY"
+PROBES = ("/health", "/ws/health", "/ready", "/metrics")
+"""Asked from inside, by those who know a process by its address only and speak no TLS."""
 
 DATABASES = {
     "default": dj_database_url.parse(

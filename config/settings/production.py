@@ -5,7 +5,7 @@ import sys
 
 from config import env as environment
 from config.settings.base import *  # noqa: F403
-from config.settings.base import ALLOWED_HOSTS, ENV, LOGGING
+from config.settings.base import ALLOWED_HOSTS, ENV, LOGGING, PROBES
 
 SHORTEST_SECRET = 32
 
@@ -39,7 +39,7 @@ if "*" in environment.list_of(ENV.chatws_allowed_origins):
 DEBUG = False
 LOGGING["handlers"]["stderr"]["formatter"] = ENV.chatws_log_format or "json"
 SECURE_SSL_REDIRECT = True
-SECURE_REDIRECT_EXEMPT = [r"^(ws/)?health$", r"^ready$", r"^metrics$"]  # probes come from inside, without TLS
+SECURE_REDIRECT_EXEMPT = [f"^{_path.removeprefix('/')}$" for _path in PROBES]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENV.chatws_behind_tls_proxy else None
 SECURE_HSTS_SECONDS = 365 * 86_400
 SECURE_HSTS_INCLUDE_SUBDOMAINS = True
