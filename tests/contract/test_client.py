@@ -6,6 +6,7 @@ import random
 import re
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -388,17 +389,23 @@ async def test_a_lost_log_is_told(enter: Enter, chat: Chat, stack: Stack) -> Non
     await user.until(lambda: user.texts() == ["before", "after"])
 
 
-async def test_who_hurries_waits_no_longer_than_the_server_asks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(random, "uniform", lambda low, high: high)
+@asynccontextmanager
+async def asking_to_wait(code: int) -> AsyncIterator[tuple[int, list[float]]]:
+    """A server that sends everybody away for 0.4 s: its port, and when each came."""
     times: list[float] = []
 
     async def serve(socket: Any) -> None:
         times.append(time.monotonic())
         await socket.send(json.dumps({"type": "shutdown", "message_id": "", "data": {"retry_after": 0.4}}))
-        await socket.close(4529)
+        await socket.close(code)
 
     async with websockets.serve(serve, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+        yield server.sockets[0].getsockname()[1], times
+
+
+async def test_who_hurries_waits_no_longer_than_the_server_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random, "uniform", lambda low, high: high)
+    async with asking_to_wait(4529) as (port, times):
         user = User(ChatClient(f"ws://127.0.0.1:{port}", "t", first_wait=0.1))  # else 25.6 s after a 4529
         async with user.client:
             listening = asyncio.create_task(user.listen())
@@ -426,15 +433,7 @@ async def test_a_connection_that_died_without_a_word_is_noticed_when_the_client_
 
 
 async def test_retry_after_is_waited_for() -> None:
-    times: list[float] = []
-
-    async def serve(socket: Any) -> None:
-        times.append(time.monotonic())
-        await socket.send(json.dumps({"type": "shutdown", "message_id": "", "data": {"retry_after": 0.4}}))
-        await socket.close(4501)
-
-    async with websockets.serve(serve, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with asking_to_wait(4501) as (port, times):
         user = User(ChatClient(f"ws://127.0.0.1:{port}", "t", first_wait=0.01))
         async with user.client:
             listening = asyncio.create_task(user.listen())
