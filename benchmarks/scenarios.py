@@ -16,7 +16,7 @@ from benchmarks import machine, relay
 from benchmarks.fanout import Result, across_feeds, at_rate, saturate
 from benchmarks.load import Load
 from benchmarks.machine import Bench
-from benchmarks.servers import LONG_AGO, NO_LIMITS, Nchan, NodeWs, Ours, Server, Tutorial
+from benchmarks.servers import LONG_AGO, Nchan, NodeWs, Ours, Server, Tutorial, production
 from chatws.routes import ROUTES
 from realtime.conf import RealtimeConf
 from realtime.feeds import FeedLog
@@ -272,11 +272,7 @@ async def chain(seconds: float) -> Outcome:
     """
     with Bench() as bench:
         rpc, port = free_port(), free_port()
-        env = {
-            "DJANGO_SETTINGS_MODULE": "config.settings.test", "REDIS_URL": bench.redis_url,
-            "CHATWS_RPC_PORT": str(rpc), "CHATWS_DATA_DIR": str(bench.folder), "CHATWS_LOG_LEVEL": "INFO",
-            **NO_LIMITS,
-        }  # fmt: skip
+        env = {**production(bench, f"127.0.0.1:{rpc}", "INFO"), "CHATWS_RPC_PORT": str(rpc)}
         python = [sys.executable, "manage.py"]
         bench.start("migrate", [*python, "migrate", "--verbosity", "0"], env=env).wait()
         bench.start("rpc", [*python, "serve_chat_rpc"], env=env, anywhere=True)

@@ -68,6 +68,16 @@ NO_LIMITS = {
 """A load generator is one address, and its clients are faster than any."""
 
 
+def production(bench: Bench, chat_service: str, log_level: str = "WARNING") -> dict[str, str]:
+    """Our processes' settings: those of production, without limits. With DEBUG, Django writes down each statement."""
+    return {
+        **NO_LIMITS,
+        "DJANGO_SETTINGS_MODULE": "config.settings.production", "CHATWS_ALLOWED_HOSTS": "127.0.0.1",
+        "DATABASE_URL": f"sqlite:///{bench.folder / 'db.sqlite3'}", "REDIS_URL": bench.redis_url,
+        "CHATWS_RPC_TARGET": chat_service, "CHATWS_DATA_DIR": str(bench.folder), "CHATWS_LOG_LEVEL": log_level,
+    }  # fmt: skip
+
+
 class Ours:
     """Our gateway; users' groups are the counting chat service's."""
 
@@ -88,12 +98,7 @@ class Ours:
             "chat", [sys.executable, "-m", "benchmarks.chat_service", str(rpc), "--feeds", str(feeds),
                      "--each", str(each), *many_of],
         )  # fmt: skip
-        self.env = {
-            **NO_LIMITS,
-            "DJANGO_SETTINGS_MODULE": "config.settings.test", "REDIS_URL": bench.redis_url,
-            "CHATWS_RPC_TARGET": f"127.0.0.1:{rpc}", "CHATWS_DATA_DIR": str(bench.folder),
-            "CHATWS_LOG_LEVEL": "WARNING",
-        }  # fmt: skip
+        self.env = production(bench, f"127.0.0.1:{rpc}")
         if not (bench.folder / "db.sqlite3").exists():
             migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
             subprocess.run(migrate, cwd=BASE_DIR, env={**os.environ, **self.env}, check=True, timeout=60)

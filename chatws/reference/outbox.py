@@ -6,7 +6,9 @@ who holds the lease writes, which the writing script itself checks: a batch of a
 
 import asyncio
 import logging
+import time
 import uuid
+from collections.abc import Iterable
 
 import msgspec
 
@@ -26,13 +28,19 @@ LEASE_SECONDS = 3.0
 LONGEST_WAIT = 5.0
 
 
-def add(topic: str, payload: dict[str, object]) -> None:
-    """Record an event; called in the transaction of what it tells of."""
-    given = tracing.current.entry_metadata()
-    OutboxEvent.objects.create(
+def event(topic: str, payload: dict[str, object], metadata: dict[str, str] | None = None) -> OutboxEvent:
+    """An event, in the present span unless its metadata is given."""
+    if metadata is None:
+        metadata = tracing.current.entry_metadata()
+    return OutboxEvent(
         uuid=uuid.uuid4(), topic=topic, payload=msgspec.json.encode(payload).decode(),
-        metadata=msgspec.json.encode(given).decode() if given else "",
+        metadata=msgspec.json.encode(metadata).decode() if metadata else "",
     )  # fmt: skip
+
+
+def add(events: Iterable[OutboxEvent]) -> None:
+    """Record events; called in the transaction of what they tell of."""
+    OutboxEvent.objects.bulk_create(events)
 
 
 class OutboxPublisher:
@@ -40,6 +48,8 @@ class OutboxPublisher:
 
     def __init__(self, redis: Redis) -> None:
         self._lease = Lease(redis, "reference-outbox", LEASE_SECONDS, new_node_name())
+        self._taken: float | None = None
+        """When, by the monotonic clock, the lease was last had."""
         self._news = asyncio.Event()
 
     def wake(self) -> None:
@@ -52,7 +62,7 @@ class OutboxPublisher:
         while True:
             try:
                 self._news.clear()
-                while await self._lease.take() and await self.publish_some() == BATCH:
+                while await self._has_lease() and await self.publish_some() == BATCH:
                     pass
                 wait = POLL_SECONDS
             except Exception as error:
@@ -65,12 +75,20 @@ class OutboxPublisher:
             except TimeoutError:
                 continue
 
+    async def _has_lease(self) -> bool:
+        """Take it or keep it; asked again after a third of it only, for the write checks it too."""
+        now = time.monotonic()
+        if self._taken is None or now - self._taken >= LEASE_SECONDS / 3:
+            self._taken = now if await self._lease.take() else None
+        return self._taken is not None
+
     async def publish_some(self) -> int:
         """Publish one batch; how many events it held."""
         events = await threads.read(_next_events)
         if events:
             entries = [(event.topic, _entry(event)) for event in events]
             if not await self._lease.publish(entries):
+                self._taken = None
                 return 0
             await threads.write(_delete, [event.pk for event in events])
         return len(events)

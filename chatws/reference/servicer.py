@@ -6,9 +6,10 @@ from typing import Any, TypeVar
 
 import grpc
 
-from chatws.reference import services, threads
+from chatws.reference import lookups, services, threads
 from chatws.reference.models import ChatGroup, Member, Message, Notification
-from chatws.reference.services import ServiceError, UserGroup
+from chatws.reference.saving import Saver
+from chatws.reference.services import NewMessage, ServiceError, UserGroup
 from chatws.rpc.pb import chat_pb2 as pb
 from chatws.rpc.pb.chat_pb2_grpc import ChatServiceServicer
 
@@ -23,6 +24,7 @@ class ReferenceServicer(ChatServiceServicer):
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
+        self._saver = Saver(wake)
 
     async def CreateGroup(self, request: pb.CreateGroupReq, context: Context) -> pb.CreateGroupResp:
         group_id = await self._change(
@@ -63,11 +65,16 @@ class ReferenceServicer(ChatServiceServicer):
         return pb.GetGroupByActivityIdResp(group=_group(*found))
 
     async def SaveMessage(self, request: pb.SaveMessageReq, context: Context) -> pb.SaveMessageResp:
-        message_id = await self._change(
-            context, services.save_message, request.message_id, request.group_id, request.sender_id,
-            request.msg_type, request.content, request.image_url,
-        )  # fmt: skip
-        return pb.SaveMessageResp(success=True, message_id=message_id)
+        message = NewMessage(
+            request.message_id,
+            request.group_id,
+            request.sender_id,
+            request.msg_type,
+            request.content,
+            request.image_url,
+        )
+        await answer_of(context, self._saver.save(message))
+        return pb.SaveMessageResp(success=True, message_id=request.message_id)
 
     async def GetMessageHistory(self, request: pb.GetMessageHistoryReq, context: Context) -> pb.GetMessageHistoryResp:
         messages, has_more = await self._ask(context, _history, request)
@@ -138,7 +145,7 @@ def _offline(request: pb.GetOfflineMessagesReq) -> list[pb.Message]:
 
 
 def _messages(found: list[Message]) -> list[pb.Message]:
-    names = services.names_of(message.sender_id for message in found)
+    names = lookups.names_of(message.sender_id for message in found)
     return [
         pb.Message(
             message_id=message.message_id, group_id=message.group_id, sender_id=message.sender_id,

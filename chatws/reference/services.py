@@ -5,21 +5,22 @@ Sync; called by the servicer's threads and by `seed_demo`.
 
 import time
 import uuid
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
 
-from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 
 from chatws import conf
-from chatws.reference import outbox
-from chatws.reference.models import ChatGroup, Member, Message, Notification
+from chatws.reference import lookups, outbox
+from chatws.reference.models import ChatGroup, Member, Message, Notification, OutboxEvent
+from realtime import tracing
 
 DEFAULT_MAX_MEMBERS = 500
 DEFAULT_PAGE, LARGEST_PAGE = 20, 100
 MOST_OFFLINE = 1_000
-LARGEST_KEY = 2**63 - 1
+Found = TypeVar("Found")
 
 
 class ServiceError(Exception):
@@ -40,6 +41,51 @@ class UserGroup:
     last_sender_name: str
 
 
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message to be saved, made in the span of the call that brings it."""
+
+    message_id: str
+    group_id: str
+    sender_id: int
+    msg_type: int
+    content: str
+    image_url: str = ""
+    metadata: dict[str, str] = field(default_factory=lambda: tracing.current.entry_metadata())
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Its chat group and its sender."""
+        return self.group_id, self.sender_id
+
+    def require_all(self) -> None:
+        """Refuse what is incomplete."""
+        require(message_id=self.message_id, group_id=self.group_id, sender_id=self.sender_id, msg_type=self.msg_type)
+        if self.msg_type == Message.IMAGE:
+            require(image_url=self.image_url)
+        else:
+            require(content=self.content)
+
+    def row(self, now: int) -> Message:
+        """As it is stored."""
+        return Message(
+            message_id=self.message_id, group_id=self.group_id, sender_id=self.sender_id, msg_type=self.msg_type,
+            content=self.content, image_url=self.image_url, created_at=now,
+        )  # fmt: skip
+
+    def event(self, sender_name: str, now: int) -> OutboxEvent:
+        """What tells of it."""
+        return outbox.event(
+            "chat.message.new",
+            {
+                "message_id": self.message_id, "group_id": self.group_id, "sender_id": self.sender_id,
+                "sender_name": sender_name, "sender_avatar": "", "msg_type": self.msg_type, "content": self.content,
+                "image_url": self.image_url, "created_at": now, "sender": str(self.sender_id),
+            },
+            self.metadata,
+        )  # fmt: skip
+
+
 def require(**fields: object) -> None:
     """Refuse empty or zero fields, by name."""
     for name, value in fields.items():
@@ -54,13 +100,6 @@ def page_of(page: int, page_size: int) -> slice:
     return slice(first, first + size)
 
 
-def names_of(user_ids: Iterable[int]) -> dict[int, str]:
-    """The names of Django's users; those it doesn't know are missing."""
-    keys = {user_id for user_id in user_ids if user_id <= LARGEST_KEY}
-    users = get_user_model().objects.filter(pk__in=keys)
-    return {user.pk: user.get_full_name() or user.get_username() for user in users}
-
-
 @transaction.atomic
 def create_group(activity_id: int, name: str, owner_id: int, max_members: int, cover_url: str) -> str:
     require(name=name, owner_id=owner_id)
@@ -70,7 +109,7 @@ def create_group(activity_id: int, name: str, owner_id: int, max_members: int, c
         max_members=max_members if max_members > 0 else DEFAULT_MAX_MEMBERS, cover_url=cover_url, created_at=now,
     )  # fmt: skip
     Member.objects.create(group=group, user_id=owner_id, role=Member.OWNER, joined_at=now)
-    _tell_member("added", group.group_id, owner_id)
+    _tell_members("added", group.group_id, owner_id)
     return group.group_id
 
 
@@ -78,13 +117,13 @@ def create_group(activity_id: int, name: str, owner_id: int, max_members: int, c
 def add_member(group_id: str, user_id: int, role: int) -> None:
     require(group_id=group_id, user_id=user_id)
     group = _locked(group_id)
-    _refuse_disbanded(group)
+    _refuse_disbanded(group_id, group.status)
     if group.members.filter(user_id=user_id).exists():
         raise ServiceError("ALREADY_EXISTS", f"user {user_id} is in {group_id} already")
     if group.members.count() >= group.max_members:
         raise ServiceError("RESOURCE_EXHAUSTED", f"{group_id} is full: {group.max_members} members")
     Member.objects.create(group=group, user_id=user_id, role=role or Member.MEMBER, joined_at=int(time.time()))
-    _tell_member("added", group_id, user_id)
+    _tell_members("added", group_id, user_id)
 
 
 @transaction.atomic
@@ -97,20 +136,19 @@ def remove_member(group_id: str, user_id: int, operator_id: int) -> None:
     if user_id == group.owner_id:
         raise ServiceError("PERMISSION_DENIED", "the owner can't be removed")
     member.delete()
-    _tell_member("removed", group_id, user_id)
+    _tell_members("removed", group_id, user_id)
 
 
 @transaction.atomic
 def disband_group(group_id: str, operator_id: int) -> None:
     require(group_id=group_id, operator_id=operator_id)
     group = _locked(group_id)
-    _refuse_disbanded(group)
+    _refuse_disbanded(group_id, group.status)
     if operator_id != group.owner_id:
         raise ServiceError("PERMISSION_DENIED", f"only the owner may disband {group_id}")
     group.status = ChatGroup.DISBANDED
     group.save(update_fields=["status"])
-    for member in group.members.order_by("pk"):
-        _tell_member("removed", group_id, member.user_id)
+    _tell_members("removed", group_id, *group.members.order_by("pk").values_list("user_id", flat=True))
 
 
 def group_info(group_id: str) -> tuple[ChatGroup, int]:
@@ -145,7 +183,7 @@ def user_groups(user_id: int, page: int, page_size: int) -> tuple[list[UserGroup
         .order_by("pk")[page_of(page, page_size)]
     )
     last = Message.objects.in_bulk([member.last_pk for member in shown if member.last_pk])
-    names = names_of(message.sender_id for message in last.values())
+    names = lookups.names_of(message.sender_id for message in last.values())
     groups = []
     for member in shown:
         message = last.get(member.last_pk) if member.last_pk else None
@@ -154,35 +192,33 @@ def user_groups(user_id: int, page: int, page_size: int) -> tuple[list[UserGroup
     return groups, members.count()
 
 
-def save_message(message_id: str, group_id: str, sender_id: int, msg_type: int, content: str, image_url: str) -> str:
-    """Store a message and tell of it, unless the gateway does; an id that is stored already changes nothing."""
-    require(message_id=message_id, group_id=group_id, sender_id=sender_id, msg_type=msg_type)
-    if msg_type == Message.IMAGE:
-        require(image_url=image_url)
-    else:
-        require(content=content)
+def save_messages(messages: Sequence[NewMessage]) -> list[ServiceError | None]:
+    """Store messages in one transaction and tell of them, unless the gateway does; why each was refused, if it was.
+
+    An id that is stored already changes nothing. The messages' chat groups are locked first, in one order.
+    """
+    refusals: list[ServiceError | None] = []
+    new: dict[str, NewMessage] = {}
     with transaction.atomic():
-        group = _locked(group_id)
-        if Message.objects.filter(message_id=message_id).exists():
-            return message_id
-        _refuse_disbanded(group)
-        if not group.members.filter(user_id=sender_id).exists():
-            raise ServiceError("PERMISSION_DENIED", f"user {sender_id} is not in {group_id}")
-        now = int(time.time())
-        Message.objects.create(
-            message_id=message_id, group=group, sender_id=sender_id, msg_type=msg_type, content=content,
-            image_url=image_url, created_at=now,
-        )  # fmt: skip
-        if not conf.get().publishes_messages:
-            outbox.add(
-                "chat.message.new",
-                {
-                    "message_id": message_id, "group_id": group_id, "sender_id": sender_id,
-                    "sender_name": names_of([sender_id]).get(sender_id, ""), "sender_avatar": "", "msg_type": msg_type,
-                    "content": content, "image_url": image_url, "created_at": now, "sender": str(sender_id),
-                },
-            )  # fmt: skip
-    return message_id
+        groups = lookups.lock_groups({message.group_id for message in messages})
+        stored = lookups.stored_among({message.message_id for message in messages})
+        members = lookups.members_among({message.place for message in messages})
+        for message in messages:
+            try:
+                message.require_all()
+                status = _found(groups.get(message.group_id), message.group_id)
+                if message.message_id not in stored and message.message_id not in new:
+                    _refuse_disbanded(message.group_id, status)
+                    if message.place not in members:
+                        raise ServiceError(
+                            "PERMISSION_DENIED", f"user {message.sender_id} is not in {message.group_id}"
+                        )
+                    new[message.message_id] = message
+                refusals.append(None)
+            except ServiceError as refusal:
+                refusals.append(refusal)
+        _store(new.values())
+    return refusals
 
 
 def message_history(group_id: str, before_id: str, limit: int) -> tuple[list[Message], bool]:
@@ -214,13 +250,11 @@ def create_notification(user_id: int, kind: str, title: str, content: str) -> st
     notification = Notification.objects.create(
         notification_id=uuid.uuid4().hex, user_id=user_id, type=kind, title=title, content=content, created_at=now
     )
-    outbox.add(
-        "notification:push",
-        {
-            "user_id": user_id, "notification_id": notification.notification_id, "type": kind, "title": title,
-            "content": content, "timestamp": now,
-        },
-    )  # fmt: skip
+    told = {
+        "user_id": user_id, "notification_id": notification.notification_id, "type": kind, "title": title,
+        "content": content, "timestamp": now,
+    }  # fmt: skip
+    outbox.add([outbox.event("notification:push", told)])
     return notification.notification_id
 
 
@@ -259,17 +293,29 @@ def _with_count(groups: "QuerySet[ChatGroup]", missing: str) -> tuple[ChatGroup,
     return group, group.members.count()
 
 
+def _store(messages: Collection[NewMessage]) -> None:
+    now = int(time.time())
+    Message.objects.bulk_create(message.row(now) for message in messages)
+    if messages and not conf.get().publishes_messages:
+        names = lookups.names_of(message.sender_id for message in messages)
+        outbox.add(message.event(names.get(message.sender_id, ""), now) for message in messages)
+
+
 def _locked(group_id: str) -> ChatGroup:
-    group = ChatGroup.objects.select_for_update().filter(pk=group_id).first()
-    if group is None:
+    return _found(ChatGroup.objects.select_for_update().filter(pk=group_id).first(), group_id)
+
+
+def _found(found: Found | None, group_id: str) -> Found:
+    if found is None:
         raise ServiceError("NOT_FOUND", f"no such group: {group_id}")
-    return group
+    return found
 
 
-def _refuse_disbanded(group: ChatGroup) -> None:
-    if group.status == ChatGroup.DISBANDED:
-        raise ServiceError("FAILED_PRECONDITION", f"{group.group_id} has been disbanded")
+def _refuse_disbanded(group_id: str, status: int) -> None:
+    if status == ChatGroup.DISBANDED:
+        raise ServiceError("FAILED_PRECONDITION", f"{group_id} has been disbanded")
 
 
-def _tell_member(change: str, group_id: str, user_id: int) -> None:
-    outbox.add(f"chat.group.member.{change}", {"group_id": group_id, "user_id": user_id})
+def _tell_members(change: str, group_id: str, *user_ids: int) -> None:
+    topic = f"chat.group.member.{change}"
+    outbox.add(outbox.event(topic, {"group_id": group_id, "user_id": user_id}) for user_id in user_ids)

@@ -3,7 +3,8 @@
 import itertools
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,3 +34,17 @@ def query(url: str, folder: Path, sql: str, *values: object) -> list[tuple[Any, 
             return cursor.fetchall() if cursor.description else []
     with closing(sqlite3.connect(folder / "db.sqlite3", timeout=20)) as database, database:
         return database.execute(sql.replace("%s", "?"), values).fetchall()
+
+
+@contextmanager
+def group_locked(url: str, folder: Path, group_id: str) -> Iterator[None]:
+    """In it nobody else can write to a chat group; on SQLite, which has one writer, to nothing."""
+    if url.startswith("postgres"):
+        with psycopg.connect(url) as connection:
+            connection.execute("SELECT 1 FROM reference_chatgroup WHERE group_id = %s FOR UPDATE", [group_id])
+            yield
+        return
+    with closing(sqlite3.connect(folder / "db.sqlite3", timeout=20, isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        yield
+        database.execute("ROLLBACK")

@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import grpc
 import redis
 
 from config.env import BASE_DIR
-from tests.support.database import fresh_database, query
+from tests.support.database import fresh_database, group_locked, query
 from tests.support.redis import RedisServer, free_port
 
 START_SECONDS = 30
@@ -195,6 +196,10 @@ class Stack:
     def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """The rows of a statement in the database, its places ``%s``."""
         return query(self.env["DATABASE_URL"], self.folder, sql, *values)
+
+    def group_locked(self, group_id: str) -> AbstractContextManager[None]:
+        """In it the chat service can save nothing in a chat group."""
+        return group_locked(self.env["DATABASE_URL"], self.folder, group_id)
 
     def remove_silently(self, group_id: str, user_id: int) -> None:
         """Take a member out of a chat group without an event."""

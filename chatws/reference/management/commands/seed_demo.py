@@ -9,6 +9,7 @@ from django.db import transaction
 from chatws.reference import services
 from chatws.reference.cursors import mark_read
 from chatws.reference.models import ChatGroup, Message, OutboxEvent
+from chatws.reference.services import NewMessage
 
 PASSWORD = "demo"  # noqa: S105  # the demo's, printed by `make run`
 PEOPLE = {"alice": "Alice", "bob": "Bob", "carol": "Carol", "admin": "Admin"}
@@ -40,8 +41,12 @@ class Command(BaseCommand):
             group_id = services.create_group(0, name, ids[owner], 0, "")
             for other in others:
                 services.add_member(group_id, ids[other], 0)
-            for number, (sender, text) in enumerate(MESSAGES[name]):
-                services.save_message(f"demo-{group_id}-{number}", group_id, ids[sender], Message.TEXT, text, "")
+            services.save_messages(
+                [
+                    NewMessage(f"demo-{group_id}-{number}", group_id, ids[sender], Message.TEXT, text)
+                    for number, (sender, text) in enumerate(MESSAGES[name])
+                ]
+            )
             for member in (owner, *others):
                 mark_read(ids[member], group_id, f"demo-{group_id}-{len(MESSAGES[name]) - 1}")
         OutboxEvent.objects.all().delete()  # nobody was online to be told
