@@ -141,6 +141,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put table and plots into docs/")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     given = parser.parse_args()
+    if unknown := set(given.scenario) - set(plan()):
+        parser.error(f"no such scenario: {', '.join(sorted(unknown))}; there are {', '.join(plan())}")
     machine.prepare()
     if given.quick:
         asyncio.run(quick())

@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 from asgiref.sync import sync_to_async
@@ -20,7 +19,7 @@ from realtime.conf import RealtimeConf
 from realtime.exceptions import PoisonEntry, TryLater
 from realtime.models import ConnectionRecord
 from realtime.presence import Presence
-from realtime.redis import Redis, is_transient
+from realtime.redis import Redis, is_transient, pipelined
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +68,7 @@ class Audit:
     """A gateway's side: its calls never wait; a background task appends what they said to the stream."""
 
     def __init__(self, redis: Redis, node: str, conf: RealtimeConf) -> None:
-        self._redis: Any = redis  # redis-py's types give one signature for its two kinds of client
+        self._redis = redis
         self._node = node
         self._longest = conf.audit_entries
         self._waiting: deque[Event] = deque(maxlen=MOST_WAITING)
@@ -126,11 +125,9 @@ class Audit:
     async def _flush(self) -> None:
         while self._waiting:
             some = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-            pipeline = self._redis.pipeline(transaction=True)
-            for event in some:
-                pipeline.xadd(AUDIT_STREAM, {_FIELD: _encoder.encode(event)}, maxlen=self._longest, approximate=True)
+            adding = ("XADD", AUDIT_STREAM, "MAXLEN", "~", self._longest, "*", _FIELD)
             try:
-                await pipeline.execute()
+                await pipelined(self._redis, [(*adding, _encoder.encode(event)) for event in some])
             except BaseException:
                 self._waiting.extendleft(reversed(some))
                 raise

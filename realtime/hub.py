@@ -112,7 +112,7 @@ class Hub:
             wanted = await self._wait_open(wanted, member)
             if resume is not None:
                 left_off = [feed for feed in wanted if feed.name in resume.points]
-                resumed = await self._join_resumed(member, left_off, resume)
+                resumed = await self._join_resumed(member, left_off, resume) if left_off else []
             done = {joined.feed for joined in resumed}
             rest = [feed for feed in wanted if feed.name not in done and feed.joining.get(member)]
             return resumed + [Joined(feed.name, self._attach(feed, member)) for feed in rest]

@@ -60,13 +60,15 @@ class Keys:
         Raises:
             AuthenticationError: the header can't be read.
         """
+        keys = (*self._own, *(self._fetched or ()))
+        if len(keys) == 1 and not keys[0].id:
+            return [keys[0].tokens]  # which takes one algorithm only
         try:
             header = jwt.get_unverified_header(token)
         except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
             raise AuthenticationError("invalid", "the token is not valid") from error
         algorithm, kid = header.get("alg"), header.get("kid") or ""
-        keys = [key for key in (*self._own, *(self._fetched or ())) if key.algorithm == algorithm]
-        return [key.tokens for key in keys if not kid or key.id in (kid, "")]
+        return [key.tokens for key in keys if key.algorithm == algorithm and (not kid or key.id in (kid, ""))]
 
     async def refresh(self) -> bool:
         """Fetch the key set, unless that was tried a moment ago; whether it is another one now.

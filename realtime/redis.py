@@ -84,10 +84,10 @@ _TRANSIENT_TYPES = (
 
 
 async def pipelined(client: Redis, commands: Sequence[tuple[str | bytes | int | float, ...]]) -> list[Any]:
-    """Make many calls in one round trip; answers in their order, errors of Redis among them.
+    """Make many calls in one round trip; answers in their order.
 
-    redis-py's own pipeline packs commands in Python: half of what a batch costs. Raises what a lost connection raises;
-    any of the calls may have been made then.
+    redis-py's own pipeline packs commands in Python: half of what a batch costs. Every call is made; raises the first
+    error among the answers, or what a lost connection raises: any of the calls may have been made then.
     """
     pool: Any = client.connection_pool
     connection = await pool.get_connection()
@@ -100,12 +100,15 @@ async def pipelined(client: Redis, commands: Sequence[tuple[str | bytes | int | 
                     answers.append(await connection.read_response(timeout=math.inf))
                 except ResponseError as error:
                     answers.append(error)
-        return answers
     except BaseException:
         await connection.disconnect(nowait=True)  # what is still to come would be taken for another's answer
         raise
     finally:
         await pool.release(connection)
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return answers
 
 
 def buffered(connection: Any) -> list[Any]:
@@ -134,16 +137,14 @@ class Script:
     ) -> list[Any]:
         """Run it once for each of ``(keys, args)`` in one round trip; answers in their order.
 
-        Every call is made. Raises the first error among the answers, so it has to be safe to repeat.
+        Raises as `pipelined` does, so it has to be safe to repeat.
         """
-        answers = await pipelined(client, [("EVALSHA", self._digest, len(keys), *keys, *args) for keys, args in calls])
-        if any(isinstance(answer, exceptions.NoScriptError) for answer in answers):
+        commands = [("EVALSHA", self._digest, len(keys), *keys, *args) for keys, args in calls]
+        try:
+            return await pipelined(client, commands)
+        except exceptions.NoScriptError:
             await client.script_load(self._source)
             return await self.run_all(client, calls)
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
-        return list(answers)
 
     async def run(self, client: Redis, keys: Sequence[str | bytes], args: Sequence[str | bytes | int | float]) -> Any:
         """Run it; answers what the script returns, bytes for strings."""
