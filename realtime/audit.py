@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 AUDIT_STREAM = "chatws:audit"
 BATCH = 500
+GATHER_SECONDS = 0.05
+"""How long an event waits for others to go with it, for a round trip each turn of the loop slows accepting down."""
 MOST_WAITING = 50_000
 _FIELD = b"event"
 
@@ -99,6 +101,7 @@ class Audit:
         """Append events as they come, until cancelled."""
         while True:
             await self._news.wait()
+            await asyncio.sleep(GATHER_SECONDS)
             self._news.clear()
             try:
                 await self._flush()

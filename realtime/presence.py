@@ -175,14 +175,14 @@ class Presence:
 
     async def _flush(self) -> int:
         """Write what changed and renew the lease; how many connections the cluster counts for this node."""
-        count = await self._write([])
-        while self._changes:
+        while True:
             some = list(self._changes.items())[:CHUNK]
             count = await self._write([part for name, (change, user) in some for part in (change, name, str(user))])
             for name, change in some:
                 if self._changes.get(name) == change:
                     del self._changes[name]
-        return count
+            if not self._changes:
+                return count
 
     async def _write(self, changes: list[str]) -> int:
         keys = [NODES, _connections_key(self._node), ONLINE]

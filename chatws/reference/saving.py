@@ -1,4 +1,4 @@
-"""Messages on their way into the database: those that wait for the one transaction under way share the next.
+"""Messages on their way into the database: those that wait for a transaction under way share the next one.
 
 Alone, a message waits for nobody; under load a transaction's cost is that of its statements, whatever they carry.
 """
@@ -19,12 +19,12 @@ _Waiting = tuple[NewMessage, "asyncio.Future[None]"]
 
 
 class Saver:
-    """Saves messages; one transaction at a time. ``wake`` is called after each, for it may have told of something."""
+    """Saves messages, in as many transactions at once as may write; ``wake`` is called after each that told of some."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
         self._waiting: list[_Waiting] = []
-        self._is_saving = False
+        self._idle = threads.how_many_write()
 
     async def save(self, message: NewMessage) -> None:
         """Return once it is stored.
@@ -34,8 +34,8 @@ class Saver:
         """
         saved = asyncio.get_running_loop().create_future()
         self._waiting.append((message, saved))
-        if not self._is_saving:
-            self._is_saving = True
+        if self._idle:
+            self._idle -= 1
             tasks.spawn(self._save_all(), "saving messages")
         await saved
 
@@ -45,7 +45,7 @@ class Saver:
                 batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
                 await self._save(batch)
         finally:
-            self._is_saving = False
+            self._idle += 1
 
     async def _save(self, batch: list[_Waiting]) -> None:
         refusals: Sequence[Exception | None]

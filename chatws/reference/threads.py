@@ -40,6 +40,11 @@ def _in_thread(use_case: Callable[..., Answer], *args: object) -> Answer:
         close_old_connections()
 
 
+def how_many_write() -> int:
+    """How many `write` at once; the rest waits."""
+    return 1 if connection.vendor == "sqlite" else THREADS
+
+
 @cache
 def _readers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(THREADS, thread_name_prefix="orm-read")
@@ -47,4 +52,4 @@ def _readers() -> ThreadPoolExecutor:
 
 @cache
 def _writers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1 if connection.vendor == "sqlite" else THREADS, thread_name_prefix="orm-write")
+    return ThreadPoolExecutor(how_many_write(), thread_name_prefix="orm-write")
