@@ -43,12 +43,12 @@ def plan() -> dict[str, Callable[[], Awaitable[Outcome]]]:
     return {
         "fan-out": lambda: scenarios.fan_out(on | peers, SECONDS, ROUNDS),
         "flatness": lambda: scenarios.flatness(SECONDS, ROUNDS),
-        "steady": lambda: scenarios.steady(steady, 10),
+        "steady": lambda: scenarios.steady(steady, 10, ROUNDS),
         "small-groups": lambda: scenarios.small_groups(SECONDS, ROUNDS),
         "memory": scenarios.idle_memory,
         "accepting": lambda: scenarios.accepting(ROUNDS),
-        "sending": lambda: scenarios.sending(10),
-        "chain": lambda: scenarios.chain(10),
+        "sending": lambda: scenarios.sending(10, ROUNDS),
+        "chain": lambda: scenarios.chain(10, ROUNDS),
         "relay": lambda: scenarios.relaying(100_000, ROUNDS),
         "slow-readers": lambda: scenarios.slow_readers(20),
     }

@@ -8,6 +8,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.local")
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 
+# Each request has a thread of its own here: a connection kept for the next one is used by none, and stays open.
+settings.DATABASES["default"]["CONN_MAX_AGE"] = 0
 http_application = get_asgi_application()
 
 # What follows needs Django's apps to be ready.

@@ -197,6 +197,14 @@ class Stack:
         """The rows of a statement in the database, its places ``%s``."""
         return query(self.env["DATABASE_URL"], self.folder, sql, *values)
 
+    def database_connections(self, process: Process) -> int:
+        """How many connections to the database there are: on SQLite this process's, on PostgreSQL the whole chat's."""
+        if self.env["DATABASE_URL"]:
+            [(count,)] = self.query("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+            return int(count)
+        links = [os.readlink(link) for link in Path(f"/proc/{process.pid}/fd").iterdir() if link.exists()]
+        return links.count(str(self.folder / "db.sqlite3"))
+
     def group_locked(self, group_id: str) -> AbstractContextManager[None]:
         """In it the chat service can save nothing in a chat group."""
         return group_locked(self.env["DATABASE_URL"], self.folder, group_id)
