@@ -47,7 +47,8 @@ async def test_each_of_a_batch_has_its_own_outcome(chat: Chat, stack: Stack) -> 
     assert await outcomes(calls) == [
         "OK", "OK", "PERMISSION_DENIED", "NOT_FOUND", "FAILED_PRECONDITION", "INVALID_ARGUMENT", "OK", "OK", "OK",
     ]  # fmt: skip
-    assert sorted(await chat.history(group)) == ["eight", "nine", "one", "two"]
+    said = [text for text in await chat.history(group) if text != "nine"]  # which nobody waits for any more
+    assert sorted(said) == ["eight", "one", "two"]
     assert await chat.history(other) == ["elsewhere"]
 
 
