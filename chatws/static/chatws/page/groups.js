@@ -86,10 +86,12 @@ export class Groups {
     const counted = { at, text, image };
     const place = group.heard.findLastIndex((message) => isSame(message, counted));
     const after = place >= 0 ? group.heard.slice(place + 1) : group.heard.filter((message) => message.at > at);
+    // Of one second, and `newest` not heard: either it is older than what was, or it is about to come.
+    const last = place >= 0 ? after.at(-1) : group.heard.findLast((message) => message.at >= at);
     group.counted = { ...counted, hasCome: place >= 0 };
     group.heard = place >= 0 ? group.heard.slice(place) : after;
     group.unread = unread + after.filter(({ isUnread }) => isUnread).length;
-    if (after.length > 0) Object.assign(group, asLast(after.at(-1)));
+    if (last) Object.assign(group, asLast(last));
   }
 
   delete(id) {
