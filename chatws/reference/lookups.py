@@ -12,7 +12,7 @@ from django.db import connection
 from chatws.reference.models import Member
 
 LARGEST_KEY = 2**63 - 1
-_stored: Any = Member._meta.get_field("user_id").get_prep_value
+_as_stored: Any = Member._meta.get_field("user_id").get_prep_value
 
 
 def lock_groups(group_ids: Collection[str]) -> dict[str, int]:
@@ -32,8 +32,8 @@ def stored_among(message_ids: Collection[str]) -> set[str]:
 def members_among(places: Collection[tuple[str, int]]) -> set[tuple[str, int]]:
     """Those of ``(group, user)`` that are a member's."""
     sql = "SELECT group_id, user_id FROM reference_member WHERE group_id IN ({}) AND user_id IN ({})"
-    found = set(_rows(sql, {group for group, _ in places}, {_stored(user) for _, user in places}))
-    return {(group, user) for group, user in places if (group, _stored(user)) in found}
+    found = set(_rows(sql, {group for group, _ in places}, {_as_stored(user) for _, user in places}))
+    return {(group, user) for group, user in places if (group, _as_stored(user)) in found}
 
 
 def names_of(user_ids: Iterable[int]) -> dict[int, str]:

@@ -19,7 +19,7 @@ _Waiting = tuple[NewMessage, "asyncio.Future[None]"]
 
 
 class Saver:
-    """Saves messages, in as many transactions at once as may write; ``wake`` is called after each that told of some."""
+    """Saves messages, in as many transactions at once as may write; ``wake`` is called after each."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
@@ -32,6 +32,7 @@ class Saver:
         Raises:
             ServiceError: it was refused.
         """
+        message.require_all()
         saved = asyncio.get_running_loop().create_future()
         self._waiting.append((message, saved))
         if self._idle:

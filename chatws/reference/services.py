@@ -195,7 +195,7 @@ def user_groups(user_id: int, page: int, page_size: int) -> tuple[list[UserGroup
 def save_messages(messages: Sequence[NewMessage]) -> list[ServiceError | None]:
     """Store messages in one transaction and tell of them, unless the gateway does; why each was refused, if it was.
 
-    An id that is stored already changes nothing. The messages' chat groups are locked first, in one order.
+    They are complete (`NewMessage.require_all`). An id that is stored already changes nothing. The messages' chat groups are locked first, in one order.
     """
     refusals: list[ServiceError | None] = []
     new: dict[str, NewMessage] = {}
@@ -205,7 +205,6 @@ def save_messages(messages: Sequence[NewMessage]) -> list[ServiceError | None]:
         members = lookups.members_among({message.place for message in messages})
         for message in messages:
             try:
-                message.require_all()
                 status = _found(groups.get(message.group_id), message.group_id)
                 if message.message_id not in stored and message.message_id not in new:
                     _refuse_disbanded(message.group_id, status)

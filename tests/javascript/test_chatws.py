@@ -89,7 +89,9 @@ def test_the_types_are_what_a_strict_program_needs() -> None:
         install = [str(NODE), str(NPM), "ci", "--no-audit", "--no-fund"]
         subprocess.run(install, cwd=folder.with_name("chatws-types-new"), env=environment, check=True, timeout=100)
         folder.with_name("chatws-types-new").rename(folder)
-        (folder / "node_modules/chatws").symlink_to(PACKAGE)
+    link = folder / "node_modules/chatws"
+    link.unlink(missing_ok=True)  # which another checkout with this environment may have made
+    link.symlink_to(PACKAGE)
     shutil.copy(source / "usage.ts", folder)
     options = ["--noEmit", "--strict", "--module", "nodenext", "--target", "es2023", "--lib", "es2023,dom"]
     command = [str(NODE), "node_modules/typescript/bin/tsc", *options, "usage.ts"]

@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -202,8 +202,11 @@ class Stack:
         if self.env["DATABASE_URL"]:
             [(count,)] = self.query("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
             return int(count)
-        links = [os.readlink(link) for link in Path(f"/proc/{process.pid}/fd").iterdir() if link.exists()]
-        return links.count(str(self.folder / "db.sqlite3"))
+        count = 0
+        for link in Path(f"/proc/{process.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                count += os.readlink(link) == str(self.folder / "db.sqlite3")
+        return count
 
     def group_locked(self, group_id: str) -> AbstractContextManager[None]:
         """In it the chat service can save nothing in a chat group."""
