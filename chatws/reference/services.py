@@ -195,7 +195,8 @@ def user_groups(user_id: int, page: int, page_size: int) -> tuple[list[UserGroup
 def save_messages(messages: Sequence[NewMessage]) -> list[ServiceError | None]:
     """Store messages in one transaction and tell of them, unless the gateway does; why each was refused, if it was.
 
-    They are complete (`NewMessage.require_all`). An id that is stored already changes nothing. The messages' chat groups are locked first, in one order.
+    They are complete (`NewMessage.require_all`). An id that is stored already changes nothing. Their chat groups are
+    locked first, in one order.
     """
     refusals: list[ServiceError | None] = []
     new: dict[str, NewMessage] = {}
