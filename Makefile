@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ON_POSTGRES := $(BIN)/python -m tests.support.postgres
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PYTEST = $(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),3) --dist loadfile $(if $(SEED),--randomly-seed $(SEED))
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-postgres rolling soak fuzz test-servers bench bench-quick faults screenshots check lint format types floors migrations stubs-check docs docs-check lock lock-check audit stubs chromium postgres nginx clean
@@ -14,12 +14,12 @@ help: ## list the commands
 run: $(VENV)/run.stamp ## start the whole chat with a demo: two browsers can talk
 	@$(BIN)/python -m config.run
 
-test: $(VENV)/dev.stamp chromium postgres nginx check ## check everything and run all tests
-	@$(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),3) --dist loadfile
-	@$(ON_POSTGRES) $(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),3) --dist loadfile -m database
+test: $(VENV)/dev.stamp chromium postgres nginx check ## check everything and run all tests: SEED=7 for an order seen before
+	@$(PYTEST)
+	@$(ON_POSTGRES) $(PYTEST) -m database
 
 test-postgres: $(VENV)/dev.stamp chromium postgres nginx ## run all tests on PostgreSQL instead of SQLite
-	@$(ON_POSTGRES) $(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),3) --dist loadfile
+	@$(ON_POSTGRES) $(PYTEST)
 
 screenshots: $(VENV)/dev.stamp chromium ## take the pictures in docs/images again
 	@CHATWS_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/e2e/test_pages.py "tests/e2e/test_overview.py::test_the_index_is_without_barriers[light-1440]"
@@ -79,7 +79,7 @@ stubs: $(VENV)/dev.stamp ## make the gRPC stubs again
 
 lock-check: $(VENV)/dev.stamp ## check that the locks hold what pyproject.toml asks for
 	@$(BIN)/python -m config.lock
-	@$(PIP) check
+	@$(BIN)/uv pip check --quiet --python $(BIN)/python
 
 audit: $(VENV)/dev.stamp ## look for known weaknesses of what the locks hold; says so where no data can be reached
 	@$(BIN)/python -m config.audit
@@ -99,16 +99,10 @@ nginx: $(VENV)/dev.stamp ## see to an nginx for the test of its configuration
 clean: ## remove the virtual environment and what tools left behind; data stays
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis staticfiles
 
-$(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version)'
-	@$(PYTHON) -m venv $(VENV)
-
-$(VENV)/run.stamp: requirements.txt | $(VENV)/bin/python
-	@echo "installing what the chat needs into $(VENV)"
-	@$(PIP) install --require-hashes -r requirements.txt
+$(VENV)/run.stamp: requirements.txt requirements-uv.txt
+	@$(PYTHON) tools/install.py requirements.txt
 	@touch $@
 
-$(VENV)/dev.stamp: requirements-dev.txt | $(VENV)/bin/python
-	@echo "installing what development needs into $(VENV)"
-	@$(PIP) install --require-hashes -r requirements-dev.txt
+$(VENV)/dev.stamp: requirements-dev.txt requirements-uv.txt
+	@$(PYTHON) tools/install.py requirements-dev.txt
 	@touch $@ $(VENV)/run.stamp

@@ -15,11 +15,14 @@ from packaging.utils import canonicalize_name
 from config.env import BASE_DIR
 
 RUN, TRACING, DEV = "requirements.txt", "requirements-tracing.txt", "requirements-dev.txt"
+UV = "requirements-uv.txt"
+"""What installs the others, and is installed before them."""
 COMMON = ["--universal", "--generate-hashes", "--python-version", "3.11", "--no-header", "--quiet"]
 ARGUMENTS = {
     RUN: ["pyproject.toml"],
     TRACING: ["--extra", "tracing", "pyproject.toml", "-c", RUN],
     DEV: ["--group", "dev", "pyproject.toml", "-c", TRACING],
+    UV: ["--group", "pyproject.toml:install", "-c", DEV],
 }
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 
@@ -36,12 +39,15 @@ def problems() -> list[str]:
     """What pyproject.toml asks for and the locks don't hold, and where the locks differ."""
     project = tomllib.loads((BASE_DIR / "pyproject.toml").read_text())
     asked = project["project"]["dependencies"]
-    more = {TRACING: project["project"]["optional-dependencies"]["tracing"], DEV: project["dependency-groups"]["dev"]}
-    found = _missing(asked, pins(RUN), RUN)
+    installer = project["dependency-groups"]["install"]
+    development = [*installer, *(line for line in project["dependency-groups"]["dev"] if isinstance(line, str))]
+    more = {TRACING: project["project"]["optional-dependencies"]["tracing"], DEV: development}
+    found = _missing(asked, pins(RUN), RUN) + _missing(installer, pins(UV), UV)
     for lock, extra in more.items():
         found += _missing([*asked, *extra], pins(lock), lock)
         found += [f"{lock}: {name} differs from {RUN}" for name in _differing(pins(RUN), pins(lock))]
     found += [f"{DEV}: {name} differs from {TRACING}" for name in _differing(pins(TRACING), pins(DEV))]
+    found += [f"{DEV}: {name} differs from {UV}" for name in _differing(pins(UV), pins(DEV))]
     return found
 
 

@@ -20,6 +20,8 @@ from tests.support.postgres import PostgresServer
 from tests.support.redis import RedisServer
 from tests.support.stack import SERVERS, Gateway, Stack
 
+pytest_plugins = ["tests.support.failures"]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--server", choices=sorted(SERVERS), default="ours", help="the ASGI server that gateways run on")
@@ -27,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     Stack.server = config.getoption("--server")
+    Stack.forks = True
     settings.DATABASES["default"]["CONN_MAX_AGE"] = 0  # a test's threads end with its loop
 
 
@@ -93,8 +96,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack = Stack(tmp_path_factory.mktemp("stack"), CHATWS_PRESENCE_LEASE="2", CHATWS_AUTH_TIMEOUT="1.5")
     try:
         stack.start()
+        Stack.shared = stack
         yield stack
     finally:
+        Stack.shared = None
         stack.stop()
 
 

@@ -29,7 +29,7 @@ async def test_the_least_that_a_redis_user_may_is_enough(tmp_path_factory: pytes
         stack.redis.start()
         with redis_py.Redis.from_url(stack.redis.url) as admin:
             admin.execute_command("ACL", "SETUSER", "chatws", "on", ">pass", *rules())
-            stack.manage("migrate", "--verbosity", "0")
+            stack.migrate()
             stack.start_rpc()
             stack.start_relay()
             gateway = stack.start_gateway()

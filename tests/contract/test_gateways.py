@@ -196,7 +196,7 @@ async def test_plain_daphne_that_was_probed_first_still_reaches_the_database_whe
     stack = Stack(tmp_path)
     try:
         stack.redis.start()
-        stack.manage("migrate", "--verbosity", "0")
+        stack.migrate()
         stack.start_rpc()
         stack.start_gateway(server=SERVERS["daphne"])  # returns once a probe found it ready
         async with Redis.from_url(stack.redis.url) as client, asyncio.timeout(10):

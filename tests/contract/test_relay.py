@@ -18,7 +18,7 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
     stack = Stack(tmp_path)
     try:
         stack.redis.start()
-        stack.manage("migrate", "--verbosity", "0")
+        stack.migrate()
         yield stack
     finally:
         stack.stop()
@@ -54,7 +54,7 @@ def test_ours_are_trimmed_and_another_service_s_are_left_alone(tmp_path: Path) -
     stack = Stack(tmp_path, CHATWS_RPC_TARGET="127.0.0.1:1", CHATWS_OWN_TOPICS="")
     try:
         stack.redis.start()
-        stack.manage("migrate", "--verbosity", "0")
+        stack.migrate()
         stack.start_relay()
         stack.wait_until_relaying()
         with redis_py.Redis.from_url(stack.redis.url) as client:

@@ -47,7 +47,7 @@ class System(Stack):
     async def boot(self) -> None:
         """Start all of it."""
         self.redis.start()
-        await asyncio.to_thread(self.manage, "migrate", "--verbosity", "0")
+        await asyncio.to_thread(self.migrate)
         self.rpcs = [self.start_one("rpc", number) for number in (0, 1)]
         self.relays = [self.start_one("relay", number) for number in (0, 1)]
         self.gateways = [self.start_one("gateway", number) for number in (0, 1)]

@@ -1,8 +1,12 @@
 """The database that the tests run on: SQLite, or the PostgreSQL that `DATABASE_URL` names (`make test-postgres`)."""
 
+import atexit
+import functools
 import itertools
 import os
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -13,6 +17,8 @@ from django.conf import settings
 
 ON_POSTGRES = settings.DATABASES["default"]["ENGINE"].endswith("postgresql")
 _numbers = itertools.count(1)
+_kept: set[bool] = set()
+"""Which templates there are: with the demo or without."""
 
 
 def fresh_database() -> str:
@@ -24,6 +30,47 @@ def fresh_database() -> str:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"'.encode())
     return f"{url.rpartition('/')[0]}/{name}"
+
+
+def keep_template(url: str, folder: Path, *, demo: bool) -> None:
+    """Keep a copy of a stack's database, which nobody uses now, for `copy_template`. Only of the kind tests run on."""
+    if bool(url) != ON_POSTGRES:
+        return
+    if ON_POSTGRES:
+        _create(f"template_{os.getpid()}_{demo:d}", url.rpartition("/")[2])
+    elif not _sqlite_template(demo).exists():
+        source, target = (sqlite3.connect(path) for path in (folder / "db.sqlite3", _sqlite_template(demo)))
+        with closing(source), closing(target):
+            source.backup(target)
+    _kept.add(demo)
+
+
+def copy_template(url: str, folder: Path, *, demo: bool) -> bool:
+    """Replace a stack's database by a copy of the kept one; False if there is none."""
+    if demo not in _kept or bool(url) != ON_POSTGRES:
+        return False
+    if ON_POSTGRES:
+        _create(url.rpartition("/")[2], f"template_{os.getpid()}_{demo:d}")
+    else:
+        shutil.copy(_sqlite_template(demo), folder / "db.sqlite3")
+    return True
+
+
+def _create(name: str, template: str) -> None:
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE IF EXISTS "{name}"'.encode())
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
+
+
+def _sqlite_template(demo: bool) -> Path:
+    return _templates() / f"{demo:d}.sqlite3"
+
+
+@functools.cache
+def _templates() -> Path:
+    folder = tempfile.TemporaryDirectory(prefix="chatws-databases-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
 
 
 def query(url: str, folder: Path, sql: str, *values: object) -> list[tuple[Any, ...]]:

@@ -1,5 +1,6 @@
 """The whole chat as real processes on free ports of the loopback: Valkey, reference chat service, relays, gateways."""
 
+import itertools
 import json
 import os
 import signal
@@ -17,10 +18,11 @@ import grpc
 import redis
 
 from config.env import BASE_DIR
-from tests.support.database import fresh_database, group_locked, query
+from tests.support import database
 from tests.support.redis import RedisServer, free_port
+from tests.support.zygote import Forked, zygote
 
-START_SECONDS = 30
+START_SECONDS = 120
 SERVERS = {
     "ours": ["-m", "realtime.server", "--bind"],
     "daphne": ["-m", "daphne", "-v", "0", "--websocket_timeout", "-1", "--bind"],
@@ -30,51 +32,65 @@ SERVERS = {
     ],
 }  # fmt: skip
 """Commands of the ASGI servers, up to their address."""
+_numbers = itertools.count(1)
 
 
 class Process:
     """A process of the stack, its output in a file."""
 
-    def __init__(self, name: str, command: list[str], env: Mapping[str, str], log: Path, code: Path = BASE_DIR) -> None:
+    def __init__(
+        self, name: str, command: list[str], env: Mapping[str, str], log: Path, code: Path = BASE_DIR,
+        forks: bool | None = None,
+    ) -> None:  # fmt: skip
+        """Start it: from the zygote if it ``forks`` (default: `Stack.forks`) and is Python's and of this release."""
         self.name = name
         self.log = log
+        self.handle: Forked | subprocess.Popen[bytes]
+        if (Stack.forks if forks is None else forks) and command[0] == sys.executable and code == BASE_DIR:
+            self.handle = zygote().start(command[1:], env, log)
+            return
         with log.open("ab") as output:
-            self._popen = subprocess.Popen(
+            self.handle = subprocess.Popen(
                 command, cwd=code, env=dict(env), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
             )
 
     @property
     def pid(self) -> int:
-        return self._popen.pid
+        return self.handle.pid
 
     @property
     def running(self) -> bool:
-        return self._popen.poll() is None
+        return self.handle.poll() is None
 
     def kill(self) -> None:
         """End it at once, as a crash would."""
-        self._popen.kill()
-        self._popen.wait()
+        self.handle.kill()
+        self.handle.wait()
 
-    def stop(self, number: int = signal.SIGTERM, seconds: float = 15) -> int:
+    def wait(self, seconds: float = 120) -> int:
+        """The exit status, once it has ended by itself."""
+        return self.handle.wait(timeout=seconds)
+
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 120) -> int:
         """Ask it to end; its exit status."""
-        self._popen.send_signal(number)
-        return self._popen.wait(timeout=seconds)
+        self.handle.send_signal(number)
+        return self.handle.wait(timeout=seconds)
 
     def pause(self) -> None:
-        self._popen.send_signal(signal.SIGSTOP)
+        self.handle.send_signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
-        self._popen.send_signal(signal.SIGCONT)
+        self.handle.send_signal(signal.SIGCONT)
 
 
 class Gateway(Process):
     """A gateway process at ``http``/``ws``."""
 
     def __init__(
-        self, name: str, port: int, command: list[str], env: Mapping[str, str], log: Path, code: Path = BASE_DIR
-    ) -> None:
-        super().__init__(name, command, env, log, code)
+        self, name: str, port: int, command: list[str], env: Mapping[str, str], log: Path, code: Path = BASE_DIR,
+        forks: bool | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(name, command, env, log, code, forks)
         self.port = port
         self.http = f"http://127.0.0.1:{port}"
         self.ws = f"ws://127.0.0.1:{port}/ws"
@@ -87,6 +103,14 @@ class Stack:
     """The server that gateways run on; `pytest --server` sets it."""
     code = BASE_DIR
     """The folder of the release that is started from now on."""
+    forks = False
+    """Whether Python processes are forked from the zygote; the tests set it, what measures doesn't."""
+    living: "list[Stack]" = []
+    """Every stack that has not been stopped."""
+    recent: "list[Stack]" = []
+    """Those that the test at hand may have used, stopped or not."""
+    shared: "Stack | None" = None
+    """The one that many tests use."""
 
     def __init__(self, folder: Path, **env: str) -> None:
         self.folder = folder
@@ -102,9 +126,12 @@ class Stack:
             "CHATWS_DATA_DIR": str(folder),
             "REDIS_URL": self.redis.url,
             "CHATWS_RPC_PORT": str(self.rpc_port),
-            "DATABASE_URL": fresh_database(),
+            "PYTHONFAULTHANDLER": "1",
+            "DATABASE_URL": database.fresh_database(),
             **env,
         }
+        Stack.living.append(self)
+        Stack.recent.append(self)
 
     @property
     def gateway(self) -> "Gateway":
@@ -114,22 +141,32 @@ class Stack:
     def start(self) -> Gateway:
         """All of it: Valkey, database with the demo, chat service, one relay, one gateway."""
         self.redis.start()
-        self.manage("migrate", "--verbosity", "0")
-        self.manage("seed_demo")
+        self.migrate(demo=True)
         self.start_rpc()
         self.start_relay()
         gateway = self.start_gateway()
         self.wait_until_relaying()
         return gateway
 
+    def migrate(self, *, demo: bool = False) -> None:
+        """Make the tables, with the demo's people and chat groups or empty: a copy of what the first stack made."""
+        if self.code == BASE_DIR and database.copy_template(self.env["DATABASE_URL"], self.folder, demo=demo):
+            return
+        self.manage("migrate", "--verbosity", "0")
+        if demo:
+            self.manage("seed_demo")
+        if self.code == BASE_DIR:
+            database.keep_template(self.env["DATABASE_URL"], self.folder, demo=demo)
+
     def manage(self, *arguments: str, **env: str) -> str:
-        """The output of a management command."""
-        command = [sys.executable, "manage.py", *arguments]
-        done = subprocess.run(
-            command, cwd=self.code, env={**self.env, **env}, capture_output=True, text=True, timeout=60
+        """The output of a management command that succeeds."""
+        log = self.folder / f"manage-{arguments[0]}-{next(_numbers)}.log"
+        process = Process(
+            arguments[0], [sys.executable, "manage.py", *arguments], {**self.env, **env}, log, self.code, self.forks
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        status = process.wait()
+        assert status == 0, log.read_text()
+        return log.read_text()
 
     def listen_for_rpc(self, port: int) -> None:
         """Where the next chat service shall listen."""
@@ -154,7 +191,9 @@ class Stack:
         command += [*options, "config.asgi:application"]
         number = len(self.processes)
         log = self.folder / f"gateway-{number}.log"
-        gateway = Gateway(f"gateway-{number}", port, command, {**self.env, "PORT": str(port), **env}, log, self.code)
+        gateway = Gateway(
+            f"gateway-{number}", port, command, {**self.env, "PORT": str(port), **env}, log, self.code, self.forks
+        )
         self.processes.append(gateway)
         self.wait_until_ready(gateway, probe)
         return gateway
@@ -195,7 +234,7 @@ class Stack:
 
     def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """The rows of a statement in the database, its places ``%s``."""
-        return query(self.env["DATABASE_URL"], self.folder, sql, *values)
+        return database.query(self.env["DATABASE_URL"], self.folder, sql, *values)
 
     def database_connections(self, process: Process) -> int:
         """How many connections to the database there are: on SQLite this process's, on PostgreSQL the whole chat's."""
@@ -210,7 +249,7 @@ class Stack:
 
     def group_locked(self, group_id: str) -> AbstractContextManager[None]:
         """In it the chat service can save nothing in a chat group."""
-        return group_locked(self.env["DATABASE_URL"], self.folder, group_id)
+        return database.group_locked(self.env["DATABASE_URL"], self.folder, group_id)
 
     def remove_silently(self, group_id: str, user_id: int) -> None:
         """Take a member out of a chat group without an event."""
@@ -247,9 +286,11 @@ class Stack:
             if process.running:
                 process.kill()
         self.redis.kill()
+        if self in Stack.living:
+            Stack.living.remove(self)
 
     def _start(self, name: str, command: list[str], **env: str) -> Process:
         name = f"{name}-{len(self.processes)}"
-        process = Process(name, command, {**self.env, **env}, self.folder / f"{name}.log", self.code)
+        process = Process(name, command, {**self.env, **env}, self.folder / f"{name}.log", self.code, self.forks)
         self.processes.append(process)
         return process

@@ -26,7 +26,7 @@ async def stack(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
     stack = Stack(tmp_path, **environment)
     try:
         stack.redis.start()
-        stack.manage("migrate", "--verbosity", "0")
+        stack.migrate()
         yield stack
     finally:
         stack.stop()

@@ -1,0 +1,1 @@
+"""Developer's tools. Nothing here is part of a running chat."""
