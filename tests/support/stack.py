@@ -32,7 +32,6 @@ SERVERS = {
     ],
 }  # fmt: skip
 """Commands of the ASGI servers, up to their address."""
-_numbers = itertools.count(1)
 
 
 class Process:
@@ -118,6 +117,7 @@ class Stack:
         self.rpc_port = free_port()
         self.rpc_target = f"127.0.0.1:{self.rpc_port}"
         self.processes: list[Process] = []
+        self._numbers = itertools.count()
         self.env = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
@@ -160,7 +160,7 @@ class Stack:
 
     def manage(self, *arguments: str, **env: str) -> str:
         """The output of a management command that succeeds."""
-        log = self.folder / f"manage-{arguments[0]}-{next(_numbers)}.log"
+        log = self.folder / f"manage-{arguments[0]}-{next(self._numbers)}.log"
         process = Process(
             arguments[0], [sys.executable, "manage.py", *arguments], {**self.env, **env}, log, self.code, self.forks
         )
@@ -189,7 +189,7 @@ class Stack:
         port = port or free_port()
         command = [sys.executable, *(server or SERVERS[self.server]), "127.0.0.1", "--port", str(port)]
         command += [*options, "config.asgi:application"]
-        number = len(self.processes)
+        number = next(self._numbers)
         log = self.folder / f"gateway-{number}.log"
         gateway = Gateway(
             f"gateway-{number}", port, command, {**self.env, "PORT": str(port), **env}, log, self.code, self.forks
@@ -290,7 +290,7 @@ class Stack:
             Stack.living.remove(self)
 
     def _start(self, name: str, command: list[str], **env: str) -> Process:
-        name = f"{name}-{len(self.processes)}"
+        name = f"{name}-{next(self._numbers)}"
         process = Process(name, command, {**self.env, **env}, self.folder / f"{name}.log", self.code, self.forks)
         self.processes.append(process)
         return process
