@@ -23,20 +23,20 @@ def main() -> None:
     if sys.version_info < OLDEST:
         sys.exit(f"Python {'.'.join(map(str, OLDEST))} or newer is needed; this is {sys.version}")
     [lock] = sys.argv[1:]
-    print(f"installing {lock} into {VENV.name}", flush=True)  # noqa: T201
+    print(f"installing {lock} into {VENV.name}", flush=True)
     if not PYTHON.exists():
         _make_environment()
     if not _has_locked_uv() and not _succeeds(_pip(*HASHED, "--only-binary", ":all:", "--requirement", UV_LOCK)):
-        print(f"uv has no wheel for this machine, or {UV_LOCK} couldn't be fetched: pip installs", flush=True)  # noqa: T201
+        print(f"uv has no wheel for this machine, or {UV_LOCK} couldn't be fetched: pip installs", flush=True)
     # Each installer reads its own configuration of indexes: where uv reaches none, pip may.
     if UV.exists() and _succeeds([str(UV), "pip", *HASHED, "--python", str(PYTHON), "--requirement", lock]):
         return
-    sys.exit(subprocess.run(_pip(*HASHED, "--requirement", lock), cwd=ROOT).returncode)  # noqa: S603
+    sys.exit(subprocess.run(_pip(*HASHED, "--requirement", lock), cwd=ROOT).returncode)
 
 
 def _make_environment() -> None:
     """Without pip: its bundled copy takes longer to unpack than uv takes to install everything."""
-    done = subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(VENV)])  # noqa: S603
+    done = subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(VENV)])
     if done.returncode != 0:
         shutil.rmtree(VENV, ignore_errors=True)
         sys.exit(f"{sys.executable} -m venv failed; on Debian and Ubuntu the package python3-venv brings it")
@@ -56,13 +56,13 @@ def _has_locked_uv() -> bool:
     wanted = next(line.split()[0] for line in (ROOT / UV_LOCK).read_text().splitlines() if line.startswith("uv=="))
     if not UV.exists():
         return False
-    done = subprocess.run([str(UV), "--version"], capture_output=True, text=True)  # noqa: S603
+    done = subprocess.run([str(UV), "--version"], capture_output=True, text=True)
     return done.stdout.split()[1:2] == [wanted.removeprefix("uv==")]
 
 
 def _succeeds(command: list[str], *, quiet: bool = False) -> bool:
     output = subprocess.DEVNULL if quiet else None
-    return subprocess.run(command, cwd=ROOT, stdout=output, stderr=output).returncode == 0  # noqa: S603
+    return subprocess.run(command, cwd=ROOT, stdout=output, stderr=output).returncode == 0
 
 
 if __name__ == "__main__":
