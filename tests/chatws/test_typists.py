@@ -1,12 +1,14 @@
 """Typing as the others are told of it: not too often, and over by itself."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
 from chatws import typists
 from chatws.exceptions import FrameError
 from chatws.typists import Typist
+from tests.support.waiting import until_news
 
 
 class Others:
@@ -25,12 +27,12 @@ async def test_it_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(typists, "EXPIRES_SECONDS", 0.05)
     others = Others()
     Typist(others).set("g", typing=True)
-    others.news.clear()
-    await asyncio.wait_for(others.news.wait(), 5)
+    await until_news(others.news, lambda: len(others.told) == 2)
     assert others.told == [("g", True), ("g", False)]
 
 
 async def test_who_repeats_it_goes_on_and_is_told_again_only_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(typists, "AGAIN_SECONDS", 1e6)
     others = Others()
     typist = Typist(others)
     for _ in range(1_000):
@@ -54,9 +56,7 @@ async def test_each_repeat_puts_the_end_off(monkeypatch: pytest.MonkeyPatch) -> 
     typist.set("short", typing=True)
     monkeypatch.setattr(typists, "EXPIRES_SECONDS", 0.1)
     typist.set("short", typing=True)
-    while ("short", False) not in others.told:
-        others.news.clear()
-        await asyncio.wait_for(others.news.wait(), 5)
+    await until_news(others.news, lambda: ("short", False) in others.told)
     assert ("g", False) not in others.told
     typist.end_all()
     assert others.told[-1] == ("g", False)
@@ -64,6 +64,7 @@ async def test_each_repeat_puts_the_end_off(monkeypatch: pytest.MonkeyPatch) -> 
 
 async def test_who_changes_too_often_is_refused_and_what_is_on_still_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(typists, "EXPIRES_SECONDS", 0.05)
+    monkeypatch.setattr(typists, "time", SimpleNamespace(monotonic=lambda: 1e6))  # no change becomes free meanwhile
     others = Others()
     typist = Typist(others)
     for _ in range(4):
@@ -77,7 +78,5 @@ async def test_who_changes_too_often_is_refused_and_what_is_on_still_ends(monkey
     with pytest.raises(FrameError):
         typist.set("third", typing=True)
     assert len(others.told) == 10
-    while len(others.told) < 12:
-        others.news.clear()
-        await asyncio.wait_for(others.news.wait(), 5)
+    await until_news(others.news, lambda: len(others.told) == 12)
     assert sorted(others.told[10:]) == [("g", False), ("other", False)]

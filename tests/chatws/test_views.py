@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from tests.support.stack import Stack
+from tests.support.waiting import LIMIT
 
 
 @pytest.mark.parametrize("path", ["/health", "/ws/health"])
@@ -25,7 +26,7 @@ async def test_ready_says_what_is_away(tmp_path: Path) -> None:
         gateway = stack.start()
         stack.redis.kill()
         next(process for process in stack.processes if process.name.startswith("rpc")).kill()
-        async with httpx.AsyncClient(base_url=gateway.http) as http:
+        async with httpx.AsyncClient(base_url=gateway.http, timeout=LIMIT) as http:
             answer = await http.get("/ready")
             assert answer.status_code == 503
             assert f"127.0.0.1:{stack.redis.port}" in answer.json()["redis"]

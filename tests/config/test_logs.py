@@ -1,6 +1,5 @@
 """Log lines as a collector reads them: an object each, saying whose connection it is about."""
 
-import asyncio
 import json
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from config.env import BASE_DIR
 from tests.support.chat import Chat, new_user
 from tests.support.client import connect, make_token
 from tests.support.stack import Stack
+from tests.support.waiting import LIMIT, until_logged
 
 SPEAK = """
 import django; django.setup()
@@ -50,7 +50,7 @@ async def test_everything_that_a_gateway_says_can_be_collected(stack: Stack) -> 
     client = await connect(gateway.ws)
     await client.ask("auth", {"token": make_token(new_user())})
     await client.close()
-    gateway.stop()
+    gateway.stop(seconds=LIMIT)
     lines = gateway.log.read_text().splitlines()
     assert lines
     assert all(json.loads(line)["message"] for line in lines)
@@ -82,9 +82,7 @@ async def test_no_line_of_any_process_has_a_token_or_what_a_message_says(tmp_pat
         await client.close()
         await chat.close()
         relay = next(process for process in stack.processes if process.name.startswith("relay"))
-        async with asyncio.timeout(10):
-            while "chat.message.new.dlq" not in relay.log.read_text():
-                await asyncio.sleep(0.05)
+        await until_logged(relay.log, "chat.message.new.dlq")
         for process in stack.processes:
             log = process.log.read_text()
             assert len(log) > 100

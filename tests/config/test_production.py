@@ -10,6 +10,7 @@ import pytest
 from config.env import BASE_DIR
 from tests.support.redis import RedisServer
 from tests.support.stack import Stack
+from tests.support.waiting import LIMIT
 
 GOOD = {
     "DJANGO_SETTINGS_MODULE": "config.settings.production",
@@ -64,18 +65,19 @@ def test_probes_come_by_address_and_everything_else_by_name_and_tls(stack: Stack
     database = stack.env["DATABASE_URL"] or f"sqlite:///{stack.folder / 'db.sqlite3'}"
     settings: dict[str, Any] = {**GOOD, **of_stack, "DATABASE_URL": database}
     gateway = stack.start_gateway(**settings, CHATWS_BEHIND_TLS_PROXY="1", CHATWS_METRICS_TOKEN="m" * 32)
-    with httpx.Client(base_url=gateway.http, headers={"Host": "10.1.2.3:8889"}) as inside:
+    with httpx.Client(base_url=gateway.http, headers={"Host": "10.1.2.3:8889"}, timeout=LIMIT) as inside:
         for path in ("/health", "/ws/health", "/ready"):
             assert inside.get(path).status_code == 200
         assert inside.get("/metrics", headers={"Authorization": f"Bearer {'m' * 32}"}).status_code == 200
         assert inside.get("/admin/").status_code == 400
-    with httpx.Client(base_url=gateway.http, headers={"Host": "chat.example"}) as outside:
+    with httpx.Client(base_url=gateway.http, headers={"Host": "chat.example"}, timeout=LIMIT) as outside:
         plain = outside.get("/admin/")
         assert (plain.status_code, plain.headers["location"]) == (301, "https://chat.example/admin/")
         secure = outside.get("/admin/", headers={"X-Forwarded-Proto": "https"})
         assert secure.status_code == 302
         assert secure.headers["strict-transport-security"].startswith("max-age=31536000; includeSubDomains")
         assert secure.headers["x-frame-options"] == "DENY"
+    gateway.kill()
 
 
 def test_a_short_secret_can_be_allowed() -> None:

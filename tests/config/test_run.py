@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +15,7 @@ import redis
 
 from config.env import BASE_DIR
 from tests.support.redis import free_port
-
-SECONDS = 60
+from tests.support.waiting import LIMIT, wait_until
 
 
 class Run:
@@ -41,15 +39,18 @@ class Run:
         finally:
             if self.process.poll() is None:
                 self.process.send_signal(signal.SIGTERM)
-                self.process.wait(timeout=15)
+                self.process.wait(timeout=LIMIT)
 
     def until(self, text: str) -> str:
-        deadline = time.monotonic() + SECONDS
-        while text not in (seen := self.log.read_text()):
-            assert time.monotonic() < deadline, seen
-            assert self.process.poll() is None, seen
-            time.sleep(0.05)
-        return seen
+        """The log once it has a text."""
+
+        def look() -> str:
+            ended = self.process.poll() is not None
+            seen = self.log.read_text()
+            assert not ended or text in seen, seen
+            return seen
+
+        return wait_until(look, lambda seen: text in seen, f"{text!r} in the log")
 
     @property
     def children(self) -> dict[str, int]:
@@ -79,11 +80,9 @@ def test_it_comes_up_keeps_its_data_and_ctrl_c_leaves_nothing_behind(run: Run) -
             wanted = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
             assert client.config_get(*wanted) == wanted
             client.set("kept", "yes")
-        began = time.monotonic()
         os.killpg(run.process.pid, signal.SIGINT)  # as a terminal does
-        assert run.process.wait(timeout=15) == 0
-        assert time.monotonic() - began < 10
-        assert all(gone(pid) for pid in run.children.values())
+        assert run.process.wait(timeout=LIMIT) == 0
+        wait_until(lambda: all(gone(pid) for pid in run.children.values()), what="all are gone")
         assert "Traceback" not in run.log.read_text()
 
     with run.started():
@@ -97,9 +96,9 @@ def test_when_one_process_dies_all_end_with_its_name(run: Run) -> None:
     with run.started():
         run.until("The chat is ready")
         os.kill(run.children["relay"], signal.SIGKILL)
-        assert run.process.wait(timeout=15) == 1
+        assert run.process.wait(timeout=LIMIT) == 1
         assert "relay ended, so all were ended; its last lines:" in run.log.read_text()
-        assert all(gone(pid) for pid in run.children.values())
+        wait_until(lambda: all(gone(pid) for pid in run.children.values()), what="all are gone")
 
 
 @pytest.mark.parametrize("variable", ["PORT", "CHATWS_REDIS_PORT", "CHATWS_RPC_PORT"])

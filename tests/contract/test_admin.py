@@ -1,7 +1,7 @@
 """The connection audit in the real admin, and what ending a connection there does to the socket."""
 
-import asyncio
 import re
+from pathlib import Path
 
 import httpx
 import pytest
@@ -11,6 +11,7 @@ from tests.conftest import Connect
 from tests.support.chat import new_user
 from tests.support.client import bearer, connect
 from tests.support.stack import Gateway, Stack
+from tests.support.waiting import LIMIT, until_answer
 
 pytestmark = pytest.mark.database
 
@@ -36,10 +37,10 @@ class Admin:
         return [re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", row)) + self._key(row) for row in rows]
 
     async def rows_until(self, text: str, **query: str) -> list[str]:
-        async with asyncio.timeout(10):
-            while not (rows := [row for row in await self.rows(**query) if text in row]):
-                await asyncio.sleep(0.1)
-        return rows
+        rows = await until_answer(
+            lambda: self.rows(**query), lambda rows: any(text in row for row in rows), f"a row with {text!r}"
+        )
+        return [row for row in rows if text in row]
 
     async def end(self, row: str, action: str = "end_connections") -> str:
         key = row.rpartition("key=")[2]
@@ -67,7 +68,7 @@ class Admin:
 async def test_each_connection_is_shown_with_its_close_code_and_can_be_ended(
     gateway: Gateway, log_in: Connect, sockets: Connect
 ) -> None:
-    async with httpx.AsyncClient(base_url=gateway.http) as http:
+    async with httpx.AsyncClient(base_url=gateway.http, timeout=LIMIT) as http:
         admin = Admin(http)
         await admin.log_in()
 
@@ -110,7 +111,7 @@ async def test_a_revocation_that_is_added_closes_the_sockets_of_its_tokens(gatew
     ]
     for client in (one, two, unharmed):
         await client.expect("auth_success")
-    async with httpx.AsyncClient(base_url=gateway.http) as http:
+    async with httpx.AsyncClient(base_url=gateway.http, timeout=LIMIT) as http:
         admin = Admin(http)
         await admin.log_in()
         for client, fields in (
@@ -125,17 +126,21 @@ async def test_a_revocation_that_is_added_closes_the_sockets_of_its_tokens(gatew
 
 
 async def test_connections_of_a_gateway_that_was_killed_are_closed_by_the_reaper(
-    stack: Stack, log_in: Connect, gateway: Gateway
+    tmp_path: Path, log_in: Connect
 ) -> None:
-    doomed = stack.start_gateway()
-    user = new_user()
-    async with httpx.AsyncClient(base_url=gateway.http) as http:
-        admin = Admin(http)
-        await admin.log_in()
-        await log_in(user, doomed.ws)
-        await admin.rows_until("open", q=str(user))
-        doomed.kill()
-        await admin.rows_until("1006 the connection broke off", q=str(user))
+    stack = Stack(tmp_path, CHATWS_PRESENCE_LEASE="4")
+    try:
+        gateway, doomed = stack.start(), stack.start_gateway()
+        user = new_user()
+        async with httpx.AsyncClient(base_url=gateway.http, timeout=LIMIT) as http:
+            admin = Admin(http)
+            await admin.log_in()
+            await log_in(user, doomed.ws)
+            await admin.rows_until("open", q=str(user))
+            doomed.kill()
+            await admin.rows_until("1006 the connection broke off", q=str(user))
+    finally:
+        stack.stop()
 
 
 async def test_a_wish_to_end_a_connection_is_carried_out_although_nobody_heard_of_it(

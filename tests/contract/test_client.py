@@ -19,6 +19,7 @@ from tests.support.chat import Chat, new_user
 from tests.support.client import make_token
 from tests.support.proxy import Proxy
 from tests.support.stack import Gateway, Stack
+from tests.support.waiting import until_answer, until_news
 from tests.support.wire import CheckedProxy
 
 
@@ -42,11 +43,7 @@ class User:
             self._news.set()
 
     async def until(self, condition: Callable[[], Any]) -> Any:
-        async with asyncio.timeout(15):
-            while not (found := condition()):
-                self._news.clear()
-                await self._news.wait()
-        return found
+        return await until_news(self._news, condition, f"the client told {self.events}")
 
     def texts(self) -> list[str]:
         received = [event.frame for event in self.events if isinstance(event, Received)]
@@ -70,7 +67,7 @@ async def enter(proxy: Proxy) -> AsyncIterator[Callable[..., Any]]:
     entered: list[tuple[ChatClient, asyncio.Task[None]]] = []
 
     async def enter(user_id: int, **options: Any) -> User:
-        options = {"token": make_token(user_id), "first_wait": 0.05, "heartbeat_seconds": 0.5, **options}
+        options = {"token": make_token(user_id), "first_wait": 0.05, **options}
         raw: list[dict[str, Any]] = []
         client = ChatClient(f"ws://127.0.0.1:{proxy.port}/ws", observer=raw.append, **options)
         user = User(client)
@@ -105,7 +102,7 @@ async def test_after_its_network_was_cut_it_has_everything_once_and_in_order(
 ) -> None:
     owner, member = new_user(), new_user()
     group = await chat.group(owner, member)
-    listener = await enter(member)
+    listener = await enter(member, heartbeat_seconds=1.0)
     await listener.client.ready()
     async with ChatClient(gateway.ws, make_token(owner)) as speaker:
         await speaker.send_message(group, "before")
@@ -126,13 +123,11 @@ async def test_a_message_whose_ack_was_lost_is_sent_again_unchanged_and_stored_o
 ) -> None:
     owner = new_user()
     group = await chat.group(owner)
-    speaker = await enter(owner)
+    speaker = await enter(owner, heartbeat_seconds=1.0)
     await speaker.client.ready()
     proxy.swallow_answers()
     sending = asyncio.create_task(speaker.client.send_message(group, "once"))
-    async with asyncio.timeout(10):
-        while await chat.history(group) != ["once"]:
-            await asyncio.sleep(0.02)
+    await chat.until_said(group, "once")
     proxy.restore()
     await sending
     assert await chat.history(group) == ["once"]
@@ -250,9 +245,7 @@ async def test_a_fresh_token_is_brought_before_the_old_one_ends(enter: Enter, ch
         asked.append(fresh)
         if asked == [False, True]:
             raise OSError("not just now")
-        return make_token(
-            someone, 600 if fresh else 8
-        )  # whole seconds: it is asked anew after 4 s and 6 s of 7.1 or more
+        return make_token(someone, 600 if fresh else 16)  # half of it later, then with more than 3 s left
 
     user = await enter(someone, token=fetch)
     renewed = await user.until(lambda: [frame for frame in user.raw if frame["type"] == "auth_success"][1:])
@@ -277,8 +270,12 @@ async def test_what_people_do_besides_talking(enter: Enter, chat: Chat) -> None:
     await speaker.client.mark_read(group, ids[1])
     read = (await listener.until(lambda: told("message_read")))[0]
     assert read == {"group_id": group, "user_id": owner, "message_id": ids[1]}
-    here = (await speaker.client.presence(group))["users"]
-    assert {entry["user_id"]: entry["connections"] for entry in here} == {owner: 1, member: 1}
+
+    async def connections() -> dict[int, int]:
+        users = (await speaker.client.presence(group))["users"]
+        return {entry["user_id"]: entry["connections"] for entry in users}
+
+    await until_answer(connections, lambda seen: seen == {owner: 1, member: 1}, "both are present")
     page = await speaker.client.history(group, before=ids[2], limit=1)
     assert [message["content"] for message in page["messages"]] == ["1"]
     assert page["has_more"]
@@ -290,11 +287,16 @@ async def test_typing_faster_than_is_told_is_nobodys_error(enter: Enter, chat: C
     typist, listener = await enter(owner), await enter(member)
     await listener.client.ready()
     await typist.client.ready()
-    for number in range(20):
-        typist.client.typing(group, number % 2 == 0)
+
+    def refusals() -> list[int]:
+        return [frame["data"]["code"] for frame in typist.raw if frame["type"] == "error"]
+
+    typing = False
+    while not refusals():  # 10 changes at once are told, and 2 a second
+        typing = not typing
+        typist.client.typing(group, typing)
         await typist.client.request("ping", {})
-    refusals = [frame["data"]["code"] for frame in typist.raw if frame["type"] == "error"]
-    assert set(refusals) == {429}
+    assert set(refusals()) == {429}
     assert [event for event in typist.of(Received) if event.frame["type"] == "error"] == []
 
 
@@ -404,9 +406,16 @@ async def asking_to_wait(code: int) -> AsyncIterator[tuple[int, list[float]]]:
 
 
 async def test_who_hurries_waits_no_longer_than_the_server_asks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(random, "uniform", lambda low, high: high)
+    drawn: list[float] = []
+
+    def longest(low: float, high: float) -> float:
+        drawn.append(high)
+        return high
+
+    monkeypatch.setattr(random, "uniform", longest)
     async with asking_to_wait(4529) as (port, times):
-        user = User(ChatClient(f"ws://127.0.0.1:{port}", "t", first_wait=0.1))  # else 25.6 s after a 4529
+        url = f"ws://127.0.0.1:{port}"
+        user = User(ChatClient(url, "t", first_wait=1.0, longest_wait=1_000.0))
         async with user.client:
             listening = asyncio.create_task(user.listen())
             await user.until(lambda: user.of(Disconnected))
@@ -415,12 +424,13 @@ async def test_who_hurries_waits_no_longer_than_the_server_asks(monkeypatch: pyt
             await user.until(lambda: user.of(Disconnected)[1:])
         await listening
     assert times[1] - times[0] >= 0.4
+    assert drawn[:2] == [256.0, 1.0]
 
 
 async def test_a_connection_that_died_without_a_word_is_noticed_when_the_client_hurries(
     enter: Enter, proxy: Proxy
 ) -> None:
-    user = await enter(new_user(), heartbeat_seconds=None)
+    user = await enter(new_user(), heartbeat_seconds=1_000.0)  # nothing but the hurry can notice
     await user.client.ready()
     user.client.hurry()
     await user.client.request("ping", {})

@@ -15,13 +15,17 @@ from tests.support.chat import Chat, new_user
 from tests.support.client import Client, connect, make_token
 from tests.support.raw import raw_socket
 from tests.support.stack import Gateway, Stack
+from tests.support.waiting import LIMIT, until_answer
 
 pytestmark = pytest.mark.ours_only
+
+DELAY = "8"
+"""Seconds in which a gateway that ends still lets everything be seen."""
 
 
 def ready(gateway: Gateway) -> tuple[int, dict[str, str]]:
     try:
-        with urllib.request.urlopen(f"{gateway.http}/ready", timeout=5) as answer:
+        with urllib.request.urlopen(f"{gateway.http}/ready", timeout=LIMIT) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -37,7 +41,7 @@ async def test_clients_are_told_and_closed_and_the_audit_has_it(stack: Stack) ->
     gateway = stack.start_gateway(CHATWS_DRAIN_RETRY_SECONDS="7")
     users = [new_user() for _ in range(20)]
     clients = [await welcomed(gateway, user) for user in users]
-    ending = asyncio.create_task(asyncio.to_thread(gateway.stop))
+    ending = asyncio.create_task(asyncio.to_thread(gateway.stop, seconds=LIMIT))
     waits = []
     for client in clients:
         waits.append((await client.expect("shutdown"))["data"]["retry_after"])
@@ -50,12 +54,10 @@ async def test_clients_are_told_and_closed_and_the_audit_has_it(stack: Stack) ->
 
 
 async def test_readiness_fails_first_and_nobody_new_is_let_in(stack: Stack) -> None:
-    gateway = stack.start_gateway(CHATWS_DRAIN_DELAY="2")
+    gateway = stack.start_gateway(CHATWS_DRAIN_DELAY=DELAY)
     client = await welcomed(gateway, new_user())
-    ending = asyncio.create_task(asyncio.to_thread(gateway.stop))
-    async with asyncio.timeout(5):
-        while (state := await asyncio.to_thread(ready, gateway))[0] == 200:
-            await asyncio.sleep(0.02)
+    ending = asyncio.create_task(asyncio.to_thread(gateway.stop, seconds=LIMIT))
+    state = await until_answer(lambda: asyncio.to_thread(ready, gateway), lambda state: state[0] != 200, "it drains")
     assert state == (503, {"gateway": "draining", "redis": "ok", "chat_rpc": "ok"})
     late = await connect(gateway.ws)
     assert (await late.expect("shutdown"))["data"]["retry_after"] > 0
@@ -66,11 +68,9 @@ async def test_readiness_fails_first_and_nobody_new_is_let_in(stack: Stack) -> N
 
 
 async def test_readiness_fails_first_without_a_single_client_too(stack: Stack) -> None:
-    gateway = stack.start_gateway(CHATWS_DRAIN_DELAY="2")
-    ending = asyncio.create_task(asyncio.to_thread(gateway.stop))
-    async with asyncio.timeout(5):
-        while (state := await asyncio.to_thread(ready, gateway))[0] == 200:
-            await asyncio.sleep(0.02)
+    gateway = stack.start_gateway(CHATWS_DRAIN_DELAY=DELAY)
+    ending = asyncio.create_task(asyncio.to_thread(gateway.stop, seconds=LIMIT))
+    state = await until_answer(lambda: asyncio.to_thread(ready, gateway), lambda state: state[0] != 200, "it drains")
     assert state == (503, {"gateway": "draining", "redis": "ok", "chat_rpc": "ok"})
     assert await ending == 0
 
@@ -81,13 +81,13 @@ async def test_probes_that_go_on_do_not_keep_the_process(stack: Stack) -> None:
 
     def probe() -> None:
         while not over.is_set():
-            with suppress(OSError, http.client.HTTPException):
+            with suppress(OSError, http.client.HTTPException, ValueError):  # cut off anywhere
                 ready(gateway)
 
     probing = [asyncio.create_task(asyncio.to_thread(probe)) for _ in range(4)]
     client = await welcomed(gateway, new_user())
     try:
-        assert await asyncio.to_thread(gateway.stop) == 0
+        assert await asyncio.to_thread(gateway.stop, seconds=LIMIT) == 0
     finally:
         over.set()
         await asyncio.gather(*probing)
@@ -98,7 +98,7 @@ async def test_probes_that_go_on_do_not_keep_the_process(stack: Stack) -> None:
 async def test_a_client_that_neither_reads_nor_answers_keeps_the_process_no_longer_than_the_deadline(
     stack: Stack, chat: Chat
 ) -> None:
-    gateway = stack.start_gateway(CHATWS_DRAIN_SECONDS="2")
+    gateway = stack.start_gateway(CHATWS_DRAIN_SECONDS="5")
     user, stalled = new_user(), new_user()
     group, crowded = await chat.group(user), await chat.group(stalled)
     client = await welcomed(gateway, user)
@@ -107,23 +107,7 @@ async def test_a_client_that_neither_reads_nor_answers_keeps_the_process_no_long
             await chat.say(crowded, stalled, "x" * 4_000, f"{crowded}-{number}")
         await chat.say(group, user, "the last", f"{group}-last")
         await client.expect("new_message")  # all the others have been handed out before it
-        ending = asyncio.create_task(asyncio.to_thread(gateway.stop, seconds=10))
+        ending = asyncio.create_task(asyncio.to_thread(gateway.stop, seconds=LIMIT))
         assert await client.closed() == 4501
         assert await ending == 0
     assert "draining: 1 connections didn't close in time" in gateway.log.read_text()
-
-
-async def test_connections_leave_some_at_a_time(stack: Stack) -> None:
-    gateway = stack.start_gateway(CHATWS_DRAIN_PER_SECOND="20")
-    clients = [await welcomed(gateway, new_user()) for _ in range(30)]
-    ending = asyncio.create_task(asyncio.to_thread(gateway.stop))
-    loop = asyncio.get_running_loop()
-    ends: list[float] = []
-
-    async def end(number: int) -> None:
-        await clients[number].closed()
-        ends.append(loop.time())
-
-    await asyncio.gather(*(end(number) for number in range(30)))
-    assert max(ends) - min(ends) > 1
-    assert await ending == 0

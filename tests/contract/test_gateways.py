@@ -1,8 +1,6 @@
 """Two gateways and two relays on one Redis: each message once, presence right, also after `kill -9`."""
 
 import asyncio
-import json
-import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,24 +10,25 @@ import pytest
 from realtime.redis import Redis
 from realtime.revocations import VERSION
 from tests.conftest import Connect
+from tests.support.announced import announced
 from tests.support.chat import Chat, new_user
 from tests.support.client import Client, connect, make_token
+from tests.support.scrape import get_json
 from tests.support.stack import SERVERS, Gateway, Stack
+from tests.support.waiting import until_answer
 
 pytestmark = pytest.mark.database
 
 
 def get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        return json.load(answer)
+    status, answer = get_json(url)
+    assert status == 200, answer
+    return answer
 
 
-async def until(url: str, condition: Any, seconds: float = 15) -> Any:
+async def until(url: str, condition: Any) -> Any:
     """The JSON at an address, once it satisfies the condition."""
-    async with asyncio.timeout(seconds):
-        while not condition(seen := await asyncio.to_thread(get, url)):
-            await asyncio.sleep(0.1)
-    return seen
+    return await until_answer(lambda: asyncio.to_thread(get, url), condition, f"what {url} shall say")
 
 
 class Cluster:
@@ -45,8 +44,9 @@ class Cluster:
 
 
 @pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
-    stack = Stack(tmp_path, CHATWS_PRESENCE_LEASE="1.5")
+async def cluster(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
+    """Two gateways and two relays; a parameter holds more of their settings."""
+    stack = Stack(tmp_path, **getattr(request, "param", {}))
     try:
         first = stack.start()
         stack.start_relay()
@@ -59,7 +59,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
 
 async def test_users_on_different_gateways_talk_and_hear_each_message_once(cluster: Cluster) -> None:
     alice, bob = new_user(), new_user()
-    group = await cluster.chat.group(alice, bob)
+    group = await announced(cluster.stack, await cluster.chat.group(alice, bob), 2)
     clients = [await cluster.log_in(0, alice), await cluster.log_in(1, bob), await cluster.log_in(0, bob)]
     for number in range(20):
         await clients[number % 2].ask("send_message", {"group_id": group, "msg_type": 1, "content": str(number)})
@@ -93,6 +93,7 @@ async def test_stats_and_status_count_users_over_devices_and_gateways(cluster: C
     await devices[2].close()
 
 
+@pytest.mark.parametrize("cluster", [{"CHATWS_PRESENCE_LEASE": "4"}], indirect=True, ids=["short-lease"])
 async def test_kill_9_of_a_gateway_leaves_nobody_online_after_the_lease(cluster: Cluster) -> None:
     alice, bob = new_user(), new_user()
     await cluster.log_in(1, alice)
@@ -134,8 +135,9 @@ async def test_the_standby_relay_takes_over_from_one_that_was_killed(cluster: Cl
 
 async def test_the_chat_service_away_costs_sends_and_heals_by_itself(cluster: Cluster) -> None:
     user, newcomer = new_user(), new_user()
-    group = await cluster.chat.group(user, newcomer)
     client = await cluster.log_in(0, user)
+    group = await announced(cluster.stack, await cluster.chat.group(user, newcomer), 2)
+    await client.expect("group_joined")  # from now on no event makes the gateway ask
     rpc = next(process for process in cluster.stack.processes if process.name.startswith("rpc"))
     rpc.kill()
     message = {"group_id": group, "msg_type": 1, "content": "x"}
@@ -154,9 +156,9 @@ async def test_the_chat_service_away_costs_sends_and_heals_by_itself(cluster: Cl
 
     await asyncio.to_thread(cluster.stack.start_rpc)
     assert (await late.expect("group_joined"))["data"]["group_id"] == group
-    async with asyncio.timeout(10):
-        while (await client.ask("send_message", message, message_id="m", timestamp=1))["type"] != "ack":
-            pass
+    await until_answer(
+        lambda: client.ask("send_message", message, message_id="m", timestamp=1), lambda answer: answer["type"] == "ack"
+    )
     for one in (second_device, late):
         assert (await one.expect("new_message"))["data"]["content"] == "x"
     assert await cluster.chat.history(group) == ["x"]
@@ -166,7 +168,7 @@ async def test_the_chat_service_away_costs_sends_and_heals_by_itself(cluster: Cl
 
 async def test_a_restart_of_redis_loses_nothing(cluster: Cluster) -> None:
     user = new_user()
-    group = await cluster.chat.group(user)
+    group = await announced(cluster.stack, await cluster.chat.group(user), 1)
     clients = [await cluster.log_in(0, user), await cluster.log_in(1, user)]
     for number in range(20):
         if number in (5, 12):
@@ -199,10 +201,9 @@ async def test_plain_daphne_that_was_probed_first_still_reaches_the_database_whe
         stack.migrate()
         stack.start_rpc()
         stack.start_gateway(server=SERVERS["daphne"])  # returns once a probe found it ready
-        async with Redis.from_url(stack.redis.url) as client, asyncio.timeout(10):
+        async with Redis.from_url(stack.redis.url) as client:
             await client.delete(VERSION)
-            while not await client.exists(VERSION):
-                await asyncio.sleep(0.05)
+            await until_answer(lambda: client.exists(VERSION), what="Redis knows the revoked tokens again")
     finally:
         stack.stop()
 

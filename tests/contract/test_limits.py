@@ -9,10 +9,11 @@ import websockets
 
 from realtime.redis import connect as connect_redis
 from tests.support.chat import Chat, new_user
-from tests.support.client import Client, bearer, connect, make_token
-from tests.support.raw import CLOSE, TEXT, raw_socket
-from tests.support.scrape import Scraped
+from tests.support.client import Client, connect, make_token
+from tests.support.raw import CLOSE, TEXT, frame_of, raw_socket
+from tests.support.scrape import scraped
 from tests.support.stack import Gateway, Stack
+from tests.support.waiting import until_answer
 
 PING = json.dumps({"type": "ping", "message_id": "p"})
 
@@ -32,15 +33,17 @@ async def test_over_its_connections_a_gateway_lets_nobody_in(stack: Stack) -> No
     await closed_at_limit(gateway, "connections")
     assert (await first.ask("ping"))["type"] == "pong"
     await second.close()
-    async with asyncio.timeout(5):
-        while True:  # until the gateway has seen the second go
-            third = await connect(gateway.ws)
-            try:
-                assert (await third.ask("ping"))["type"] == "pong"
-                break
-            except websockets.ConnectionClosed:
-                continue
-    await third.close()
+
+    async def is_let_in() -> bool:
+        third = await connect(gateway.ws)
+        try:
+            return bool((await third.ask("ping"))["type"] == "pong")
+        except websockets.ConnectionClosed:
+            return False
+        finally:
+            await third.close()
+
+    await until_answer(is_let_in, what="the gateway has seen the second go")
     await first.close()
 
 
@@ -68,7 +71,7 @@ async def test_behind_a_trusted_proxy_the_client_s_address_counts(stack: Stack) 
 
 
 async def test_connections_that_come_too_fast_are_sent_back(stack: Stack) -> None:
-    gateway = stack.start_gateway(CHATWS_ACCEPTS_PER_SECOND="0.2", CHATWS_BURST_SECONDS="5")
+    gateway = stack.start_gateway(CHATWS_ACCEPTS_PER_SECOND="0.001", CHATWS_BURST_SECONDS="1000")
     first = await connect(gateway.ws)
     await closed_at_limit(gateway, "accepts")
     await first.close()
@@ -94,34 +97,35 @@ async def test_the_oldest_connection_of_a_user_goes_whatever_gateway_it_is_on(st
 async def until_counted(stack: Stack, user: int, connection_id: str) -> None:
     """Until the cluster knows of a connection: which is the oldest is what it has counted."""
     redis: Any = connect_redis(stack.redis.url)
-    async with asyncio.timeout(5):
-        while await redis.zscore(f"chatws:user:{user}", connection_id) is None:
-            await asyncio.sleep(0.01)
+    await until_answer(
+        lambda: redis.zscore(f"chatws:user:{user}", connection_id), lambda score: score is not None, "it is counted"
+    )
     await redis.aclose()
 
 
 async def test_frames_that_come_too_fast_are_refused_by_name_and_served_again_later(stack: Stack) -> None:
-    gateway = stack.start_gateway(CHATWS_FRAMES_PER_SECOND="2", CHATWS_BURST_SECONDS="2")
+    gateway = stack.start_gateway(CHATWS_FRAMES_PER_SECOND="0.2", CHATWS_BURST_SECONDS="20")
     client = await connect(gateway.ws)
     answers = [await client.ask("ping") for _ in range(5)]
     assert [answer["type"] for answer in answers] == ["pong"] * 4 + ["error"]
-    assert (answers[4]["data"]["code"], answers[4]["data"]["retry_after"]) == (429, 1)
-    async with asyncio.timeout(5):
-        while (await client.ask("ping"))["type"] != "pong":
-            await asyncio.sleep(0.1)
+    refused = answers[4]["data"]
+    assert refused["code"] == 429
+    assert 1 <= refused["retry_after"] <= 5
+    await asyncio.sleep(refused["retry_after"])
+    assert (await client.ask("ping"))["type"] == "pong"
     await client.close()
 
 
 @pytest.mark.parametrize("filler", ["y" * 3_000, "你" * 1_000], ids=["ASCII", "Chinese"])
 async def test_bytes_that_come_too_fast_are_refused(filler: str, stack: Stack) -> None:
-    gateway = stack.start_gateway(CHATWS_BYTES_PER_SECOND="1000", CHATWS_BURST_SECONDS="2")
+    gateway = stack.start_gateway(CHATWS_BYTES_PER_SECOND="100", CHATWS_BURST_SECONDS="20")
     client = await connect(gateway.ws)
     text = json.dumps({"type": "ping", "message_id": "large", "data": {"x": filler}}, ensure_ascii=False)
     await client.raw(text)
     assert (await client.expect("pong"))["message_id"] == "large", "a frame over the burst is served once"
     refused = await client.ask("ping")
     assert (refused["type"], refused["data"]["code"]) == ("error", 429)
-    seen = Scraped(f"{gateway.http}/metrics")
+    seen = await scraped(f"{gateway.http}/metrics", lambda seen: seen.total("chatws_refusals_total", limit="bytes"))
     assert seen.total("chatws_received_bytes_total", type="ping") == len(text.encode())
     assert [seen.total("chatws_refusals_total", limit=limit) for limit in ("bytes", "frames")] == [1, 0]
     await client.close()
@@ -134,12 +138,12 @@ async def test_who_keeps_on_is_closed_with_4529(stack: Stack) -> None:
         await client.raw(PING)
     assert await client.closed() == 4529
     refused = [frame for frame in client.seen if frame["type"] == "error"]
-    assert len(refused) == 11
+    assert len(refused) >= 11  # more come in while they are refused slowly; tests/realtime/test_limits.py counts
     assert all(frame["data"]["code"] == 429 for frame in refused)
 
 
 async def test_a_user_s_messages_are_counted_over_all_devices_and_gateways(stack: Stack, chat: Chat) -> None:
-    gateways = [stack.start_gateway(CHATWS_SENDS_PER_SECOND="0.4", CHATWS_BURST_SECONDS="5") for _ in range(2)]
+    gateways = [stack.start_gateway(CHATWS_SENDS_PER_SECOND="0.02", CHATWS_BURST_SECONDS="100") for _ in range(2)]
     user = new_user()
     group = await chat.group(user, new_user())
     header = {"Authorization": f"Bearer {make_token(user)}"}
@@ -150,7 +154,8 @@ async def test_a_user_s_messages_are_counted_over_all_devices_and_gateways(stack
         answer = await devices[number % 2].ask("send_message", data)
         kinds.append(answer["type"])
     assert kinds == ["ack", "ack", "error"]
-    assert (answer["data"]["code"], answer["data"]["retry_after"]) == (429, 3)
+    assert answer["data"]["code"] == 429
+    assert 1 <= answer["data"]["retry_after"] <= 50
     assert await chat.history(group) == ["number 0", "number 1"]
     for device in devices:
         await device.close()
@@ -170,18 +175,18 @@ async def test_a_connection_hears_so_many_groups(stack: Stack, chat: Chat) -> No
     assert (refused["data"]["code"], refused["data"]["reason"]) == (429, "groups_limit")
     assert (await client.ask("leave_group", {"group_id": groups[0]}))["type"] == "group_left"
     assert (await client.ask("join_group", {"group_id": groups[2]}))["type"] == "group_joined"
-    assert Scraped(f"{gateway.http}/metrics").total("chatws_refusals_total", limit="groups") == 2
+    await scraped(f"{gateway.http}/metrics", lambda seen: seen.total("chatws_refusals_total", limit="groups") == 2)
     await client.close()
 
 
 @pytest.mark.ours_only
 async def test_with_one_frame_that_may_wait_all_are_served(stack: Stack) -> None:
     gateway = stack.start_gateway(CHATWS_WAITING_FRAMES="1")
-    client = await connect(gateway.ws, additional_headers=bearer(new_user()))
-    for sent in [await client.send("ping") for _ in range(3)]:
-        assert (await client.answer(sent))["type"] == "pong"
-    assert Scraped(f"{gateway.http}/metrics").total("chatws_refusals_total", limit="waiting") > 0
-    await client.close()
+    async with raw_socket(gateway.port, new_user()) as raw:
+        raw.writer.write(3 * frame_of(0x80 | TEXT, PING.encode()))  # they arrive together
+        for _ in range(3):
+            await raw.until("pong")
+    await scraped(f"{gateway.http}/metrics", lambda seen: seen.total("chatws_refusals_total", limit="waiting") > 0)
 
 
 @pytest.mark.ours_only
@@ -214,9 +219,11 @@ async def test_frames_behind_a_slow_call_wait_in_the_socket(stack: Stack) -> Non
             except TimeoutError:
                 pass
             assert sent < 300, "the server read on"
-            assert Scraped(f"{gateway.http}/metrics").total("chatws_refusals_total", limit="waiting") > 0
+            await scraped(
+                f"{gateway.http}/metrics", lambda seen: seen.total("chatws_refusals_total", limit="waiting") > 0
+            )
             rpc.go_on()
-            await raw.until("ack")
+            await raw.until("ack", "error")  # the latter where all this took longer than the call may
             for _ in range(100 + sent):
                 await raw.until("pong")
             raw.send(CLOSE, (1000).to_bytes(2))

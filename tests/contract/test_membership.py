@@ -9,6 +9,7 @@ from tests.conftest import Connect
 from tests.support.chat import Chat, new_user
 from tests.support.client import connect, make_token
 from tests.support.stack import Gateway, Stack
+from tests.support.waiting import until_logged
 
 pytestmark = pytest.mark.database
 
@@ -137,9 +138,7 @@ async def test_while_the_timer_asks_in_vain_everybody_stays_where_they_are(tmp_p
         client = await connect(gateway.ws, additional_headers={"Authorization": f"Bearer {make_token(user)}"})
         await client.expect("auth_success")
         next(process for process in stack.processes if process.name.startswith("rpc")).kill()
-        async with asyncio.timeout(20):
-            while "can't be checked now" not in gateway.log.read_text():
-                await asyncio.sleep(0.05)
+        await until_logged(gateway.log, "can't be checked now")
         assert [frame for frame in await client.settled() if frame["type"] == "group_left"] == []
         await asyncio.to_thread(stack.start_rpc)
         stack.remove_silently(group, user)

@@ -5,8 +5,10 @@ import json
 import pytest
 
 from tests.conftest import Connect
+from tests.support.announced import announced
 from tests.support.chat import Chat, new_user
 from tests.support.client import make_token
+from tests.support.stack import Stack
 
 
 def text(group_id: str, content: str = "hello") -> dict[str, object]:
@@ -53,9 +55,9 @@ async def test_a_client_that_knows_only_the_old_protocol(sockets: Connect, log_i
     assert (await client.ask("ping"))["type"] == "pong"
 
 
-async def test_everybody_in_the_group_hears_a_message_once(log_in: Connect, chat: Chat) -> None:
+async def test_everybody_in_the_group_hears_a_message_once(log_in: Connect, chat: Chat, stack: Stack) -> None:
     users = [new_user() for _ in range(3)]
-    group = await chat.group(*users)
+    group = await announced(stack, await chat.group(*users), 3)
     clients = [await log_in(user) for user in users]
     for number in range(5):
         await clients[0].ask("send_message", text(group, f"number {number}"))
@@ -111,9 +113,9 @@ async def test_who_is_not_a_member_gets_403(log_in: Connect, chat: Chat, kind: s
     assert await chat.history(group) == []
 
 
-async def test_left_groups_are_not_heard_until_joined_again(log_in: Connect, chat: Chat) -> None:
+async def test_left_groups_are_not_heard_until_joined_again(log_in: Connect, chat: Chat, stack: Stack) -> None:
     user, other = new_user(), new_user()
-    group = await chat.group(user, other)
+    group = await announced(stack, await chat.group(user, other), 2)
     client, speaker = await log_in(user), await log_in(other)
     await client.ask("leave_group", {"group_id": group})
     await speaker.ask("send_message", text(group, "unheard"))

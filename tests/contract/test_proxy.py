@@ -1,6 +1,6 @@
 """The gateway behind nginx, with the configuration of `deploy/`: only addresses, ports and files are the test's."""
 
-import asyncio
+import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ from tests.support.chat import Chat, new_user
 from tests.support.client import connect, make_token
 from tests.support.redis import free_port
 from tests.support.stack import Gateway, Process, Stack
+from tests.support.waiting import LIMIT, until, wait_until
 
 __all__ = ["certificate"]  # a fixture
 
@@ -47,6 +48,12 @@ class Nginx(Process):
         tried = subprocess.run([*command, "-t"], capture_output=True, text=True)
         assert tried.returncode == 0, tried.stderr
         super().__init__("nginx", command, {}, folder / "nginx.log")
+        wait_until(self._listens, what="nginx listens")
+
+    def _listens(self) -> bool:
+        assert self.running, self.log.read_text()
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
 @pytest.fixture
@@ -58,7 +65,7 @@ def proxied(stack: Stack, tmp_path: Path, certificate: tuple[Path, Path]) -> Ite
     try:
         yield nginx, gateway
     finally:
-        nginx.stop()
+        nginx.stop(seconds=LIMIT)
         gateway.kill()
 
 
@@ -86,13 +93,11 @@ async def test_sockets_and_pages_pass_metrics_do_not_and_no_log_has_a_token(
     fourth = await connect(url, ssl=tls, additional_headers={"X-Forwarded-For": "192.0.2.10"})
     refused = (await fourth.expect("error"))["data"]
     assert refused["reason"] == "address", "the address is the one that nginx saw, not what the client said"
-    async with httpx.AsyncClient(base_url=f"https://localhost:{nginx.port}", verify=tls) as http:
+    async with httpx.AsyncClient(base_url=f"https://localhost:{nginx.port}", verify=tls, timeout=LIMIT) as http:
         assert (await http.get("/health")).text == "OK"
         assert (await http.get("/")).status_code == 200
         assert (await http.get("/metrics")).status_code == 404
     for client in (speaker, listener, third, fourth):
         await client.close()
-    async with asyncio.timeout(10):
-        while nginx.access_log.read_text().count(" 101 ") < 4:
-            await asyncio.sleep(0.1)
+    await until(nginx.access_log.read_text, lambda log: log.count(" 101 ") >= 4, "each socket is in the log")
     assert token not in nginx.access_log.read_text()

@@ -1,6 +1,5 @@
 """The relay as a process, on a Redis that loses what it knew of it."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import pytest
 import redis as redis_py
 
 from tests.support.stack import Stack
+from tests.support.waiting import LIMIT, wait_until
 
 pytestmark = pytest.mark.database
 
@@ -29,10 +29,7 @@ def message(number: int) -> dict[str, Any]:
 
 
 def until_relayed(client: redis_py.Redis, count: int) -> None:
-    deadline = time.monotonic() + 20
-    while client.llen("chatws:{group:g}:log") != count:
-        assert time.monotonic() < deadline, client.llen("chatws:{group:g}:log")
-        time.sleep(0.02)
+    wait_until(lambda: client.llen("chatws:{group:g}:log"), lambda length: length == count, f"{count} are relayed")
 
 
 def test_a_cursor_that_redis_lost_is_taken_from_the_database_and_nothing_is_skipped(stack: Stack) -> None:
@@ -42,7 +39,7 @@ def test_a_cursor_that_redis_lost_is_taken_from_the_database_and_nothing_is_skip
         for number in range(3):
             stack.add_entry("chat.message.new", message(number))
         until_relayed(client, 3)
-        assert relay.stop() == 0
+        assert relay.stop(seconds=LIMIT) == 0
         client.delete("chatws:{chat.message.new}:pos")
         for number in range(3, 5):
             stack.add_entry("chat.message.new", message(number))
@@ -50,6 +47,7 @@ def test_a_cursor_that_redis_lost_is_taken_from_the_database_and_nothing_is_skip
         until_relayed(client, 5)
 
 
+@pytest.mark.timeout(300)  # a relay trims every 30 s
 def test_ours_are_trimmed_and_another_service_s_are_left_alone(tmp_path: Path) -> None:
     stack = Stack(tmp_path, CHATWS_RPC_TARGET="127.0.0.1:1", CHATWS_OWN_TOPICS="")
     try:
@@ -63,10 +61,7 @@ def test_ours_are_trimmed_and_another_service_s_are_left_alone(tmp_path: Path) -
                 stack.add_entry("chat.message.new", message(number))
                 client.xadd("chatws:audit", {"event": b"no event"})
             until_relayed(client, 3)
-            deadline = time.monotonic() + 60
-            while client.xlen("chatws:audit") > 1:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
+            wait_until(lambda: client.xlen("chatws:audit"), lambda length: length <= 1, "it is trimmed", 2 * LIMIT)
             assert client.xlen("chat.message.new") == 3
     finally:
         stack.stop()

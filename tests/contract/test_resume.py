@@ -3,6 +3,7 @@
 from typing import Any
 
 from tests.conftest import Connect
+from tests.support.announced import announced
 from tests.support.chat import Chat, new_user
 from tests.support.client import Client, Frame, make_token
 from tests.support.stack import Stack
@@ -26,10 +27,10 @@ async def say(client: Client, group: str, *texts: str) -> None:
 
 
 async def test_what_was_missed_in_every_feed_follows_auth_success_in_order_and_live_after_it(
-    log_in: Connect, sockets: Connect, chat: Chat
+    log_in: Connect, sockets: Connect, chat: Chat, stack: Stack
 ) -> None:
     owner, user = new_user(), new_user()
-    group = await chat.group(owner, user)
+    group = await announced(stack, await chat.group(owner, user), 2)
     speaker = await log_in(owner)
     first = await sockets()
     welcome = await first.ask("auth", {"token": make_token(user)})
@@ -53,10 +54,10 @@ async def test_what_was_missed_in_every_feed_follows_auth_success_in_order_and_l
 
 
 async def test_what_can_not_be_recovered_says_so_and_replays_nothing(
-    log_in: Connect, sockets: Connect, chat: Chat
+    log_in: Connect, sockets: Connect, chat: Chat, stack: Stack
 ) -> None:
     user = new_user()
-    group = await chat.group(user)
+    group = await announced(stack, await chat.group(user), 1)
     feed = f"group:{group}"
     client = await log_in(user)
     await say(client, group, "1")
@@ -69,10 +70,10 @@ async def test_what_can_not_be_recovered_says_so_and_replays_nothing(
 
 
 async def test_resume_counts_only_for_the_own_user_feed_and_the_own_groups(
-    log_in: Connect, sockets: Connect, chat: Chat
+    log_in: Connect, sockets: Connect, chat: Chat, stack: Stack
 ) -> None:
     owner, stranger = new_user(), new_user()
-    group = await chat.group(owner)
+    group = await announced(stack, await chat.group(owner), 1)
     client = await log_in(owner)
     await say(client, group, "secret")
     epoch = place(client.seen[0], f"group:{group}")["epoch"]
@@ -84,9 +85,9 @@ async def test_resume_counts_only_for_the_own_user_feed_and_the_own_groups(
     assert [frame for frame in await nosy.settled() if "offset" in frame] == []
 
 
-async def test_a_group_that_was_left_is_joined_again_with_its_tail(log_in: Connect, chat: Chat) -> None:
+async def test_a_group_that_was_left_is_joined_again_with_its_tail(log_in: Connect, chat: Chat, stack: Stack) -> None:
     owner, user = new_user(), new_user()
-    group = await chat.group(owner, user)
+    group = await announced(stack, await chat.group(owner, user), 2)
     speaker, client = await log_in(owner), await log_in(user)
     left = place(client.seen[0], f"group:{group}")
     await client.ask("leave_group", {"group_id": group})
@@ -102,7 +103,7 @@ async def test_a_group_that_was_left_is_joined_again_with_its_tail(log_in: Conne
 async def test_a_late_removal_costs_a_member_nothing(log_in: Connect, chat: Chat, stack: Stack) -> None:
     """A removal that was taken back long ago: the user leaves, is found to be a member, and comes back."""
     owner, user = new_user(), new_user()
-    group = await chat.group(owner, user)
+    group = await announced(stack, await chat.group(owner, user), 2)
     speaker, client = await log_in(owner), await log_in(user)
     stack.add_entry("chat.group.member.removed", {"group_id": group, "user_id": user})
     await say(speaker, group, "1", "2")
@@ -117,7 +118,7 @@ async def test_a_late_removal_costs_a_member_nothing(log_in: Connect, chat: Chat
 
 async def test_a_late_or_repeated_added_lets_nobody_in(log_in: Connect, chat: Chat, stack: Stack) -> None:
     owner, stranger = new_user(), new_user()
-    group = await chat.group(owner)
+    group = await announced(stack, await chat.group(owner), 1)
     speaker, client = await log_in(owner), await log_in(stranger)
     for _ in range(2):
         stack.add_entry("chat.group.member.added", {"group_id": group, "user_id": stranger})
@@ -131,7 +132,7 @@ async def test_while_membership_is_asked_about_a_message_waits_for_the_answer(
     log_in: Connect, chat: Chat, stack: Stack
 ) -> None:
     user = new_user()
-    group = await chat.group(user)
+    group = await announced(stack, await chat.group(user), 1)
     client = await log_in(user)
     await client.ask("join_group", {"group_id": "unknown"})  # from now on nothing is asked for 5 s without a cause
     stack.lose_log(f"group:{group}")
@@ -144,7 +145,7 @@ async def test_after_a_lost_log_a_removed_user_hears_nothing_although_the_remova
     log_in: Connect, chat: Chat, stack: Stack
 ) -> None:
     owner, removed, member = new_user(), new_user(), new_user()
-    group = await chat.group(owner, removed, member)
+    group = await announced(stack, await chat.group(owner, removed, member), 3)
     speaker, gone, other = await log_in(owner), await log_in(removed), await log_in(member)
     stack.remove_silently(group, removed)
     stack.lose_log(f"group:{group}")

@@ -1,6 +1,5 @@
 """Sending once over the whole chain, also where the gateway publishes (docs/protocol.md, "Sending once")."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 
@@ -11,6 +10,7 @@ from tests.conftest import Connect
 from tests.support.chat import Chat, new_user
 from tests.support.client import Client, connect, make_token
 from tests.support.stack import Gateway, Stack
+from tests.support.waiting import LIMIT
 
 
 async def test_a_frame_sent_again_unchanged_gets_the_same_ack_and_is_delivered_once(
@@ -88,13 +88,13 @@ async def test_a_crash_between_storing_and_publishing_is_healed_by_the_client_s_
     again = {"message_id": "c-2", "timestamp": int(time.time())}
     with redis_py.Redis.from_url(publishing.redis.url) as client:
         before = client.xlen("chat.message.new")
-        client.client_pause(3_000, all=False)  # Redis answers nobody who writes
-        await one.send("send_message", data, **again)
-        async with asyncio.timeout(10):
-            while await silent_chat.history(group) != ["survives"]:
-                await asyncio.sleep(0.02)
-        doomed.kill()
-        client.client_unpause()
+        client.client_pause(int(2_000 * LIMIT), all=False)  # Redis answers nobody who writes
+        try:
+            await one.send("send_message", data, **again)
+            await silent_chat.until_said(group, "survives")
+            doomed.kill()
+        finally:
+            client.client_unpause()
         assert client.xlen("chat.message.new") == before
     assert [f["type"] for f in await two.settled() if f["type"] == "new_message"] == []
     retry = await enter(other, speaker)

@@ -9,22 +9,35 @@ import pytest
 
 from chatws.rpc.pb import chat_pb2 as pb
 from chatws.rpc.pb import ext_pb2 as ext
-from chatws.typists import EXPIRES_SECONDS
 from tests.conftest import Connect
 from tests.support.chat import Chat, new_user
 from tests.support.client import Client, Frame, make_token
 from tests.support.plain_rpc import PlainService
-from tests.support.stack import Gateway, Stack
+from tests.support.stack import SERVERS, Gateway, Stack
+from tests.support.waiting import until_answer
 
 pytestmark = pytest.mark.database
 
-BEFORE_IT_EXPIRES = EXPIRES_SECONDS - 2
+NEVER_EXPIRES = """
+import runpy
+from chatws import typists
+typists.EXPIRES_SECONDS = 1e6
+runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
+"""
+"""A server at which whoever types does so until something ends it."""
 
 
 @pytest.fixture(scope="module")
 def other_gateway(stack: Stack) -> Gateway:
     """A second gateway of the shared stack."""
     return stack.start_gateway()
+
+
+@pytest.fixture(scope="module")
+def patient(stack: Stack) -> Gateway:
+    """A gateway at which typing doesn't end by itself."""
+    _, module, *options = SERVERS[stack.server]
+    return stack.start_gateway(server=("-c", NEVER_EXPIRES.format(module=module), *options))
 
 
 @pytest.fixture
@@ -119,26 +132,26 @@ async def test_typing_is_told_to_the_others_and_nowhere_kept(
     assert await unheard(late, "typing") == []
 
 
-async def test_who_closes_types_no_longer(log_in: Connect, chat: Chat) -> None:
+async def test_who_closes_types_no_longer(log_in: Connect, chat: Chat, patient: Gateway) -> None:
     typist, other = new_user(), new_user()
     group = await chat.group(other, typist)
-    client, witness = await log_in(typist), await log_in(other)
+    client, witness = await log_in(typist, patient.ws), await log_in(other)
     await client.send("typing", {"group_id": group, "typing": True})
     assert (await witness.expect("typing"))["data"]["typing"] is True
     await client.close()
-    async with asyncio.timeout(BEFORE_IT_EXPIRES):
-        assert (await witness.expect("typing"))["data"]["typing"] is False
+    assert (await witness.expect("typing"))["data"]["typing"] is False
 
 
-async def test_who_was_removed_types_no_longer_and_can_tell_nobody(log_in: Connect, chat: Chat) -> None:
+async def test_who_was_removed_types_no_longer_and_can_tell_nobody(
+    log_in: Connect, chat: Chat, patient: Gateway
+) -> None:
     typist, other = new_user(), new_user()
     group = await chat.group(other, typist)
-    client, witness = await log_in(typist), await log_in(other)
+    client, witness = await log_in(typist, patient.ws), await log_in(other)
     await client.send("typing", {"group_id": group, "typing": True})
     assert (await witness.expect("typing"))["data"]["typing"] is True
     await chat.remove(group, typist, other)
-    async with asyncio.timeout(BEFORE_IT_EXPIRES):
-        assert (await witness.expect("typing"))["data"]["typing"] is False
+    assert (await witness.expect("typing"))["data"]["typing"] is False
     refused = await client.ask("typing", {"group_id": group, "typing": True})
     assert (refused["type"], refused["data"]["code"]) == ("error", 403)
 
@@ -147,7 +160,7 @@ async def test_typing_that_changes_too_often_is_429(log_in: Connect, chat: Chat)
     user = new_user()
     group = await chat.group(user)
     client = await log_in(user)
-    for number in range(30):
+    for number in range(150):  # 10 changes at once are told, and 2 a second
         await client.send("typing", {"group_id": group, "typing": number % 2 == 0})
     refused = await client.expect("error")
     assert (refused["data"]["code"], refused["data"]["retry_after"]) == (429, 1)
@@ -160,20 +173,20 @@ def connections(frame: Frame) -> dict[int, int]:
 
 async def until_present(client: Client, group: str, expected: dict[int, int]) -> Frame:
     """The group's presence, once it is as expected."""
-    async with asyncio.timeout(15):
-        while True:
-            answer = await client.ask("presence", {"group_id": group})
-            assert answer["type"] == "presence"
-            if connections(answer) == expected:
-                return answer
-            await asyncio.sleep(0.05)
+
+    async def ask() -> Frame:
+        answer = await client.ask("presence", {"group_id": group})
+        assert answer["type"] == "presence", answer
+        return answer
+
+    return await until_answer(ask, lambda answer: connections(answer) == expected, f"present are {expected}")
 
 
 async def test_presence_counts_devices_over_gateways(log_in: Connect, chat: Chat, stack: Stack) -> None:
     asker, other, away = new_user(), new_user(), new_user()
     group = await chat.group(asker, other, away)
     client = await log_in(asker)
-    mortal = await asyncio.to_thread(stack.start_gateway)
+    mortal = await asyncio.to_thread(stack.start_gateway, CHATWS_PRESENCE_LEASE="4")
     here, there = await log_in(other), await log_in(other, mortal.ws)
     shown = await until_present(client, group, {asker: 1, other: 2, away: 0})
     assert [user["user_id"] for user in shown["data"]["users"]][-1] == away  # those online come first

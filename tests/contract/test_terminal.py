@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from config.env import BASE_DIR
+from tests.contract.test_heartbeats import until_online
 from tests.support.chat import Chat, new_user
 from tests.support.client import make_token
 from tests.support.redis import free_port
-from tests.support.stack import Gateway
+from tests.support.stack import Gateway, Stack
+from tests.support.waiting import LIMIT
 from tests.support.wire import CheckedProxy
-
-SECONDS = 20
 
 
 class Terminal:
@@ -34,7 +34,7 @@ class Terminal:
 
     async def until(self, pattern: str) -> re.Match[str]:
         assert self.process.stdout is not None
-        deadline = asyncio.get_running_loop().time() + SECONDS
+        deadline = asyncio.get_running_loop().time() + LIMIT
         while (found := re.search(pattern, self.text)) is None:
             try:
                 async with asyncio.timeout_at(deadline):
@@ -50,7 +50,7 @@ class Terminal:
         assert self.process.stdout is not None
         assert self.process.stdin is not None
         self.process.stdin.close()
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(LIMIT):
             self.text += (await self.process.stdout.read()).decode()
             return await self.process.wait()
 
@@ -83,11 +83,14 @@ async def proxy(gateway: Gateway) -> AsyncIterator[CheckedProxy]:
 Start = Callable[..., Any]
 
 
-async def test_two_people_talk(start: Start, proxy: CheckedProxy, chat: Chat) -> None:
+async def test_two_people_talk(start: Start, proxy: CheckedProxy, chat: Chat, stack: Stack, gateway: Gateway) -> None:
+    ids = [stack.demo_users()[name] for name in ("alice", "bob")]
+    group = await chat.group(*ids, name=(name := f"Talk {new_user()}"))
+    await chat.say(group, ids[0], "See you there")
     alice = await start("--url", f"ws://127.0.0.1:{proxy.port}/ws", "--user", "alice", CHATWS_PASSWORD="demo")
     bob = await start("--url", f"http://127.0.0.1:{proxy.port}/ws", "--user", "bob", CHATWS_PASSWORD="demo")
     for person in (alice, bob):
-        number = (await person.until(r"(\d) Lunch")).group(1)
+        number = (await person.until(rf"(\d+) {name}")).group(1)
         person.type(f"/go {number}")
         await person.until("See you there")
     alice.type("two\twords")
@@ -95,8 +98,10 @@ async def test_two_people_talk(start: Start, proxy: CheckedProxy, chat: Chat) ->
     await alice.until(r"you: two words\n")
     bob.type("//who is a command")
     await alice.until(r"Bob: /who is a command\n")
+    for user in ids:
+        await until_online(gateway.http, user, True)
     alice.type("/who")
-    await alice.until(r"online in Lunch: \d+, \d+\n")
+    await alice.until(rf"online in {name}: \d+, \d+\n")
     bob.type("/nonsense")
     await bob.until("unknown: /nonsense; /help")
     alice.type("/quit")
@@ -139,7 +144,7 @@ async def test_ctrl_c_ends_it_cleanly_at_a_terminal(
         os.write(ours, b"typed\n")
         await talking.until("you: typed")
         talking.process.send_signal(number)
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(LIMIT):
             assert await talking.process.wait() == 0
         rest = (await talking.process.stdout.read()).decode()
         assert "Traceback" not in talking.text + rest

@@ -11,6 +11,7 @@ from tests.support.chat import new_user
 from tests.support.client import connect, make_token
 from tests.support.key_set import KeySet, jwk, new_key
 from tests.support.stack import Stack
+from tests.support.waiting import LIMIT
 
 
 def signed(key: object, algorithm: str, kid: str, user: int) -> str:
@@ -46,7 +47,7 @@ async def test_a_key_set_that_was_never_had_is_our_trouble_not_the_token_s(stack
 
 
 async def test_a_token_in_the_address_counts_unless_that_is_off_and_is_in_no_log(stack: Stack) -> None:
-    on, off = stack.start_gateway(), stack.start_gateway(CHATWS_QUERY_TOKEN="0")
+    on, off = stack.start_gateway(), stack.start_gateway(CHATWS_QUERY_TOKEN="0", CHATWS_AUTH_TIMEOUT="1")
     token = make_token(new_user())
     client = await connect(f"{on.ws}?token={token}")
     await client.expect("auth_success")
@@ -55,7 +56,7 @@ async def test_a_token_in_the_address_counts_unless_that_is_off_and_is_in_no_log
     assert (await client.expect("auth_failed"))["data"]["reason"] == "timeout"
     assert await client.closed() == 4401
     for gateway in (on, off):
-        await asyncio.to_thread(gateway.stop)
+        await asyncio.to_thread(gateway.stop, seconds=LIMIT)
         log = gateway.log.read_text()
         assert token not in log
         assert token.rpartition(".")[2] not in log

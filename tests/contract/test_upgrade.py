@@ -11,10 +11,12 @@ import pytest
 
 from config.env import BASE_DIR
 from tests.contract.test_gateways import get, until
+from tests.support.announced import announced
 from tests.support.chat import Chat, new_user
 from tests.support.client import Client, connect, make_token
 from tests.support.collector import Collector
 from tests.support.stack import Gateway, Process, Stack
+from tests.support.waiting import LIMIT
 
 pytestmark = pytest.mark.ours_only
 
@@ -66,7 +68,7 @@ class Upgrade:
 @pytest.fixture
 async def upgrade(tmp_path: Path) -> AsyncIterator[Upgrade]:
     released, collector = unpack_released(tmp_path), Collector()
-    stack = Stack(tmp_path, CHATWS_PRESENCE_LEASE="3")
+    stack = Stack(tmp_path)
     upgrade = Upgrade(stack, released, collector)
     try:
         yield upgrade
@@ -81,7 +83,7 @@ async def send(speaker: Client, group: str, text: str) -> None:
     """Send a message, and unchanged again while the chat service is being replaced, as clients do."""
     data = {"group_id": group, "msg_type": 1, "content": text}
     envelope: dict[str, object] = {"message_id": text, "timestamp": 1_700_000_000}
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(LIMIT):
         while (answer := await speaker.ask("send_message", data, **envelope))["type"] != "ack":
             assert answer["data"]["code"] == 503, answer
             await asyncio.sleep(answer["data"]["retry_after"])
@@ -116,7 +118,7 @@ async def test_both_releases_serve_side_by_side_in_every_pairing(upgrade: Upgrad
     before = await asyncio.to_thread(upgrade.old().start)
     chat = Chat(stack.rpc_target)
     alice, bob = new_user(), new_user()
-    group = await chat.group(alice, bob)
+    group = await announced(stack, await chat.group(alice, bob), 2)
     clients = [await upgrade.log_in(before, alice)]
     [old_relay] = active(stack)
 
@@ -125,12 +127,12 @@ async def test_both_releases_serve_side_by_side_in_every_pairing(upgrade: Upgrad
     after = await asyncio.to_thread(stack.start_gateway)
     clients.append(await upgrade.log_in(after, bob))
     await until(f"{after.http}/stats", lambda seen: seen == {"online_users": 2, "connections": 2, "nodes": 2})
-    assert get(f"{before.http}/stats") == get(f"{after.http}/stats")
+    assert get(f"{before.http}/stats") == get(f"{after.http}/stats")  # nothing changes, and no lease ends meanwhile
     await say(clients, clients, group, 0)
 
     # The new chat service and relay take over from the old ones: what they write, both gateways read.
     rpc = next(process for process in stack.processes if process.name.startswith("rpc"))
-    assert await asyncio.to_thread(rpc.stop) == 0
+    assert await asyncio.to_thread(rpc.stop, seconds=LIMIT) == 0
     await asyncio.to_thread(stack.start_rpc)
     await asyncio.to_thread(old_relay.kill)
     new_relay = stack.start_relay()
@@ -159,6 +161,6 @@ async def test_both_releases_serve_side_by_side_in_every_pairing(upgrade: Upgrad
     assert (await clients[1].expect("auth_failed"))["data"]["reason"] == "revoked"
     assert await clients[1].closed() == 4401
     for gateway in (before, after):
-        assert await asyncio.to_thread(gateway.stop) == 0
+        assert await asyncio.to_thread(gateway.stop, seconds=LIMIT) == 0
         assert "Traceback" not in gateway.log.read_text()
     await chat.close()

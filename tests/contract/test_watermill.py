@@ -14,6 +14,7 @@ from realtime.redis import Redis, connect
 from tests.conftest import Connect
 from tests.support.chat import Chat, new_user
 from tests.support.stack import Stack
+from tests.support.waiting import until_answer
 
 UUID = b"6ba7b810-9dad-11d1-80b4-00c04fd430c8"
 TRACE = b"4bf92f3577b34da6a3ce929d0e0e4736"
@@ -31,15 +32,16 @@ async def topics(stack: Stack) -> AsyncIterator[Any]:
 
 async def dead_letter(topics: Any, topic: str, entry_id: bytes) -> dict[bytes, bytes]:
     """The dead letter of an entry, once it is there."""
-    last = "0"
-    while True:
-        answer = await topics.xread({f"{topic}.dlq": last}, block=3_000)
-        assert answer, f"no dead letter for {entry_id!r}"
-        [(_, entries)] = answer
-        for letter_id, fields in entries:
-            last = letter_id
+
+    async def look() -> dict[bytes, bytes] | None:
+        for _, fields in await topics.xrange(f"{topic}.dlq"):
             if msgspec.msgpack.decode(fields[b"metadata"])["dlq_entry_id"] == entry_id.decode():
                 return dict(fields)
+        return None
+
+    found = await until_answer(look, what=f"a dead letter for {entry_id!r}")
+    assert found
+    return found
 
 
 async def test_a_new_message(topics: Any, log_in: Connect, chat: Chat) -> None:

@@ -1,12 +1,12 @@
 """`--workers N`: one port, several processes, a dead one replaced, nobody left behind."""
 
-import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ import pytest
 from tests.conftest import Connect
 from tests.support.chat import Chat, new_user
 from tests.support.stack import Process, Stack
+from tests.support.waiting import LIMIT, until, until_logged
 
 pytestmark = pytest.mark.ours_only
 
@@ -23,13 +24,16 @@ def workers(gateway: Process) -> set[int]:
     return set(map(int, Path(f"/proc/{gateway.pid}/task/{gateway.pid}/children").read_text().split()))
 
 
-def connections(pid: int) -> int:
-    """How many sockets a process holds."""
-    count = 0
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(FileNotFoundError):  # closed since they were listed
-            count += "socket" in os.readlink(link)
-    return count
+@contextmanager
+def without(pids: set[int]) -> Iterator[None]:
+    """In it these processes stand still, so that connections go to the others."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
 
 def runs(pid: int) -> bool:
@@ -39,9 +43,7 @@ def runs(pid: int) -> bool:
 
 async def gone(pids: set[int]) -> None:
     """Return once none of these processes runs."""
-    async with asyncio.timeout(15):
-        while any(map(runs, pids)):
-            await asyncio.sleep(0.05)
+    await until(lambda: [pid for pid in pids if runs(pid)], lambda left: not left, "they are gone")
 
 
 async def test_workers_share_a_port_and_one_that_dies_is_replaced(stack: Stack, chat: Chat, log_in: Connect) -> None:
@@ -50,23 +52,22 @@ async def test_workers_share_a_port_and_one_that_dies_is_replaced(stack: Stack, 
     assert len(first) == 2
     alice, bob = new_user(), new_user()
     group = await chat.group(alice, bob)
-    async with asyncio.timeout(30):
-        while not all(connections(pid) > 20 for pid in first):  # until both have taken some
-            await log_in(new_user(), gateway.ws)
-    here, there = await log_in(alice, gateway.ws), await log_in(bob, gateway.ws)
-    await here.ask("send_message", {"group_id": group, "msg_type": 1, "content": "to whichever"})
-    assert (await there.expect("new_message"))["data"]["content"] == "to whichever"
+    one, other = sorted(first)
+    with without({other}):
+        here = await log_in(alice, gateway.ws)
+    with without({one}):
+        there = await log_in(bob, gateway.ws)
+    await here.ask("send_message", {"group_id": group, "msg_type": 1, "content": "to the other"})
+    assert (await there.expect("new_message"))["data"]["content"] == "to the other"
 
-    victim = min(first)
-    os.kill(victim, signal.SIGKILL)
-    async with asyncio.timeout(20):
-        while len(workers(gateway) - first) != 1:
-            await asyncio.sleep(0.05)
-    assert f"ended with status -{signal.SIGKILL.value}" in gateway.log.read_text()
+    os.kill(one, signal.SIGKILL)
+    await until(lambda: workers(gateway) - first, lambda fresh: len(fresh) == 1, "another worker")
+    await until_logged(gateway.log, f"ended with status -{signal.SIGKILL.value}")
+    assert (await there.ask("ping"))["type"] == "pong"
     await log_in(alice, gateway.ws)
 
     present = workers(gateway)
-    assert gateway.stop() == 0
+    assert gateway.stop(seconds=LIMIT) == 0
     await gone(present)
     assert all(json.loads(line)["message"] for line in gateway.log.read_text().splitlines()), "the supervisor's too"
 
@@ -81,7 +82,7 @@ async def test_workers_end_when_their_supervisor_is_killed(stack: Stack) -> None
 def test_what_ails_every_worker_ends_all(stack: Stack) -> None:
     command = [sys.executable, "-m", "realtime.server", "--workers", "2", "--port", "0", "config.asgi:application"]
     env = {**stack.env, "CHATWS_RPC_TARGET": "not an address"}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 1
     assert "CHATWS_RPC_TARGET" in done.stderr
 
@@ -96,6 +97,6 @@ def test_what_ails_every_worker_ends_all(stack: Stack) -> None:
 )
 def test_a_command_line_that_cannot_be_served_says_why(stack: Stack, options: list[str], said: str) -> None:
     command = [sys.executable, "-m", "realtime.server", *options, "config.asgi:application"]
-    done = subprocess.run(command, env=stack.env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=stack.env, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode != 0
     assert said in done.stderr

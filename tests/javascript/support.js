@@ -8,6 +8,8 @@ import { after } from "node:test";
 import { ChatClient } from "../../chatws/static/chatws/client/chatws.js";
 
 export const URL = process.env.CHATWS_URL;
+/** After so long a wait counts as a hang; no test is judged by the clock. */
+const LIMIT_MS = 60_000;
 
 const socket = net.connect(Number(process.env.CHATWS_CONTROL), "127.0.0.1");
 const lines = createInterface(socket)[Symbol.asyncIterator]();
@@ -54,7 +56,7 @@ export async function twoInAGroup(options) {
 }
 
 export async function online(client) {
-  const ready = once(client, "ready", { signal: AbortSignal.timeout(15_000) });
+  const ready = once(client, "ready", { signal: AbortSignal.timeout(LIMIT_MS) });
   client.connect();
   await ready;
 }
@@ -66,7 +68,7 @@ const TYPES = [
 /** Wait until a condition holds, looked at after each event of the client. */
 export async function until(client, condition) {
   const done = new AbortController();
-  const signal = AbortSignal.any([done.signal, AbortSignal.timeout(20_000)]);
+  const signal = AbortSignal.any([done.signal, AbortSignal.timeout(LIMIT_MS)]);
   try {
     await new Promise((resolve, reject) => {
       const look = () => condition() && resolve();
@@ -76,6 +78,15 @@ export async function until(client, condition) {
     });
   } finally {
     done.abort();
+  }
+}
+
+/** Wait until a condition holds of which no event tells. */
+export async function untilTrue(condition) {
+  const end = Date.now() + LIMIT_MS;
+  while (!condition()) {
+    if (Date.now() > end) throw new Error(`never: ${condition}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
 

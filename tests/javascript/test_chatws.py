@@ -17,6 +17,7 @@ from config.env import BASE_DIR
 from tests.javascript.control import NODE, Control
 from tests.support.chat import Chat
 from tests.support.stack import Gateway, Stack
+from tests.support.waiting import LIMIT
 from tests.support.wire import CheckedProxy
 
 HERE = Path(__file__).parent
@@ -31,11 +32,11 @@ async def control(stack: Stack, chat: Chat, gateway: Gateway) -> AsyncIterator[C
         yield control
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", sorted(path.name for path in HERE.glob("*.test.js")))
 async def test_in_node(control: Control, name: str) -> None:
     environment = {"PATH": os.environ["PATH"], **control.environment}
-    command = [str(NODE), "--test", "--test-reporter=tap", "--test-timeout=60000", str(HERE / name)]
+    command = [str(NODE), "--test", "--test-reporter=tap", "--test-timeout=150000", str(HERE / name)]
     node = await asyncio.create_subprocess_exec(
         *command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     )
@@ -57,7 +58,7 @@ def test_the_module_stays_small() -> None:
 def test_npm_packs_the_module_its_types_and_what_it_says_of_itself(tmp_path: Path) -> None:
     command = [str(NODE), str(NPM), "pack", "--dry-run", "--json", "--offline"]
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "npm_config_cache": str(tmp_path)}
-    done = subprocess.run(command, cwd=PACKAGE, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=PACKAGE, env=environment, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 0, done.stderr
     [packed] = json.loads(done.stdout)
     files = {entry["path"] for entry in packed["files"]}
@@ -73,7 +74,7 @@ def test_the_package_is_imported_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "node_modules/chatws").symlink_to(PACKAGE)
     script = tmp_path / "main.mjs"
     script.write_text('import { ChatClient } from "chatws"; console.log(new ChatClient("http://h/ws", {}).state);')
-    done = subprocess.run([str(NODE), str(script)], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([str(NODE), str(script)], capture_output=True, text=True, timeout=LIMIT)
     assert done.stdout.strip() == "stopped", done.stderr
 
 
@@ -95,5 +96,5 @@ def test_the_types_are_what_a_strict_program_needs() -> None:
     shutil.copy(source / "usage.ts", folder)
     options = ["--noEmit", "--strict", "--module", "nodenext", "--target", "es2023", "--lib", "es2023,dom"]
     command = [str(NODE), "node_modules/typescript/bin/tsc", *options, "usage.ts"]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 0, done.stdout

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -138,6 +139,7 @@ def test_old_connections_are_pruned_and_open_ones_stay(rows: list[ConnectionReco
 def test_a_user_is_erased_and_nobody_else(rows: list[ConnectionRecord], redis_server: RedisServer) -> None:
     user = 2**64 - 1
     with Redis.from_url(redis_server.url) as redis:
+        redis.flushall()
         redis.hset(f"user:status:{user}", "last_seen", 1)
         redis.hset(f"user:status:{user - 1}", "last_seen", 1)
         with with_redis(redis_server):
@@ -231,7 +233,7 @@ def test_who_may_add_a_revocation_revokes_and_it_is_kept_who_did(
     kept = Revocation.objects.get()
     assert (kept.whose, kept.revoked_by) == (whose, "somebody")
     assert (name.decode(), value.decode()) == (whose, f"{kept.issued_until} {kept.kept_until}")
-    assert kept.issued_until == until if until else before <= kept.issued_until <= before + 10
+    assert kept.issued_until == until if until else before <= kept.issued_until <= int(time.time())
     entry = LogEntry.objects.get()
     assert (entry.user, entry.action_flag, entry.object_repr) == (user, ADDITION, whose)
     page = client.get(f"{REVOCATIONS}{kept.pk.replace(':', '_3A')}/change/")

@@ -15,10 +15,12 @@ from realtime.keys import Keys
 SECRET = "a-secret-of-the-tests-" * 4
 CONF = replace(settings.REALTIME, jwt_secret=SECRET)
 KEYS = Keys(CONF)
+LONG = 86_400
+"""Seconds that tokens live: some are made when the tests are collected."""
 
 
 def token(key: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
-    given = {"userId": 42, "exp": int(time.time()) + 3600, **claims}
+    given = {"userId": 42, "exp": int(time.time()) + LONG, **claims}
     return jwt.encode({name: value for name, value in given.items() if value is not None}, key, algorithm)
 
 

@@ -18,6 +18,7 @@ from realtime.auth import authenticate, resolve
 from realtime.exceptions import AuthenticationError, KeysUnavailable
 from realtime.keys import Keys
 from tests.support.key_set import KeySet, PrivateKey, jwk, new_key, pem
+from tests.support.waiting import until
 
 ALGORITHMS = ["RS256", "ES256", "EdDSA"]
 CONF = replace(settings.REALTIME, jwt_secret="")
@@ -120,17 +121,18 @@ def test_issuer_and_audience_are_asked_for_by_setting(claims: dict[str, Any], re
 
 
 def test_leeway_is_for_clocks_that_are_off() -> None:
-    strict, lenient = (Keys(replace(CONF, jwt_secret="s" * 40, jwt_leeway=leeway)) for leeway in (0, 10))
-    late = token("s" * 40, "HS256", exp=int(time.time()) - 5)
-    early = token("s" * 40, "HS256", nbf=int(time.time()) + 5)
+    strict, lenient = (Keys(replace(CONF, jwt_secret="s" * 40, jwt_leeway=leeway)) for leeway in (0, 1_000))
+    late = token("s" * 40, "HS256", exp=int(time.time()) - 500)
+    early = token("s" * 40, "HS256", nbf=int(time.time()) + 500)
     assert (refused(late, strict), refused(early, strict)) == ("expired", "invalid")
     assert authenticate(late, lenient).user_id == authenticate(early, lenient).user_id == 42
-    assert refused(token("s" * 40, "HS256", exp=int(time.time()) - 15), lenient) == "expired"
+    assert refused(token("s" * 40, "HS256", exp=int(time.time()) - 1_500), lenient) == "expired"
 
 
 async def test_a_key_set_is_fetched_again_for_a_key_that_is_new(
     private: dict[str, PrivateKey], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(keys_module, "AGAIN_SECONDS", 1e6)
     with KeySet(jwk(private["RS256"], "RS256", kid="first", use="sig")) as endpoint:
         keys = Keys(replace(CONF, jwt_jwks_url=endpoint.url))
         assert (await resolve(token(private["RS256"], "RS256", kid="first"), keys)).user_id == 42
@@ -158,12 +160,9 @@ async def test_a_key_that_left_the_set_stops_counting_though_nobody_asks(
     with KeySet(*shown) as endpoint:
         keys = Keys(replace(CONF, jwt_jwks_url=endpoint.url))
         running = asyncio.create_task(keys.run())
-        async with asyncio.timeout(10):
-            while not counts(leaving, keys):
-                await asyncio.sleep(0.01)
-            endpoint.document = {"keys": shown[1:]}
-            while counts(leaving, keys):
-                await asyncio.sleep(0.01)
+        await until(lambda: counts(leaving, keys), what="the key is known")
+        endpoint.document = {"keys": shown[1:]}
+        await until(lambda: not counts(leaving, keys), what="the key is forgotten")
         assert counts(staying, keys)
         await tasks.end([running])
 

@@ -20,6 +20,7 @@ from realtime.layer import RedisPubSubLayer
 from tests.support.proxy import Proxy
 from tests.support.redis import RedisServer, free_port, run
 from tests.support.tls import make_certificate
+from tests.support.waiting import LIMIT, until, until_answer, until_news
 
 KINDS = {"ours": RedisPubSubLayer, "stock": RedisPubSubChannelLayer}
 SETUPS = ("url", "fields", "two", "encrypted", "sentinel", "tls")
@@ -65,17 +66,16 @@ class Ears:
         """Join a group, and wait until that counts, which the stock layer doesn't."""
         before = await self._setup.subscribers(group)
         await self.layer.group_add(group, self.channel)
-        async with asyncio.timeout(10):
-            while await self._setup.subscribers(group) == before:
-                await asyncio.sleep(0.01)
+        await until_answer(lambda: self._setup.subscribers(group), lambda count: count > before, "it has subscribed")
 
     async def until(self, *messages: dict[str, Any]) -> None:
         """Return once exactly these have come, in this order."""
-        async with asyncio.timeout(10):
-            while self.heard != list(messages):
-                assert self.heard == list(messages)[: len(self.heard)]
-                self._news.clear()
-                await self._news.wait()
+
+        def are_all_here() -> bool:
+            assert self.heard == list(messages)[: len(self.heard)]
+            return len(self.heard) == len(messages)
+
+        await until_news(self._news, are_all_here, f"{len(messages)} messages")
 
     async def _listen(self) -> None:
         while True:
@@ -119,7 +119,7 @@ def start_sentinel(folder: Path, watched: int) -> tuple[subprocess.Popen[bytes],
 
 def end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
-    process.wait(10)
+    process.wait(LIMIT)
 
 
 @pytest.fixture(params=SETUPS)
@@ -191,9 +191,7 @@ async def test_a_channel_hears_its_groups_and_no_other(setup: Setup, speaker: st
 
 async def ends_as(hears: Ears, *groups: str) -> None:
     """Over several servers groups have no order among them."""
-    async with asyncio.timeout(10):
-        while len(hears.heard) < len(groups):
-            await asyncio.sleep(0.01)
+    await until(lambda: len(hears.heard) >= len(groups), what=f"{len(groups)} messages")
     assert sorted(message["group"] for message in hears.heard) == sorted(groups)
 
 

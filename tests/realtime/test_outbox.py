@@ -10,6 +10,7 @@ from prometheus_client import REGISTRY
 from realtime.batch import Batch
 from realtime.extension import Flow
 from realtime.outbox import AsgiOutbox, FramesOutbox, Outbox
+from tests.support.waiting import LIMIT
 
 
 class Socket:
@@ -52,7 +53,7 @@ async def test_what_a_slow_reader_does_not_take_waits_in_order() -> None:
     write(outbox, "d", "e")
     assert socket.sent == []
     socket.open.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT):
         while len(socket.sent) < 5:
             await asyncio.sleep(0)
     assert socket.sent == list("abcde")
@@ -68,7 +69,7 @@ async def test_overflow_closes_with_4502_and_drops_what_waited() -> None:
     assert outbox.closing == 4502
     write(outbox, "after")
     socket.open.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT):
         while len(socket.sent) < 2:
             await asyncio.sleep(0)
     assert socket.sent == ["first", 4502]
@@ -131,7 +132,7 @@ async def test_a_tail_is_taken_as_the_socket_drains_and_does_not_count_as_overfl
     assert outbox.closing == 4502
     assert outbox.tail_size == 0
     socket.open.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT):
         while len(socket.sent) < 2:
             await asyncio.sleep(0)
     assert socket.sent == ["answer", 4502]
@@ -331,7 +332,7 @@ async def test_a_batch_whose_first_frame_blocks_is_finished_in_order() -> None:
     write(outbox, "d")
     assert socket.sent == []
     socket.open.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT):
         while len(socket.sent) < 4:
             await asyncio.sleep(0)
     assert socket.sent == list("abcd")

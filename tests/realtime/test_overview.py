@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,8 +17,15 @@ from realtime.overview import Away, Behind, Closed, Closes, ClosesByCode, Gatewa
 from realtime.redis import Redis
 from realtime.relay.topic import Topic
 from tests.support.redis import free_port
+from tests.support.waiting import LIMIT
 
 LEASED_UNTIL = 2**40
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every source that answers at all does so in time; tests of those that hang have less of it."""
+    monkeypatch.setattr(overview, "PATIENCE", LIMIT)
 
 
 def no_closes() -> Mapping[int, int]:
@@ -95,21 +101,20 @@ async def test_closes_are_counted_once_for_all_who_ask_within_some_seconds(monke
 
 
 async def test_a_database_that_hangs_takes_one_thread_and_no_other_part_with_it(
-    redis: Redis, conf: RealtimeConf
+    redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(overview, "PATIENCE", 5.0)
     freed = threading.Event()
     counting: list[str] = []
 
     def count() -> Mapping[int, int]:
         counting.append(threading.current_thread().name)
-        freed.wait(30)
+        freed.wait(2 * LIMIT)
         return {1000: 7}
 
     closes = ClosesByCode(count)
-    began = time.monotonic()
     seen = await asyncio.gather(*(look(conf, closes) for _ in range(5)))
-    assert time.monotonic() - began < 2
-    assert {answer.closes for answer in seen} == {Away("the database gave no answer within 1.5 s.")}
+    assert {answer.closes for answer in seen} == {Away("the database gave no answer within 5 s.")}
     assert all(isinstance(answer.online, Online) for answer in seen)
     assert counting == ["closes"]
     freed.set()
@@ -140,16 +145,16 @@ async def test_a_redis_that_is_away_is_said_with_its_address_and_the_closes_stan
     assert isinstance(seen.closes, Closes)
 
 
-async def test_a_redis_that_hangs_is_not_waited_for(conf: RealtimeConf) -> None:
+async def test_a_redis_that_hangs_is_not_waited_for(conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overview, "PATIENCE", 0.5)
+
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
 
     server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    began = time.monotonic()
     async with server:
         seen = await look(replace(conf, redis_url=f"redis://127.0.0.1:{port}/0"), ClosesByCode(no_closes))
-    assert time.monotonic() - began < 2
     assert isinstance(seen.online, Away)
     assert isinstance(seen.topics, Away)

@@ -15,6 +15,7 @@ from realtime.checks import redis_keeps_what_it_is_given
 from realtime.exceptions import RedisUnavailable
 from realtime.redis import Redis, address_of, connect, is_transient, wait_for_redis
 from tests.support.redis import RedisServer, free_port
+from tests.support.waiting import LIMIT
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def test_a_mistake_is_not(error: Exception) -> None:
 
 
 async def test_a_start_waits_for_redis(redis_server: RedisServer, redis: Redis) -> None:
-    await wait_for_redis(redis, redis_server.url, 1)
+    await wait_for_redis(redis, redis_server.url, LIMIT)
 
 
 async def test_a_start_without_redis_names_the_address_and_no_password() -> None:
@@ -69,7 +70,7 @@ async def test_a_redis_that_is_too_old_is_refused_at_once(old_redis: int) -> Non
     url = f"redis://127.0.0.1:{old_redis}/0?protocol=2"
     client = connect(url)
     with pytest.raises(RedisUnavailable, match=r"6\.2\.6.*7\.0 or newer"):
-        await wait_for_redis(client, url, 5)
+        await wait_for_redis(client, url, LIMIT)
     await client.aclose()
 
 
@@ -85,7 +86,7 @@ async def test_an_eviction_policy_that_loses_feeds_is_reported_at_start_and_by_t
 ) -> None:
     await redis.config_set("maxmemory-policy", policy)
     try:
-        await wait_for_redis(redis, redis_server.url, 1)
+        await wait_for_redis(redis, redis_server.url, LIMIT)
         with override_settings(REALTIME=replace(settings.REALTIME, redis_url=redis_server.url)):
             found = await sync_to_async(redis_keeps_what_it_is_given)(None)
     finally:

@@ -9,6 +9,9 @@ from playwright.async_api import Browser, ConsoleMessage, Locator, Page, WebSock
 
 from config.chromium import find
 from tests.support.schemas import Exchange
+from tests.support.waiting import LIMIT
+
+expect.set_options(timeout=LIMIT * 1_000)
 
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -56,6 +59,7 @@ async def arrive(
     context = await browser.new_context(
         viewport={"width": width, "height": 780}, color_scheme=scheme, locale=locale, has_touch=width < 500
     )
+    context.set_default_timeout(LIMIT * 1_000)
     return Person(await context.new_page(), address)
 
 
@@ -91,7 +95,7 @@ class Person:
         await self.page.keyboard.press("Enter")
 
     async def is_online(self) -> None:
-        await expect(self.page.locator("#state[data-state=online]")).to_be_attached(timeout=30_000)
+        await expect(self.page.locator("#state[data-state=online]")).to_be_attached()
 
     async def log_out(self) -> None:
         await self.page.get_by_role("button", name="Settings").click()

@@ -1,8 +1,8 @@
 """The chat service, asked as its other users ask it: by gRPC."""
 
-import asyncio
 import itertools
-import random
+import json
+import secrets
 import uuid
 
 import grpc
@@ -11,8 +11,11 @@ from chatws.rpc.pb import chat_pb2 as pb
 from chatws.rpc.pb import ext_pb2 as ext
 from chatws.rpc.pb.chat_pb2_grpc import ChatServiceStub
 from chatws.rpc.pb.ext_pb2_grpc import ReadCursorsStub
+from tests.support.waiting import until_answer
 
-_users = itertools.count(random.randrange(10**9, 10**12))
+_users = itertools.count(10**9 + secrets.randbelow(10**12))  # not `random`, which a seed makes equal everywhere
+CALLS_WAIT = json.dumps({"methodConfig": [{"name": [{}], "waitForReady": True}]})
+"""Calls wait for a service that is being started, instead of failing by the channel's own back-off."""
 
 
 def new_user() -> int:
@@ -24,7 +27,7 @@ class Chat:
     """The reference chat service over its own contract."""
 
     def __init__(self, target: str) -> None:
-        self._channel = grpc.aio.insecure_channel(target)
+        self._channel = grpc.aio.insecure_channel(target, options=[("grpc.service_config", CALLS_WAIT)])
         self.stub = ChatServiceStub(self._channel)
         self.ext = ReadCursorsStub(self._channel)
 
@@ -75,6 +78,4 @@ class Chat:
 
     async def until_said(self, group_id: str, text: str) -> None:
         """Return once a message is stored."""
-        async with asyncio.timeout(10):
-            while text not in await self.history(group_id):
-                await asyncio.sleep(0.02)
+        await until_answer(lambda: self.history(group_id), lambda said: text in said, f"{text!r} is stored")

@@ -12,6 +12,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from tests.support.waiting import LIMIT
+
 
 class Collector(TraceServiceServicer):
     """Keeps every span with the service that recorded it; ``environment`` sends a process's spans here."""
@@ -39,14 +41,23 @@ class Collector(TraceServiceServicer):
             self._news.notify_all()
         return pb.ExportTraceServiceResponse()
 
-    def wait_for(self, name: str, trace_id: bytes = b"", count: int = 1) -> list[tuple[str, Span]]:
-        """The spans of this name, of one trace or of all, once there are so many."""
+    def wait_for(
+        self, name: str, trace_id: bytes = b"", count: int = 1, *, service: str = "", user: int = 0
+    ) -> list[tuple[str, Span]]:
+        """The spans of this name, of one trace, service and user or of all, once there are so many."""
 
         def found() -> list[tuple[str, Span]]:
-            return [s for s in self.spans if s[1].name == name and trace_id in (b"", s[1].trace_id)]
+            return [
+                (who, span)
+                for who, span in self.spans
+                if span.name == name
+                and trace_id in (b"", span.trace_id)
+                and service in ("", who)
+                and (not user or any(a.key == "user.id" and a.value.string_value == str(user) for a in span.attributes))
+            ]
 
         with self._news:
-            assert self._news.wait_for(lambda: len(found()) >= count, 20), [span.name for _, span in self.spans]
+            assert self._news.wait_for(lambda: len(found()) >= count, LIMIT), [span.name for _, span in self.spans]
             return found()
 
     def stop(self) -> None:

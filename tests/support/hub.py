@@ -17,6 +17,7 @@ from realtime.hub import Hub
 from realtime.layer import RedisPubSubLayer
 from realtime.publisher import Publisher, Routed, publication_message
 from realtime.redis import Redis
+from tests.support.waiting import until_news
 
 LAYERS = {"ours": RedisPubSubLayer, "stock": RedisPubSubChannelLayer}
 
@@ -55,10 +56,7 @@ class Listener:
         return [frame["offset"] for frame in self.frames]
 
     async def until(self, condition: Any) -> None:
-        async with asyncio.timeout(10):
-            while not condition():
-                self.news.clear()
-                await self.news.wait()
+        await until_news(self.news, condition, f"the listener got {self.frames} and {self.resets}")
 
 
 class World:

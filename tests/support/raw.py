@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from tests.support.client import make_token
+from tests.support.waiting import LIMIT
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
@@ -37,7 +38,7 @@ class RawSocket:
 
     async def frame(self) -> tuple[int, bytes]:
         """The next frame: opcode and payload."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT):
             first, second = await self.reader.readexactly(2)
             assert first & 0x70 == 0
             size = second
@@ -45,12 +46,12 @@ class RawSocket:
                 size = int.from_bytes(await self.reader.readexactly(2 if second == 126 else 8))
             return first & 15, await self.reader.readexactly(size)
 
-    async def until(self, kind: str) -> None:
-        """Read until a frame of this type."""
+    async def until(self, *kinds: str) -> str:
+        """Read until a frame of one of these types; its type."""
         while True:
             opcode, payload = await self.frame()
-            if opcode == TEXT and json.loads(payload)["type"] == kind:
-                return
+            if opcode == TEXT and (kind := json.loads(payload)["type"]) in kinds:
+                return str(kind)
 
 
 @asynccontextmanager

@@ -1,13 +1,16 @@
 """Reads `/metrics` and the other probes."""
 
+import asyncio
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from realtime import metrics
+from tests.support.waiting import LIMIT, until_answer
 
 OURS = {
     (collector._name, collector._type)
@@ -21,7 +24,7 @@ def get(url: str, token: str = "") -> tuple[int, str]:
     """Status and text of an address."""
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=LIMIT) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -40,8 +43,16 @@ class Scraped:
         assert status == 200, text
         self.samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
 
+    def __repr__(self) -> str:
+        return ", ".join(f"{one.name}{one.labels or ''} {one.value:g}" for one in self.samples if one.value)
+
     def total(self, name: str, **labels: str) -> float:
         """The sum of all samples of this name that have these labels."""
         return sum(
             sample.value for sample in self.samples if sample.name == name and labels.items() <= sample.labels.items()
         )
+
+
+async def scraped(url: str, is_wanted: Callable[[Scraped], object], token: str = "") -> Scraped:
+    """What is scraped once it is wanted: gauges lag by half a second, the relay's by a third of its lease."""
+    return await until_answer(lambda: asyncio.to_thread(Scraped, url, token), is_wanted, f"the metrics at {url}")

@@ -9,8 +9,10 @@ import yaml
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from chatws.examples import USER
+from tests.contract.test_heartbeats import until_online
 from tests.support.client import bearer, connect, make_token
 from tests.support.stack import Gateway, Stack
+from tests.support.waiting import LIMIT
 from tests.support.world import make_world, unread_notification
 
 Operation = dict[str, Any]
@@ -29,7 +31,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Gat
 
 
 def read_document(gateway: Gateway) -> dict[str, Any]:
-    answer = httpx.get(f"{gateway.http}/docs/openapi.yaml")
+    answer = httpx.get(f"{gateway.http}/docs/openapi.yaml", timeout=LIMIT)
     assert answer.status_code == 200
     document: dict[str, Any] = yaml.safe_load(answer.text)
     return document
@@ -55,7 +57,8 @@ async def test_every_example_is_what_is_answered(world: tuple[Stack, Gateway]) -
     document = read_document(gateway)
     socket = await connect(gateway.ws, subprotocols=["bearer", make_token(USER)])
     await socket.expect("auth_success")
-    async with httpx.AsyncClient(base_url=gateway.http, headers=bearer(USER)) as http:
+    await until_online(gateway.http, USER, True)
+    async with httpx.AsyncClient(base_url=gateway.http, headers=bearer(USER), timeout=LIMIT) as http:
         for path, operations in document["paths"].items():
             for method, operation in operations.items():
                 unread_notification(stack)

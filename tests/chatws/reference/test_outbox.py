@@ -15,6 +15,7 @@ from tests.support.chat import Chat, new_user
 from tests.support.postgres import PostgresServer
 from tests.support.redis import free_port
 from tests.support.stack import Process, Stack
+from tests.support.waiting import LIMIT, until_answer
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -35,18 +36,18 @@ async def stack(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
 async def first_seen(stack: Stack, count: int) -> dict[str, list[str]]:
     """Message ids by group, each where it first stands in the stream, once there are ``count`` of them."""
     redis: Any = connect(stack.redis.url)
-    async with asyncio.timeout(20):
-        while True:
-            seen: dict[str, list[str]] = {}
-            for _, fields in await redis.xrange("chat.message.new"):
-                payload = json.loads(fields[b"payload"])
-                ids = seen.setdefault(payload["group_id"], [])
-                if payload["message_id"] not in ids:
-                    ids.append(payload["message_id"])
-            if sum(map(len, seen.values())) >= count:
-                await redis.aclose()
-                return seen
-            await asyncio.sleep(0.05)
+
+    async def look() -> dict[str, list[str]]:
+        seen: dict[str, dict[str, None]] = {}
+        for _, fields in await redis.xrange("chat.message.new"):
+            payload = json.loads(fields[b"payload"])
+            seen.setdefault(payload["group_id"], {})[payload["message_id"]] = None
+        return {group: list(ids) for group, ids in seen.items()}
+
+    try:
+        return await until_answer(look, lambda seen: sum(map(len, seen.values())) >= count, f"{count} messages")
+    finally:
+        await redis.aclose()
 
 
 async def test_every_event_is_published_in_order_although_services_are_killed_at_any_moment(stack: Stack) -> None:
@@ -64,7 +65,7 @@ async def test_every_event_is_published_in_order_although_services_are_killed_at
 
     async def write(group: str) -> None:
         number = 0
-        while not over.is_set():
+        while not over.is_set() or number <= 10:
             number += 1
             message_id = f"{group}-{number}"
             await until_done(chat.say, group, user, str(number), message_id)
@@ -102,5 +103,5 @@ async def test_what_was_committed_while_redis_was_away_is_published_later(stack:
         await chat.say(group, user, str(number), f"{group}-{number}")
     stack.redis.start()
     assert await first_seen(stack, 5) == {group: [f"{group}-{number}" for number in range(5)]}
-    assert await asyncio.to_thread(service.stop) == 0
+    assert await asyncio.to_thread(service.stop, seconds=LIMIT) == 0
     await chat.close()

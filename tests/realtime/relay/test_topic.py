@@ -1,7 +1,7 @@
 """A topic's cursor on a real Redis: where it begins, what moves it, what it shows."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -129,11 +129,18 @@ async def test_without_a_word_from_the_other_copy_nothing_begins(redis: Redis, c
     assert not await redis.exists("chatws:{chat.message.new}:pos")
 
 
+@pytest.fixture
+async def small_nodes(redis: Any) -> AsyncIterator[None]:
+    """Streams are trimmed to the entry."""
+    await redis.config_set("stream-node-max-entries", 1)
+    yield
+    await redis.config_set("stream-node-max-entries", 100)
+
+
 async def test_a_stream_of_ours_is_trimmed_behind_the_slowest_group(
-    topic: Topic, redis: Any, caplog: pytest.LogCaptureFixture
+    topic: Topic, redis: Any, small_nodes: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     await topic.start()
-    await redis.config_set("stream-node-max-entries", 1)
     ids = await write(redis, 10)
     await topic.commit(1, START, ids[7], 8)
     await redis.xgroup_create(TOPIC, "other", id=ids[5])
@@ -148,7 +155,6 @@ async def test_a_stream_of_ours_is_trimmed_behind_the_slowest_group(
     assert [entry_id.decode() for entry_id, _ in await redis.xrange(TOPIC)] == ids[7:]
     await topic.look_for_losses(ids[7])
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
-    await redis.config_set("stream-node-max-entries", 100)
 
 
 async def test_an_alarm_is_raised_once_for_each_loss(
@@ -183,7 +189,7 @@ async def test_a_stream_that_lost_entries_raises_an_alarm(
 
 
 async def test_a_lease_outranks_every_commit_also_after_its_token_was_lost(redis: Redis, conf: RealtimeConf) -> None:
-    topic, old, new = Topic(redis, TOPIC, conf), *(Lease(redis, TOPIC, 3, name) for name in ("old", "new"))
+    topic, old, new = Topic(redis, TOPIC, conf), *(Lease(redis, TOPIC, 600, name) for name in ("old", "new"))
     for _ in range(3):
         await old.take()
         await old.give_back()
