@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from tests.support.client import make_token
 
+SECONDS = 60.0
+"""Most seconds to wait for a frame; it only catches a hang."""
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
 
@@ -37,7 +39,7 @@ class RawSocket:
 
     async def frame(self) -> tuple[int, bytes]:
         """The next frame: opcode and payload."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SECONDS):
             first, second = await self.reader.readexactly(2)
             assert first & 0x70 == 0
             size = second
