@@ -6,7 +6,7 @@ ON_POSTGRES := $(BIN)/python -m tests.support.postgres
 PYTEST = $(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),3) --dist loadfile $(if $(SEED),--randomly-seed $(SEED))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-postgres rolling soak fuzz test-servers bench bench-quick faults screenshots check lint format types floors migrations stubs-check docs docs-check lock lock-check audit stubs chromium postgres nginx clean
+.PHONY: help run test test-postgres proofs rolling soak fuzz test-servers bench bench-quick faults screenshots check lint format types floors migrations stubs-check docs docs-check lock lock-check audit stubs chromium postgres nginx clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,6 +20,9 @@ test: $(VENV)/dev.stamp chromium postgres nginx check ## check everything and ru
 
 test-postgres: $(VENV)/dev.stamp chromium postgres nginx ## run all tests on PostgreSQL instead of SQLite
 	@$(ON_POSTGRES) $(PYTEST)
+
+proofs: $(VENV)/dev.stamp chromium ## measure what depends on the machine's speed, alone on it, half an hour: ONLY=soak SEED=7
+	@$(BIN)/python -m tests.proofs $(if $(SEED),--seed $(SEED)) $(addprefix --only ,$(ONLY)) $(if $(SCALE),--scale $(SCALE))
 
 screenshots: $(VENV)/dev.stamp chromium ## take the pictures in docs/images again
 	@CHATWS_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/e2e/test_pages.py "tests/e2e/test_overview.py::test_the_index_is_without_barriers[light-1440]"

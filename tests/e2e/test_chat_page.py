@@ -17,6 +17,9 @@ from tests.support.stack import Gateway, Stack
 
 pytestmark = pytest.mark.browser
 
+SECONDS = 60
+"""Most seconds to wait for what has to come; it only catches a hang."""
+
 
 async def test_two_people_talk_to_each_other(browser: Browser, gateway: Gateway) -> None:
     alice, bob = await arrive(browser, gateway.http), await arrive(browser, gateway.http)
@@ -94,7 +97,7 @@ async def test_what_stands_before_one_s_own_last_message_is_read_as_well(
     await alice.open("From a phone")
     await expect(row.locator(".unread")).to_have_count(0)
     request = ext.GetUserCursorsReq(user_id=ids["alice"], group_ids=[group])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SECONDS):
         while [one.unread_count for one in (await chat.ext.GetUserCursors(request)).cursors] != [0]:
             await asyncio.sleep(0.02)
 
@@ -113,7 +116,7 @@ async def told(chat: Chat, group: str, user: int, text: str) -> None:
     newest = (await chat.stub.GetMessageHistory(pb.GetMessageHistoryReq(group_id=group, limit=1))).messages[0]
     assert newest.content == text
     request = ext.GetGroupCursorsReq(group_id=group, user_ids=[user])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SECONDS):
         while [one.message_id for one in (await chat.ext.GetGroupCursors(request)).cursors] != [newest.message_id]:
             await asyncio.sleep(0.02)
 
@@ -150,7 +153,7 @@ async def test_notifications_are_counted_read_and_stay_read(
     await tray.get_by_role("button", name="Mark all read").click()
     await expect(bell).to_be_hidden()
     await expect(tray.locator(".is-unread")).to_have_count(0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SECONDS):
         while (await chat.stub.GetUnreadCount(pb.GetUnreadCountReq(user_id=user))).unread_count:
             await asyncio.sleep(0.02)
     await carol.page.reload()
@@ -191,7 +194,7 @@ async def test_one_s_own_message_is_shown_once_whichever_frame_comes_first(
     await expect(alice.page.locator("#messages .text").first).to_be_visible()
     await alice.say(f"late {late}")
     await expect(alice.page.locator("#messages .mine time").last).to_be_visible()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SECONDS):
         while late not in order:
             await asyncio.sleep(0.01)
     own = alice.page.locator("#messages .mine", has_text=f"late {late}")
@@ -468,7 +471,7 @@ async def test_a_tab_in_which_another_logs_in_takes_nothing_of_the_first_along(
     await second.fill_in("bob", stay=True)
     await second.is_online()
     await sockets[0].close(code=4501)
-    await expect(first.page.locator("#me-name")).to_have_text("Bob", timeout=15_000)
+    await expect(first.page.locator("#me-name")).to_have_text("Bob")
     await first.open("Not by bob")
     await first.say("I am bob")
     await chat.until_said(group, "I am bob")
@@ -518,7 +521,7 @@ async def test_a_message_that_is_counted_already_is_not_counted_again(
     # the service counts it, then it comes live
     holds_live = True
     await chat.say(group, ids["bob"], "one")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SECONDS):
         while not late:
             await asyncio.sleep(0.02)
     await chat.group(ids["bob"], ids["carol"], name="Makes her ask")
@@ -544,7 +547,7 @@ async def test_a_message_that_is_counted_already_is_not_counted_again(
 
 async def until(text: str, shown: list[str]) -> None:
     """Return once a text was passed on to the page."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SECONDS):
         while text not in shown:
             await asyncio.sleep(0.02)
 

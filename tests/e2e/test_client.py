@@ -3,6 +3,7 @@
 import pytest
 from playwright.async_api import Browser, Page, expect
 
+from tests.e2e.conftest import EXPECT_MS
 from tests.support.chat import Chat, new_user
 from tests.support.client import make_token
 from tests.support.proxy import Proxy
@@ -35,7 +36,7 @@ IN_A_WORKER = """async ([module, token, group]) => {
 
 
 async def state_is(page: Page, state: str) -> None:
-    await page.wait_for_function("(state) => chat.state === state", arg=state, timeout=10_000)
+    await page.wait_for_function("(state) => chat.state === state", arg=state, timeout=EXPECT_MS)
 
 
 async def test_it_comes_back_at_once_when_the_network_does(browser: Browser, gateway: Gateway, chat: Chat) -> None:
@@ -54,7 +55,7 @@ async def test_it_comes_back_at_once_when_the_network_does(browser: Browser, gat
         assert await page.evaluate("chat.state") == "waiting"
         await page.context.set_offline(False)
         await state_is(page, "online")
-        await page.wait_for_function("() => texts.length === 1")
+        await page.wait_for_function("() => texts.length === 1", timeout=EXPECT_MS)
         assert await page.evaluate("texts") == ["meanwhile"]
 
 

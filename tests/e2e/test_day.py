@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Route, expect
 
+from tests.e2e import long_group
 from tests.support.browser import arrive
 from tests.support.chat import Chat
 from tests.support.proxy import Proxy
@@ -101,7 +102,7 @@ async def test_a_day_of_chat(browser: Browser, stack: Stack, gateway: Gateway, c
 
         # bob goes, alice sees it; bob comes back and finds all of it
         await bob.log_out()
-        await expect(alice.page.locator("#room-presence")).to_have_text("1 of 2 online", timeout=45_000)
+        await expect(alice.page.locator("#room-presence")).to_have_text("1 of 2 online")
         await alice.say("Good night")
         await expect(alice.message("Good night").locator(".tick")).to_be_attached()
         await bob.log_in("bob")
@@ -114,37 +115,6 @@ async def test_a_day_of_chat(browser: Browser, stack: Stack, gateway: Gateway, c
             assert [said for said in person.complaints if "ERR_" not in said] == []
 
 
-async def test_ten_thousand_messages_scroll_like_a_hundred(browser: Browser, tmp_path: Path) -> None:
-    stack = Stack(tmp_path)
-    try:
-        gateway = stack.start()
-        chat = Chat(stack.rpc_target)
-        ids = stack.demo_users()
-        group = await chat.group(ids["alice"], ids["bob"], name="Long")
-        stack.fill(group, ids["bob"], 10_000)
-        alice = await arrive(browser, gateway.http)
-        await alice.log_in("alice")
-        await alice.open("Long")
-        await expect(alice.message("filled 9999")).to_be_visible()
-        await alice.scroll_to_top(until="filled 0")
-        assert await alice.page.locator("#messages li").count() < 200
-        await alice.page.get_by_role("button", name="Jump to newest").click()
-        await expect(alice.message("filled 9999")).to_be_in_viewport()
-        most = await alice.page.evaluate("""async () => {
-            const scroller = document.getElementById("scroller");
-            let most = 0;
-            for (let step = 0; step < 200; step += 1) {
-                scroller.scrollTop -= 300;
-                await new Promise(requestAnimationFrame);
-                most = Math.max(most, document.querySelectorAll("#messages li").length);
-            }
-            return most;
-        }""")
-        assert most < 200, "what is drawn at once doesn't grow with what there is"
-        await chat.say(group, ids["bob"], "one more", "one-more")
-        await expect(alice.page.get_by_role("button", name="1 new below")).to_be_visible()
-        await alice.page.get_by_role("button", name="1 new below").click()
-        await expect(alice.message("one more")).to_be_in_viewport()
-        await chat.close()
-    finally:
-        stack.stop()
+async def test_a_long_group_draws_few_rows_at_once(browser: Browser, tmp_path: Path) -> None:
+    """`make proofs` scrolls through ten thousand messages and measures how long that takes."""
+    await long_group.scroll(browser, tmp_path, 600)

@@ -38,12 +38,14 @@ GROUPS, WRITERS = 40, 8
 OWNER, FIRST_USER, LEAVER, COMER = 1, 100, 200, 300
 AT_ONCE = 3
 """Faults under way at a time."""
-CATCH_UP_SECONDS = 120.0
+CATCH_UP_SECONDS = 300.0
+"""Most seconds to wait for messages after the last fault: what is missing then is lost."""
+TAKEOVER_SECONDS = 5.0
 
 
 @dataclass
 class Plan:
-    """What to run."""
+    """What to run: faults for so many minutes, or so many faults if ``most`` is given."""
 
     minutes: float
     seed: int
@@ -54,6 +56,12 @@ class Plan:
     keep: bool = False
     only: str = ""
     """Faults whose name begins with this; empty: all."""
+    most: int = 0
+    """Faults in all, each kind once before any comes again; 0: as many as the minutes allow."""
+    least: int = 0
+    """Messages that have to be acked before the run may end."""
+    settings: str = "config.settings.test"
+    """The settings module of all processes."""
 
     @property
     def faults(self) -> list[Fault]:
@@ -69,6 +77,14 @@ class Outcome:
     injected: Counter[str] = field(default_factory=Counter)
     takeovers: list[float] = field(default_factory=list)
     seconds: float = 0.0
+
+    def problems(self, takeover_seconds: float | None = None) -> list[str]:
+        """Every broken promise. ``takeover_seconds``: most that a standby relay may need; None: any number."""
+        late = [
+            f"the standby relay took over after {took:.1f} s"
+            for took in self.takeovers if takeover_seconds is not None and took > takeover_seconds
+        ]  # fmt: skip
+        return self.ledger.problems + late
 
 
 class User:
@@ -94,7 +110,9 @@ class Run:
     def __init__(self, plan: Plan, folder: Path) -> None:
         self.plan = plan
         self.rng = random.Random(plan.seed)
-        environment = {"DATABASE_URL": plan.database} if plan.database else {}
+        environment = {"DJANGO_SETTINGS_MODULE": plan.settings}
+        if plan.database:
+            environment["DATABASE_URL"] = plan.database
         self.system = System(folder, **environment)
         self.ledger = Ledger()
         self.outcome = Outcome(self.ledger)
@@ -118,6 +136,7 @@ class Run:
                 self.groups,
                 self.rng,
                 self.plan.pause_seconds,
+                frozenset(user.reader.name for user in self.users[:WRITERS]),
             )
             async with asyncio.TaskGroup() as tasks:
                 listening = [tasks.create_task(user.listen()) for user in self.users]
@@ -202,16 +221,21 @@ class Run:
                 return
 
     async def _break(self, stage: Stage) -> None:
-        """Faults in rounds, each round shuffled, several at a time, until the minutes are over."""
+        """Faults in rounds, each round shuffled, several at a time, until the minutes are over or all were injected."""
         until = time.monotonic() + self.plan.minutes * 60
         deck: list[Fault] = []
+        begun = 0
+
+        def is_over() -> bool:
+            return begun >= self.plan.most if self.plan.most else time.monotonic() >= until
 
         async def work() -> None:
-            while time.monotonic() < until:
+            nonlocal begun
+            while not is_over():
                 if not deck:
-                    deck.extend(fault for fault in self.plan.faults for _ in range(fault.times))
-                    self.rng.shuffle(deck)
+                    deck.extend(self._round())
                 fault = deck.pop()
+                begun += 1
                 async with stage.holding(fault.parts):
                     await fault.work(stage)
                 self.outcome.injected[fault.name] += 1
@@ -220,6 +244,14 @@ class Run:
         async with asyncio.TaskGroup() as tasks:
             for _ in range(AT_ONCE):
                 tasks.create_task(work())
+        while len(self.ledger.sent) < self.plan.least:
+            await asyncio.sleep(0.05)
+
+    def _round(self) -> list[Fault]:
+        """Each kind of fault as often as it comes in a round, or once where the number of faults is given."""
+        faults = [fault for fault in self.plan.faults for _ in range(1 if self.plan.most else fault.times)]
+        self.rng.shuffle(faults)
+        return faults
 
     async def _settle(self) -> None:
         """One more message in each chat group; then everybody has everything, or never will."""
@@ -296,7 +328,7 @@ async def run(plan: Plan) -> Outcome:
         outcome = await Run(plan, folder)()
         return outcome
     finally:
-        if outcome is not None and not outcome.ledger.problems and not plan.keep:
+        if outcome is not None and not outcome.problems(TAKEOVER_SECONDS) and not plan.keep:
             shutil.rmtree(folder, ignore_errors=True)
         else:
             sys.stderr.write(f"the logs of all processes are in {folder}\n")
@@ -322,9 +354,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("chatws.client").setLevel(logging.ERROR)
     outcome = asyncio.run(run(plan))
     sys.stdout.write(table(plan, outcome) + "\n")
-    for problem in outcome.ledger.problems[:40]:
+    problems = outcome.problems(TAKEOVER_SECONDS)
+    for problem in problems[:40]:
         sys.stdout.write(f"PROBLEM {problem}\n")
-    return 1 if outcome.ledger.problems else 0
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ that the gateway hears and the keys in Redis have to be what they were then. pyt
 import argparse
 import asyncio
 import json
+import math
 import os
 import random
 import sys
@@ -33,8 +34,10 @@ SETTINGS = {
     "CHATWS_ACCEPTS_PER_SECOND": "0", "CHATWS_CONNECTIONS_PER_USER": "0", "CHATWS_PUBLIC_STATUS": "1",
     "CHATWS_SENDS_PER_SECOND": "0",
 }  # fmt: skip
-LET_GO_SECONDS = 90.0
-"""A feed is let go 30 s after its last member left; presence and limits have their own seconds."""
+REST_SECONDS = 300.0
+"""Most seconds until a gateway holds nothing: it unsubscribes from a feed 30 s after the last member left."""
+GROWTH_MB = 20
+"""Most megabytes that a process may grow."""
 PASSING = ("chatws:limit:", "chatws:kicks")
 """Keys that are there for seconds."""
 OLDER_HALF = b":ids:old"
@@ -58,14 +61,21 @@ class Soak:
     users: int = 300
     groups: int = 60
     at_once: int = 30
+    settings: str = "config.settings.test"
+    """The settings module of all processes."""
     connections: int = 0
     acked: int = 0
+    seconds: float = 0.0
     along: list[int] = field(default_factory=list)
     """The gateway's memory, every so often."""
 
-    async def run(self, minutes: float, most: int = 0) -> tuple[Sample, Sample]:
-        """Go on for so many minutes, or connections; what was held before and after."""
-        stack = Stack(self.folder, **SETTINGS)
+    async def run(self, *, minutes: float = math.inf, most: int = 0) -> tuple[Sample, Sample]:
+        """Go on for so many minutes, or connections; what was held before and after.
+
+        A quarter as many minutes or connections come before the count begins.
+        """
+        stack = Stack(self.folder, DJANGO_SETTINGS_MODULE=self.settings, **SETTINGS)
+        began = time.monotonic()
         try:
             self._gateway = await asyncio.to_thread(stack.start)
             self._processes = [process for process in stack.processes if not process.name.startswith("rpc")]
@@ -73,7 +83,7 @@ class Soak:
             await self._people(stack)
             watching = asyncio.create_task(self._watch())
             await asyncio.gather(*(self._lives(self._users[number :: self.at_once]) for number in range(self.at_once)))
-            await self._go_on(minutes * 12, most // 5)
+            await self._go_on(minutes * 12, most // 4)
             before = await self._rest()
             self.connections = 0
             await self._go_on(minutes * 48, most)
@@ -82,6 +92,7 @@ class Soak:
             await self._redis.aclose()
             log = self._gateway.log.read_text()
             assert "Traceback" not in log, log[-4_000:]
+            self.seconds = time.monotonic() - began
             return before, after
         finally:
             await asyncio.to_thread(stack.stop)
@@ -146,7 +157,7 @@ class Soak:
     async def _rest(self) -> Sample:
         """What is held once everything that may go has gone."""
         url = f"{self._gateway.http}/metrics"
-        async with asyncio.timeout(LET_GO_SECONDS):
+        async with asyncio.timeout(REST_SECONDS):
             while True:
                 seen = await asyncio.to_thread(Scraped, url)
                 waiting = await self._redis.exists("chatws:audit") and await self._lag()
@@ -181,27 +192,45 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--growth", type=int, default=20, help="most MB that a process may grow (default: 20)")
+    parser.add_argument(
+        "--growth", type=int, default=GROWTH_MB, help="most MB that a process may grow (default: %(default)s)"
+    )
     options = parser.parse_args()
-    began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         soak = Soak(Path(folder))
-        before, after = asyncio.run(soak.run(options.minutes))
+        before, after = asyncio.run(soak.run(minutes=options.minutes))
+    sys.stdout.write(table(soak, before, after))
+    problems = left_behind(before, after) + grown(before, after, options.growth)
+    sys.exit("\n".join(problems) if problems else 0)
+
+
+def left_behind(before: Sample, after: Sample) -> list[str]:
+    """The kinds of key and the feeds of which there are more than before."""
+    found = [f"{key}: {before.keys[key]} keys became {after.keys[key]}" for key in after.keys - before.keys]
+    if after.feeds > before.feeds:
+        found.append(f"{before.feeds} feeds became {after.feeds}")
+    return found
+
+
+def grown(before: Sample, after: Sample, megabytes: int = GROWTH_MB) -> list[str]:
+    """The processes that hold so much more memory than before."""
+    return [
+        f"{name} grew by {(after.memory[name] - size) / 1e6:.0f} MB"
+        for name, size in before.memory.items() if after.memory[name] - size > megabytes * 1_000_000
+    ]  # fmt: skip
+
+
+def table(soak: Soak, before: Sample, after: Sample) -> str:
+    """The run in Markdown."""
     rows = [
-        ("seconds", f"{time.monotonic() - began:.0f}"), ("connections", f"{soak.connections:,}"),
+        ("seconds", f"{soak.seconds:.0f}"), ("connections", f"{soak.connections:,}"),
         ("messages acked", f"{soak.acked:,}"), ("feeds heard, before and after", f"{before.feeds}, {after.feeds}"),
         ("keys in Redis, before and after", f"{before.keys.total():,}, {after.keys.total():,}"),
         *((f"memory of {name}, before and after", f"{size / 1e6:.0f} MB, {after.memory[name] / 1e6:.0f} MB")
           for name, size in before.memory.items()),
         ("memory of the gateway along the way", ", ".join(f"{size / 1e6:.0f}" for size in thinned(soak.along)) + " MB"),
     ]  # fmt: skip
-    sys.stdout.write("".join(f"| {name} | {value} |\n" for name, value in rows))
-    problems = [f"{key}: {before.keys[key]} keys became {after.keys[key]}" for key in after.keys - before.keys]
-    problems += [
-        f"{name} grew by {(after.memory[name] - size) / 1e6:.0f} MB"
-        for name, size in before.memory.items() if after.memory[name] - size > options.growth * 1_000_000
-    ]  # fmt: skip
-    sys.exit("\n".join(problems) if problems else 0)
+    return "".join(f"| {name} | {value} |\n" for name, value in rows)
 
 
 def thinned(values: list[int], most: int = 10) -> list[int]:

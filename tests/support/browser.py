@@ -106,9 +106,9 @@ class Person:
         """The row of a message of the open group."""
         return self.page.locator("#messages .message", has=self.page.get_by_text(text, exact=True))
 
-    async def scroll_to_top(self, until: str) -> None:
+    async def scroll_to_top(self, until: str, seconds: float = 120) -> None:
         """Scroll back, page by page, until the first message of all is there."""
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(seconds):
             while not await self.message(until).count():
                 await self.page.evaluate(SCROLL_BACK)
 

@@ -17,6 +17,9 @@ from typing import Any
 from config.postgres import find
 from tests.support.redis import free_port
 
+SECONDS = 120
+"""Most seconds for a start or an end: it writes all of its data to the disk, which others use too."""
+
 
 class PostgresServer:
     """One server with its data in a folder of its own. It refuses root, who becomes ``postgres`` for it."""
@@ -45,7 +48,7 @@ class PostgresServer:
         log = (self.folder / "log").open("ab")
         self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._as_user())
         log.close()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + SECONDS
         while subprocess.run([self.programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]).returncode:
             assert time.monotonic() < deadline, (self.folder / "log").read_text()
             time.sleep(0.05)
@@ -61,7 +64,7 @@ class PostgresServer:
         """End it and remove its folder."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
-            self._process.wait(timeout=30)
+            self._process.wait(timeout=SECONDS)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _run(self, program: str, *arguments: str) -> None:

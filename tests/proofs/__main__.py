@@ -1,0 +1,154 @@
+"""`make proofs`: measures what depends on the speed of the machine, one proof after the other, and prints a table.
+
+What the test suite asserts holds on a slow or busy machine too. A share, a rate or a delay is measured here, with
+nothing else running.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from config.env import BASE_DIR
+from tests.proofs.figures import Result, read, table
+
+LONGEST_SECONDS = 1_800.0
+"""A proof that takes longer hangs."""
+END_SECONDS = 60.0
+"""Most seconds for a proof to end its processes after Ctrl-C."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """``seconds``: how long it takes on two idle cores, about; ``command``: what to run instead of `measure`."""
+
+    name: str
+    about: str
+    seconds: int = 0
+    command: tuple[str, ...] = ()
+
+
+PROOFS = (
+    Proof("rolling", "restart three gateways one by one under 3,000 clients", 200),
+    Proof("soak", "connect, join, talk, leave and disconnect for minutes: nothing is left", 300),
+    Proof("messages", "scroll through 10,000 messages in a browser", 120),
+    Proof("sockets", "10,000 sockets that never authenticate", 90),
+    Proof("faults", "break processes, network and clocks at random for minutes", 300),
+    Proof("fuzz", "send 500,000 frames of nonsense", 270),
+    Proof("attacks", "run the attacks of the test suite beside a well-behaved client", 90),
+    Proof("slow-readers", "10 of 1,000 clients never read, under full load", 90),
+    Proof("tutorial", "follow docs/tutorial.md in a browser", 60),
+)
+
+
+class Runner:
+    """Runs proofs, each in a process of its own, so that a crash or a hang of one leaves the others alone."""
+
+    def __init__(self, folder: Path, options: Sequence[str] = (), longest_seconds: float = LONGEST_SECONDS) -> None:
+        self.folder = folder
+        self.options = options
+        self.longest_seconds = longest_seconds
+
+    def run(self, proof: Proof) -> Result:
+        """Run a proof to its end."""
+        log, figures = self.folder / f"{proof.name}.log", self.folder / f"{proof.name}.json"
+        command = proof.command or (sys.executable, "-m", "tests.proofs.measure", proof.name, *self.options)
+        began = time.monotonic()
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*command, "--figures", str(figures)], cwd=BASE_DIR, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT, start_new_session=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )  # fmt: skip
+        problem = ""
+        try:
+            status = process.wait(self.longest_seconds)
+            if status:
+                problem = f"ended with exit status {status}: {last_line(log)}"
+        except subprocess.TimeoutExpired:
+            problem = f"did not end within {self.longest_seconds:,.0f} s"
+        finally:
+            end(process)
+        found = read(figures)
+        if not problem and not found:
+            problem = "ended without figures"
+        return Result(proof.name, found, time.monotonic() - began, log, problem)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a proof with all that it started: first let it do so by itself."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+            process.wait(END_SECONDS)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def last_line(log: Path) -> str:
+    """The last line that a proof printed, cut to fit a table."""
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1].strip()[:80].replace("|", "/") if lines else "no output"
+
+
+def run_all(proofs: Sequence[Proof], runner: Runner) -> int:
+    """Run proofs one after the other and print the table; the exit status."""
+    results: list[Result] = []
+    status = 0
+    try:
+        for number, proof in enumerate(proofs, 1):
+            say(f"[{number}/{len(proofs)}] {proof.name}: {proof.about} …")
+            result = runner.run(proof)
+            results.append(result)
+            say(f"      {'met' if result.met else 'MISSED'} after {result.seconds:,.0f} s" + whereabouts(result))
+    except KeyboardInterrupt:
+        say("interrupted")
+        status = 130
+    sys.stdout.write("\n" + table(results))
+    missed = [result for result in results if not result.met]
+    for result in missed:
+        say(f"{result.name} missed a goal: its output is in {result.log}")
+    return status or (1 if missed else 0)
+
+
+def whereabouts(result: Result) -> str:
+    """Where the output of a proof is that missed a goal."""
+    return "" if result.met else f": {result.problem or 'a goal was missed'} (see {result.log})"
+
+
+def say(text: str) -> None:
+    """A line for whoever waits."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; its exit status."""
+    parser = argparse.ArgumentParser(prog="make proofs", description=(__doc__ or "").partition("\n")[0])
+    names = [proof.name for proof in PROOFS]
+    parser.add_argument("--only", action="append", choices=names, metavar="NAME", help="this proof; may be repeated")
+    parser.add_argument("--list", action="store_true", help="list the proofs and their seconds")
+    parser.add_argument("--seed", type=int, default=1, help="of the faults and of the nonsense (default: %(default)s)")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, metavar="SHARE",
+        help="do only this share of the work, to see that the proofs run (default: all of it)",
+    )  # fmt: skip
+    given = parser.parse_args(arguments)
+    if given.list:
+        for proof in PROOFS:
+            say(f"{proof.name:<14}{proof.seconds:>4} s  {proof.about}")
+        return 0
+    folder = Path(tempfile.mkdtemp(prefix="chatws-proofs-"))
+    runner = Runner(folder, ("--seed", str(given.seed), "--scale", str(given.scale)))
+    return run_all([proof for proof in PROOFS if not given.only or proof.name in given.only], runner)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""What a proof measured, and the table of all of it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One thing that was measured, and the goal that it meets or misses."""
+
+    what: str
+    value: str
+    goal: str
+    met: bool
+
+
+@dataclass(frozen=True)
+class Result:
+    """A proof that ended. ``problem``: why there are no figures; ``log``: the file with its output."""
+
+    name: str
+    figures: Sequence[Figure]
+    seconds: float
+    log: Path
+    problem: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether there are figures, and each meets its goal."""
+        return not self.problem and bool(self.figures) and all(figure.met for figure in self.figures)
+
+
+def none_of(what: str, problems: Sequence[str]) -> Figure:
+    """A figure that is met if there is no problem; a few of those there are stand in the log."""
+    for problem in problems[:20]:
+        print(f"PROBLEM {problem}", flush=True)  # noqa: T201
+    return Figure(what, f"{len(problems):,}", "0", not problems)
+
+
+def write(figures: Sequence[Figure], path: Path) -> None:
+    """Hand figures to the process that started the proof."""
+    path.write_text(json.dumps([asdict(figure) for figure in figures]))
+
+
+def read(path: Path) -> list[Figure]:
+    """The figures of a proof; none if it didn't get so far."""
+    if not path.exists():
+        return []
+    return [Figure(**figure) for figure in json.loads(path.read_text())]
+
+
+def table(results: Sequence[Result]) -> str:
+    """All results in Markdown, their columns aligned."""
+    rows = [("proof", "what was measured", "figure", "goal", "", "seconds")]
+    for result in results:
+        seconds = f"{result.seconds:,.0f}"
+        if result.problem:
+            rows.append((result.name, result.problem, "", "", "missed", seconds))
+        for number, figure in enumerate(result.figures):
+            name, took = ("", "") if number or result.problem else (result.name, seconds)
+            rows.append((name, figure.what, figure.value, figure.goal, "met" if figure.met else "missed", took))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    ]
+    lines.insert(1, "| " + " | ".join("-" * max(width, 3) for width in widths) + " |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,209 @@
+"""Runs one proof in this process: python -m tests.proofs.measure NAME --figures FILE. `tests.proofs` starts it.
+
+Each proof uses the code that the test suite uses, with larger numbers, and judges what depends on the machine's speed.
+"""
+
+import argparse
+import asyncio
+import math
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.test")
+
+import django
+
+django.setup()
+
+import pytest  # noqa: E402
+from playwright.async_api import expect  # noqa: E402
+
+from benchmarks import machine, scenarios  # noqa: E402
+from tests.abuse import beside, fuzz, idle  # noqa: E402
+from tests.e2e import long_group, tutorial  # noqa: E402
+from tests.faults import rolling, run, soak  # noqa: E402
+from tests.proofs.figures import Figure, none_of, write  # noqa: E402
+from tests.support.browser import chromium  # noqa: E402
+from tests.support.stack import Stack  # noqa: E402
+
+EXPECT_MS = 60_000
+"""Most milliseconds that a browser waits for what a page has to show; it only catches a hang."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much to do: a share of the whole, and the seed of what is chosen at random."""
+
+    scale: float
+    seed: int
+    folder: Path
+
+    def of(self, whole: int) -> int:
+        """So many of the whole, one at least."""
+        return max(1, round(whole * self.scale))
+
+
+def at_most(what: str, value: float, goal: float, unit: str = "s") -> Figure:
+    """A figure that shall not be above its goal."""
+    return Figure(what, f"{value:.1f} {unit}", f"{goal:g} {unit} or less", value <= goal)
+
+
+def all_of(what: str, value: int, whole: int) -> Figure:
+    """A figure that shall be the whole."""
+    return Figure(what, f"{value:,}", f"{whole:,}", value == whole)
+
+
+async def rolling_restart(size: Size) -> list[Figure]:
+    plan = rolling.Plan(clients=size.of(3_000), leaving=50)
+    outcome = await rolling.Rolling(plan, size.folder)()
+    say(rolling.table(plan, outcome))
+    ledger = outcome.ledger
+    return [
+        none_of(f"messages lost, repeated or swapped, of {len(ledger.sent):,}", ledger.problems),
+        all_of("clients that came back", outcome.returned, plan.clients),
+        Figure("exit statuses of the gateways", ", ".join(map(str, outcome.statuses)), "0", not any(outcome.statuses)),
+        at_most("most clients away at a time", 100 * outcome.away / plan.clients, rolling.SHARE, "%"),
+    ]
+
+
+async def a_soak(size: Size) -> list[Figure]:
+    soaked = soak.Soak(size.folder)
+    before, after = await soaked.run(minutes=3.5 * size.scale)
+    say(soak.table(soaked, before, after))
+    growth = max(after.memory[name] - held for name, held in before.memory.items()) / 1e6
+    return [
+        none_of(
+            f"kinds of key and feeds left behind by {soaked.connections:,} connections", soak.left_behind(before, after)
+        ),
+        at_most("most memory that a process grew by", growth, soak.GROWTH_MB, "MB"),
+        Figure("messages acked", f"{soaked.acked:,}", "1 or more", soaked.acked > 0),
+    ]
+
+
+async def fault_run(size: Size) -> list[Figure]:
+    plan = run.Plan(minutes=3.5 * size.scale, seed=size.seed)
+    outcome = await run.run(plan)
+    say(run.table(plan, outcome) + "\n")
+    slowest = max(outcome.takeovers, default=0.0)
+    faults = outcome.injected.total()
+    return [
+        none_of(f"broken promises, {faults} faults, {len(outcome.ledger.sent):,} messages", outcome.ledger.problems),
+        at_most(f"slowest takeover by a standby relay, of {len(outcome.takeovers)}", slowest, run.TAKEOVER_SECONDS),
+        Figure("messages acked", f"{len(outcome.ledger.sent):,}", "1 or more", bool(outcome.ledger.sent)),
+    ]
+
+
+def nonsense(size: Size) -> list[Figure]:
+    began = time.monotonic()
+    count = size.of(500_000)
+    seen, memory = fuzz.run(count, size.seed, size.folder)
+    say(fuzz.table(seen, memory, time.monotonic() - began))
+    growth = (max(memory) - memory[0]) / 1e6
+    return [
+        Figure("frames answered without a 500 or a traceback", f"{seen.sent:,}", f"{count:,}", seen.sent >= count),
+        at_most("memory that the gateway grew by", growth, fuzz.GROWTH / 1e6, "MB"),
+        at_most("slowest answer to a well-behaved client", seen.slowest, beside.SLOWEST_SECONDS),
+    ]
+
+
+async def ten_thousand_messages(size: Size) -> list[Figure]:
+    count = size.of(10_000)
+    async with chromium() as browser:
+        found = await long_group.scroll(browser, size.folder, count, seconds=900)
+    return [
+        Figure(f"rows drawn at once, of {count:,} messages", f"{found.rows}", "199 or less", found.rows < 200),
+        at_most(f"from the newest to the first of {count:,} messages", found.back_seconds, 90),
+    ]
+
+
+async def ten_thousand_sockets(size: Size) -> list[Figure]:
+    count, most_mb = size.of(10_000), 300
+    stack = Stack(size.folder, CHATWS_ACCEPTS_PER_SECOND="0")
+    try:
+        await asyncio.to_thread(stack.start)
+        found = await idle.attack(stack, count, auth_seconds=45, megabytes=100 * most_mb)
+    finally:
+        await asyncio.to_thread(stack.stop)
+    return [
+        all_of("silent sockets open at a time, with one that talks", found.most, count + 1),
+        all_of("silent sockets told and closed", found.told, count),
+        at_most("slowest answer to a well-behaved client", found.beside.slowest, beside.SLOWEST_SECONDS),
+        at_most("memory that the gateway grew by", found.beside.growth / 1e6, most_mb, "MB"),
+    ]
+
+
+def attacks(size: Size) -> list[Figure]:
+    """The attacks of the test suite, with what they measure judged."""
+    status = pytest.main(["-q", "-p", "no:cacheprovider", "--timeout", "600", "tests/abuse/test_attacks.py"])
+    seen = beside.SEEN
+    answer, request = max(seen.answers, default=math.inf), max(seen.requests, default=math.inf)
+    return [
+        Figure("exit status of the attacks in the test suite", f"{int(status)}", "0", not status),
+        at_most(f"slowest answer beside {len(seen.answers)} attacks", answer, beside.SLOWEST_SECONDS),
+        at_most("slowest end of a request that doesn't come whole", request, beside.REQUEST_SECONDS),
+    ]
+
+
+async def slow_readers(size: Size) -> list[Figure]:
+    machine.prepare()
+    outcome = await scenarios.slow_readers(60 * size.scale)
+    return [
+        Figure(f"{one.what}: {one.median:,.0f} {one.unit}", one.note, one.goal, bool(one.met))
+        for one in outcome.figures
+    ]
+
+
+async def the_tutorial(size: Size) -> list[Figure]:
+    newcomer = tutorial.Newcomer(size.folder)
+    try:
+        async with chromium() as browser:
+            found = await tutorial.follow(newcomer, browser)
+    finally:
+        await newcomer.leave()
+    return [
+        at_most("`make run` until it is ready", found.ready_seconds, 60),
+        at_most("its end after Ctrl-C", found.stop_seconds, 60),
+        at_most("both pages back after a restart", found.back_seconds, 40),
+    ]
+
+
+MEASURES: dict[str, Callable[[Size], list[Figure] | Awaitable[list[Figure]]]] = {
+    "rolling": rolling_restart, "soak": a_soak, "messages": ten_thousand_messages, "sockets": ten_thousand_sockets,
+    "faults": fault_run, "fuzz": nonsense, "attacks": attacks, "slow-readers": slow_readers, "tutorial": the_tutorial,
+}  # fmt: skip
+
+
+async def awaited(figures: Awaitable[list[Figure]]) -> list[Figure]:
+    """The figures of a proof that is a coroutine."""
+    return await figures
+
+
+def say(text: str) -> None:
+    """Into the log of the proof."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.proofs.measure", description=__doc__)
+    parser.add_argument("name", choices=MEASURES)
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--figures", type=Path, required=True, help="the file for the figures, in JSON")
+    given = parser.parse_args(arguments)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where this was started in the background
+    expect.set_options(timeout=EXPECT_MS)
+    with tempfile.TemporaryDirectory(prefix="chatws-proof-", ignore_cleanup_errors=True) as folder:
+        found = MEASURES[given.name](Size(given.scale, given.seed, Path(folder)))
+        write(found if isinstance(found, list) else asyncio.run(awaited(found)), given.figures)
+
+
+if __name__ == "__main__":
+    main()
