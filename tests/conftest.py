@@ -17,6 +17,7 @@ from tests.support.chat import Chat
 from tests.support.client import Client, connect, make_token
 from tests.support.database import ON_POSTGRES
 from tests.support.postgres import PostgresServer
+from tests.support.processes import ByZygote
 from tests.support.redis import RedisServer
 from tests.support.stack import SERVERS, Gateway, Stack
 
@@ -29,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     Stack.server = config.getoption("--server")
-    Stack.forks = True
+    ByZygote.starts = ByZygote.forks = True
     settings.DATABASES["default"]["CONN_MAX_AGE"] = 0  # a test's threads end with its loop
 
 

@@ -4,8 +4,8 @@ Each in every way that the stock layer can be set up: one Redis, several, by Sen
 """
 
 import asyncio
+import signal
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ import redis.asyncio
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
 from realtime.layer import RedisPubSubLayer
+from tests.support.processes import Handle
 from tests.support.proxy import Proxy
 from tests.support.redis import RedisServer, free_port, run
 from tests.support.tls import make_certificate
@@ -106,7 +107,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         yield Servers(one, two, port, *make_certificate(tmp_path_factory.mktemp("tls")))
 
 
-def start_sentinel(folder: Path, watched: int) -> tuple[subprocess.Popen[bytes], int]:
+def start_sentinel(folder: Path, watched: int) -> tuple[Handle, int]:
     """A Sentinel that watches one server as `chat`; its process and its port."""
     port = free_port()
     conf = folder / "sentinel.conf"
@@ -114,11 +115,11 @@ def start_sentinel(folder: Path, watched: int) -> tuple[subprocess.Popen[bytes],
         f"port {port}\nbind 127.0.0.1\ndir {folder}\nlogfile {folder}/log\n"
         f"sentinel monitor chat 127.0.0.1 {watched} 1\n"
     )
-    return run([str(conf), "--sentinel"], port), port
+    return run([str(conf), "--sentinel"], port, folder), port
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
+def end(process: Handle) -> None:
+    process.send_signal(signal.SIGTERM)
     process.wait(LIMIT)
 
 

