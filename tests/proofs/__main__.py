@@ -115,6 +115,7 @@ def run_all(proofs: Sequence[Proof], runner: Runner) -> int:
     missed = [result for result in results if not result.met]
     for result in missed:
         say(f"{result.name} missed a goal: its output is in {result.log}")
+    say(f"the output of every proof is in {runner.folder}")
     return status or (1 if missed else 0)
 
 
@@ -146,6 +147,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             say(f"{proof.name:<14}{proof.seconds:>4} s  {proof.about}")
         return 0
     folder = Path(tempfile.mkdtemp(prefix="chatws-proofs-"))
+    if given.scale != 1:
+        say(f"only {given.scale:g} of the work, while the goals are those of all of it")
     runner = Runner(folder, ("--seed", str(given.seed), "--scale", str(given.scale)))
     return run_all([proof for proof in PROOFS if not given.only or proof.name in given.only], runner)
 

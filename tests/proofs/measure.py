@@ -140,7 +140,10 @@ async def ten_thousand_sockets(size: Size) -> list[Figure]:
 
 def attacks(size: Size) -> list[Figure]:
     """The attacks of the test suite, with what they measure judged."""
-    status = pytest.main(["-q", "-p", "no:cacheprovider", "--timeout", "600", "tests/abuse/test_attacks.py"])
+    imported = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"  # by this module
+    status = pytest.main(
+        ["-q", "-p", "no:cacheprovider", "-W", imported, "--timeout", "600", "tests/abuse/test_attacks.py"]
+    )
     seen = beside.SEEN
     answer, request = max(seen.answers, default=math.inf), max(seen.requests, default=math.inf)
     return [
