@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from channels_redis.pubsub import RedisPubSubChannelLayer, RedisSingleShardConnection
-from channels_redis.utils import create_pool
-
 from realtime import tasks
-from realtime.redis import ConnectionLost, Script, buffered, no_retry
+from realtime.redis import ConnectionLost, Script, buffered, no_retry  # first: it imports less of redis-py
+
+from channels_redis.pubsub import RedisPubSubChannelLayer, RedisSingleShardConnection  # isort: skip
+from channels_redis.utils import create_pool  # isort: skip
 
 logger = logging.getLogger(__name__)
 
