@@ -19,7 +19,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from daphne import server as daphne_server  # installs the asyncio reactor: before anything of Twisted
+from realtime import lean_daphne  # noqa: F401  # isort: skip  # before daphne, autobahn and Twisted
+
+from daphne import server as daphne_server
 from daphne.cli import DEFAULT_HOST, DEFAULT_PORT
 from daphne.cli import CommandLineInterface as DaphneCommandLine
 from daphne.http_protocol import WebRequest
