@@ -10,10 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from realtime import tasks
-from realtime.redis import ConnectionLost, Script, buffered, no_retry  # first: it imports less of redis-py
+from realtime.imports import without
+from realtime.redis import ConnectionLost, Script, buffered, no_retry  # before channels_redis: it hides parts of redis
 
-from channels_redis.pubsub import RedisPubSubChannelLayer, RedisSingleShardConnection  # isort: skip
-from channels_redis.utils import create_pool  # isort: skip
+with without("cryptography.fernet"):  # for messages that are encrypted, which ours aren't
+    from channels_redis.pubsub import RedisPubSubChannelLayer, RedisSingleShardConnection
+    from channels_redis.utils import create_pool
 
 logger = logging.getLogger(__name__)
 

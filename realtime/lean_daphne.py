@@ -141,8 +141,9 @@ def _import_lean() -> None:
     finally:
         for name in stand_ins:
             del sys.modules[name]
-    from autobahn.websocket import protocol
+    from autobahn.websocket import protocol as autobahn
 
+    protocol: Any = autobahn
     protocol.Utf8Validator = Utf8Validator
     protocol.create_xor_masker = XorMasker
 
