@@ -2,14 +2,14 @@
 
 import asyncio
 
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import redirect, render
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import render
 from django.templatetags.static import static
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.http import require_GET
 
 from chatws import conf, csp, services
-from chatws.api.authentication import bearer_token
+from chatws.bearer import bearer_token
 from realtime import metrics as realtime_metrics
 from realtime.redis import RedisError, address_of
 
@@ -28,7 +28,7 @@ async def page(request: HttpRequest) -> HttpResponse:
 @require_GET
 async def favicon(request: HttpRequest) -> HttpResponse:
     """Where browsers look for an icon, for the pages that don't name one."""
-    return redirect(static("chatws/icon.svg"))
+    return HttpResponseRedirect(static("chatws/icon.svg"))  # not `redirect`: it looks for a view of that name first
 
 
 @require_GET

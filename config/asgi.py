@@ -1,5 +1,6 @@
 """The composition root: one gateway process, put together from its parts."""
 
+import asyncio
 import os
 from typing import Any
 
@@ -20,6 +21,7 @@ from chatws.routing import websocket_router  # noqa: E402
 from chatws.rpc.grpc_gateway import GrpcChatGateway  # noqa: E402
 from chatws.sending import Sender  # noqa: E402
 from chatws.services import Services  # noqa: E402
+from config import urls  # noqa: E402
 from realtime import conf as realtime_conf  # noqa: E402
 from realtime import tracing  # noqa: E402
 from realtime.limits import UserLimit  # noqa: E402
@@ -45,6 +47,8 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["path"] in settings.PROBES:  # whose Host is none of the names that are served
             others = [(name, value) for name, value in scope["headers"] if name != b"host"]
             scope = {**scope, "headers": [(b"host", OWN_HOST), *others]}
+        elif urls.not_imported(scope["path"]):  # in a thread: the event loop goes on serving meanwhile
+            await asyncio.to_thread(urls.import_for, scope["path"])
         await http_application({**scope, "chatws": services}, receive, send)
     elif scope["type"] == "websocket":
         await websocket_application(scope, receive, send)

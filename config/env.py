@@ -8,8 +8,6 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from django.core.exceptions import ImproperlyConfigured
 
 from realtime.conf import Network
@@ -168,6 +166,11 @@ def public_keys_of(paths: str) -> tuple[str, ...]:
     Raises:
         ImproperlyConfigured: a file that can't be read, or that holds another thing.
     """
+    if not paths:
+        return ()
+    from cryptography.exceptions import UnsupportedAlgorithm  # here: most have no such keys
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
     texts = []
     for path in list_of(paths):
         try:

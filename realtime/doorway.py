@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import daphne.server  # noqa: F401  # installs the asyncio reactor: before anything of Twisted
+from realtime import lean_daphne  # noqa: F401  # isort: skip  # before daphne, autobahn and Twisted
 
 from twisted.internet import tcp  # isort: skip
 from twisted.internet.protocol import Protocol

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import daphne.server  # noqa: F401  # installs the asyncio reactor: before anything of Twisted
+from realtime import lean_daphne  # noqa: F401  # isort: skip  # before daphne, autobahn and Twisted
 
 from autobahn.twisted import websocket as autobahn_twisted  # isort: skip
 from autobahn.websocket import protocol as autobahn

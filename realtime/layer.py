@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from channels_redis.pubsub import RedisPubSubChannelLayer, RedisSingleShardConnection
-from channels_redis.utils import create_pool
-
 from realtime import tasks
-from realtime.redis import ConnectionLost, Script, buffered, no_retry
+from realtime.imports import without
+from realtime.redis import ConnectionLost, Script, buffered, no_retry  # before channels_redis: it hides parts of redis
+
+with without("cryptography.fernet"):  # for messages that are encrypted, which ours aren't
+    from channels_redis.pubsub import RedisPubSubChannelLayer, RedisSingleShardConnection
+    from channels_redis.utils import create_pool
 
 logger = logging.getLogger(__name__)
 

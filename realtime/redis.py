@@ -11,13 +11,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import hiredis
-from redis import exceptions
-from redis._parsers.hiredis import NOT_ENOUGH_DATA
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from realtime.exceptions import RedisUnavailable
+from realtime.imports import without
+
+with without("opentelemetry"):  # redis-py has metrics of its own for it, which are off; `realtime.spans` imports it
+    from redis import exceptions
+    from redis._parsers.hiredis import NOT_ENOUGH_DATA
+    from redis.asyncio import BlockingConnectionPool, Redis
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
 
 __all__ = [
     "ConnectionLost", "Redis", "RedisError", "ResponseError", "Script",

@@ -4,9 +4,15 @@ With `frames_protocol` the only door to daphne, autobahn and Twisted. Plain `dap
 without what stands here.
 """
 
+# ruff: noqa: E402
+import gc
+
+GARBAGE_THRESHOLDS = 50_000, 20, 50
+if __name__ == "__main__":  # what is imported stays: to look through it for garbage was a fifth of a start
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
+
 import argparse
 import asyncio
-import gc
 import logging
 import os
 import socket
@@ -19,7 +25,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from daphne import server as daphne_server  # installs the asyncio reactor: before anything of Twisted
+from realtime import lean_daphne  # noqa: F401  # isort: skip  # before daphne, autobahn and Twisted
+
+from daphne import server as daphne_server
 from daphne.cli import DEFAULT_HOST, DEFAULT_PORT
 from daphne.cli import CommandLineInterface as DaphneCommandLine
 from daphne.http_protocol import WebRequest
@@ -40,7 +48,6 @@ logger = logging.getLogger(__name__)
 NO_LIMIT = -1
 SEND_BUFFER = 65_536
 """SO_SNDBUF of each socket; Linux doubles it. Left alone, the kernel hides 2.5 MB of a slow reader's backlog."""
-GARBAGE_THRESHOLDS = 50_000, 20, 50
 
 
 class _Request(WebRequest):  # type: ignore[misc]
@@ -272,7 +279,6 @@ class CommandLine(DaphneCommandLine):  # type: ignore[misc]
             sys.exit(130)
         # Connections make many objects that stay: looking through them for garbage was a quarter of accepting.
         gc.freeze()
-        gc.set_threshold(*GARBAGE_THRESHOLDS)
         super().run([*extra, *args])
 
     def _supervise(self, options: argparse.Namespace, args: Sequence[str]) -> int:

@@ -1,12 +1,12 @@
 """Whose request it is: the bearer token, judged as for a socket."""
 
 from asgiref.sync import async_to_sync
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from chatws import services
+from chatws.bearer import bearer_token
 from realtime.auth import Principal
 from realtime.exceptions import AuthenticationError
 
@@ -37,19 +37,3 @@ class BearerAuthentication(BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
-
-
-def bearer_token(header: str) -> str:
-    """The token of an `Authorization` header; empty if it holds none."""
-    scheme, _, token = header.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
-
-
-class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # drf-spectacular's
-    """How the document names it."""
-
-    target_class = BearerAuthentication
-    name = "bearer"
-
-    def get_security_definition(self, auto_schema: object) -> dict[str, object]:
-        return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}

@@ -1,16 +1,24 @@
-"""What the OpenAPI document says of a view: parameters, answers, and an example that a test executes."""
+"""What the OpenAPI document says of each view: parameters, answers, and an example that a test executes.
 
-from collections.abc import Callable
+Imported for the document only: a gateway serves the API without drf-spectacular.
+"""
+
 from typing import Any
 
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
-from rest_framework import serializers
-from rest_framework.serializers import Serializer
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiParameter,
+    OpenApiResponse,
+    extend_schema,
+    extend_schema_view,
+)  # fmt: skip
+from rest_framework.serializers import CharField, IntegerField, Serializer
 
+from chatws.api import serializers, views
+from chatws.api.authentication import BearerAuthentication
 from chatws.api.examples import EXAMPLES
-from chatws.api.serializers import Problem
 
-View = Callable[..., Any]
 OWN = "For the user itself, and for role `admin`."
 OF_MEMBERS = "For members of the chat group, and for role `admin`."
 STATUS = "For every caller with a token; without one where `CHATWS_PUBLIC_STATUS` is on."
@@ -23,10 +31,11 @@ PROBLEMS = {
 }
 
 
-def documented(
-    summary: str, answer: type[Serializer[Any]], *, query: type[Serializer[Any]] | None = None,
-    body: type[Serializer[Any]] | None = None, bare: bool = False, who: str, tag: str,
-) -> Callable[[View], View]:  # fmt: skip
+def _document(
+    view: type[views.ApiView], summary: str, answer: type[Serializer[Any]], *,
+    query: type[Serializer[Any]] | None = None, body: type[Serializer[Any]] | None = None, bare: bool = False,
+    who: str, tag: str,
+) -> None:  # fmt: skip
     """Say what a view takes and answers, and for whom; ``bare``: without the wrapper of code and message."""
     example = EXAMPLES[summary]
     kind = answer if bare else _wrapped(answer)
@@ -41,7 +50,7 @@ def documented(
     in_query = [
         OpenApiExample(f"a {name}", value, parameter_only=(name, "query")) for name, value in example.query.items()
     ]
-    return extend_schema(
+    schema = extend_schema(
         summary=summary,
         description=who,
         tags=[tag],
@@ -49,10 +58,12 @@ def documented(
         request=body,
         responses={
             200: OpenApiResponse(kind, "The answer"),
-            **{code: OpenApiResponse(Problem, what) for code, what in PROBLEMS.items()},
+            **{code: OpenApiResponse(serializers.Problem, what) for code, what in PROBLEMS.items()},
         },
         examples=[*examples, *in_query],
     )
+    method = "post" if hasattr(view, "post") else "get"
+    extend_schema_view(**{method: schema})(view)
 
 
 def _type_of(value: object) -> type:
@@ -60,5 +71,98 @@ def _type_of(value: object) -> type:
 
 
 def _wrapped(data: type[Serializer[Any]]) -> type[Serializer[Any]]:
-    fields = {"code": serializers.IntegerField(), "message": serializers.CharField(), "data": data()}
-    return type(f"{data.__name__}Answer", (serializers.Serializer,), fields)
+    fields = {"code": IntegerField(), "message": CharField(), "data": data()}
+    return type(f"{data.__name__}Answer", (Serializer,), fields)
+
+
+class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # drf-spectacular's
+    """How the document names it."""
+
+    target_class = BearerAuthentication
+    name = "bearer"
+
+    def get_security_definition(self, auto_schema: object) -> dict[str, object]:
+        return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+
+
+_document(
+    views.StatsView,
+    "Users, connections and gateways of the whole cluster",
+    serializers.Stats,
+    bare=True,
+    who=STATUS,
+    tag="status",
+)
+_document(
+    views.UserStatusView,
+    "Whether a user is online, and since when",
+    serializers.Status,
+    query=serializers.OfUser,
+    who=STATUS,
+    tag="status",
+)
+_document(views.GroupView, "A chat group", serializers.GroupInfo, who=OF_MEMBERS, tag="groups")
+_document(
+    views.MembersView,
+    "The members of a chat group",
+    serializers.Members,
+    query=serializers.PageQuery,
+    who=OF_MEMBERS,
+    tag="groups",
+)
+_document(
+    views.UserGroupsView,
+    "The chat groups of a user",
+    serializers.UserGroups,
+    query=serializers.PageQuery,
+    who=OWN,
+    tag="groups",
+)
+_document(
+    views.MessagesView,
+    "Messages of a chat group, newest first",
+    serializers.History,
+    query=serializers.HistoryQuery,
+    who=OF_MEMBERS,
+    tag="messages",
+)
+_document(
+    views.OfflineMessagesView,
+    "What a user's chat groups said after a time",
+    serializers.Offline,
+    query=serializers.OfflineQuery,
+    who=OWN,
+    tag="messages",
+)
+_document(
+    views.NotificationsView,
+    "A user's notifications, newest first",
+    serializers.Notifications,
+    query=serializers.UserPageQuery,
+    who=OWN,
+    tag="notifications",
+)
+_document(
+    views.UnreadCountView,
+    "How many notifications are unread",
+    serializers.UnreadCount,
+    query=serializers.OfUser,
+    who=OWN,
+    tag="notifications",
+)
+_document(
+    views.MarkReadView,
+    "These notifications have been read",
+    serializers.Marked,
+    body=serializers.MarkNotificationsBody,
+    who=OWN,
+    tag="notifications",
+)
+_document(
+    views.MarkAllReadView,
+    "All notifications have been read",
+    serializers.AllMarked,
+    body=serializers.OfUser,
+    who=OWN,
+    tag="notifications",
+)

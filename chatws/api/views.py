@@ -17,7 +17,6 @@ from rest_framework.views import APIView
 from chatws import conf, services
 from chatws.api import serializers
 from chatws.api.authentication import BearerAuthentication
-from chatws.api.documented import OF_MEMBERS, OWN, STATUS, documented
 from chatws.api.permissions import SeesGroup, SeesUser
 from chatws.history import history, shown
 from chatws.rpc.gateway import ChatServiceError, ReadCursor
@@ -80,9 +79,6 @@ def cursors_of(asking: Awaitable[Sequence[ReadCursor]]) -> Sequence[ReadCursor] 
 class StatsView(ApiView):
     is_public_where_status_is = True
 
-    @documented(
-        "Users, connections and gateways of the whole cluster", serializers.Stats, bare=True, who=STATUS, tag="status"
-    )
     def get(self, request: Request) -> Response:
         return Response(serializers.Stats(wait(self.here.node.presence.stats())).data)
 
@@ -91,13 +87,6 @@ class UserStatusView(ApiView):
     is_public_where_status_is = True
     takes = serializers.OfUser
 
-    @documented(
-        "Whether a user is online, and since when",
-        serializers.Status,
-        query=serializers.OfUser,
-        who=STATUS,
-        tag="status",
-    )
     def get(self, request: Request) -> Response:
         return success(serializers.Status, wait(self.here.node.presence.status(self.given["user_id"])))
 
@@ -106,7 +95,6 @@ class GroupView(ApiView):
     takes = serializers.OfGroup
     permission_classes = (SeesGroup,)
 
-    @documented("A chat group", serializers.GroupInfo, who=OF_MEMBERS, tag="groups")
     def get(self, request: Request, group_id: str) -> Response:
         return success(serializers.GroupInfo, wait(self.here.chat.group_info(group_id)))
 
@@ -115,9 +103,6 @@ class MembersView(ApiView):
     takes = serializers.MembersQuery
     permission_classes = (SeesGroup,)
 
-    @documented(
-        "The members of a chat group", serializers.Members, query=serializers.PageQuery, who=OF_MEMBERS, tag="groups"
-    )
     def get(self, request: Request, group_id: str) -> Response:
         chat = self.here.chat
         page = wait(chat.group_members(group_id, self.given["page"], self.given["page_size"]))
@@ -133,7 +118,6 @@ class UserGroupsView(ApiView):
     takes = serializers.UserPageQuery
     permission_classes = (SeesUser,)
 
-    @documented("The chat groups of a user", serializers.UserGroups, query=serializers.PageQuery, who=OWN, tag="groups")
     def get(self, request: Request, user_id: str) -> Response:
         chat, user = self.here.chat, self.given["user_id"]
         page = wait(chat.user_groups(user, self.given["page"], self.given["page_size"]))
@@ -150,13 +134,6 @@ class MessagesView(ApiView):
     takes = serializers.HistoryQuery
     permission_classes = (SeesGroup,)
 
-    @documented(
-        "Messages of a chat group, newest first",
-        serializers.History,
-        query=serializers.HistoryQuery,
-        who=OF_MEMBERS,
-        tag="messages",
-    )
     def get(self, request: Request) -> Response:
         given = self.given
         found = wait(history(self.here.chat, given["group_id"], given["before_id"], given["limit"]))
@@ -167,13 +144,6 @@ class OfflineMessagesView(ApiView):
     takes = serializers.OfflineQuery
     permission_classes = (SeesUser,)
 
-    @documented(
-        "What a user's chat groups said after a time",
-        serializers.Offline,
-        query=serializers.OfflineQuery,
-        who=OWN,
-        tag="messages",
-    )
     def get(self, request: Request) -> Response:
         found = wait(self.here.chat.offline_messages(self.given["user_id"], self.given["after_time"]))
         return success(serializers.Offline, {"messages": shown(found)})
@@ -183,13 +153,6 @@ class NotificationsView(ApiView):
     takes = serializers.UserPageQuery
     permission_classes = (SeesUser,)
 
-    @documented(
-        "A user's notifications, newest first",
-        serializers.Notifications,
-        query=serializers.UserPageQuery,
-        who=OWN,
-        tag="notifications",
-    )
     def get(self, request: Request) -> Response:
         given = self.given
         found = wait(self.here.chat.notifications(given["user_id"], -1, given["page"], given["page_size"]))
@@ -201,13 +164,6 @@ class UnreadCountView(ApiView):
     takes = serializers.OfUser
     permission_classes = (SeesUser,)
 
-    @documented(
-        "How many notifications are unread",
-        serializers.UnreadCount,
-        query=serializers.OfUser,
-        who=OWN,
-        tag="notifications",
-    )
     def get(self, request: Request) -> Response:
         count = wait(self.here.chat.unread_notifications(self.given["user_id"]))
         return success(serializers.UnreadCount, {"unread_count": count})
@@ -217,13 +173,6 @@ class MarkReadView(ApiView):
     takes = serializers.MarkNotificationsBody
     permission_classes = (SeesUser,)
 
-    @documented(
-        "These notifications have been read",
-        serializers.Marked,
-        body=serializers.MarkNotificationsBody,
-        who=OWN,
-        tag="notifications",
-    )
     def post(self, request: Request) -> Response:
         given = self.given
         count = wait(self.here.chat.mark_notifications_read(given["user_id"], given["notification_ids"]))
@@ -234,9 +183,6 @@ class MarkAllReadView(ApiView):
     takes = serializers.OfUser
     permission_classes = (SeesUser,)
 
-    @documented(
-        "All notifications have been read", serializers.AllMarked, body=serializers.OfUser, who=OWN, tag="notifications"
-    )
     def post(self, request: Request) -> Response:
         count = wait(self.here.chat.mark_all_notifications_read(self.given["user_id"]))
         return success(serializers.AllMarked, {"success": True, "affected_count": count})

@@ -22,7 +22,7 @@ BASE_DIR = environment.BASE_DIR
 DATA_DIR = ENV.data_dir
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "config.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiYamlRenderer
 
+from chatws.api import documented  # noqa: F401  # what the document says of each view
 from chatws.asyncapi.document import document
 from chatws.asyncapi.reference import markdown
 from chatws.asyncapi.views import as_yaml

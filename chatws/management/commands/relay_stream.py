@@ -33,6 +33,7 @@ class Command(BaseCommand):
         "Relays Redis Streams into feeds and tells the gateways. Run two or more: one works on each topic, "
         "the others take over when it dies. Ends cleanly on SIGTERM and Ctrl-C."
     )
+    requires_system_checks = ()  # `manage.py check`: they import every page
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(

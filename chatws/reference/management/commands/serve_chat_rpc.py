@@ -15,6 +15,7 @@ from realtime.exceptions import ListenError, RedisUnavailable
 
 class Command(BaseCommand):
     help = "Serves the reference chat service over gRPC and publishes its events. Ends cleanly on SIGTERM and Ctrl-C."
+    requires_system_checks = ()  # `manage.py check`: they import every page
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
