@@ -33,7 +33,7 @@ START_SECONDS = 120
 SETTINGS = "config.settings.test"
 REACTOR = "twisted.internet.reactor"
 LIBRARIES = (
-    "asyncio", "autobahn.twisted.websocket", "concurrent.futures.thread", "daphne.utils", "django.contrib.admin.sites",
+    "asyncio", "concurrent.futures.thread", "daphne.utils", "django.contrib.admin.sites",
     "django.core.asgi", "django.core.management.commands.migrate", "drf_spectacular.openapi", "drf_spectacular.views",
     "grpc.aio", "grpc_health.v1.health", "grpc_reflection.v1alpha.reflection", "hiredis", "logging.config",
     "opentelemetry.exporter.otlp.proto.grpc.trace_exporter", "opentelemetry.sdk.trace.export", "psycopg",
@@ -41,8 +41,10 @@ LIBRARIES = (
     "twisted.internet.asyncioreactor", "twisted.internet.endpoints", "twisted.internet.ssl", "twisted.logger",
     "twisted.web.http", "whitenoise.middleware", "whitenoise.storage",
 )  # fmt: skip
-"""What processes of the chat import beside the project's own modules."""
-AFTER_FORK = ("realtime.server", "realtime.frames_protocol", "realtime.doorway", "chatws.client.__main__")
+"""What processes of the chat import beside the project's own modules, and after them: some choose what to import."""
+AFTER_FORK = (
+    "realtime.server", "realtime.frames_protocol", "realtime.doorway", "realtime.lean_daphne", "chatws.client.__main__",
+)  # fmt: skip
 """Modules of ours that a child imports itself: they install Twisted's reactor, which holds a loop, or run at import."""
 
 
@@ -150,12 +152,12 @@ def _import_everything() -> None:
     import django
 
     django.setup()
-    for name in LIBRARIES:
-        importlib.import_module(name)
-    for package in ("chatws", "realtime"):
+    for package in ("realtime", "chatws"):
         for module in pkgutil.walk_packages([str(BASE_DIR / package)], f"{package}."):
             if module.name not in AFTER_FORK and ".migrations" not in module.name:
                 importlib.import_module(module.name)
+    for name in LIBRARIES:
+        importlib.import_module(name)
     from django.db import connections
 
     assert REACTOR not in sys.modules, "a child would share the reactor's loop"
