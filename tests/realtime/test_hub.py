@@ -324,8 +324,14 @@ async def test_when_our_layer_was_deaf_all_feeds_are_checked_at_once_and_whoever
     await world.stop()
 
 
-async def test_an_offset_that_redis_gives_out_again_is_not_taken_for_the_next(world: World) -> None:
+@pytest.mark.parametrize("layer", ["ours", "stock"])
+async def test_an_offset_that_redis_gives_out_again_is_not_taken_for_the_next(
+    redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch, layer: str
+) -> None:
     """Redis lost 3 and 4 after we had 2, gave 1 and 2 out again, and only what now is 3 arrives."""
+    monkeypatch.setattr(hub, "SUBSCRIBED_SECONDS", 1_000)
+    world = World(redis, conf, layer, check_seconds=1_000)  # no check finds the loss before
+    world.hub.start()
     listener = Listener()
     await world.hub.join(listener, ["group:g"])
     for _ in range(2):
@@ -340,6 +346,7 @@ async def test_an_offset_that_redis_gives_out_again_is_not_taken_for_the_next(wo
     await world.publish("group:g")
     await listener.until(lambda: listener.resets)
     assert listener.offsets == [1, 2]
+    await world.stop()
 
 
 async def test_a_log_that_could_not_be_read_is_read_again_soon(
