@@ -1,8 +1,8 @@
 """Import of autobahn only what serves WebSockets: neither WAMP, nor `click`, nor `cffi`.
 
-`lean_daphne` imports this one before daphne does. autobahn's WebSocket modules import all of WAMP for one class, and its
-native UTF-8 validator parses C declarations at each start. `Utf8Validator` and `XorMasker` take the place of both native
-classes; they too leave the work to C, by Python's codecs and integers.
+`lean_daphne` imports this one before daphne does. autobahn's WebSocket modules import all of WAMP for one class, and
+its native UTF-8 validator parses C declarations at each start. `Utf8Validator` and `XorMasker` take the place of both
+native classes; they too leave the work to C, by Python's codecs and integers.
 
 Nothing is replaced where autobahn is imported already, is another release than the one this was written for, or where
 `AUTOBAHN_USE_NVX` chooses one of its own validators.
