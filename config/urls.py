@@ -1,6 +1,7 @@
 """Every URL of the gateway. Most are imported when one of them is asked for first (docs/adr/0022)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from django.urls import URLPattern, URLResolver, include, path
 from django.urls.resolvers import RegexPattern
@@ -11,6 +12,10 @@ class Ahead(RegexPattern):
 
     def __init__(self, prefix: str) -> None:
         super().__init__(f"^(?={prefix})")
+
+    def match(self, path: str) -> tuple[str, tuple[Any, ...], dict[str, Any]] | None:
+        """The whole path; what a group in the prefix caught is no argument of a view."""
+        return (path, (), {}) if self.regex.match(path) else None
 
     def __str__(self) -> str:
         return ""
@@ -26,7 +31,7 @@ def lazily(prefix: str, urlconf: str, namespace: str) -> URLResolver:
 
 LAZY: Sequence[URLResolver] = (
     lazily(r"admin/", "config.admin_urls", "admin"),
-    lazily(r"api/|(ws/)?stats\Z", "config.api_urls", "api"),
+    lazily(r"api/|(?:ws/)?stats\Z", "config.api_urls", "api"),
     lazily(r"docs/", "chatws.docs_urls", "docs"),
 )
 urlpatterns: list[URLPattern | URLResolver] = [path("", include("chatws.urls")), *LAZY]
