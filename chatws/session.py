@@ -246,22 +246,21 @@ class Session:
         return GroupLeft(group_id)
 
     async def reconcile(self) -> None:
-        """Hear what the user's membership says now, and tell the client of each change."""
+        """Hear what the user's membership says, until it says the same afterwards; tell the client of each change."""
         async with self._joining:
-            groups = self._membership.groups
-            if groups is None:
-                return
-            for feed in sorted(self._hub.feeds_of(self._connection)):
-                if _group_of(feed) and _group_of(feed) not in groups:
-                    self._hub.leave(self._connection, feed)
-                    self._connection.write(GroupLeft(_group_of(feed)))
-            self._connection.outbox.hold()
-            try:
-                joined = await self._join_all()
-            except BaseException:
-                self._connection.outbox.release()
-                raise
-            self._connection.answer([*map(_joined, joined), _tail(joined)])
+            done: frozenset[str] | None = None
+            while (groups := self._membership.groups) is not None and groups != done:
+                done = groups
+                for feed in sorted(self._hub.feeds_of(self._connection)):
+                    if _group_of(feed) and _group_of(feed) not in groups:
+                        self._leave(feed)
+                self._connection.outbox.hold()
+                try:
+                    joined = await self._join_all()
+                except BaseException:
+                    self._connection.outbox.release()
+                    raise
+                self._connection.answer([*map(_joined, joined), _tail(joined)])
 
     def dropped(self, feed: str, position: Position) -> None:
         """The user was removed from a chat group: whoever joins it again hears it again, from there."""
@@ -297,7 +296,10 @@ class Session:
         return max(0, most + 1 - len(self._hub.feeds_of(self._connection)))
 
     async def _join_all(self) -> list[Joined]:
-        """Join every group of the user that isn't heard yet; those alone are answered."""
+        """Join every group of the user that isn't heard yet; those alone are answered.
+
+        Some may be left again by then: their tails and what came behind them go out all the same, then `group_left`.
+        """
         wanted = (self._membership.groups or frozenset()) - self._left
         heard = self._hub.feeds_of(self._connection)
         feeds = [feed for feed in feeds_of(wanted) if feed not in heard]
@@ -311,15 +313,19 @@ class Session:
             feed: self._resume.points[feed] for feed in feeds if feed in self._resume.points
         }
         joined = await self._hub.join(self._connection, feeds, self._resume)
-        present = self._membership.groups or frozenset()
-        for gone in [one for one in joined if _group_of(one.feed) not in present]:
-            self._hub.leave(self._connection, gone.feed)
-            joined.remove(gone)
-        for one in joined:
-            points.pop(one.feed, None)
-        if len(joined) < len(feeds):
+        heard, present = self._hub.feeds_of(self._connection), self._membership.groups or frozenset()
+        for feed in [one.feed for one in joined if one.feed in heard]:
+            points.pop(feed, None)
+            if _group_of(feed) not in present:  # what came meanwhile waits behind its tail
+                self._leave(feed)
+        if not heard.issuperset(feeds):
             self._membership.follow()
         return joined
+
+    def _leave(self, feed: str) -> None:
+        """The user is no longer in the chat group of this feed."""
+        self._hub.leave(self._connection, feed)
+        self._connection.write(GroupLeft(_group_of(feed)))
 
 
 def _group_of(feed: str) -> str:

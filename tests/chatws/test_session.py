@@ -1,7 +1,8 @@
-"""A session between the hub and its outbox: tails come before what is live, whatever else is written meanwhile."""
+"""A session between the hub and its outbox: tails come before what is live, whatever else happens meanwhile."""
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,67 +13,120 @@ from chatws.frames import Ack
 from chatws.membership import Membership
 from chatws.session import Session
 from realtime.auth import Principal
+from realtime.commands import DropUser
 from realtime.conf import RealtimeConf
 from realtime.outbox import AsgiOutbox
 from realtime.redis import Redis
 from tests.support.hub import Listener, World
 
-FEED = "group:g"
+FEED, SLOW = "group:g", "group:slow"
 
 
-async def test_an_answer_to_something_else_does_not_let_live_frames_pass_a_tail(
-    redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Resuming:
+    """The session of user 7, who resumes two feeds: he has joined `FEED` again and waits for the tail of `SLOW`."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.sent: list[dict[str, Any]] = []
+        self.other = Listener()
+        node: Any = SimpleNamespace(conf=world.conf, hub=world.hub, connections={})
+        services: Any = SimpleNamespace(node=node)
+        self.consumer = ChatConsumer(services)
+        node.connections[self.consumer.connection_id] = self.consumer
+        self.consumer.user_id = 7
+        self.consumer.outbox = AsgiOutbox(self._send, 10_000)
+        self.consumer.deliver = self.consumer.outbox.write
+        self.membership = Membership(7, None, world.hub, asyncio.Semaphore())  # type: ignore[arg-type]
+        self.membership.groups = frozenset({"g", "slow"})
+        principal = Principal(user_id=7, expires_at=0)
+        self.session = self.consumer.session = Session(self.consumer, principal, self.membership, services)
+        self.goes_on = asyncio.Event()
+
+    async def begin(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Two publications were missed in `FEED` and one in `SLOW`."""
+        for feed, missed in ((FEED, 2), (SLOW, 1)):
+            [joined] = await self.world.hub.join(self.other, [feed])
+            self.session._resume.leave_off(feed, joined.position)
+            for _ in range(missed):
+                await self.publish(feed)
+        reading, read = asyncio.Event(), self.world.log.tail
+
+        async def tail(feed: str, *rest: Any) -> Any:
+            found = await read(feed, *rest)
+            if feed == SLOW:
+                reading.set()
+                await self.goes_on.wait()
+            return found
+
+        monkeypatch.setattr(self.world.log, "tail", tail)
+        self.session.starting = False
+        self.consumer.membership_changed()
+        await reading.wait()
+
+    async def publish(self, feed: str) -> None:
+        """Publish in a feed, and return once all connections have it."""
+        before = len(self.other.frames)
+        await self.world.publish(feed)
+        await self.other.until(lambda: len(self.other.frames) > before)
+
+    async def end(self) -> None:
+        joining = self.consumer._reconciling
+        assert joining is not None
+        self.goes_on.set()
+        await joining
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        self.sent.append(json.loads(message["text"]))
+
+    def types(self) -> list[str]:
+        return [frame["type"] for frame in self.sent if "type" in frame]
+
+    def offsets(self, feed: str) -> list[int]:
+        return [frame["offset"] for frame in self.sent if frame.get("feed") == feed]
+
+
+@pytest.fixture
+async def resuming(redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Resuming]:
     world = World(redis, conf)
     world.hub.start()
-    sent: list[dict[str, Any]] = []
-
-    async def send(message: dict[str, Any]) -> None:
-        sent.append(json.loads(message["text"]))
-
-    node: Any = SimpleNamespace(conf=conf, hub=world.hub, connections={})
-    services: Any = SimpleNamespace(node=node)
-    consumer = ChatConsumer(services)
-    node.connections[consumer.connection_id] = consumer
-    consumer.user_id = 7
-    consumer.outbox = AsgiOutbox(send, 10_000)
-    consumer.deliver = consumer.outbox.write
-    membership = Membership(7, None, world.hub, asyncio.Semaphore())  # type: ignore[arg-type]
-    membership.groups = frozenset({"g"})
-    principal = Principal(user_id=7, expires_at=0)
-    session = consumer.session = Session(consumer, principal, membership, services)
-
-    other = Listener()
-    [joined] = await world.hub.join(other, [FEED])
-    session._resume.leave_off(FEED, joined.position)
-    for _ in range(2):
-        await world.publish(FEED)
-    await other.until(lambda: other.offsets == [1, 2])
-
-    reading, goes_on = asyncio.Event(), asyncio.Event()
-    read = world.log.tail
-
-    async def slow(*arguments: Any) -> Any:
-        found = await read(*arguments)
-        reading.set()
-        await goes_on.wait()
-        return found
-
-    slow_feed = "group:slow"
-    session._resume.leave_off(slow_feed, (await world.hub.join(other, [slow_feed]))[0].position)
-    await world.publish(slow_feed)
-    await other.until(lambda: len(other.frames) == 3)
-    membership.groups = frozenset({"g", "slow"})
-    monkeypatch.setattr(world.log, "tail", lambda feed, *rest: (slow if feed == slow_feed else read)(feed, *rest))
-    joining = asyncio.create_task(session.reconcile())
-    await reading.wait()
-    await world.publish(FEED)  # live for who has joined group:g and waits for group:slow
-    await other.until(lambda: len(other.frames) == 4)
-    consumer.answer([Ack("m-1")], "c-1")
-    goes_on.set()
-    await joining
+    resuming = Resuming(world)
+    await resuming.begin(monkeypatch)
+    yield resuming
     await world.stop()
 
-    assert [frame.get("type") for frame in sent[:2]] == ["group_joined", "group_joined"]
-    assert [frame["offset"] for frame in sent if frame.get("feed") == FEED] == [1, 2, 3]
-    assert [frame["type"] for frame in sent if frame.get("type") == "ack"] == ["ack"]
+
+async def test_an_answer_to_something_else_does_not_let_live_frames_pass_a_tail(resuming: Resuming) -> None:
+    await resuming.publish(FEED)
+    resuming.consumer.answer([Ack("m-1")], "c-1")
+    await resuming.end()
+    assert resuming.types() == ["group_joined", "group_joined", "ack"]
+    assert resuming.offsets(FEED) == [1, 2, 3]
+
+
+async def test_one_who_is_removed_meanwhile_gets_all_up_to_the_removal(resuming: Resuming) -> None:
+    resuming.world.hub.on_drop = lambda user_id, feed: setattr(resuming.membership, "groups", frozenset({"slow"}))
+    await resuming.publish(FEED)
+    await resuming.world.publish(FEED, DropUser(7))
+    await resuming.other.until(lambda: resuming.membership.groups == frozenset({"slow"}))
+    await resuming.publish(FEED)
+    await resuming.end()
+    assert resuming.offsets(FEED) == [1, 2, 3, 4]
+    assert resuming.offsets(SLOW) == [1]
+    assert resuming.types() == ["group_joined", "group_joined", "group_left"]
+
+
+async def test_one_who_is_no_member_any_more_meanwhile_gets_all_up_to_then(resuming: Resuming) -> None:
+    await resuming.publish(FEED)
+    resuming.membership.groups = frozenset({"slow"})  # the chat service says so; no removal was told
+    await resuming.end()
+    assert FEED not in resuming.world.hub.feeds_of(resuming.consumer)
+    await resuming.publish(FEED)
+    assert resuming.offsets(FEED) == [1, 2, 3]
+    assert resuming.types() == ["group_joined", "group_joined", "group_left"]
+
+
+async def test_a_group_that_is_added_meanwhile_is_heard_too(resuming: Resuming) -> None:
+    resuming.membership.groups = frozenset({"g", "slow", "fresh"})
+    resuming.consumer.membership_changed()
+    await resuming.end()
+    assert "group:fresh" in resuming.world.hub.feeds_of(resuming.consumer)

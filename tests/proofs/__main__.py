@@ -44,6 +44,7 @@ PROOFS = (
     Proof("fuzz", "send 500,000 frames of nonsense", 270),
     Proof("attacks", "run the attacks of the test suite beside a well-behaved client", 90),
     Proof("slow-readers", "10 of 1,000 clients never read, under full load", 90),
+    Proof("latency", "how soon what is promised happens", 40),
     Proof("tutorial", "follow docs/tutorial.md in a browser", 60),
 )
 

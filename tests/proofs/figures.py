@@ -32,6 +32,21 @@ class Result:
         return not self.problem and bool(self.figures) and all(figure.met for figure in self.figures)
 
 
+def at_most(what: str, value: float, goal: float, unit: str = "s") -> Figure:
+    """A figure that shall not be above its goal."""
+    return Figure(what, f"{value:.1f} {unit}", f"{goal:g} {unit} or less", value <= goal)
+
+
+def all_of(what: str, value: int, whole: int) -> Figure:
+    """A figure that shall be the whole."""
+    return Figure(what, f"{value:,}", f"{whole:,}", value == whole)
+
+
+def between(what: str, value: float, least: float, goal: float, unit: str = "s") -> Figure:
+    """A figure that shall be neither below ``least`` nor above its goal."""
+    return Figure(what, f"{value:.1f} {unit}", f"{least:g} to {goal:g} {unit}", least <= value <= goal)
+
+
 def none_of(what: str, problems: Sequence[str]) -> Figure:
     """A figure that is met if there is no problem; a few of those there are stand in the log."""
     for problem in problems[:20]:

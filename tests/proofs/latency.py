@@ -1,5 +1,5 @@
-"""How soon what is promised happens. Each of these measures seconds or a rate, so it proves something only on a machine
-that does nothing else: no part of `make test`, whose tests assert the same outcomes without a clock.
+"""How soon what is promised happens. Each figure is of seconds or a rate, so it proves something only on a machine that
+does nothing else; the tests of `make test` assert the same outcomes without a clock.
 """
 
 import asyncio
@@ -7,8 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,33 +20,45 @@ from realtime.conf import RealtimeConf
 from realtime.overview import Away, ClosesByCode, Online, look
 from tests.config.test_run import Run
 from tests.contract.test_revocation import closed_as_revoked, revoke, welcomed
+from tests.proofs.figures import Figure, at_most, between
 from tests.support.chat import Chat, new_user
 from tests.support.client import Client, connect, make_token
 from tests.support.redis import free_port
 from tests.support.stack import Stack
 
 
-@contextmanager
-def within(seconds: float, *, at_least: float = 0.0) -> Iterator[None]:
-    """Fail if what is done in it takes longer, or less than ``at_least``."""
-    began = time.monotonic()
-    yield
-    took = time.monotonic() - began
-    assert at_least <= took < seconds, f"{took:.2f} s; promised: {at_least:g} to {seconds:g} s"
+async def measure(folder: Path) -> list[Figure]:
+    """All figures. ``folder``: empty; for the data of all processes."""
+    stack = Stack(folder, CHATWS_SENDS_PER_SECOND="0")
+    try:
+        await asyncio.to_thread(stack.start)
+        conf = RealtimeConf(redis_url=stack.redis.url, jwt_secret="")
+        return [
+            await revoked_everywhere(stack),
+            await drain(stack),
+            *await overview(conf),
+            *await collector_away(stack),
+            *await chat_service_hangs(stack),
+            await chat_service_away(),
+            await end_of_run(folder),
+        ]
+    finally:
+        await asyncio.to_thread(stack.stop)
 
 
-async def a_revoked_user_is_closed_on_every_gateway_within_a_second(stack: Stack) -> None:
-    """From the end of the command that revokes. ``stack``: started."""
+async def revoked_everywhere(stack: Stack) -> Figure:
+    """From the end of the command that revokes."""
     gateways = [stack.gateway, stack.start_gateway()]
     user = new_user()
     devices = [await welcomed(gateway, make_token(user)) for gateway in gateways]
     await revoke(stack, "--user", str(user))
-    with within(1):
-        await asyncio.gather(*(closed_as_revoked(device) for device in devices))
+    began = time.monotonic()
+    await asyncio.gather(*(closed_as_revoked(device) for device in devices))
+    return at_most("a revoked user's sockets are closed on every gateway", time.monotonic() - began, 1)
 
 
-async def connections_leave_at_the_rate_that_is_set(stack: Stack) -> None:
-    """30 connections at 20 a second take longer than a second. ``stack``: started."""
+async def drain(stack: Stack) -> Figure:
+    """30 connections at 20 a second: the last leaves about 1.5 s after the first."""
     gateway = stack.start_gateway(CHATWS_DRAIN_PER_SECOND="20")
     clients = [await welcomed(gateway, make_token(new_user())) for _ in range(30)]
     ending = asyncio.create_task(asyncio.to_thread(gateway.stop))
@@ -58,12 +69,60 @@ async def connections_leave_at_the_rate_that_is_set(stack: Stack) -> None:
         ends.append(time.monotonic())
 
     await asyncio.gather(*(end(client) for client in clients))
-    assert 1 < max(ends) - min(ends) < 3
     assert await ending == 0
+    return between("30 connections leave a gateway that ends at 20 a second", max(ends) - min(ends), 1, 3)
 
 
-async def nobody_waits_for_a_chat_service_that_hangs(stack: Stack) -> None:
-    """The first calls wait for their deadline of 5 s; then they fail at once. ``stack``: started; sends unlimited."""
+async def overview(conf: RealtimeConf) -> list[Figure]:
+    """Of the admin, five times at once; a source has `realtime.overview.PATIENCE` to answer."""
+    freed = threading.Event()
+
+    def count() -> Mapping[int, int]:
+        freed.wait(60)
+        return {}
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    closes = ClosesByCode(count)
+    began = time.monotonic()
+    seen = await asyncio.gather(*(look(conf, closes) for _ in range(5)))
+    without_database = time.monotonic() - began
+    freed.set()
+    assert all(isinstance(one.online, Online) and isinstance(one.closes, Away) for one in seen)
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        hanging = replace(conf, redis_url=f"redis://127.0.0.1:{port}/0")
+        began = time.monotonic()
+        assert isinstance((await look(hanging, ClosesByCode(dict))).online, Away)
+        without_redis = time.monotonic() - began
+    return [
+        at_most("the overview beside a database that hangs", without_database, 2),
+        at_most("the overview beside a Redis that hangs", without_redis, 2),
+    ]
+
+
+async def collector_away(stack: Stack) -> list[Figure]:
+    """A collector of spans that isn't there holds neither frames nor the end of the process up."""
+    away = stack.start_gateway(CHATWS_TRACING="1", OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}")
+    client = await connect(away.ws)
+    await client.ask("auth", {"token": make_token(new_user())})
+    began = time.monotonic()
+    for _ in range(20):
+        assert (await client.ask("ping"))["type"] == "pong"
+    frames = time.monotonic() - began
+    await client.close()
+    began = time.monotonic()
+    await asyncio.to_thread(away.stop)
+    return [
+        at_most("20 frames while the collector of spans is away", frames, 5),
+        at_most("the end of a gateway while the collector of spans is away", time.monotonic() - began, 8),
+    ]
+
+
+async def chat_service_hangs(stack: Stack) -> list[Figure]:
+    """The first calls wait for their deadline of 5 s; the next fail at once."""
     rpc = next(process for process in stack.processes if process.name.startswith("rpc"))
     chat = Chat(stack.rpc_target)
     users = [new_user() for _ in range(6)]
@@ -76,67 +135,39 @@ async def nobody_waits_for_a_chat_service_that_hangs(stack: Stack) -> None:
 
     rpc.pause()
     try:
-        with within(7, at_least=3):
-            await asyncio.gather(*(send(client) for client in clients))
-        with within(1):
-            await send(clients[0])
+        began = time.monotonic()
+        await asyncio.gather(*(send(client) for client in clients))
+        first = time.monotonic() - began
+        began = time.monotonic()
+        await send(clients[0])
+        return [
+            between("the first six sends while the chat service hangs", first, 3, 7),
+            at_most("the next send while the chat service hangs", time.monotonic() - began, 1),
+        ]
     finally:
         rpc.go_on()
         await chat.close()
 
 
-async def a_chat_service_that_is_away_costs_no_more_than_the_deadline() -> None:
-    """Retries included: 1 s is set."""
+async def chat_service_away() -> Figure:
+    """With a deadline of 1 s, retries included."""
     gateway = GrpcChatGateway(ChatConf(rpc_target=f"127.0.0.1:{free_port()}", rpc_seconds=1.0))
-    with within(3), pytest.raises(ChatServiceError):
+    began = time.monotonic()
+    with pytest.raises(ChatServiceError):
         await gateway.save_message(
             message_id="m", group_id="g", sender_id=1, msg_type=1, content="x", image_url=""
         )  # fmt: skip
+    took = time.monotonic() - began
     await gateway.close()
+    return at_most("a call with a deadline of 1 s while no chat service is there", took, 3)
 
 
-async def the_overview_waits_for_no_source_that_hangs(conf: RealtimeConf) -> None:
-    """1.5 s at most for each, all at once. ``conf``: of a Redis that answers."""
-    freed = threading.Event()
-
-    def count() -> Mapping[int, int]:
-        freed.wait(60)
-        return {}
-
-    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    closes = ClosesByCode(count)
-    with within(2):
-        seen = await asyncio.gather(*(look(conf, closes) for _ in range(5)))
-    assert all(isinstance(one.online, Online) and isinstance(one.closes, Away) for one in seen)
-    freed.set()
-    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        hanging = replace(conf, redis_url=f"redis://127.0.0.1:{port}/0")
-        with within(2):
-            assert isinstance((await look(hanging, ClosesByCode(dict))).online, Away)
-
-
-async def a_collector_of_spans_that_is_away_holds_nothing_up(stack: Stack) -> None:
-    """Neither frames nor the end of the process. ``stack``: started, of processes that trace."""
-    away = stack.start_gateway(CHATWS_TRACING="1", OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}")
-    client = await connect(away.ws)
-    await client.ask("auth", {"token": make_token(new_user())})
-    with within(5):
-        for _ in range(20):
-            assert (await client.ask("ping"))["type"] == "pong"
-    await client.close()
-    with within(8):
-        await asyncio.to_thread(away.stop)
-
-
-async def ctrl_c_ends_make_run_within_ten_seconds(folder: Path) -> None:
-    """``folder``: empty; for its data."""
+async def end_of_run(folder: Path) -> Figure:
+    """Of `make run`, after Ctrl-C in its terminal."""
     run = Run(folder)
     with run.started():
         await asyncio.to_thread(run.until, "The chat is ready")
-        with within(10):
-            os.killpg(run.process.pid, signal.SIGINT)
-            assert await asyncio.to_thread(run.process.wait) == 0
+        began = time.monotonic()
+        os.killpg(run.process.pid, signal.SIGINT)
+        assert await asyncio.to_thread(run.process.wait) == 0
+        return at_most("the end of `make run` after Ctrl-C", time.monotonic() - began, 10)

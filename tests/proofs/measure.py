@@ -28,7 +28,8 @@ from benchmarks import machine, scenarios  # noqa: E402
 from tests.abuse import beside, fuzz, idle  # noqa: E402
 from tests.e2e import long_group, tutorial  # noqa: E402
 from tests.faults import rolling, run, soak  # noqa: E402
-from tests.proofs.figures import Figure, none_of, write  # noqa: E402
+from tests.proofs import latency  # noqa: E402
+from tests.proofs.figures import Figure, all_of, at_most, none_of, write  # noqa: E402
 from tests.support.browser import chromium  # noqa: E402
 from tests.support.stack import Stack  # noqa: E402
 
@@ -47,16 +48,6 @@ class Size:
     def of(self, whole: int) -> int:
         """So many of the whole, one at least."""
         return max(1, round(whole * self.scale))
-
-
-def at_most(what: str, value: float, goal: float, unit: str = "s") -> Figure:
-    """A figure that shall not be above its goal."""
-    return Figure(what, f"{value:.1f} {unit}", f"{goal:g} {unit} or less", value <= goal)
-
-
-def all_of(what: str, value: int, whole: int) -> Figure:
-    """A figure that shall be the whole."""
-    return Figure(what, f"{value:,}", f"{whole:,}", value == whole)
 
 
 async def rolling_restart(size: Size) -> list[Figure]:
@@ -162,6 +153,10 @@ async def slow_readers(size: Size) -> list[Figure]:
     ]
 
 
+async def latencies(size: Size) -> list[Figure]:
+    return await latency.measure(size.folder)
+
+
 async def the_tutorial(size: Size) -> list[Figure]:
     newcomer = tutorial.Newcomer(size.folder)
     try:
@@ -178,7 +173,8 @@ async def the_tutorial(size: Size) -> list[Figure]:
 
 MEASURES: dict[str, Callable[[Size], list[Figure] | Awaitable[list[Figure]]]] = {
     "rolling": rolling_restart, "soak": a_soak, "messages": ten_thousand_messages, "sockets": ten_thousand_sockets,
-    "faults": fault_run, "fuzz": nonsense, "attacks": attacks, "slow-readers": slow_readers, "tutorial": the_tutorial,
+    "faults": fault_run, "fuzz": nonsense, "attacks": attacks, "slow-readers": slow_readers,
+    "latency": latencies, "tutorial": the_tutorial,
 }  # fmt: skip
 
 

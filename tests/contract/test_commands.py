@@ -1,0 +1,68 @@
+"""The real command lines. Most tests fork their processes from one that has imported everything; these don't."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from django.core.management import get_commands
+
+from config.env import BASE_DIR
+from tests.contract.test_revocation import closed_as_revoked, revoke, welcomed
+from tests.support.chat import Chat, new_user
+from tests.support.client import make_token
+from tests.support.stack import SERVERS, Stack
+
+OURS = sorted(name for name, app in get_commands().items() if app in {"chatws", "chatws.reference", "realtime"})
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A chat whose every process was started by its command line."""
+    stack = Stack(tmp_path_factory.mktemp("commands"))
+    stack.forks = False
+    try:
+        stack.redis.start()
+        stack.manage("migrate", "--verbosity", "0")
+        stack.manage("seed_demo")
+        stack.start_rpc()
+        stack.start_relay()
+        stack.wait_until_relaying()
+        yield stack
+    finally:
+        stack.stop()
+
+
+@pytest.mark.parametrize("server", SERVERS)
+async def test_a_chat_of_commands_talks_and_ends(commands: Stack, server: str) -> None:
+    commands.server = server
+    gateway = commands.start_gateway()
+    chat = Chat(commands.rpc_target)
+    one, two = new_user(), new_user()
+    group = await chat.group(one, two)
+    speaker, listener = await welcomed(gateway, make_token(one)), await welcomed(gateway, make_token(two))
+    said = await speaker.ask("send_message", {"group_id": group, "msg_type": 1, "content": f"by {server}"})
+    assert said["type"] == "ack"
+    assert (await listener.expect("new_message"))["data"]["content"] == f"by {server}"
+    await revoke(commands, "--user", str(two))
+    await closed_as_revoked(listener)
+    await speaker.close()
+    await chat.close()
+    assert gateway.stop(signal.SIGINT) in (0, -signal.SIGINT)  # uvicorn ends by the signal itself
+
+
+def test_relay_and_chat_service_end_when_they_are_asked(commands: Stack) -> None:
+    asked = [process for process in commands.processes if process.name.startswith(("relay", "rpc")) and process.running]
+    assert [process.stop() for process in asked] == [0, 0]
+    commands.start_rpc()
+    commands.start_relay()
+
+
+@pytest.mark.parametrize("command", OURS)
+def test_every_command_says_what_it_does(command: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", command, "--help"], cwd=BASE_DIR, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: manage.py {command}")
