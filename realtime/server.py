@@ -20,7 +20,7 @@ import sys
 import time
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -88,6 +88,13 @@ class Inbox:
         return len(self._messages)
 
 
+def _time_out(channel: Any, end: Callable[[], None]) -> None:
+    """Twisted ends a connection on which nothing came: it counts if no request ever came whole."""
+    if not getattr(channel, "has_asked", False):
+        metrics.refusals.labels("request").inc()
+    end()
+
+
 class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
     """daphne's server that tells clients why it closes (1007, 1009), and tells the application when it starts and ends.
 
@@ -121,6 +128,8 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
         def http(address: Any) -> Any:
             protocol = build_http(address)
             protocol.requestFactory = _Request
+            channel = protocol._channel
+            channel.timeoutConnection = partial(_time_out, channel, channel.timeoutConnection)
             return protocol
 
         def doorway(address: Any) -> Doorway:

@@ -94,7 +94,7 @@ def conf(redis_server: RedisServer) -> RealtimeConf:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The whole chat, shared by the tests that break none of it. A test that does starts its own."""
-    stack = Stack(tmp_path_factory.mktemp("stack"), CHATWS_PRESENCE_LEASE="2", CHATWS_AUTH_TIMEOUT="1.5")
+    stack = Stack(tmp_path_factory.mktemp("stack"), CHATWS_PRESENCE_LEASE="10", CHATWS_AUTH_TIMEOUT="120")
     try:
         stack.start()
         Stack.shared = stack

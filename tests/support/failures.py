@@ -5,6 +5,7 @@ and the seed that repeats the order.
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,16 +29,24 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """End what a test started beside the shared stack: it would run, and use the machine, until the last test."""
-    shared = Stack.shared
-    before = [*shared.processes] if shared is not None else []
+    """End what a test adds to a stack that outlives it: it would run, and use the machine, until the last test."""
+    before = {stack: [process for process in stack.processes if process.running] for stack in Stack.living}
     try:
         return (yield)
     finally:
-        if shared is not None:
-            for process in shared.processes:
-                if process not in before:
-                    process.kill()
+        for stack, processes in before.items():
+            end_extra(processes, stack.processes)
+
+
+def end_extra(before: list[Process], processes: list[Process]) -> None:
+    """End what was added, but for what replaces one of its kind that ended."""
+    lacking = Counter(process.kind for process in before if not process.running)
+    for process in processes:
+        if process not in before and process.running:
+            if lacking[process.kind]:
+                lacking[process.kind] -= 1
+            else:
+                process.kill()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -44,6 +44,11 @@ class Process:
         self.handle = processes.start(command, log, env, code, forks)
 
     @property
+    def kind(self) -> str:
+        """What it is: its name without the number."""
+        return self.name.rpartition("-")[0]
+
+    @property
     def pid(self) -> int:
         return self.handle.pid
 
