@@ -5,6 +5,7 @@ import itertools
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import jwt
@@ -101,7 +102,15 @@ class Client:
         return list(self._unread)
 
     async def close(self) -> None:
-        await self.socket.close()
+        """Close, and read what still comes: behind it stands the server's own close frame."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._read_out())
+            await self.socket.close()
+
+    async def _read_out(self) -> None:
+        with suppress(websockets.ConnectionClosed):
+            while True:
+                await self.socket.recv()
 
     async def _read(self) -> Frame:
         async with asyncio.timeout(LIMIT):
