@@ -1,14 +1,11 @@
 """The real command lines. Most tests fork their processes from one that has imported everything; these don't."""
 
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 from django.core.management import get_commands
 
-from config.env import BASE_DIR
 from tests.contract.test_revocation import closed_as_revoked, revoke, welcomed
 from tests.support.chat import Chat, new_user
 from tests.support.client import make_token
@@ -60,9 +57,5 @@ def test_relay_and_chat_service_end_when_they_are_asked(commands: Stack) -> None
 
 
 @pytest.mark.parametrize("command", OURS)
-def test_every_command_says_what_it_does(command: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "manage.py", command, "--help"], cwd=BASE_DIR, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"usage: manage.py {command}")
+def test_every_command_says_what_it_does(command: str, stack: Stack) -> None:
+    assert stack.manage(command, "--help").startswith(f"usage: manage.py {command}")

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.e2e.tutorial import Newcomer, follow
@@ -11,7 +12,7 @@ from tests.e2e.tutorial import Newcomer, follow
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def newcomer(tmp_path: Path) -> AsyncIterator[Newcomer]:
     newcomer = Newcomer(tmp_path)
     yield newcomer
