@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ON_POSTGRES := $(BIN)/python -m tests.support.postgres
-PYTEST = $(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),3) --dist loadfile $(if $(SEED),--randomly-seed $(SEED))
+PYTEST = $(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),4) --dist worksteal $(if $(SEED),--randomly-seed $(SEED))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-postgres proofs rolling soak fuzz test-servers bench bench-quick faults screenshots check lint format types floors migrations stubs-check docs docs-check lock lock-check audit stubs chromium postgres nginx clean
+.PHONY: help run test suite test-postgres proofs rolling soak fuzz test-servers bench bench-quick faults screenshots check lint format types floors migrations stubs-check docs docs-check lock lock-check audit stubs chromium postgres nginx clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -14,7 +14,10 @@ help: ## list the commands
 run: $(VENV)/run.stamp ## start the whole chat with a demo: two browsers can talk
 	@$(BIN)/python -m config.run
 
-test: $(VENV)/dev.stamp chromium postgres nginx check ## check everything and run all tests: SEED=7 for an order seen before
+test: $(VENV)/dev.stamp chromium postgres nginx ## check everything and run all tests: SEED=7 for an order seen before
+	@$(MAKE) --no-print-directory --jobs=2 suite check
+
+suite: $(VENV)/dev.stamp
 	@$(PYTEST)
 	@$(ON_POSTGRES) $(PYTEST) -m database
 

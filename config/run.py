@@ -129,13 +129,10 @@ def _refuse_taken_ports(settings: Environment, commands: dict[str, str]) -> None
 
 def _prepare(settings: Environment) -> None:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    commands = [["migrate", "--verbosity", "0"]]
-    if settings.uses_reference_rpc:
-        commands.append(["seed_demo"])
-    for command in commands:
-        done = subprocess.run([sys.executable, "manage.py", *command], cwd=env.BASE_DIR)  # noqa: S603
-        if done.returncode != 0:
-            sys.exit(f"manage.py {shlex.join(command)} failed")
+    command = ["seed_demo", "--migrate"] if settings.uses_reference_rpc else ["migrate", "--verbosity", "0"]
+    done = subprocess.run([sys.executable, "manage.py", *command], cwd=env.BASE_DIR)  # noqa: S603
+    if done.returncode != 0:
+        sys.exit(f"manage.py {shlex.join(command)} failed")
 
 
 def _say_when_ready(settings: Environment) -> None:

@@ -21,8 +21,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack.forks = False
     try:
         stack.redis.start()
-        stack.manage("migrate", "--verbosity", "0")
-        stack.manage("seed_demo")
+        stack.manage("seed_demo", "--migrate")
         stack.start_rpc()
         stack.start_relay()
         stack.wait_until_relaying()

@@ -20,8 +20,6 @@ from tests.support.scrape import Scraped, get_json
 from tests.support.stack import Gateway, Stack
 from tests.support.waiting import until_answer, until_logged
 
-pytestmark = pytest.mark.database
-
 
 async def sent(client: Client, group: str, text: str) -> int:
     """0 for an ack, else the error's code."""
@@ -103,6 +101,7 @@ async def test_sockets_need_no_database(stack: Stack, chat: Chat) -> None:
         await client.close()
 
 
+@pytest.mark.database
 async def test_where_nobody_can_say_what_is_revoked_nobody_is_let_in(tmp_path_factory: pytest.TempPathFactory) -> None:
     stack = Stack(tmp_path_factory.mktemp("unknown"))
     try:
@@ -155,6 +154,7 @@ async def talk(tmp_path: Path) -> AsyncIterator[Talk]:
         stack.stop()
 
 
+@pytest.mark.database
 async def test_a_relay_without_the_database_delivers_and_the_audit_catches_up_later(talk: Talk) -> None:
     stack = talk.stack
     relay = next(process for process in stack.processes if process.name.startswith("relay"))

@@ -17,8 +17,6 @@ from tests.support.scrape import get_json
 from tests.support.stack import SERVERS, Gateway, Stack
 from tests.support.waiting import until_answer
 
-pytestmark = pytest.mark.database
-
 
 def get(url: str) -> Any:
     status, answer = get_json(url)
@@ -192,6 +190,7 @@ async def test_redis_away_refuses_newcomers_with_503_and_4501(cluster: Cluster) 
     assert await client.closed() == 4501
 
 
+@pytest.mark.database
 async def test_plain_daphne_that_was_probed_first_still_reaches_the_database_when_redis_lost_the_revoked_tokens(
     tmp_path: Path,
 ) -> None:

@@ -11,9 +11,8 @@ from tests.support.client import connect, make_token
 from tests.support.stack import Gateway, Stack
 from tests.support.waiting import until_logged
 
-pytestmark = pytest.mark.database
 
-
+@pytest.mark.database
 async def test_an_added_user_joins_at_once_and_everybody_is_told(log_in: Connect, chat: Chat) -> None:
     owner, added = new_user(), new_user()
     group = await chat.group(owner)
@@ -34,6 +33,7 @@ async def test_an_added_user_joins_at_once_and_everybody_is_told(log_in: Connect
     assert (await fresh.expect("new_message"))["data"]["content"] == "welcome"
 
 
+@pytest.mark.database
 async def test_a_removed_user_hears_of_it_and_nothing_after_it_on_any_device(log_in: Connect, chat: Chat) -> None:
     owner, removed = new_user(), new_user()
     group = await chat.group(owner, removed)
@@ -52,6 +52,7 @@ async def test_a_removed_user_hears_of_it_and_nothing_after_it_on_any_device(log
     assert told[-1]["data"]["change"] == "removed"
 
 
+@pytest.mark.database
 async def test_a_disbanded_group_is_left_by_all(log_in: Connect, chat: Chat) -> None:
     owner, member = new_user(), new_user()
     group = await chat.group(owner, member)
@@ -102,6 +103,7 @@ async def test_membership_is_asked_again_after_the_layer_was_deaf(log_in: Connec
     assert [frame for frame in await other.settled() if frame["type"] == "group_left"] == []
 
 
+@pytest.mark.database
 async def test_what_no_event_tells_of_is_found_by_the_timer(
     stack: Stack, chat: Chat, log_in: Connect, gateway: Gateway
 ) -> None:

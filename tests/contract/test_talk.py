@@ -16,8 +16,6 @@ from tests.support.plain_rpc import PlainService
 from tests.support.stack import SERVERS, Gateway, Stack
 from tests.support.waiting import until_answer
 
-pytestmark = pytest.mark.database
-
 NEVER_EXPIRES = """
 import runpy
 from chatws import typists
@@ -62,6 +60,7 @@ async def unheard(client: Client, kind: str) -> list[Frame]:
     return [frame for frame in await client.settled() if frame["type"] == kind]
 
 
+@pytest.mark.database
 async def test_what_was_read_is_kept_and_told_to_the_whole_group(
     log_in: Connect, chat: Chat, other_gateway: Gateway
 ) -> None:
@@ -87,6 +86,7 @@ async def test_what_was_read_is_kept_and_told_to_the_whole_group(
         assert await unheard(client, "message_read") == []
 
 
+@pytest.mark.database
 async def test_a_message_that_is_not_there_can_not_be_read(log_in: Connect, chat: Chat) -> None:
     user = new_user()
     group = await chat.group(user)
@@ -96,6 +96,7 @@ async def test_a_message_that_is_not_there_can_not_be_read(log_in: Connect, chat
     assert await unheard(client, "message_read") == []
 
 
+@pytest.mark.database
 async def test_a_chat_service_without_cursors_costs_only_them(
     log_in: Connect, chat: Chat, plain: tuple[Gateway, PlainService]
 ) -> None:
@@ -212,6 +213,7 @@ async def test_presence_of_a_large_group_is_a_bounded_page(log_in: Connect, chat
     assert users[0]["user_id"] == asker
 
 
+@pytest.mark.database
 async def test_history_is_read_back_page_by_page(log_in: Connect, chat: Chat) -> None:
     user = new_user()
     group = await chat.group(user)
@@ -231,6 +233,7 @@ async def test_history_is_read_back_page_by_page(log_in: Connect, chat: Chat) ->
     assert rest["has_more"] is False
 
 
+@pytest.mark.database
 async def test_a_recalled_message_has_no_content(log_in: Connect, chat: Chat, stack: Stack) -> None:
     user = new_user()
     group = await chat.group(user)

@@ -20,7 +20,7 @@ from tests.support.chat import new_user
 from tests.support.client import make_token
 from tests.support.stack import Gateway, Stack
 
-pytestmark = [pytest.mark.browser, pytest.mark.database]
+pytestmark = pytest.mark.browser
 
 LEASED_UNTIL = 2**40
 CLOSES = {1000: 412, 1001: 230, 1006: 57, 4401: 31, 4501: 18, 4502: 4, 4508: 9, 4529: 2}

@@ -3,7 +3,9 @@
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand
+from django.contrib.auth.hashers import make_password
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandParser
 from django.db import transaction
 
 from chatws.reference import services
@@ -28,15 +30,24 @@ MESSAGES = {
 class Command(BaseCommand):
     help = "Makes the demo's users (password: demo), chat groups and messages; does nothing where they exist."
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--migrate", action="store_true", help="bring the database up to date first")
+
+    def handle(self, *args: Any, migrate: bool = False, **options: Any) -> None:
+        if migrate:
+            call_command("migrate", verbosity=0)
+        self._seed()
+
     @transaction.atomic
-    def handle(self, *args: Any, **options: Any) -> None:
+    def _seed(self) -> None:
         users = get_user_model().objects
         if users.filter(username="alice").exists() or ChatGroup.objects.exists():
             return
         ids: dict[str, int] = {}
+        password = make_password(PASSWORD)  # one for all: each takes most of a second
         for username, first_name in PEOPLE.items():
-            make = users.create_superuser if username == "admin" else users.create_user
-            ids[username] = make(username, password=PASSWORD, first_name=first_name).pk
+            rights = {"is_staff": True, "is_superuser": True} if username == "admin" else {}
+            ids[username] = users.create(username=username, password=password, first_name=first_name, **rights).pk
         for name, (owner, others) in GROUPS.items():
             group_id = services.create_group(0, name, ids[owner], 0, "")
             for other in others:
