@@ -21,7 +21,9 @@ from tests.support.processes import ByZygote
 from tests.support.redis import RedisServer
 from tests.support.stack import SERVERS, Gateway, Stack
 
-pytest_plugins = ["tests.support.failures"]
+pytest_plugins = ["tests.support.failures", "tests.support.order"]
+LONGEST = ("tests/e2e/", "tests/javascript/", "tests/faults/", "tests/config/")
+"""Whose files take longest."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

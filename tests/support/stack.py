@@ -149,7 +149,9 @@ class Stack:
         """Make the tables, with the demo's people and chat groups or empty: a copy of what the first stack made."""
         if self.code == BASE_DIR and database.copy_template(self.env["DATABASE_URL"], self.folder, demo=demo):
             return
-        self.manage(*(("seed_demo", "--migrate") if demo else ("migrate", "--verbosity", "0")))
+        self.manage("migrate", "--verbosity", "0")
+        if demo:
+            self.manage("seed_demo")
         if self.code == BASE_DIR:
             database.keep_template(self.env["DATABASE_URL"], self.folder, demo=demo)
 
