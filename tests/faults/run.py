@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -120,6 +121,8 @@ class Run:
         self.users: list[User] = []
         self.left: dict[str, set[str]] = {}
         """By reader, the groups that it was not in all the time."""
+        self.removed_at: dict[str, float] = {}
+        """When somebody was removed from these chat groups."""
         self._next_message = 0.0
 
     async def __call__(self) -> Outcome:
@@ -197,15 +200,15 @@ class Run:
         waiting = list(self.groups)
         self.rng.shuffle(waiting)
         every = max(1.0, self.plan.minutes * 60 / (len(waiting) - 4))
-        while not over.is_set() and len(waiting) > 4:
-            try:
+        while len(waiting) > 4:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(every):
                     await over.wait()
-            except TimeoutError:
-                pass
+                    return
             group_id = waiting.pop()
             self.left[f"user {LEAVER}"].add(group_id)
             await self._until_done(self.chat.remove, group_id, LEAVER, OWNER)
+            self.removed_at[group_id] = time.monotonic()
             await self._until_done(self.chat.add, group_id, COMER)
             self.left[f"user {COMER}"].add(group_id)
 
@@ -254,7 +257,13 @@ class Run:
         return faults
 
     async def _settle(self) -> None:
-        """One more message in each chat group; then everybody has everything, or never will."""
+        """One more message in each chat group; then everybody has everything, or never will.
+
+        It comes behind the removals in the feeds: messages and removals are topics of their own, without an order.
+        """
+        deadline = time.monotonic() + CATCH_UP_SECONDS
+        while time.monotonic() < deadline and not all(map(self._removal_is_known, self.removed_at)):
+            await asyncio.sleep(0.05)
         speaker = self.users[0]
         for group_id in self.groups:
             await self._say(speaker, group_id, "the last")
@@ -263,6 +272,13 @@ class Run:
             if not any(self.ledger.missing(user.reader, self._groups_of(user.reader)) for user in self.users):
                 return
             await asyncio.sleep(0.2)
+
+    def _removal_is_known(self, group_id: str) -> bool:
+        """Whether the removal stands in the chat group's feed, or was lost with it."""
+        at, feed = self.removed_at[group_id], f"group:{group_id}"
+        return (group_id, LEAVER) in self.ledger.removals or any(
+            told.feed == feed and told.at > at for user in self.users for told in user.reader.told
+        )
 
     def _groups_of(self, reader: Reader) -> list[str]:
         return [group_id for group_id in self.groups if group_id not in self.left[reader.name]]

@@ -3,7 +3,7 @@
 import { once } from "node:events";
 import net from "node:net";
 import { createInterface } from "node:readline";
-import { after } from "node:test";
+import { after, afterEach } from "node:test";
 
 import { ChatClient } from "../../chatws/static/chatws/client/chatws.js";
 
@@ -16,10 +16,11 @@ const lines = createInterface(socket)[Symbol.asyncIterator]();
 const clients = new Set();
 let last = Promise.resolve();
 
-after(() => {
+afterEach(() => {
   for (const client of clients) client.close();
-  socket.end();
+  clients.clear();
 });
+after(() => socket.end());
 
 /** Ask pytest for something: tests/javascript/control.py. */
 export function control(...command) {
