@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+"""The first is Chromium without what draws windows: it takes a third less of the processor for a page."""
+DOWNLOADS = ("chromium_headless_shell-*/*/*headless*shell", "chromium-*/chrome-linux*/chrome")
 VARIABLE = "CHATWS_CHROMIUM"
 FONTS = ("fonts-wqy-microhei", "fonts-noto-color-emoji")
 """For pages in Chinese, where there is no font for them; their absence fails nothing."""
@@ -24,16 +26,18 @@ def find() -> str:
         if found := shutil.which(name):
             return found
     cache = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH", Path.home() / ".cache" / "ms-playwright"))
-    return next((str(path) for path in sorted(cache.glob("chromium-*/chrome-linux*/chrome"))), "")
+    return next((str(path) for pattern in DOWNLOADS for path in sorted(cache.glob(pattern))), "")
 
 
 def main() -> None:
     """Find one, or get one."""
     if not find():
-        run_quietly([sys.executable, "-m", "playwright", "install", "chromium"])
+        run_quietly([sys.executable, "-m", "playwright", "install", "--only-shell", "chromium"])
     if not find() and os.geteuid() == 0 and shutil.which("apt-get"):
         run_quietly(["apt-get", "update", "-qq"])
-        run_quietly(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"])
+    for package in ("chromium-headless-shell", "chromium"):
+        if not find() and os.geteuid() == 0 and shutil.which("apt-get"):
+            run_quietly(["apt-get", "install", "-y", "-qq", "--no-install-recommends", package])
     if not find():
         sys.exit(f"no Chromium was found and none could be installed; install one, or name it in {VARIABLE}")
     if not _has_chinese_font() and os.geteuid() == 0 and shutil.which("apt-get"):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config.env import BASE_DIR
+from tests.e2e.tutorial import interruptible
 from tests.proofs.figures import Result, read, table
 
 LONGEST_SECONDS = 1_800.0
@@ -66,6 +67,7 @@ class Runner:
             process = subprocess.Popen(
                 [*command, "--figures", str(figures)], cwd=BASE_DIR, stdin=subprocess.DEVNULL, stdout=output,
                 stderr=subprocess.STDOUT, start_new_session=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                preexec_fn=interruptible,
             )  # fmt: skip
         problem = ""
         try:

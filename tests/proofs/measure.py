@@ -7,7 +7,6 @@ import argparse
 import asyncio
 import math
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -197,7 +196,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--figures", type=Path, required=True, help="the file for the figures, in JSON")
     given = parser.parse_args(arguments)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where this was started in the background
     expect.set_options(timeout=EXPECT_MS)
     with tempfile.TemporaryDirectory(prefix="chatws-proof-", ignore_cleanup_errors=True) as folder:
         found = MEASURES[given.name](Size(given.scale, given.seed, Path(folder)))
