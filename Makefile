@@ -69,7 +69,7 @@ floors: $(VENV)/dev.stamp ## check who may import what
 	@$(BIN)/lint-imports
 
 migrations: $(VENV)/dev.stamp ## check that every model has its migration
-	@DJANGO_SETTINGS_MODULE=config.settings.test $(BIN)/python manage.py makemigrations --check --dry-run
+	@DATABASE_URL=sqlite://:memory: DJANGO_SETTINGS_MODULE=config.settings.test $(BIN)/python manage.py makemigrations --check --dry-run
 
 stubs-check: $(VENV)/dev.stamp ## check that the gRPC stubs are what the .proto says
 	@$(BIN)/python -m chatws.rpc.generate --check
