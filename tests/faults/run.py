@@ -26,7 +26,7 @@ django.setup()
 
 import grpc  # noqa: E402
 
-from chatws.client import ChatClient  # noqa: E402
+from chatws.client import ChatClient, Refused  # noqa: E402
 from chatws.rpc.pb import chat_pb2 as pb  # noqa: E402
 from tests.faults.faults import FAULTS, Fault, Stage  # noqa: E402
 from tests.faults.ledger import Ledger, Reader  # noqa: E402
@@ -121,8 +121,6 @@ class Run:
         self.users: list[User] = []
         self.left: dict[str, set[str]] = {}
         """By reader, the groups that it was not in all the time."""
-        self.removed_at: dict[str, float] = {}
-        """When somebody was removed from these chat groups."""
         self._next_message = 0.0
 
     async def __call__(self) -> Outcome:
@@ -208,7 +206,6 @@ class Run:
             group_id = waiting.pop()
             self.left[f"user {LEAVER}"].add(group_id)
             await self._until_done(self.chat.remove, group_id, LEAVER, OWNER)
-            self.removed_at[group_id] = time.monotonic()
             await self._until_done(self.chat.add, group_id, COMER)
             self.left[f"user {COMER}"].add(group_id)
 
@@ -259,11 +256,12 @@ class Run:
     async def _settle(self) -> None:
         """One more message in each chat group; then everybody has everything, or never will.
 
-        It comes behind the removals in the feeds: messages and removals are topics of their own, without an order.
+        First the removals have to be known: messages and removals are topics of their own, without an order.
         """
-        deadline = time.monotonic() + CATCH_UP_SECONDS
-        while time.monotonic() < deadline and not all(map(self._removal_is_known, self.removed_at)):
-            await asyncio.sleep(0.05)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CATCH_UP_SECONDS):
+                for group_id in self.left[f"user {LEAVER}"]:
+                    await self._until_out(group_id)
         speaker = self.users[0]
         for group_id in self.groups:
             await self._say(speaker, group_id, "the last")
@@ -273,12 +271,16 @@ class Run:
                 return
             await asyncio.sleep(0.2)
 
-    def _removal_is_known(self, group_id: str) -> bool:
-        """Whether the removal stands in the chat group's feed, or was lost with it."""
-        at, feed = self.removed_at[group_id], f"group:{group_id}"
-        return (group_id, LEAVER) in self.ledger.removals or any(
-            told.feed == feed and told.at > at for user in self.users for told in user.reader.told
-        )
+    async def _until_out(self, group_id: str) -> None:
+        """Until the leaver's gateway refuses to read in a chat group for him."""
+        leaver = next(user for user in self.users if user.user_id == LEAVER)
+        while True:
+            try:
+                await leaver.client.history(group_id, limit=1)
+            except Refused as refused:
+                if refused.code == 403:
+                    return
+            await asyncio.sleep(0.1)
 
     def _groups_of(self, reader: Reader) -> list[str]:
         return [group_id for group_id in self.groups if group_id not in self.left[reader.name]]

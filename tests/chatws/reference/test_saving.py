@@ -49,7 +49,7 @@ async def test_each_of_a_batch_has_its_own_outcome(chat: Chat, stack: Stack) -> 
         "OK", "OK", "PERMISSION_DENIED", "NOT_FOUND", "FAILED_PRECONDITION", "INVALID_ARGUMENT", "OK", "OK", "OK",
     ]  # fmt: skip
     said = [text for text in await chat.history(group) if text != "nine"]  # which nobody waits for any more
-    assert sorted(said) == ["eight", "one", "two"]
+    assert sorted(said) in (["eight", "one", "two"], ["eight", "one", "two, once more"]), "whichever arrived first"
     assert await chat.history(other) == ["elsewhere"]
 
 
