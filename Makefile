@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 ON_POSTGRES := $(BIN)/python -m tests.support.postgres
 PYTEST = $(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),4) --dist loadfile --no-loadscope-reorder $(if $(SEED),--randomly-seed $(SEED))
 
+# Without bytecode each of hundreds of processes would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run test suite test-postgres proofs rolling soak fuzz test-servers bench bench-quick faults screenshots check lint format types floors migrations stubs-check docs docs-check lock lock-check audit stubs chromium postgres nginx clean
 
