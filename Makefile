@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ON_POSTGRES := $(BIN)/python -m tests.support.postgres
-PYTEST = $(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),4) --dist loadfile --no-loadscope-reorder $(if $(SEED),--randomly-seed $(SEED))
+PYTEST = $(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),5) --dist loadfile --no-loadscope-reorder $(if $(SEED),--randomly-seed $(SEED))
 
 # Without bytecode each of hundreds of processes would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
