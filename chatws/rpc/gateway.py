@@ -1,5 +1,6 @@
 """The chat service as the gateway sees it: a protocol, its values, its errors. `grpc_gateway` is the adapter."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -174,22 +175,35 @@ class ChatGateway(Protocol):
 
 
 async def all_user_group_ids(chat: ChatGateway, user_id: int) -> frozenset[str]:
-    """Every chat group that a user is in, read page by page until the pages agree with their total; no disbanded one.
+    """Every chat group that a user is in, but no disbanded one.
+
+    The listing is read again until two readings agree, or one agrees with its total: a page may shift while the next
+    is read, and a total may count groups that are never listed.
 
     Raises:
         ChatServiceError: a page could not be had, or the listing changed under each of several readings (503).
     """
+    before: frozenset[str] | None = None
     for _ in range(READ_AGAIN):
-        ids: set[str] = set()
-        disbanded: set[str] = set()
-        number = 1
-        while True:
-            page = await chat.user_groups(user_id, number, PAGE_SIZE)
-            ids.update(group.group_id for group in page.items)
-            disbanded.update(group.group_id for group in page.items if group.status == DISBANDED)
-            if len(page.items) == 0 or number * PAGE_SIZE >= page.total:
-                break
-            number += 1
-        if len(ids) == page.total:
-            return frozenset(ids - disbanded)
+        listed, ids, total = await _read_user_groups(chat, user_id)
+        if ids == before or listed == total:
+            return ids
+        before = ids
     raise ChatServiceError(503, f"the groups of user {user_id} kept changing while they were read")
+
+
+async def _read_user_groups(chat: ChatGateway, user_id: int) -> tuple[int, frozenset[str], int]:
+    """One reading of all pages: how many groups are listed, those that aren't disbanded, and the total as told last.
+
+    The last page is one that isn't full, or one that brings nothing new.
+    """
+    listed: set[str] = set()
+    alive: set[str] = set()
+    for number in itertools.count(1):
+        page = await chat.user_groups(user_id, number, PAGE_SIZE)
+        new = {group.group_id for group in page.items} - listed
+        listed |= new
+        alive |= {group.group_id for group in page.items if group.status != DISBANDED}
+        if len(page.items) < PAGE_SIZE or not new:
+            break
+    return len(listed), frozenset(alive), page.total

@@ -1,19 +1,16 @@
 """`ChatGateway` over grpc.aio: deadlines, retries, keepalive, TLS. The gateway's only door to grpc."""
 
-import ipaddress
-import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from functools import cache
 from operator import attrgetter
-from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
-from django.core.exceptions import ImproperlyConfigured
 
 from chatws.conf import ChatConf
+from chatws.rpc.channel import Channel
 from chatws.rpc.circuit import Circuit
 from chatws.rpc.gateway import (
     ChatServiceError,
@@ -48,38 +45,11 @@ LACKING_SECONDS = 60.0
 """How long a chat service that answered UNIMPLEMENTED isn't asked for its extension again."""
 SERVICE, EXTENSION = "chat.ChatService", "chat.ext.ReadCursors"
 
-SERVICE_CONFIG = {
-    "loadBalancingConfig": [{"round_robin": {}}],
-    "methodConfig": [
-        {
-            "name": [{"service": SERVICE}, {"service": EXTENSION}],
-            "retryPolicy": {
-                "maxAttempts": 4,
-                "initialBackoff": "0.05s",
-                "maxBackoff": "1s",
-                "backoffMultiplier": 3,
-                "retryableStatusCodes": ["UNAVAILABLE"],
-            },
-        }
-    ],
-}
-OPTIONS: list[tuple[str, str | int]] = [
-    ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
-    ("grpc.enable_retries", 1),
-    # Go servers answer GOAWAY to pings more often than every 5 minutes.
-    ("grpc.keepalive_time_ms", 300_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.keepalive_permit_without_calls", 0),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-]
-
 Value = TypeVar("Value")
 
 
 class GrpcChatGateway:
-    """The chat service behind a grpc.aio channel, made on the first call, in the loop that makes it.
+    """The chat service behind a channel, made on the first call, in the loop that makes it.
 
     Raises:
         ImproperlyConfigured: the target can't be read; the message names `CHATWS_RPC_TARGET`.
@@ -87,9 +57,9 @@ class GrpcChatGateway:
 
     def __init__(self, conf: ChatConf) -> None:
         self._conf = conf
-        self._target = target_of(conf.rpc_target)
+        self._channel = Channel("CHATWS_RPC_TARGET", conf.rpc_target, SERVICE, EXTENSION, tls_ca=conf.rpc_tls_ca)
         self._circuit = Circuit(f"the chat service at {conf.rpc_target}")
-        self._opened: tuple[grpc.aio.Channel, Any, Any] | None = None
+        self._stubs: tuple[grpc.aio.Channel, Any, Any] | None = None
         self._lacks_ext_until = 0.0
 
     async def group_info(self, group_id: str) -> GroupInfo:
@@ -155,33 +125,26 @@ class GrpcChatGateway:
         return _values(ReadCursor, (await self._call_ext("GetUserCursors", request)).cursors)
 
     async def state(self) -> str:
-        state = self._open()[0].get_state(try_to_connect=True)
-        return "ok" if state is grpc.ChannelConnectivity.READY else f"{state.name.lower()} ({self._conf.rpc_target})"
+        return await self._channel.state()
 
     async def close(self) -> None:
-        if self._opened is not None:
-            await self._opened[0].close()
-            self._opened = None
+        await self._channel.close()
 
-    def _open(self) -> tuple[grpc.aio.Channel, Any, Any]:
-        if self._opened is None:
-            if self._conf.rpc_tls_ca:
-                roots = Path(self._conf.rpc_tls_ca).read_bytes()
-                credentials = grpc.ssl_channel_credentials(root_certificates=roots)
-                channel = grpc.aio.secure_channel(self._target, credentials, options=OPTIONS)
-            else:
-                channel = grpc.aio.insecure_channel(self._target, options=OPTIONS)
-            self._opened = (channel, ChatServiceStub(channel), ReadCursorsStub(channel))
-        return self._opened
+    def _open(self) -> tuple[Any, Any]:
+        """The stubs of the chat service and of its extension, for the channel to call by now."""
+        channel = self._channel.open()
+        if self._stubs is None or self._stubs[0] is not channel:
+            self._stubs = (channel, ChatServiceStub(channel), ReadCursorsStub(channel))
+        return self._stubs[1:]
 
     async def _call(self, method: str, request: object) -> Any:
-        return await self._ask(SERVICE, method, getattr(self._open()[1], method), request)
+        return await self._ask(SERVICE, method, getattr(self._open()[0], method), request)
 
     async def _call_ext(self, method: str, request: object) -> Any:
         if time.monotonic() < self._lacks_ext_until:
             raise ChatServiceError(LACKING, "the chat service keeps no read cursors")
         try:
-            return await self._ask(EXTENSION, method, getattr(self._open()[2], method), request)
+            return await self._ask(EXTENSION, method, getattr(self._open()[1], method), request)
         except ChatServiceError as error:
             if error.code == LACKING:
                 self._lacks_ext_until = time.monotonic() + LACKING_SECONDS
@@ -226,33 +189,3 @@ def _value(kind: type[Value], message: object) -> Value:
 
 def _values(kind: type[Value], messages: Iterable[object]) -> list[Value]:
     return [_value(kind, message) for message in messages]
-
-
-def target_of(setting: str) -> str:
-    """A gRPC target for ``IP:port[,IP:port…]`` or ``name:port``.
-
-    Raises:
-        ImproperlyConfigured: neither; the message names `CHATWS_RPC_TARGET`.
-    """
-    parts = [part.strip() for part in setting.split(",") if part.strip()]
-    versions = {_ip_version(part) for part in parts}
-    if versions == {4}:
-        return "ipv4:" + ",".join(parts)
-    if versions == {6}:
-        return "ipv6:" + ",".join(parts)
-    if len(parts) == 1 and versions == {None}:
-        host, _, port = parts[0].rpartition(":")
-        if host and port.isascii() and port.isdigit() and ":" not in host:
-            return f"dns:///{parts[0]}"
-    raise ImproperlyConfigured(
-        f"CHATWS_RPC_TARGET: {setting!r} is neither IP:port (several of one kind, comma separated) nor one name:port"
-    )
-
-
-def _ip_version(part: str) -> int | None:
-    host, _, port = part.rpartition(":")
-    try:
-        address = ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return None
-    return address.version if port.isascii() and port.isdigit() else None

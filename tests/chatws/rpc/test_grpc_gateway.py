@@ -16,8 +16,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from chatws.conf import ChatConf
+from chatws.rpc.channel import target_of
 from chatws.rpc.gateway import ChatServiceError, Group, Page, all_user_group_ids
-from chatws.rpc.grpc_gateway import GrpcChatGateway, target_of
+from chatws.rpc.grpc_gateway import GrpcChatGateway
 from tests.support.chat import Chat, new_user
 from tests.support.redis import free_port
 from tests.support.stack import Stack
@@ -35,13 +36,13 @@ from tests.support.waiting import LIMIT
     ],
 )
 def test_a_target_is_addresses_or_one_name(setting: str, target: str) -> None:
-    assert target_of(setting) == target
+    assert target_of("CHATWS_RPC_TARGET", setting) == target
 
 
 @pytest.mark.parametrize("setting", ["", ",", "name", "a:1,b:2", "10.0.0.5", "10.0.0.5:1,name:2", "name:port", "::1"])
 def test_another_target_is_an_error_that_names_the_variable(setting: str) -> None:
     with pytest.raises(ImproperlyConfigured, match="CHATWS_RPC_TARGET"):
-        target_of(setting)
+        target_of("CHATWS_RPC_TARGET", setting)
 
 
 @pytest.fixture
@@ -121,8 +122,9 @@ async def test_a_service_that_lacks_the_method_is_501() -> None:
 class Listing:
     """A chat service whose listing changes between pages."""
 
-    def __init__(self, *readings: Sequence[Sequence[str]]) -> None:
-        self._pages = [(page, sum(map(len, reading))) for reading in readings for page in reading]
+    def __init__(self, *readings: Sequence[Sequence[str]], total: int | None = None) -> None:
+        totals = [sum(map(len, reading)) if total is None else total for reading in readings]
+        self._pages = [(page, told) for reading, told in zip(readings, totals, strict=True) for page in reading]
 
     async def user_groups(self, user_id: int, page: int, page_size: int) -> Page[Group]:
         ids, total = self._pages.pop(0)
@@ -152,8 +154,24 @@ async def test_pages_that_disagree_are_read_again() -> None:
 
 async def test_a_listing_that_never_agrees_is_503() -> None:
     with pytest.raises(ChatServiceError) as refused:
-        await _ids_of(Listing(*[[["a", "a"]]] * 5))
+        await _ids_of(Listing(*([["a", name, name]] for name in "bcdef")))
     assert refused.value.code == 503
+
+
+@pytest.mark.parametrize("total", [0, 1, 5, 2**31 - 1])
+async def test_a_total_that_is_wrong_for_good_costs_a_second_reading(total: int) -> None:
+    assert await _ids_of(Listing([["a", "b"]], [["a", "b"]], total=total)) == {"a", "b"}
+    assert len(await _ids_of(Listing(*[[HUNDRED, ["a"]]] * 2, total=total))) == 101
+    assert len(await _ids_of(Listing(*[[HUNDRED, []]] * 2, total=total))) == 100
+
+
+async def test_a_service_that_answers_every_page_with_the_same_is_asked_no_further() -> None:
+    assert len(await _ids_of(Listing(*[[HUNDRED, HUNDRED]] * 2, total=7))) == 100
+
+
+async def test_a_group_that_is_missing_once_is_found_by_the_next_reading() -> None:
+    readings = Listing([["a"]], [["a", "b"]], [["a", "b"]], total=3)
+    assert await _ids_of(readings) == {"a", "b"}
 
 
 def _certificate() -> tuple[bytes, bytes]:
