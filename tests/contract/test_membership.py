@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Connect
+from tests.support.announced import announced
 from tests.support.chat import Chat, new_user
 from tests.support.client import connect, make_token
 from tests.support.stack import Gateway, Stack
@@ -73,6 +74,23 @@ async def test_who_is_removed_and_added_again_hears_the_group_again(log_in: Conn
     await client.expect("group_joined")
     await speaker.ask("send_message", {"group_id": group, "msg_type": 1, "content": "again"})
     assert (await client.expect("new_message"))["data"]["content"] == "again"
+
+
+@pytest.mark.parametrize("kind", ["group_created", "group_joined", "group_left", "activity_cancelled"])
+async def test_a_notification_may_be_the_only_word_of_a_change(
+    log_in: Connect, chat: Chat, stack: Stack, kind: str
+) -> None:
+    owner, user = new_user(), new_user()
+    left, joined = await chat.group(owner, user), await chat.group(owner)
+    await announced(stack, left, 2)
+    client = await log_in(user)
+    stack.remove_silently(left, user)
+    stack.add_silently(joined, user)
+    event = {"user_id": user, "notification_id": f"n{user}", "type": kind}
+    stack.add_entry("notification:push", event)
+    assert (await client.expect("group_left"))["data"]["group_id"] == left
+    assert (await client.expect("group_joined"))["data"]["group_id"] == joined
+    assert (await client.expect("notification"))["data"]["type"] == kind
 
 
 async def test_a_group_left_by_choice_stays_left_when_something_else_changes(log_in: Connect, chat: Chat) -> None:

@@ -252,6 +252,11 @@ class Stack:
         """Take a member out of a chat group without an event."""
         self.query("DELETE FROM reference_member WHERE group_id = %s AND user_id = %s", group_id, user_id)
 
+    def add_silently(self, group_id: str, user_id: int) -> None:
+        """Put a member into a chat group without an event."""
+        insert = "INSERT INTO reference_member (group_id, user_id, role, joined_at) VALUES (%s, %s, 1, 1)"
+        self.query(insert, group_id, user_id)
+
     def disband_silently(self, group_id: str) -> None:
         """Disband a chat group without an event."""
         self.query("UPDATE reference_chatgroup SET status = 2 WHERE group_id = %s", group_id)
