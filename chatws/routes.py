@@ -173,7 +173,7 @@ def _time(seconds: int, entry: Entry) -> int:
 
 def _decode(kind: type[Event], entry: Entry) -> Event:
     try:
-        event = _decoder(kind).decode(entry.payload)
+        event: Event = _decoder(kind).decode(entry.payload)
     except msgspec.ValidationError:
         event = _decode_leniently(kind, entry)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

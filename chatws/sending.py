@@ -1,4 +1,4 @@
-"""A message on its way in: named by what it says, stored once, and published where the chat service doesn't.
+"""A message on its way in: named by what it says, and stored once. After an error its answer is what really happened.
 
 One a process. A frame that is sent again while its first attempt is under way waits for that one.
 """
@@ -8,30 +8,34 @@ import json
 import math
 import time
 import uuid
-from typing import Any
-
-import msgspec
 
 from chatws.exceptions import FrameError
 from chatws.frames import SendMessage
-from chatws.routes import MESSAGE_NEW, MessageEvent
-from chatws.rpc.gateway import ChatGateway
-from realtime import metrics, tracing
+from chatws.message_publisher import MessagePublisher
+from chatws.routes import MessageEvent
+from chatws.rpc.gateway import ChatGateway, ChatServiceError
+from chatws.stored import is_stored
+from realtime import metrics
 from realtime.auth import Principal
+from realtime.intents import Noted
 from realtime.limits import UserLimit
-from realtime.redis import Redis, is_transient
-from realtime.relay.entry import encode
+from realtime.redis import is_transient
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:chatws:message")
 RETRY_AFTER_SECONDS = 2
+FIND_OUT_SECONDS = 2.0
+REFUSED = 400, 403, 404, 409, 429, 501
+"""With these the chat service says that it has stored nothing, and why."""
 
 
 class Sender:
-    """Stores messages. With ``stream`` it publishes them too (`CHATWS_MESSAGE_PUBLISHER=gateway`)."""
+    """Stores messages; a ``publisher`` publishes them behind that, where the chat service doesn't."""
 
-    def __init__(self, chat: ChatGateway, stream: Redis | None = None, limit: UserLimit | None = None) -> None:
+    def __init__(
+        self, chat: ChatGateway, publisher: MessagePublisher | None = None, limit: UserLimit | None = None
+    ) -> None:
         self._chat = chat
-        self._stream = stream
+        self._publisher = publisher
         self._limit = limit
         self._under_way: dict[str, asyncio.Task[str]] = {}
 
@@ -40,8 +44,7 @@ class Sender:
 
         Raises:
             ChatServiceError: the chat service refused it or can't be reached.
-            FrameError: 429, the user sends too fast; 503, Redis is away, or the message is stored and can't be
-                published now: the frame has to be sent again.
+            FrameError: 429, the user sends too fast; 503, Redis is away.
         """
         if self._limit is not None:
             await self._wait_less(self._limit, principal.user_id)
@@ -67,25 +70,44 @@ class Sender:
 
     async def _attempt(self, message_id: str, principal: Principal, frame: SendMessage) -> str:
         data = frame.data
-        stored = await self._chat.save_message(
+        event = MessageEvent(
             message_id=message_id, group_id=data.group_id, sender_id=principal.user_id, msg_type=data.msg_type,
+            created_at=int(time.time()), sender_name=principal.name, sender_avatar=principal.avatar,
             content=data.content, image_url=data.image_url,
         )  # fmt: skip
-        if self._stream is not None:
-            event = MessageEvent(
-                message_id=stored, group_id=data.group_id, sender_id=principal.user_id, msg_type=data.msg_type,
-                created_at=int(time.time()), sender_name=principal.name, sender_avatar=principal.avatar,
-                content=data.content, image_url=data.image_url,
-            )  # fmt: skip
+        if self._publisher is None:
+            return await self._store(event)
+        with self._publisher.working_on(message_id):
+            noted = await self._publisher.note(event)
+            if noted is Noted.ADDED:
+                return message_id
             try:
-                entry: Any = encode(msgspec.json.encode(event), tracing.current.entry_metadata())
-                await self._stream.xadd(MESSAGE_NEW, entry)
-            except Exception as error:
-                if not is_transient(error):
-                    raise
-                problem = f"the message is stored but can't be published now, send it again: {error}"
-                raise FrameError(503, problem, retry_after=RETRY_AFTER_SECONDS) from error
+                stored = await self._store(event)
+            except ChatServiceError as error:
+                if noted is Noted.NEW and (error.code in REFUSED or not error.was_asked):
+                    await self._publisher.withdraw(message_id)
+                raise
+            await self._publisher.publish(event)
         return stored
+
+    async def _store(self, event: MessageEvent) -> str:
+        """Store a message, if it isn't; its id. After an error that says nothing its history is looked at."""
+        try:
+            return await self._chat.save_message(
+                message_id=event.message_id, group_id=event.group_id, sender_id=event.sender_id,
+                msg_type=event.msg_type, content=event.content, image_url=event.image_url,
+            )  # fmt: skip
+        except ChatServiceError as error:
+            if error.code in REFUSED or not error.was_asked or not await self._is_stored(event):
+                raise
+        return event.message_id
+
+    async def _is_stored(self, event: MessageEvent) -> bool:
+        try:
+            async with asyncio.timeout(FIND_OUT_SECONDS):
+                return await is_stored(self._chat, event.group_id, event.message_id)
+        except (ChatServiceError, TimeoutError):
+            return False  # so far as we know: the frame, sent again, does no harm
 
     def _ended(self, message_id: str, task: asyncio.Task[str]) -> None:
         del self._under_way[message_id]

@@ -17,6 +17,8 @@ http_application = get_asgi_application()
 from chatws import conf as chat_conf  # noqa: E402
 from chatws.group_presence import GroupPresence  # noqa: E402
 from chatws.membership import Memberships  # noqa: E402
+from chatws.message_publisher import MessagePublisher  # noqa: E402
+from chatws.routes import MESSAGE_NEW  # noqa: E402
 from chatws.routing import websocket_router  # noqa: E402
 from chatws.rpc.grpc_gateway import GrpcChatGateway  # noqa: E402
 from chatws.sending import Sender  # noqa: E402
@@ -24,6 +26,7 @@ from chatws.services import Services  # noqa: E402
 from config import urls  # noqa: E402
 from realtime import conf as realtime_conf  # noqa: E402
 from realtime import tracing  # noqa: E402
+from realtime.intents import Intents  # noqa: E402
 from realtime.limits import UserLimit  # noqa: E402
 from realtime.middleware import JWTAuthMiddleware  # noqa: E402
 from realtime.node import Node  # noqa: E402
@@ -34,7 +37,11 @@ tracing.configure("chatws-gateway", on=realtime_conf.get().tracing)
 node = Node(realtime_conf.get())
 chat = GrpcChatGateway(chat_conf.get())
 limit = UserLimit(node.redis, "sends", node.conf.sends_per_second, node.conf.burst_seconds)
-sender = Sender(chat, node.redis if chat_conf.get().publishes_messages else None, limit)
+publisher = None
+if chat_conf.get().publishes_messages:
+    publisher = MessagePublisher(chat, Intents(node.redis, MESSAGE_NEW, node.conf.ids_seconds))
+    node.beside("publishing what was left unpublished", publisher.run)
+sender = Sender(chat, publisher, limit)
 memberships = Memberships(chat, node.hub, chat_conf.get().membership_seconds)
 presence = GroupPresence(chat, node.presence)
 services = Services(node=node, chat=chat, memberships=memberships, sender=sender, presence=presence)

@@ -66,6 +66,10 @@ relay_retries = Counter("chatws_relay_retries_total", "Attempts that failed and 
 dead_letters = Counter("chatws_dead_letters_total", "Stream entries that can never succeed", ("topic",))
 relay_lease = _gauge("chatws_relay_lease", "1 while this relay holds the topic", ("topic",))
 
+messages_finished = Counter(
+    "chatws_messages_finished_total", "Stored messages that were published for a gateway that had died or given up"
+)
+
 served_seconds = Histogram(
     "chatws_reference_seconds", "Calls served by the reference chat service", ("method", "outcome"), buckets=_SLOW
 )

@@ -7,7 +7,8 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 from channels.layers import get_channel_layer
 
@@ -67,7 +68,12 @@ class Node:
         self.draining = False
         """Whether connections are being sent away, and no new ones let in."""
         self._kick_hint = asyncio.Event()
+        self._beside: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = []
         self._tasks: list[asyncio.Task[None]] = []
+
+    def beside(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have this run in the background too, from the start on."""
+        self._beside.append((name, work))
 
     def start(self) -> None:
         """Start what runs in the background; once, further calls do nothing."""
@@ -82,6 +88,7 @@ class Node:
             tasks.spawn(self.keys.run(), "fetching keys"),
             tasks.spawn(self._measure(), "measuring"),
             tasks.spawn(metrics.watch_loop(), "the loop's lag"),
+            *(tasks.spawn(work(), name) for name, work in self._beside),
         ]
         logger.info("gateway %s is up", self.name)
 

@@ -21,6 +21,7 @@ with without("opentelemetry"):  # redis-py has metrics of its own for it, which 
     from redis.asyncio import BlockingConnectionPool, Redis
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
+    from redis.maint_notifications import MaintNotificationsConfig
 
 __all__ = [
     "ConnectionLost", "Redis", "RedisError", "ResponseError", "Script",
@@ -49,7 +50,12 @@ def connect(url: str, *, timeout: float = 5.0, max_connections: int = 50) -> Red
 
     When all its connections are in use, a call waits for its turn.
     """
-    options = {"decode_responses": False, **no_retry(timeout)}
+    options = {
+        "decode_responses": False,
+        # Where it is on, the pool hands out connections that the server has closed.
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+        **no_retry(timeout),
+    }
     pool: Any = BlockingConnectionPool.from_url(url, max_connections=max_connections, timeout=WAIT_SECONDS, **options)
     return Redis.from_pool(pool)
 
@@ -140,11 +146,15 @@ class Script:
     ) -> list[Any]:
         """Run it once for each of ``(keys, args)`` in one round trip; answers in their order.
 
-        Raises as `pipelined` does, so it has to be safe to repeat.
+        Raises as `pipelined` does, so it has to be safe to repeat; where the connection turns out to be dead, it is
+        repeated at once on another.
         """
         commands = [("EVALSHA", self._digest, len(keys), *keys, *args) for keys, args in calls]
         try:
-            return await pipelined(client, commands)
+            try:
+                return await pipelined(client, commands)
+            except ConnectionLost:
+                return await pipelined(client, commands)
         except exceptions.NoScriptError:
             await client.script_load(self._source)
             return await self.run_all(client, calls)

@@ -15,11 +15,15 @@ Item = TypeVar("Item")
 
 
 class ChatServiceError(Exception):
-    """The chat service refused, failed or can't be reached. ``code`` follows HTTP; 503 is worth another try."""
+    """The chat service refused, failed or can't be reached. ``code`` follows HTTP; 503 is worth another try.
 
-    def __init__(self, code: int, message: str) -> None:
+    ``was_asked``: whether the call may have had an effect there.
+    """
+
+    def __init__(self, code: int, message: str, *, was_asked: bool = True) -> None:
         super().__init__(message)
         self.code = code
+        self.was_asked = was_asked
 
 
 @dataclass(frozen=True, slots=True)

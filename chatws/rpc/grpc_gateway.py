@@ -37,9 +37,11 @@ CODES = {
     grpc.StatusCode.FAILED_PRECONDITION: 409,
     grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
     grpc.StatusCode.UNIMPLEMENTED: 501,
+    grpc.StatusCode.UNKNOWN: 503,  # a service in Go or Python answers so whatever went wrong: it may pass
     grpc.StatusCode.UNAVAILABLE: 503,
     grpc.StatusCode.DEADLINE_EXCEEDED: 503,
 }
+NOT_ANSWERED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED
 AWAY, LACKING = 503, 501
 LACKING_SECONDS = 60.0
 """How long a chat service that answered UNIMPLEMENTED isn't asked for its extension again."""
@@ -153,7 +155,7 @@ class GrpcChatGateway:
     async def _ask(self, service: str, method: str, call: Any, request: object) -> Any:
         if not self._circuit.lets_through():
             metrics.rpc_seconds.labels(method, "CIRCUIT_OPEN").observe(0)
-            raise ChatServiceError(AWAY, f"the chat service at {self._conf.rpc_target} doesn't answer")
+            raise ChatServiceError(AWAY, f"the chat service at {self._conf.rpc_target} doesn't answer", was_asked=False)
         began = time.perf_counter()
         outcome = "CANCELLED"
         try:
@@ -163,7 +165,7 @@ class GrpcChatGateway:
             outcome = error.code().name
             code = CODES.get(error.code(), 500)
             detail = error.details() or outcome
-            if code == AWAY:
+            if error.code() in NOT_ANSWERED:
                 self._circuit.failed(detail)
                 detail = f"the chat service at {self._conf.rpc_target} can't be reached: {detail}"
             else:

@@ -1,8 +1,9 @@
-"""Sending once: a retry while the first attempt is under way, and who publishes."""
+"""Sending once: a retry while the first attempt is under way, who publishes, and what an error is worth."""
 
 import asyncio
 import json
 import time
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
@@ -10,31 +11,47 @@ import pytest
 
 from chatws.exceptions import FrameError
 from chatws.frames import SendMessage, SendMessageData
-from chatws.rpc.gateway import ChatServiceError
+from chatws.message_publisher import MessagePublisher
+from chatws.routes import MESSAGE_NEW, MessageEvent
+from chatws.rpc.gateway import ChatServiceError, History, Message
 from chatws.sending import Sender, stored_id
 from realtime.auth import Principal
-from realtime.conf import RealtimeConf
-from realtime.redis import connect
-from tests.support.redis import free_port
+from realtime.intents import Intents
+from realtime.redis import Redis, connect
+from realtime.tasks import end
+from tests.support.redis import RedisServer, free_port
+from tests.support.waiting import until_answer
 
 USER = Principal(user_id=42, expires_at=0, name="Zoë", avatar="https://x.example/z.png")
 
 
 class ChatService:
-    """Answers when it is let; counts."""
+    """Answers when it is let; counts. With ``commits`` it stores also what it then fails to answer."""
 
     def __init__(self) -> None:
         self.saved: list[dict[str, Any]] = []
         self.answers = asyncio.Event()
         self.answers.set()
         self.failure: Exception | None = None
+        self.commits = False
+        self.stored: list[str] = []
+        self.history_failure: Exception | None = None
 
     async def save_message(self, **message: Any) -> str:
         self.saved.append(message)
+        if self.failure is None or self.commits:
+            self.stored.append(message["message_id"])
         await self.answers.wait()
         if self.failure is not None:
             raise self.failure
         return str(message["message_id"])
+
+    async def message_history(self, group_id: str, before_id: str, limit: int) -> History:
+        if self.history_failure is not None:
+            raise self.history_failure
+        if before_id:
+            raise ChatServiceError(404, "no such message")
+        return History([Message(stored, "g1", 42, "", 1, "", "", 1, 1) for stored in self.stored[::-1]], False)
 
 
 def frame(text: str = "hello", message_id: str = "c-1") -> SendMessage:
@@ -77,11 +94,31 @@ async def test_frames_without_an_id_are_never_the_same() -> None:
     assert len({message["message_id"] for message in chat.saved}) == 3
 
 
-async def test_the_gateway_publishes_in_watermill_s_form_with_the_name_of_the_token(redis: Any) -> None:
-    sender = Sender(ChatService(), redis)  # type: ignore[arg-type]
+@pytest.fixture
+def intents(redis: Redis) -> Intents:
+    return Intents(redis, MESSAGE_NEW, 600)
+
+
+def publishing(chat: ChatService, intents: Intents) -> Sender:
+    return Sender(chat, MessagePublisher(chat, intents))  # type: ignore[arg-type]  # all that is asked of it
+
+
+async def published(redis: Any) -> list[str]:
+    return [json.loads(fields[b"payload"])["message_id"] for _, fields in await redis.xrange(MESSAGE_NEW)]
+
+
+async def noted(redis: Any) -> int:
+    count: int = await redis.hlen("chatws:{chat.message.new}:intents")
+    assert count == await redis.zcard("chatws:{chat.message.new}:intents:due")
+    return count
+
+
+async def test_the_gateway_publishes_in_watermill_s_form_with_the_name_of_the_token(
+    redis: Any, intents: Intents
+) -> None:
     began = int(time.time())
-    message_id = await sender.send(USER, frame())
-    [(_, fields)] = await redis.xrange("chat.message.new")
+    message_id = await publishing(ChatService(), intents).send(USER, frame())
+    [(_, fields)] = await redis.xrange(MESSAGE_NEW)
     assert set(fields) == {b"_watermill_message_uuid", b"metadata", b"payload"}
     assert msgspec.msgpack.decode(fields[b"metadata"]) == {}
     payload = json.loads(fields[b"payload"])
@@ -90,11 +127,171 @@ async def test_the_gateway_publishes_in_watermill_s_form_with_the_name_of_the_to
         "message_id": message_id, "group_id": "g1", "sender_id": 42, "sender_name": "Zoë",
         "sender_avatar": "https://x.example/z.png", "msg_type": 1, "content": "hello", "image_url": "",
     }  # fmt: skip
+    assert await noted(redis) == 0
 
 
-async def test_what_is_stored_and_can_not_be_published_asks_for_a_retry(conf: RealtimeConf) -> None:
+async def test_a_message_is_dated_before_it_is_stored(redis: Any, intents: Intents) -> None:
+    chat = ChatService()
+    chat.answers.clear()
+    sending = asyncio.create_task(publishing(chat, intents).send(USER, frame()))
+    await until_answer(lambda: noted(redis), lambda count: count == 1, "an intent")
+    [content] = await redis.hvals("chatws:{chat.message.new}:intents")
+    chat.answers.set()
+    await sending
+    [(_, fields)] = await redis.xrange(MESSAGE_NEW)
+    assert content.partition(b":")[2] == fields[b"payload"]
+
+
+async def test_what_was_published_is_acked_again_and_asked_of_nobody(redis: Any, intents: Intents) -> None:
+    chat = ChatService()
+    sender = publishing(chat, intents)
+    first = await sender.send(USER, frame())
+    chat.failure = ChatServiceError(503, "a message that it has")
+    assert await sender.send(USER, frame()) == first
+    assert len(chat.saved) == 1
+    assert await published(redis) == [first]
+
+
+@pytest.mark.parametrize("publishes", [True, False])
+async def test_an_error_behind_a_commit_is_a_success(redis: Any, intents: Intents, publishes: bool) -> None:
+    chat = ChatService()
+    chat.failure, chat.commits = ChatServiceError(503, "the database is away"), True
+    sender = publishing(chat, intents) if publishes else Sender(chat)  # type: ignore[arg-type]
+    message_id = await sender.send(USER, frame())
+    assert chat.stored == [message_id]
+    assert await published(redis) == [message_id] * publishes
+
+
+async def test_what_is_not_stored_is_not_published_and_may_be_sent_again(redis: Any, intents: Intents) -> None:
+    chat = ChatService()
+    chat.failure = ChatServiceError(503, "the database is away")
+    sender = publishing(chat, intents)
+    with pytest.raises(ChatServiceError, match="the database is away"):
+        await sender.send(USER, frame())
+    assert await published(redis) == []
+    chat.failure = None
+    message_id = await sender.send(USER, frame())
+    assert await published(redis) == [message_id]
+    assert await noted(redis) == 0
+
+
+@pytest.mark.parametrize("code", [400, 403, 404, 409])
+async def test_a_refusal_leaves_nothing_behind(redis: Any, intents: Intents, code: int) -> None:
+    chat = ChatService()
+    chat.failure = ChatServiceError(code, "no")
+    with pytest.raises(ChatServiceError, match="no"):
+        await publishing(chat, intents).send(USER, frame())
+    assert (await published(redis), await noted(redis)) == ([], 0)
+
+
+async def test_a_refusal_of_what_an_earlier_attempt_may_have_stored_is_left_to_be_found_out(
+    redis: Any, intents: Intents
+) -> None:
+    chat = ChatService()
+    chat.failure, chat.commits = ChatServiceError(503, "away"), True
+    chat.history_failure = ChatServiceError(503, "away")
+    sender = publishing(chat, intents)
+    with pytest.raises(ChatServiceError, match="away"):
+        await sender.send(USER, frame())
+    chat.failure, chat.commits = ChatServiceError(403, "no longer a member"), False
+    with pytest.raises(ChatServiceError, match="no longer"):
+        await sender.send(USER, frame())
+    assert await noted(redis) == 1
+
+
+async def test_where_the_chat_service_was_not_asked_nothing_is_left_to_find_out(redis: Any, intents: Intents) -> None:
+    chat = ChatService()
+    chat.failure = ChatServiceError(503, "calls fail at once", was_asked=False)
+    chat.history_failure = AssertionError("nor is its history")
+    with pytest.raises(ChatServiceError, match="at once"):
+        await publishing(chat, intents).send(USER, frame())
+    assert await noted(redis) == 0
+
+
+async def test_without_redis_nothing_is_stored() -> None:
     away = connect(f"redis://127.0.0.1:{free_port()}/0")
-    with pytest.raises(FrameError, match="send it again") as refused:
-        await Sender(ChatService(), away).send(USER, frame())  # type: ignore[arg-type]
+    chat = ChatService()
+    with pytest.raises(FrameError, match="nothing is stored") as refused:
+        await publishing(chat, Intents(away, MESSAGE_NEW, 600)).send(USER, frame())
     assert (refused.value.code, refused.value.retry_after) == (503, 2)
+    assert chat.saved == []
     await away.aclose()
+
+
+async def test_a_sender_waits_for_redis_to_come_back(redis: Any, redis_server: RedisServer, intents: Intents) -> None:
+    chat = ChatService()
+    chat.answers.clear()
+    sending = asyncio.create_task(publishing(chat, intents).send(USER, frame()))
+    await until_answer(lambda: noted(redis), lambda count: count == 1, "an intent")
+    await asyncio.to_thread(redis_server.kill)
+    chat.answers.set()
+    await asyncio.to_thread(redis_server.start)
+    message_id = await sending
+    assert await published(redis) == [message_id]
+    assert await noted(redis) == 0
+
+
+@pytest.fixture
+async def heir(intents: Intents) -> AsyncIterator[Callable[[ChatService], asyncio.Task[None]]]:
+    """Another gateway, which finishes what is left."""
+    running: list[asyncio.Task[None]] = []
+
+    def start(chat: ChatService) -> asyncio.Task[None]:
+        running.append(asyncio.create_task(MessagePublisher(chat, intents).run()))  # type: ignore[arg-type]
+        return running[-1]
+
+    yield start
+    await end(running)
+
+
+async def test_what_a_dead_gateway_stored_is_published_by_another_and_the_rest_is_dropped(
+    redis: Any, intents: Intents, heir: Callable[[ChatService], asyncio.Task[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("realtime.intents.LEASE_MS", 200)
+    monkeypatch.setattr("chatws.message_publisher.FORGOTTEN_AFTER", 1.0)
+    chat = ChatService()
+    dead = MessagePublisher(chat, intents)  # type: ignore[arg-type]
+    for name in ("stored", "lost"):
+        await dead.note(MessageEvent(message_id=name, group_id="g1", sender_id=42, msg_type=1, content=name))
+    chat.stored.append("stored")
+    heir(chat), heir(chat)
+    await until_answer(lambda: noted(redis), lambda count: count == 0, "all intents finished")
+    assert await published(redis) == ["stored"]
+
+
+async def test_a_message_that_is_stored_after_its_sender_got_an_error_is_published_then(
+    redis: Any, intents: Intents, heir: Callable[[ChatService], asyncio.Task[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("realtime.intents.LEASE_MS", 200)
+    chat = ChatService()
+    chat.failure = ChatServiceError(503, "deadline exceeded")
+    with pytest.raises(ChatServiceError):
+        await publishing(chat, intents).send(USER, frame())
+    heir(chat)
+    chat.stored.append(stored_id(42, frame()))
+    assert await until_answer(lambda: published(redis), what="the message") == chat.stored
+
+
+async def test_nobody_finishes_what_is_still_worked_on(
+    redis: Any, intents: Intents, heir: Callable[[ChatService], asyncio.Task[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("realtime.intents.LEASE_MS", 2_500)
+    chat = ChatService()
+    chat.answers.clear()
+    publisher = MessagePublisher(chat, intents)  # type: ignore[arg-type]
+    beating = asyncio.create_task(publisher.run())
+    sending = asyncio.create_task(Sender(chat, publisher).send(USER, frame()))  # type: ignore[arg-type]
+    await until_answer(lambda: noted(redis), lambda count: count == 1, "an intent")
+    [(_, first)] = await redis.zrange("chatws:{chat.message.new}:intents:due", 0, -1, withscores=True)
+
+    async def due() -> float:
+        [(_, score)] = await redis.zrange("chatws:{chat.message.new}:intents:due", 0, -1, withscores=True)
+        return float(score)
+
+    heir(chat)
+    await until_answer(due, lambda score: score > first + 2_500, "it was put off for longer than it was left alone")
+    assert await published(redis) == []
+    chat.answers.set()
+    await sending
+    await end([beating])
+    assert await published(redis) == chat.stored

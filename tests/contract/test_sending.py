@@ -1,5 +1,6 @@
 """Sending once over the whole chain, also where the gateway publishes (docs/protocol.md, "Sending once")."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 
@@ -10,7 +11,7 @@ from tests.conftest import Connect
 from tests.support.chat import Chat, new_user
 from tests.support.client import Client, connect, make_token
 from tests.support.stack import Gateway, Stack
-from tests.support.waiting import LIMIT
+from tests.support.waiting import LIMIT, until
 
 
 async def test_a_frame_sent_again_unchanged_gets_the_same_ack_and_is_delivered_once(
@@ -77,29 +78,75 @@ async def test_the_gateway_publishes_where_the_chat_service_does_not(publishing:
         await client.close()
 
 
-async def test_a_crash_between_storing_and_publishing_is_healed_by_the_client_s_retry(
+INTENTS = "chatws:{chat.message.new}:intents"
+
+
+async def test_a_crash_between_storing_and_publishing_is_healed_by_another_gateway(
     publishing: Stack, silent_chat: Chat
 ) -> None:
     speaker, listener = new_user(), new_user()
     group = await silent_chat.group(speaker, listener)
-    doomed, other = publishing.start_gateway(CHATWS_SENDS_PER_SECOND="0"), publishing.start_gateway()
+    doomed, other = publishing.start_gateway(), publishing.start_gateway()
     one, two = await enter(doomed, speaker), await enter(other, listener)
     data = {"group_id": group, "msg_type": 1, "content": "survives"}
     again = {"message_id": "c-2", "timestamp": int(time.time())}
     with redis_py.Redis.from_url(publishing.redis.url) as client:
         before = client.xlen("chat.message.new")
-        client.client_pause(int(2_000 * LIMIT), all=False)  # Redis answers nobody who writes
-        try:
+        with publishing.group_locked(group):
             await one.send("send_message", data, **again)
+            await until(lambda: client.hlen(INTENTS) == 1, what="an intent")
+            client.client_pause(int(2_000 * LIMIT), all=False)  # from now on Redis answers nobody who writes
+        try:
             await silent_chat.until_said(group, "survives")
             doomed.kill()
         finally:
             client.client_unpause()
         assert client.xlen("chat.message.new") == before
-    assert [f["type"] for f in await two.settled() if f["type"] == "new_message"] == []
+    shown = await two.expect("new_message")  # though nobody sends it again
+    assert shown["data"]["content"] == "survives"
     retry = await enter(other, speaker)
-    assert (await retry.ask("send_message", data, **again))["type"] == "ack"
-    assert (await two.expect("new_message"))["data"]["content"] == "survives"
+    ack = await retry.ask("send_message", data, **again)
+    assert (ack["type"], ack["data"]["message_id"]) == ("ack", shown["message_id"])
     assert await silent_chat.history(group) == ["survives"]
+    assert [f["type"] for f in await two.settled() if f["type"] == "new_message"] == []
     for socket in (two, retry):
         await socket.close()
+
+
+async def test_a_crash_before_anything_is_stored_publishes_nothing(publishing: Stack, silent_chat: Chat) -> None:
+    speaker, listener = new_user(), new_user()
+    group = await silent_chat.group(speaker, listener)
+    doomed, other = publishing.start_gateway(), publishing.start_gateway()
+    one, two = await enter(doomed, speaker), await enter(other, listener)
+    service = next(process for process in publishing.processes if process.name.startswith("rpc"))
+    with redis_py.Redis.from_url(publishing.redis.url) as client:
+        service.pause()
+        try:
+            await one.send("send_message", {"group_id": group, "msg_type": 1, "content": "lost"})
+            await until(lambda: client.hlen(INTENTS) == 1, what="an intent")
+            doomed.kill()
+        finally:
+            service.go_on()
+    shown = [f["data"]["content"] for f in await two.settled() if f["type"] == "new_message"]
+    assert set(shown) <= set(await silent_chat.history(group)), "nothing is shown that isn't stored"
+    await two.close()
+
+
+async def test_a_restart_of_redis_costs_no_sender_an_ack(publishing: Stack, silent_chat: Chat) -> None:
+    """Each connection that a gateway keeps is dead behind it, and each message draws one."""
+    users = [new_user() for _ in range(24)]
+    group = await silent_chat.group(*users)
+    gateway = publishing.start_gateway()
+    clients = [await enter(gateway, user) for user in users]
+    for round_ in ("before", "after"):
+        said = {"group_id": group, "msg_type": 1, "content": round_}
+        answers = await asyncio.gather(*(client.ask("send_message", said) for client in clients))
+        assert [answer for answer in answers if answer["type"] != "ack"] == []
+        for client in clients:
+            for _ in clients:
+                assert (await client.expect("new_message"))["data"]["content"] == round_
+        if round_ == "before":
+            await asyncio.to_thread(publishing.redis.stop)
+            await asyncio.to_thread(publishing.redis.start)
+    for client in clients:
+        await client.close()

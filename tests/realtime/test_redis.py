@@ -1,11 +1,13 @@
 """The door to Redis: which errors are worth waiting for, and a start without one."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import redis as sync_redis
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.test import override_settings
@@ -13,9 +15,11 @@ from redis import exceptions
 
 from realtime.checks import redis_keeps_what_it_is_given
 from realtime.exceptions import RedisUnavailable
-from realtime.redis import Redis, address_of, connect, is_transient, wait_for_redis
+from realtime.redis import Redis, Script, address_of, connect, is_transient, wait_for_redis
 from tests.support.redis import RedisServer, free_port
 from tests.support.waiting import LIMIT
+
+_tail = Script("tail")
 
 
 @pytest.mark.parametrize(
@@ -103,3 +107,39 @@ def test_the_system_check_names_a_redis_that_is_away() -> None:
         [warning] = redis_keeps_what_it_is_given(None)
     assert warning.id == "realtime.W001"
     assert url.removeprefix("redis://").removesuffix("/0") in warning.msg
+
+
+@pytest.fixture
+async def burst(tmp_path: Path) -> AsyncIterator[tuple[RedisServer, Callable[[], Awaitable[None]]]]:
+    """A server, and many calls to it at once by one client, each on a connection of its own."""
+    server = RedisServer(tmp_path)
+    server.start()
+    client = connect(server.url)
+
+    async def call() -> None:
+        calls = (_tail.run(client, ["meta", "log"], ["", 0, 0, 1, 1]) for _ in range(20))
+        assert [answer for answer in await asyncio.gather(*calls, return_exceptions=True) if answer] == []
+
+    await call()
+    yield server, call
+    await client.aclose()
+    server.stop()
+
+
+async def test_a_restart_leaves_no_dead_connection_that_costs_a_call(
+    burst: tuple[RedisServer, Callable[[], Awaitable[None]]],
+) -> None:
+    server, call = burst
+    await asyncio.to_thread(server.stop)
+    await asyncio.to_thread(server.start)
+    await call()
+
+
+async def test_a_connection_that_dies_under_a_script_costs_it_nothing(
+    burst: tuple[RedisServer, Callable[[], Awaitable[None]]],
+) -> None:
+    """The ends of all connections arrive while the calls are under way."""
+    server, call = burst
+    with sync_redis.Redis.from_url(server.url) as other:
+        other.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    await call()

@@ -1,0 +1,141 @@
+"""`chat.message.new` for a chat service that doesn't publish it (`CHATWS_MESSAGE_PUBLISHER=gateway`).
+
+What the chat service has stored is published once, also where this process dies in between: an intent is noted in Redis
+before a message is stored, and another gateway finishes those that nobody works on.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import msgspec
+
+from chatws.exceptions import FrameError
+from chatws.routes import MessageEvent
+from chatws.rpc.gateway import ChatGateway, ChatServiceError
+from chatws.stored import is_stored
+from realtime import metrics, tracing
+from realtime.intents import Intent, Intents, Noted
+from realtime.redis import is_transient
+from realtime.relay.entry import encode
+
+logger = logging.getLogger(__name__)
+
+NOTE_SECONDS, PUBLISH_SECONDS = 2.0, 8.0
+"""How long one sender waits for Redis before its message is stored, and behind that."""
+RETRY_AFTER_SECONDS = 2
+FIRST_WAIT, LONGEST_WAIT = 0.05, 1.0
+LOOK_SECONDS = 1.0
+"""How often intents are looked for that nobody works on."""
+MOST_AT_ONCE = 20
+FORGOTTEN_AFTER = 60.0
+"""Seconds after which a message that isn't stored never will be: every call that could has ended long before."""
+
+_event = msgspec.json.Decoder(MessageEvent)
+Answer = TypeVar("Answer")
+
+
+class MessagePublisher:
+    """Publishes messages once they are stored; one a process."""
+
+    def __init__(self, chat: ChatGateway, intents: Intents) -> None:
+        self._chat = chat
+        self._intents = intents
+        self._working_on: dict[str, int] = {}
+
+    @contextmanager
+    def working_on(self, message_id: str) -> Iterator[None]:
+        """Nobody else finishes this message meanwhile."""
+        self._working_on[message_id] = self._working_on.get(message_id, 0) + 1
+        try:
+            yield
+        finally:
+            self._working_on[message_id] -= 1
+            if not self._working_on[message_id]:
+                del self._working_on[message_id]
+
+    async def note(self, event: MessageEvent) -> Noted:
+        """Say that a message is about to be stored.
+
+        Raises:
+            FrameError: 503, Redis is away.
+        """
+        content = msgspec.json.encode(event)
+        try:
+            return await _patiently(lambda: self._intents.note(event.message_id, content), NOTE_SECONDS)
+        except Exception as error:
+            raise _unavailable(error, "nothing is stored") from error
+
+    async def publish(self, event: MessageEvent) -> None:
+        """Publish a stored message, unless that was done; waits for Redis to come back.
+
+        Raises:
+            FrameError: 503, Redis is still away. The message will be published.
+        """
+        entry = encode(msgspec.json.encode(event), tracing.current.entry_metadata())
+        try:
+            await _patiently(lambda: self._intents.fulfil(event.message_id, entry), PUBLISH_SECONDS)
+        except Exception as error:
+            raise _unavailable(error, "the message is stored and will be published") from error
+
+    async def withdraw(self, message_id: str) -> None:
+        """A message was refused before anything was stored; if Redis can't be told, it is found out later."""
+        try:
+            await self._intents.withdraw(message_id)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+
+    async def run(self) -> None:
+        """Publish what dead gateways left stored, or what got no answer and was stored all the same."""
+        said = ""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                if self._working_on:
+                    await self._intents.postpone(self._working_on)
+                while claimed := await self._intents.claim(MOST_AT_ONCE):
+                    await asyncio.gather(*(self._finish(intent) for intent in claimed))
+                said = ""
+            except Exception as error:
+                if str(error) != said:
+                    logger.warning("messages left unpublished can't be looked for now: %s", error)
+                said = str(error)
+
+    async def _finish(self, intent: Intent) -> None:
+        if intent.id in self._working_on:
+            return
+        event = _event.decode(intent.content)
+        try:
+            stored = await is_stored(self._chat, event.group_id, event.message_id)
+        except ChatServiceError as error:
+            logger.info("whether message %s is stored can't be found out now: %s", event.message_id, error)
+            return
+        if stored:
+            if await self._intents.fulfil(intent.id, encode(intent.content)):
+                metrics.messages_finished.inc()
+                logger.warning("message %s was stored and not published; it is now", event.message_id)
+        elif intent.age >= FORGOTTEN_AFTER:
+            await self._intents.withdraw(intent.id)
+
+
+async def _patiently(call: Callable[[], Awaitable[Answer]], seconds: float) -> Answer:
+    """The answer of Redis, which may be away for so many seconds; raises what it raises then, or what never passes."""
+    loop = asyncio.get_running_loop()
+    deadline, wait = loop.time() + seconds, FIRST_WAIT
+    while True:
+        try:
+            return await call()
+        except Exception as error:
+            if not is_transient(error) or loop.time() + wait > deadline:
+                raise
+        await asyncio.sleep(wait)
+        wait = min(2 * wait, LONGEST_WAIT)
+
+
+def _unavailable(error: Exception, state: str) -> Exception:
+    if not is_transient(error):
+        return error
+    return FrameError(503, f"Redis can't be reached, {state}: {error}", retry_after=RETRY_AFTER_SECONDS)
