@@ -26,6 +26,7 @@ from realtime.feeds import Position
 from realtime.limits import Refusal
 
 RETRY_AFTER_SECONDS = 2
+LONGEST_PING = 500
 
 
 class ChatConsumer(DeliveryConsumer):
@@ -63,6 +64,14 @@ class ChatConsumer(DeliveryConsumer):
         finally:
             metrics.frames_received.labels(kind).inc()
             metrics.bytes_received.labels(kind).inc(size)
+
+    def needs_no_turn(self, text: str) -> bool:
+        if '"ping"' not in text or len(text) > LONGEST_PING:
+            return False
+        try:
+            return isinstance(codec.decode(text), Ping)
+        except BadFrame:
+            return False
 
     async def _serve(self, frame: ClientFrame) -> None:
         if self.session is not None:

@@ -35,7 +35,7 @@ class AuthData(msgspec.Struct, frozen=True):
 
 
 class SendMessageData(msgspec.Struct, frozen=True):
-    """A text (1 to 5,000 characters once trimmed) or an image (an absolute http or https URL)."""
+    """A text (1 to 5,000 characters, of which one shows something) or an image (an absolute http or https URL)."""
 
     group_id: GroupId
     msg_type: Literal[1, 2]

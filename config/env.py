@@ -59,6 +59,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_membership_seconds: Rate = 300.0
     chatws_message_publisher: Literal["rpc", "gateway"] = "rpc"
     chatws_own_topics: bool | None = None
+    chatws_max_image_url: Annotated[int, msgspec.Meta(ge=0, le=2_048)] = 0
     chatws_consumer_group: str = "chatws"
     chatws_feed_publications: Count = 1_000
     chatws_feed_bytes: Count = 1_048_576
@@ -101,6 +102,10 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     def rpc_target(self) -> str:
         """The chat service to use: the one named, else the reference service."""
         return self.chatws_rpc_target or f"127.0.0.1:{self.chatws_rpc_port}"
+
+    def owns(self, by_default: bool) -> bool:
+        """Whether a topic is ours to trim: as `CHATWS_OWN_TOPICS` says, where it says anything."""
+        return by_default if self.chatws_own_topics is None else self.chatws_own_topics
 
     @property
     def uses_reference_rpc(self) -> bool:

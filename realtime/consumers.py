@@ -1,5 +1,7 @@
 """One socket's life: accept, deadline, frames one at a time, delivery, expiry, audit, end.
 
+While one frame takes long, others are read ahead, so that a client's heartbeat is answered all the same.
+
 A Channels consumer without a channel of its own: the hub hears the groups for all sockets of the process. What the
 frames mean is the subclass's.
 """
@@ -13,7 +15,7 @@ from typing import Any
 
 from channels.consumer import AsyncConsumer
 
-from realtime import log_context, metrics
+from realtime import log_context, metrics, tasks
 from realtime.auth import Principal
 from realtime.batch import Batch
 from realtime.close_codes import CloseCode, label_of
@@ -26,6 +28,9 @@ from realtime.node import Node
 from realtime.outbox import open_outbox
 
 logger = logging.getLogger(__name__)
+
+MOST_AHEAD = 16
+"""So many frames are read while one is served; more wait with the server."""
 
 
 class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no types
@@ -46,12 +51,15 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         self._failures = 0
         self._is_admitted = False
         self._timer: asyncio.TimerHandle | None = None
+        self._ahead: asyncio.Queue[dict[str, Any]] | None = None
+        self._reading_ahead: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Serve the socket until it is gone. No channel, no task and no database: the loop waits for frames only."""
         log_context.connection_id.set(self.connection_id)  # this task's alone
         self.scope = scope
         self.handshake: Handshake = scope["handshake"]
+        self._receive = receive
         self.outbox = open_outbox(scope, send, self.node.conf.outbox_bytes)
         self.deliver = self.outbox.write
         code: int = CloseCode.ABNORMAL
@@ -59,15 +67,40 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
             await receive()  # websocket.connect
             await send({"type": "websocket.accept", "subprotocol": self.handshake.subprotocol})
             await self._opened()
-            while (message := await receive())["type"] != "websocket.disconnect":
+            while (message := await self._next())["type"] != "websocket.disconnect":
                 if self.outbox.closing is None:
+                    self.node.serving.add(self)
                     await self.dispatch(message)
+                    self.node.serving.discard(self)
             code = message.get("code") or CloseCode.ABNORMAL
         except asyncio.CancelledError:  # the server stops
             self.outbox.close(CloseCode.RESTARTING)
             raise
         finally:
             self._ended(code)
+
+    async def _next(self) -> dict[str, Any]:
+        return await (self._receive() if self._ahead is None else self._ahead.get())
+
+    def read_ahead(self) -> None:
+        """A frame takes long: from now on, what needs no turn is served while others wait for theirs."""
+        if self._ahead is None:
+            self._ahead = asyncio.Queue(MOST_AHEAD)
+            self._reading_ahead = tasks.spawn(self._read_ahead(self._ahead), "reading ahead")
+
+    async def _read_ahead(self, ahead: asyncio.Queue[dict[str, Any]]) -> None:
+        log_context.connection_id.set(self.connection_id)
+        log_context.user_id.set(self.user_id)
+        try:
+            while (message := await self._receive())["type"] != "websocket.disconnect":
+                if self.outbox.closing is None and self.needs_no_turn(message.get("text") or ""):
+                    await self.dispatch(message)
+                else:
+                    await ahead.put(message)
+        except Exception:
+            await ahead.put({"type": "websocket.disconnect"})
+            raise
+        await ahead.put(message)
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Serve one frame; what goes wrong in it is ours: it is told, and twice in a row ends the connection."""
@@ -105,6 +138,10 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
 
     async def frame_received(self, text: str, size: int) -> None:
         """Serve a text frame of so many bytes."""
+        raise NotImplementedError
+
+    def needs_no_turn(self, text: str) -> bool:
+        """Whether a text frame may be served before others that came earlier; nothing in it waits."""
         raise NotImplementedError
 
     async def handshake_authenticated(self, principal: Principal) -> None:
@@ -254,6 +291,9 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
 
     def _ended(self, code: int) -> None:
         self._cancel_timer()
+        self.node.serving.discard(self)
+        if self._reading_ahead is not None:
+            self._reading_ahead.cancel()
         code = self.outbox.closing or code
         self.outbox.discard()
         self.node.hub.leave_all(self)

@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 DRAIN_STEP = 0.1
 MEASURE_SECONDS = 0.5
+SLOW_SECONDS = 1.0
+"""A frame that is served for that long, or twice that, is slow."""
 _random = random.SystemRandom()
 KICK_SECONDS = 1.0
 """How often wishes to end connections, and revocations, are read without a hint."""
@@ -43,6 +45,14 @@ class Closable(Protocol):
     def send_away(self, retry_after: int) -> None: ...
 
     def recheck(self) -> None: ...
+
+
+class Serving(Protocol):
+    """A connection that serves a frame, the ``frames_in``th that it got."""
+
+    frames_in: int
+
+    def read_ahead(self) -> None: ...
 
 
 class Node:
@@ -61,6 +71,8 @@ class Node:
         self.audit = Audit(self.redis, self.name, conf)
         self.admission = Admission(conf)
         self.connections: dict[str, Closable] = {}
+        self.serving: set[Serving] = set()
+        """Those of them that serve a frame now."""
         self.users: Counter[int] = Counter()
         """How many live sockets each authenticated user has here."""
         self.empty = asyncio.Event()
@@ -87,6 +99,7 @@ class Node:
             tasks.spawn(self._end_unwanted(), "ending connections"),
             tasks.spawn(self.keys.run(), "fetching keys"),
             tasks.spawn(self._measure(), "measuring"),
+            tasks.spawn(self._find_slow(), "finding slow frames"),
             tasks.spawn(metrics.watch_loop(), "the loop's lag"),
             *(tasks.spawn(work(), name) for name, work in self._beside),
         ]
@@ -111,6 +124,17 @@ class Node:
             metrics.users.set(len(self.users))
             self.admission.memory = resident_memory()
             await asyncio.sleep(MEASURE_SECONDS)
+
+    async def _find_slow(self) -> None:
+        """Have connections whose frame has been served for a while read ahead."""
+        before: dict[Serving, int] = {}
+        while True:
+            await asyncio.sleep(SLOW_SECONDS)
+            now = {connection: connection.frames_in for connection in self.serving}
+            for connection, number in now.items():
+                if before.get(connection) == number:
+                    connection.read_ahead()
+            before = now
 
     @property
     def state(self) -> str:

@@ -1,33 +1,53 @@
 """`send_message`. The chat service stores and publishes; `ack` means stored."""
 
+import unicodedata
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from chatws import conf
 from chatws.exceptions import BadFrame
 from chatws.frames import Ack, SendMessage, ServerData
 from chatws.session import Session
 
 TEXT, IMAGE = 1, 2
 LONGEST_TEXT = 5_000
+WITHOUT_GLYPH = {"Cc", "Cf", "Zl", "Zp", "Zs"}
+"""Unicode categories of characters that show nothing."""
+BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Fillers and the like, which have a category of what shows something, and show nothing. Variation selectors too."""
+SELECTORS = (range(0x180B, 0x1810), range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0))
 
 
 async def send_message(session: Session, frame: SendMessage) -> Sequence[ServerData]:
     """Store a message in a chat group of the user."""
-    _check(frame)
+    check(frame)
     await session.require_member(frame.data.group_id)
     return [Ack(await session.send(frame))]
 
 
-def _check(frame: SendMessage) -> None:
+def check(frame: SendMessage) -> None:
+    """Raise `BadFrame` for what no chat service should be given."""
     data = frame.data
+    if "\0" in data.content:
+        raise BadFrame("data.content: holds a NUL character")
     if data.msg_type == TEXT:
-        length = len(data.content.strip())
-        if length == 0:
+        if len(data.content) > LONGEST_TEXT:
+            raise BadFrame(f"data.content: {len(data.content)} characters, at most {LONGEST_TEXT}", code=413)
+        if not any(map(_shows, data.content)):
             raise BadFrame("data.content: empty")
-        if length > LONGEST_TEXT:
-            raise BadFrame(f"data.content: {length} characters, at most {LONGEST_TEXT}", code=413)
     elif not _is_web_url(data.image_url):
         raise BadFrame("data.image_url: not an absolute http(s) URL")
+    longest = conf.get().longest_image_url
+    if len(data.image_url) > longest:
+        raise BadFrame(f"data.image_url: {len(data.image_url)} characters, at most {longest}")
+
+
+def _shows(character: str) -> bool:
+    return not (
+        character in BLANK
+        or unicodedata.category(character) in WITHOUT_GLYPH
+        or any(ord(character) in selectors for selectors in SELECTORS)
+    )
 
 
 def _is_web_url(url: str) -> bool:

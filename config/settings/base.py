@@ -145,12 +145,15 @@ REALTIME = RealtimeConf(
     groups_per_connection=ENV.chatws_groups_per_connection,
     consumer_group=ENV.chatws_consumer_group,
 )
+PUBLISHES_MESSAGES = ENV.chatws_message_publisher == "gateway"
 CHATWS = ChatConf(
     rpc_target=ENV.rpc_target,
     rpc_tls_ca=ENV.chatws_rpc_tls_ca,
     membership_seconds=ENV.chatws_membership_seconds,
-    owns_topics=ENV.uses_reference_rpc if ENV.chatws_own_topics is None else ENV.chatws_own_topics,
-    publishes_messages=ENV.chatws_message_publisher == "gateway",
+    owns_topics=ENV.owns(ENV.uses_reference_rpc),
+    owns_messages=ENV.owns(ENV.uses_reference_rpc or PUBLISHES_MESSAGES),
+    publishes_messages=PUBLISHES_MESSAGES,
+    longest_image_url=ENV.chatws_max_image_url or (512 if PUBLISHES_MESSAGES else 2_048),
     demo_login=ENV.uses_reference_rpc if ENV.chatws_demo_login is None else ENV.chatws_demo_login,
     public_status=bool(ENV.chatws_public_status),
     metrics_token=ENV.chatws_metrics_token,

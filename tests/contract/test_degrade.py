@@ -69,6 +69,11 @@ async def test_nobody_waits_for_a_chat_service_that_hangs_and_it_is_found_again(
         clients = [await welcomed(gateway, make_token(user)) for user in users]
         os.kill(rpc.pid, signal.SIGSTOP)
         try:
+            slow, second = [await clients[0].send("send_message", said(group, 0, text)) for text in ("slow", "second")]
+            assert (await clients[0].ask("ping"))["type"] == "pong"
+            assert not {slow, second} & {frame["message_id"] for frame in clients[0].seen}, "which wait still"
+            assert [(await clients[0].answer(message))["data"]["code"] for message in (slow, second)] == [503, 503]
+            assert (await clients[0].ask("ping"))["type"] == "pong"
             assert set(await asyncio.gather(*(sent(client, group, "into the void") for client in clients))) == {503}
             assert await saved(gateway, "DEADLINE_EXCEEDED") > 0, "these waited for their deadline"
             while not await saved(gateway, "CIRCUIT_OPEN"):  # now and then one tries

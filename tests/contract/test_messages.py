@@ -140,6 +140,14 @@ async def test_left_groups_are_not_heard_until_joined_again(log_in: Connect, cha
         ({"group_id": "g", "msg_type": 3, "content": "x"}, 400, "msg_type"),
         ({"group_id": "g", "msg_type": 1, "content": "  \n "}, 400, "content"),
         ({"group_id": "g", "msg_type": 1, "content": "\ud800"}, 400, "content"),
+        ({"group_id": "g", "msg_type": 1, "content": "a\0b"}, 400, "content"),
+        ({"group_id": "g", "msg_type": 2, "content": "\0", "image_url": "https://x.example/1"}, 400, "content"),
+        (
+            {"group_id": "g", "msg_type": 1, "content": "\u200b\u2060 \ufeff\u3164\ufe0f\u00ad\u2800\x07"},
+            400,
+            "content",
+        ),
+        ({"group_id": "g", "msg_type": 1, "content": " " * 5000 + "x"}, 413, "content"),
         ({"group_id": "g", "msg_type": 1, "content": "x" * 5001}, 413, "content"),
         ({"group_id": "g", "msg_type": 2, "image_url": ""}, 400, "image_url"),
         ({"group_id": "g", "msg_type": 2, "image_url": "ftp://x.example/1"}, 400, "image_url"),
@@ -157,11 +165,11 @@ async def test_a_bad_field_is_named_and_the_socket_lives(
     assert (await client.ask("ping"))["type"] == "pong"
 
 
-async def test_text_of_exactly_5000_characters_after_trimming_is_stored_as_sent(log_in: Connect, chat: Chat) -> None:
+async def test_text_of_exactly_5000_characters_is_stored_as_sent(log_in: Connect, chat: Chat) -> None:
     user = new_user()
     group = await chat.group(user)
     client = await log_in(user)
-    content = "  " + "字" * 5000 + "\n"
+    content = "  " + "字" * 4997 + "\n"
     assert (await client.ask("send_message", text(group, content)))["type"] == "ack"
     assert await chat.history(group) == [content]
 

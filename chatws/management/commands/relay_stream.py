@@ -92,7 +92,7 @@ def _worker(
     name: str, redis: Redis, publisher: Publisher, settings: conf.RealtimeConf, relay_name: str
 ) -> TopicWorker[Any]:
     chat = chat_conf.get()
-    is_ours = name == audit.AUDIT_STREAM or chat.owns_topics or (name == MESSAGE_NEW and chat.publishes_messages)
+    is_ours = name == audit.AUDIT_STREAM or (chat.owns_messages if name == MESSAGE_NEW else chat.owns_topics)
     topic = Topic(redis, name, settings, mirrored=mirror.mirrored, is_ours=is_ours)
     number = TOPICS.index(name)
     if name == audit.AUDIT_STREAM:
