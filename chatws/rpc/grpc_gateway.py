@@ -43,6 +43,8 @@ CODES = {
 }
 NOT_ANSWERED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED
 AWAY, LACKING = 503, 501
+PROBE_SECONDS, PROBE_AGAIN_SECONDS = 1.0, 2.0
+"""How long, and how often, it is found out whether the service answers."""
 LACKING_SECONDS = 60.0
 """How long a chat service that answered UNIMPLEMENTED isn't asked for its extension again."""
 SERVICE, EXTENSION = "chat.ChatService", "chat.ext.ReadCursors"
@@ -63,6 +65,8 @@ class GrpcChatGateway:
         self._circuit = Circuit(f"the chat service at {conf.rpc_target}")
         self._stubs: tuple[grpc.aio.Channel, Any, Any] | None = None
         self._lacks_ext_until = 0.0
+        self._probe_at = 0.0
+        self._answers = False
 
     async def group_info(self, group_id: str) -> GroupInfo:
         answer = await self._call("GetGroupInfo", pb.GetGroupInfoReq(group_id=group_id))
@@ -127,7 +131,24 @@ class GrpcChatGateway:
         return _values(ReadCursor, (await self._call_ext("GetUserCursors", request)).cursors)
 
     async def state(self) -> str:
-        return await self._channel.state()
+        state = await self._channel.state()
+        if state != "ok":
+            return state
+        now = time.monotonic()
+        if now >= self._probe_at:  # a service that hangs accepts connections all the same
+            self._answers = await self._probe()
+            self._probe_at = now + PROBE_AGAIN_SECONDS
+        return "ok" if self._answers else f"doesn't answer ({self._conf.rpc_target})"
+
+    async def _probe(self) -> bool:
+        """Whether the chat service answers a small question at all."""
+        try:
+            await self._open()[0].GetUnreadCount(pb.GetUnreadCountReq(user_id=1), timeout=PROBE_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            if error.code() in NOT_ANSWERED:
+                return False
+        self._circuit.succeeded()
+        return True
 
     async def close(self) -> None:
         await self._channel.close()

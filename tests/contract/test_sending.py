@@ -2,11 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any
 
 import pytest
 import redis as redis_py
 
+from chatws.frames import SendMessage, SendMessageData
+from chatws.sending import stored_id
 from tests.conftest import Connect
 from tests.support.chat import Chat, new_user
 from tests.support.client import Client, connect, make_token
@@ -95,6 +98,11 @@ async def test_an_address_that_the_platform_s_service_can_not_store_is_refused(
 INTENTS = "chatws:{chat.message.new}:intents"
 
 
+def id_of(user: int, data: Mapping[str, Any], envelope: Mapping[str, Any]) -> str:
+    """The server's id of a message."""
+    return stored_id(user, SendMessage(**envelope, data=SendMessageData(**data)))
+
+
 async def test_a_crash_between_storing_and_publishing_is_healed_by_another_gateway(
     publishing: Stack, silent_chat: Chat
 ) -> None:
@@ -105,10 +113,10 @@ async def test_a_crash_between_storing_and_publishing_is_healed_by_another_gatew
     data = {"group_id": group, "msg_type": 1, "content": "survives"}
     again = {"message_id": "c-2", "timestamp": int(time.time())}
     with redis_py.Redis.from_url(publishing.redis.url) as client:
-        before, noted = client.xlen("chat.message.new"), client.hlen(INTENTS)
+        before = client.xlen("chat.message.new")
         with publishing.group_locked(group):
             await one.send("send_message", data, **again)
-            await until(lambda: client.hlen(INTENTS) > noted, what="an intent")
+            await until(lambda: client.hexists(INTENTS, id_of(speaker, data, again)), what="an intent")
             client.client_pause(int(2_000 * LIMIT), all=False)  # from now on Redis answers nobody who writes
         try:
             await silent_chat.until_said(group, "survives")
@@ -134,11 +142,12 @@ async def test_a_crash_before_anything_is_stored_publishes_nothing(publishing: S
     one, two = await enter(doomed, speaker), await enter(other, listener)
     service = next(process for process in publishing.processes if process.name.startswith("rpc"))
     with redis_py.Redis.from_url(publishing.redis.url) as client:
-        noted = client.hlen(INTENTS)
+        data = {"group_id": group, "msg_type": 1, "content": "lost"}
+        once = {"message_id": "c-3", "timestamp": int(time.time())}
         service.pause()
         try:
-            await one.send("send_message", {"group_id": group, "msg_type": 1, "content": "lost"})
-            await until(lambda: client.hlen(INTENTS) > noted, what="an intent")
+            await one.send("send_message", data, **once)
+            await until(lambda: client.hexists(INTENTS, id_of(speaker, data, once)), what="an intent")
             doomed.kill()
         finally:
             service.go_on()
