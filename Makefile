@@ -9,7 +9,7 @@ PYTEST = $(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),5) --dist loadfile --
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test suite test-postgres proofs rolling soak fuzz test-servers bench bench-quick faults screenshots check lint format types floors migrations stubs-check docs docs-check lock lock-check audit stubs chromium postgres nginx clean
+.PHONY: help run test suite test-postgres proofs rolling soak fuzz test-servers bench bench-quick faults screenshots check lint format types floors migrations stubs-check docs docs-check lock lock-check audit stubs chromium postgres nginx etcd clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -17,14 +17,14 @@ help: ## list the commands
 run: $(VENV)/run.stamp ## start the whole chat with a demo: two browsers can talk
 	@$(BIN)/python -m config.run
 
-test: $(VENV)/dev.stamp chromium postgres nginx ## check everything and run all tests: SEED=7 for an order seen before
+test: $(VENV)/dev.stamp chromium postgres nginx etcd ## check everything and run all tests: SEED=7 for an order seen before
 	@$(MAKE) --no-print-directory --jobs=2 suite check
 
 suite: $(VENV)/dev.stamp
 	@$(PYTEST)
 	@$(ON_POSTGRES) $(PYTEST) -m database
 
-test-postgres: $(VENV)/dev.stamp chromium postgres nginx ## run all tests on PostgreSQL instead of SQLite
+test-postgres: $(VENV)/dev.stamp chromium postgres nginx etcd ## run all tests on PostgreSQL instead of SQLite
 	@$(ON_POSTGRES) $(PYTEST)
 
 proofs: $(VENV)/dev.stamp chromium ## measure what depends on the machine's speed, alone on it, half an hour: ONLY=soak SEED=7
@@ -101,6 +101,9 @@ chromium: $(VENV)/dev.stamp ## see to a Chromium for the browser tests
 
 postgres: $(VENV)/dev.stamp ## see to a PostgreSQL for the tests that need one
 	@$(BIN)/python -m config.postgres
+
+etcd: $(VENV)/dev.stamp ## see to an etcd for the tests of discovery
+	@$(BIN)/python -m config.etcd
 
 nginx: $(VENV)/dev.stamp ## see to an nginx for the test of its configuration
 	@$(BIN)/python -m config.nginx

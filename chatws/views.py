@@ -45,7 +45,10 @@ async def ready(request: HttpRequest) -> HttpResponse:
     redis, chat_rpc = await asyncio.gather(_redis_state(here), here.chat.state())
     gateway = here.node.state
     well = redis == chat_rpc == gateway == "ok"
-    return JsonResponse({"gateway": gateway, "redis": redis, "chat_rpc": chat_rpc}, status=200 if well else 503)
+    states: dict[str, object] = {"gateway": gateway, "redis": redis, "chat_rpc": chat_rpc}
+    if instances := here.chat.instances:
+        states["chat_rpc_instances"] = list(instances)
+    return JsonResponse(states, status=200 if well else 503)
 
 
 @require_GET

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from config import debian
+
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 """The first is Chromium without what draws windows: it takes a third less of the processor for a page."""
 DOWNLOADS = ("chromium_headless_shell-*/*/*headless*shell", "chromium-*/chrome-linux*/chrome")
@@ -32,17 +34,14 @@ def find() -> str:
 def main() -> None:
     """Find one, or get one."""
     if not find():
-        run_quietly([sys.executable, "-m", "playwright", "install", "--only-shell", "chromium"])
-    if not find() and os.geteuid() == 0 and shutil.which("apt-get"):
-        run_quietly(["apt-get", "update", "-qq"])
+        debian.run_quietly([sys.executable, "-m", "playwright", "install", "--only-shell", "chromium"])
     for package in ("chromium-headless-shell", "chromium"):
-        if not find() and os.geteuid() == 0 and shutil.which("apt-get"):
-            run_quietly(["apt-get", "install", "-y", "-qq", "--no-install-recommends", package])
+        if not find() and debian.can_install():
+            debian.install(package)
     if not find():
         sys.exit(f"no Chromium was found and none could be installed; install one, or name it in {VARIABLE}")
-    if not _has_chinese_font() and os.geteuid() == 0 and shutil.which("apt-get"):
-        run_quietly(["apt-get", "update", "-qq"])
-        run_quietly(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *FONTS])
+    if not _has_chinese_font() and debian.can_install():
+        debian.install(*FONTS)
     print(f"Chromium for the browser tests: {find()}")  # noqa: T201
 
 
@@ -51,14 +50,6 @@ def _has_chinese_font() -> bool:
         return True  # can't be told
     found = subprocess.run(["fc-list", ":lang=zh-cn"], capture_output=True)  # noqa: S607
     return bool(found.stdout)
-
-
-def run_quietly(command: list[str]) -> None:
-    """Run a command that may fail; what it prints is not shown."""
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run(command, capture_output=True, env=environment)  # noqa: S603
-    if done.returncode != 0:
-        print(f"{command[0]} {command[1]} … did not succeed, going on", file=sys.stderr)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from config.chromium import run_quietly
+from config import debian
 
 VARIABLE = "CHATWS_POSTGRES_BIN"
 
@@ -26,9 +26,8 @@ def find() -> Path | None:
 
 def main() -> None:
     """Find one, or get one."""
-    if find() is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        run_quietly(["apt-get", "update", "-qq"])
-        run_quietly(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "postgresql"])
+    if find() is None and debian.can_install():
+        debian.install("postgresql")
     if find() is None:
         sys.exit(f"no PostgreSQL was found and none could be installed; install one, or name its folder in {VARIABLE}")
     print(f"PostgreSQL for the tests: {find()}")  # noqa: T201

