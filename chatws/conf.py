@@ -10,7 +10,9 @@ class ChatConf:
     """Settings of the chat's meaning; durations in seconds."""
 
     rpc_target: str
-    """IPs with ports, comma separated and balanced, or one DNS name with a port."""
+    """IPs with ports, comma separated and balanced, one DNS name with a port, or ``etcd://host:port,…/<key>``."""
+    user_rpc_target: str = ""
+    """The platform's user service, in the same forms; empty: there is none."""
     rpc_tls_ca: str = ""
     """File with the certificates to trust; empty: no TLS."""
     rpc_seconds: float = 5.0

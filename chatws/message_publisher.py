@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import msgspec
+from msgspec import structs
 
 from chatws.exceptions import FrameError
+from chatws.names import Names
 from chatws.routes import MessageEvent
 from chatws.rpc.gateway import ChatGateway, ChatServiceError
 from chatws.stored import is_stored
@@ -40,8 +42,9 @@ Answer = TypeVar("Answer")
 class MessagePublisher:
     """Publishes messages once they are stored; one a process."""
 
-    def __init__(self, chat: ChatGateway, intents: Intents) -> None:
+    def __init__(self, chat: ChatGateway, names: Names, intents: Intents) -> None:
         self._chat = chat
+        self._names = names
         self._intents = intents
         self._working_on: dict[str, int] = {}
 
@@ -74,7 +77,7 @@ class MessagePublisher:
         Raises:
             FrameError: 503, Redis is still away. The message will be published.
         """
-        entry = encode(msgspec.json.encode(event), tracing.current.entry_metadata())
+        entry = encode(msgspec.json.encode(await self._named(event)), tracing.current.entry_metadata())
         try:
             await _patiently(lambda: self._intents.fulfil(event.message_id, entry), PUBLISH_SECONDS)
         except Exception as error:
@@ -114,11 +117,21 @@ class MessagePublisher:
             logger.info("whether message %s is stored can't be found out now: %s", event.message_id, error)
             return
         if stored:
-            if await self._intents.fulfil(intent.id, encode(intent.content)):
+            if await self._intents.fulfil(intent.id, encode(msgspec.json.encode(await self._named(event)))):
                 metrics.messages_finished.inc()
                 logger.warning("message %s was stored and not published; it is now", event.message_id)
         elif intent.age >= FORGOTTEN_AFTER:
             await self._intents.withdraw(intent.id)
+
+    async def _named(self, event: MessageEvent) -> MessageEvent:
+        """The message with its sender's name, if the token said none."""
+        if event.sender_name:
+            return event
+        found = await self._names.of([event.sender_id])
+        if event.sender_id not in found:
+            return event
+        sender = found[event.sender_id]
+        return structs.replace(event, sender_name=sender.name, sender_avatar=event.sender_avatar or sender.avatar)
 
 
 async def _patiently(call: Callable[[], Awaitable[Answer]], seconds: float) -> Answer:

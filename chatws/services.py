@@ -6,6 +6,7 @@ from django.http import HttpRequest
 
 from chatws.group_presence import GroupPresence
 from chatws.membership import Memberships
+from chatws.names import Names
 from chatws.rpc.gateway import ChatGateway
 from chatws.sending import Sender
 from realtime.node import Node
@@ -17,6 +18,7 @@ class Services:
 
     node: Node
     chat: ChatGateway
+    names: Names
     memberships: Memberships
     sender: Sender
     presence: GroupPresence

@@ -48,6 +48,8 @@ async def ready(request: HttpRequest) -> HttpResponse:
     states: dict[str, object] = {"gateway": gateway, "redis": redis, "chat_rpc": chat_rpc}
     if instances := here.chat.instances:
         states["chat_rpc_instances"] = list(instances)
+    if here.names.are_known:  # without it people are nameless, and served all the same
+        states["user_rpc"] = await here.names.state()
     return JsonResponse(states, status=200 if well else 503)
 
 

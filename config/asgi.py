@@ -18,8 +18,10 @@ from chatws import conf as chat_conf  # noqa: E402
 from chatws.group_presence import GroupPresence  # noqa: E402
 from chatws.membership import Memberships  # noqa: E402
 from chatws.message_publisher import MessagePublisher  # noqa: E402
+from chatws.names import Names  # noqa: E402
 from chatws.routes import MESSAGE_NEW  # noqa: E402
 from chatws.routing import websocket_router  # noqa: E402
+from chatws.rpc.gateway import Users  # noqa: E402
 from chatws.rpc.grpc_gateway import GrpcChatGateway  # noqa: E402
 from chatws.sending import Sender  # noqa: E402
 from chatws.services import Services  # noqa: E402
@@ -33,18 +35,28 @@ from realtime.node import Node  # noqa: E402
 
 OWN_HOST = settings.ALLOWED_HOSTS[0].lstrip(".").encode() if settings.ALLOWED_HOSTS else b"localhost"
 
+
+def _users() -> Users | None:
+    if not chat_conf.get().user_rpc_target:
+        return None
+    from chatws.rpc.users import GrpcUsers  # here: most have no such service
+
+    return GrpcUsers(chat_conf.get())
+
+
 tracing.configure("chatws-gateway", on=realtime_conf.get().tracing)
 node = Node(realtime_conf.get())
 chat = GrpcChatGateway(chat_conf.get())
+names = Names(node.redis, _users())
 limit = UserLimit(node.redis, "sends", node.conf.sends_per_second, node.conf.burst_seconds)
 publisher = None
 if chat_conf.get().publishes_messages:
-    publisher = MessagePublisher(chat, Intents(node.redis, MESSAGE_NEW, node.conf.ids_seconds))
+    publisher = MessagePublisher(chat, names, Intents(node.redis, MESSAGE_NEW, node.conf.ids_seconds))
     node.beside("publishing what was left unpublished", publisher.run)
 sender = Sender(chat, publisher, limit)
 memberships = Memberships(chat, node.hub, chat_conf.get().membership_seconds)
 presence = GroupPresence(chat, node.presence)
-services = Services(node=node, chat=chat, memberships=memberships, sender=sender, presence=presence)
+services = Services(node=node, chat=chat, names=names, memberships=memberships, sender=sender, presence=presence)
 websocket_application = JWTAuthMiddleware(websocket_router(services), node.authenticate, node.conf)
 
 
@@ -67,6 +79,7 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await receive()
         await memberships.stop()
         await node.stop()
+        await names.close()
         await chat.close()
         await tracing.current.stop()
         await send({"type": "lifespan.shutdown.complete"})

@@ -31,6 +31,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_data_dir: str = ".data"
     chatws_redis_port: Port = 6399
     chatws_rpc_target: str = ""
+    chatws_user_rpc_target: str = ""
     chatws_rpc_port: Port = 9003
     chatws_rpc_tls_ca: str = ""
     chatws_jwt_secret: str = ""

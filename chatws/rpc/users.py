@@ -1,0 +1,45 @@
+"""The platform's user service, which knows names and avatars. Imported only where `CHATWS_USER_RPC_TARGET` is set."""
+
+from collections.abc import Collection
+
+import grpc
+
+from chatws.conf import ChatConf
+from chatws.rpc.channel import Channel, NobodyThere
+from chatws.rpc.gateway import User, UserServiceError
+from chatws.rpc.pb import user_pb2 as pb
+from chatws.rpc.pb.user_pb2_grpc import UserBasicServiceStub
+
+SERVICE = "user.UserBasicService"
+LARGEST_ID = 2**63 - 1
+"""The service takes signed ids."""
+
+
+class GrpcUsers:
+    """`Users` behind a channel, made on the first call, in the loop that makes it.
+
+    Raises:
+        ImproperlyConfigured: the target can't be read; the message names `CHATWS_USER_RPC_TARGET`.
+    """
+
+    def __init__(self, conf: ChatConf) -> None:
+        self._seconds = conf.rpc_seconds
+        self._channel = Channel("CHATWS_USER_RPC_TARGET", conf.user_rpc_target, SERVICE, tls_ca=conf.rpc_tls_ca)
+
+    async def users(self, user_ids: Collection[int]) -> list[User]:
+        request = pb.GetGroupUserReq(ids=[user_id for user_id in user_ids if user_id <= LARGEST_ID])
+        try:
+            stub = UserBasicServiceStub(await self._channel.open(self._seconds))
+            answer = await stub.GetGroupUser(request, timeout=self._seconds)
+        except grpc.aio.AioRpcError as error:
+            reason = f"{error.code().name}: {error.details()}"
+            raise UserServiceError(f"the user service at {self._channel.address}: {reason}") from error
+        except NobodyThere as error:
+            raise UserServiceError(f"the user service can't be found: {error}") from None
+        return [User(user.id, user.nickname, user.avatar_url) for user in answer.users]
+
+    async def state(self) -> str:
+        return await self._channel.state()
+
+    async def close(self) -> None:
+        await self._channel.close()
