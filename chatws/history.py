@@ -1,29 +1,35 @@
-"""Stored messages as clients are shown them, over the socket and over HTTP: a recalled one without its content."""
+"""Stored messages as clients are shown them, over the socket and over HTTP.
 
-from collections.abc import Iterable
+With their senders' names and avatars; a recalled one without its content.
+"""
+
+from collections.abc import Sequence
 
 from chatws.frames import History, StoredMessage
+from chatws.names import Name, Names
 from chatws.rpc.gateway import ChatGateway, Message
 
 RECALLED = 2
+NAMELESS = Name("", "")
 
 
-async def history(chat: ChatGateway, group_id: str, before_id: str, limit: int) -> History:
+async def history(chat: ChatGateway, names: Names, group_id: str, before_id: str, limit: int) -> History:
     """Messages of a chat group before one (empty: the newest), newest first. Raises `ChatServiceError`."""
     found = await chat.message_history(group_id, before_id, limit)
-    return History(group_id=group_id, messages=shown(found.messages), has_more=found.has_more)
+    return History(group_id=group_id, messages=await shown(names, found.messages), has_more=found.has_more)
 
 
-def shown(messages: Iterable[Message]) -> list[StoredMessage]:
+async def shown(names: Names, messages: Sequence[Message]) -> list[StoredMessage]:
     """What clients may see of these."""
-    return [_shown(message) for message in messages]
+    senders = await names.of(message.sender_id for message in messages)
+    return [_shown(message, senders.get(message.sender_id, NAMELESS)) for message in messages]
 
 
-def _shown(message: Message) -> StoredMessage:
+def _shown(message: Message, sender: Name) -> StoredMessage:
     is_recalled = message.status == RECALLED
     return StoredMessage(
         message_id=message.message_id, group_id=message.group_id, sender_id=message.sender_id,
-        sender_name=message.sender_name, sender_avatar="", msg_type=message.msg_type,
+        sender_name=message.sender_name or sender.name, sender_avatar=sender.avatar, msg_type=message.msg_type,
         content="" if is_recalled else message.content, image_url="" if is_recalled else message.image_url,
         created_at=message.created_at, sender=str(message.sender_id), status=message.status,
     )  # fmt: skip

@@ -207,7 +207,7 @@ class Session:
 
     async def history(self, group_id: str, before_id: str, limit: int) -> History:
         """What was said in a chat group before a message, newest first; raises `ChatServiceError`."""
-        return await history(self._services.chat, group_id, before_id, limit)
+        return await history(self._services.chat, self._services.names, group_id, before_id, limit)
 
     def end(self) -> None:
         """The connection is gone."""

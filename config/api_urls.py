@@ -3,10 +3,12 @@
 from django.conf import settings
 from django.urls import URLPattern, URLResolver, include, path
 
+from chatws.api import urls
 from chatws.api.views import NotFoundView, StatsView
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("chatws.api.urls")),
+    path("", include(urls.with_slash)),
     path("ws/stats", StatsView.as_view()),
 ]
 if settings.CHATWS.demo_login:

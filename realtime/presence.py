@@ -153,7 +153,7 @@ class Presence:
         """What is known of one user; offline and zeros if nothing is."""
         known = {name.decode(): value for name, value in (await self._redis.hgetall(f"user:status:{user_id}")).items()}
         times = [int(known.get(name, 0)) for name in ("last_seen", "last_online_at", "last_offline_at")]
-        return Status(known.get("is_online") == b"true", *times)
+        return Status(known.get("is_online") in (b"true", b"1"), *times)
 
     async def of_users(self, user_ids: Sequence[int]) -> list[UserPresence]:
         """Of each user, in one round trip; raises what Redis raises."""

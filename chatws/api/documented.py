@@ -3,6 +3,7 @@
 Imported for the document only: a gateway serves the API without drf-spectacular.
 """
 
+from functools import cache
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -70,6 +71,7 @@ def _type_of(value: object) -> type:
     return int if isinstance(value, int) else str
 
 
+@cache
 def _wrapped(data: type[Serializer[Any]]) -> type[Serializer[Any]]:
     fields = {"code": IntegerField(), "message": CharField(), "data": data()}
     return type(f"{data.__name__}Answer", (Serializer,), fields)
@@ -161,7 +163,7 @@ _document(
 _document(
     views.MarkAllReadView,
     "All notifications have been read",
-    serializers.AllMarked,
+    serializers.Marked,
     body=serializers.OfUser,
     who=OWN,
     tag="notifications",

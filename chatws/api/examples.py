@@ -20,15 +20,15 @@ class Example:
 
 _INFO = {
     "group_id": GROUP, "activity_id": 7, "name": "Lunch", "owner_id": USER, "status": 1, "max_members": 500,
-    "member_count": 2, "created_at": 1_700_000_000,
+    "member_count": 2, "created_at": "1700000000",
 }  # fmt: skip
 _USER_GROUP = {
-    **_INFO, "role": 2, "joined_at": 1_700_000_000, "last_message": IMAGE["image_url"],
-    "last_message_at": IMAGE["created_at"], "cover_url": "", "last_sender_name": "", "read_id": TEXT["message_id"],
+    **_INFO, "role": "owner", "joined_at": "1700000000", "last_message": IMAGE["image_url"],
+    "last_message_at": str(IMAGE["created_at"]), "cover_url": "", "last_sender_name": "", "read_id": TEXT["message_id"],
     "unread_count": 1,
 }  # fmt: skip
-_STORED = [{**IMAGE, "status": 1}, {**TEXT, "status": 1}]
-_NOTIFICATION = {**NOTIFICATION, "user_id": USER, "is_read": 0, "created_at": 1_700_000_100}
+_STORED = [{**one, "created_at": str(one["created_at"]), "status": 1} for one in (IMAGE, TEXT)]
+_NOTIFICATION = {**NOTIFICATION, "user_id": USER, "is_read": False, "created_at": "1700000100"}
 
 EXAMPLES = {
     "Users, connections and gateways of the whole cluster": Example({"online_users": 1, "connections": 1, "nodes": 1}),
@@ -40,18 +40,22 @@ EXAMPLES = {
         {
             "members": [
                 {
-                    "user_id": USER, "group_id": GROUP, "role": 2, "joined_at": 1_700_000_000,
-                    "read_id": TEXT["message_id"],
+                    "user_id": USER, "username": "", "avatar": "", "group_id": GROUP, "role": "owner",
+                    "joined_at": "1700000000", "read_id": TEXT["message_id"],
                 },
-                {"user_id": OTHER, "group_id": GROUP, "role": 1, "joined_at": 1_700_000_000, "read_id": ""},
+                {
+                    "user_id": OTHER, "username": "", "avatar": "", "group_id": GROUP, "role": "member",
+                    "joined_at": "1700000000", "read_id": "",
+                },
             ],
-            "total": 2,
+            "total": 2, "page": 1, "page_size": 20,
         },
         path={"group_id": GROUP},
         query={"page": 1, "page_size": 20},
     ),
     "The chat groups of a user": Example(
-        {"groups": [_USER_GROUP], "total": 1}, path={"user_id": USER}, query={"page": 1, "page_size": 20}
+        {"groups": [_USER_GROUP], "total": 1, "page": 1, "page_size": 20},
+        path={"user_id": USER}, query={"page": 1, "page_size": 20},
     ),
     "Messages of a chat group, newest first": Example(
         {"messages": _STORED[1:], "has_more": False},
@@ -61,13 +65,13 @@ EXAMPLES = {
         {"messages": _STORED[:1]}, query={"user_id": USER, "after_time": TEXT["created_at"]}
     ),
     "A user's notifications, newest first": Example(
-        {"notifications": [_NOTIFICATION], "total": 1, "unread_count": 1},
+        {"notifications": [_NOTIFICATION], "total": 1, "page": 1, "page_size": 20, "unread_count": 1},
         query={"user_id": USER, "page": 1, "page_size": 20},
     ),
-    "How many notifications are unread": Example({"unread_count": 1}, query={"user_id": USER}),
+    "How many notifications are unread": Example({"count": 1}, query={"user_id": USER}),
     "These notifications have been read": Example(
         {"success": True, "updated_count": 1},
         body={"user_id": USER, "notification_ids": [NOTIFICATION["notification_id"]]},
     ),
-    "All notifications have been read": Example({"success": True, "affected_count": 1}, body={"user_id": USER}),
+    "All notifications have been read": Example({"success": True, "updated_count": 1}, body={"user_id": USER}),
 }  # fmt: skip

@@ -1,4 +1,7 @@
-"""What the HTTP API takes and gives. Times are Unix seconds; user ids are unsigned 64-bit integers."""
+"""What the HTTP API takes and gives, in the shapes of the platform's own.
+
+Times are Unix seconds, given as decimal text; user ids are unsigned 64-bit integers.
+"""
 
 import re
 from typing import Any
@@ -7,6 +10,9 @@ from rest_framework import serializers
 
 from realtime.auth import MAX_USER_ID
 
+OWNER = 2
+"""The role of a chat group's owner, as the chat service has it."""
+_WHOLE = re.compile(r"-?[0-9]{1,20}")
 _DIGITS = re.compile(r"[0-9]{1,20}")
 _GROUP_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 LARGEST_PAGE = 2**31 - 1
@@ -26,6 +32,41 @@ class Number(serializers.IntegerField):
         if not is_number:
             self.fail("required" if data == "" else "invalid")
         return int(data)
+
+
+class Size(serializers.IntegerField):
+    """A page's number or size: below 1 it is the default, above the most it is that."""
+
+    def __init__(self, *, most: int, small: int, **options: Any) -> None:
+        errors: dict[str, Any] = {"invalid": "not a number", "max_string_length": "not a number"}
+        super().__init__(error_messages=errors, required=False, default=small, **options)
+        self._most = most
+        self._small = small
+
+    def to_internal_value(self, data: Any) -> int:
+        if data == "":
+            return self._small
+        if type(data) is not int and not (isinstance(data, str) and _WHOLE.fullmatch(data)):
+            self.fail("invalid")
+        number = int(data)
+        return min(number, self._most) if number >= 1 else self._small
+
+
+class Time(serializers.CharField):
+    """A time in Unix seconds, as text; "0": never."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"help_text": "Unix seconds", **options})
+
+
+class Role(serializers.ChoiceField):
+    """`member` or `owner`."""
+
+    def __init__(self) -> None:
+        super().__init__(choices=["member", "owner"])
+
+    def to_representation(self, value: Any) -> str:
+        return "owner" if value == OWNER else "member"
 
 
 class Name(serializers.CharField):
@@ -60,8 +101,8 @@ class OfGroup(serializers.Serializer[Any]):
 
 
 class PageQuery(serializers.Serializer[Any]):
-    page = Number(most=LARGEST_PAGE, default=1)
-    page_size = Number(most=100, default=20)
+    page = Size(most=LARGEST_PAGE, small=1)
+    page_size = Size(most=100, small=20, help_text="at most 100")
 
 
 class MembersQuery(OfGroup, PageQuery):
@@ -74,7 +115,7 @@ class UserPageQuery(OfUser, PageQuery):
 
 class HistoryQuery(OfGroup):
     before_id = Name(default="", allow_blank=True)
-    limit = Number(most=100, default=20)
+    limit = Size(most=100, small=20, help_text="at most 100")
 
 
 class OfflineQuery(OfUser):
@@ -95,14 +136,14 @@ class GroupInfo(serializers.Serializer[Any]):
     status = serializers.IntegerField(help_text="1 normal, 2 disbanded")
     max_members = serializers.IntegerField()
     member_count = serializers.IntegerField()
-    created_at = serializers.IntegerField()
+    created_at = Time()
 
 
 class UserGroup(GroupInfo):
-    role = serializers.IntegerField(help_text="1 member, 2 owner")
-    joined_at = serializers.IntegerField()
+    role = Role()
+    joined_at = Time()
     last_message = serializers.CharField()
-    last_message_at = serializers.IntegerField()
+    last_message_at = Time()
     cover_url = serializers.CharField()
     last_sender_name = serializers.CharField()
     read_id = serializers.CharField(required=False, help_text="the last message that the user has read, if known")
@@ -111,22 +152,28 @@ class UserGroup(GroupInfo):
     )
 
 
-class UserGroups(serializers.Serializer[Any]):
-    groups = UserGroup(many=True)
+class Listing(serializers.Serializer[Any]):
     total = serializers.IntegerField()
+    page = serializers.IntegerField()
+    page_size = serializers.IntegerField()
+
+
+class UserGroups(Listing):
+    groups = UserGroup(many=True)
 
 
 class Member(serializers.Serializer[Any]):
     user_id = user_id()
+    username = serializers.CharField(help_text="empty where no user service is asked")
+    avatar = serializers.CharField()
     group_id = serializers.CharField()
-    role = serializers.IntegerField(help_text="1 member, 2 owner")
-    joined_at = serializers.IntegerField()
+    role = Role()
+    joined_at = Time()
     read_id = serializers.CharField(required=False, help_text="the last message that the member has read, if known")
 
 
-class Members(serializers.Serializer[Any]):
+class Members(Listing):
     members = Member(many=True)
-    total = serializers.IntegerField()
 
 
 class Message(serializers.Serializer[Any]):
@@ -138,7 +185,7 @@ class Message(serializers.Serializer[Any]):
     msg_type = serializers.IntegerField(help_text="1 text, 2 image")
     content = serializers.CharField()
     image_url = serializers.CharField()
-    created_at = serializers.IntegerField()
+    created_at = Time()
     sender = serializers.CharField(help_text="sender_id as a text")
     status = serializers.IntegerField(help_text="1 normal, 2 recalled (without content)")
 
@@ -157,28 +204,22 @@ class Notification(serializers.Serializer[Any]):
     type = serializers.CharField()
     title = serializers.CharField()
     content = serializers.CharField()
-    is_read = serializers.IntegerField(help_text="0 or 1")
-    created_at = serializers.IntegerField()
+    is_read = serializers.BooleanField()
+    created_at = Time()
 
 
-class Notifications(serializers.Serializer[Any]):
+class Notifications(Listing):
     notifications = Notification(many=True)
-    total = serializers.IntegerField()
     unread_count = serializers.IntegerField()
 
 
 class UnreadCount(serializers.Serializer[Any]):
-    unread_count = serializers.IntegerField()
+    count = serializers.IntegerField()
 
 
 class Marked(serializers.Serializer[Any]):
     success = serializers.BooleanField()
     updated_count = serializers.IntegerField()
-
-
-class AllMarked(serializers.Serializer[Any]):
-    success = serializers.BooleanField()
-    affected_count = serializers.IntegerField()
 
 
 class Status(serializers.Serializer[Any]):

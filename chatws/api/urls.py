@@ -1,4 +1,4 @@
-"""The API's paths."""
+"""The API's paths, as they are documented, and the same with a slash at the end, which the platform's own takes too."""
 
 from django.urls import path
 
@@ -17,3 +17,5 @@ urlpatterns = [
     path("api/notifications/read", views.MarkReadView.as_view()),
     path("api/notifications/read-all", views.MarkAllReadView.as_view()),
 ]
+
+with_slash = [path(f"{known.pattern}/", known.callback.cls.as_view(schema=None)) for known in urlpatterns]

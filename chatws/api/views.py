@@ -18,7 +18,7 @@ from chatws import conf, services
 from chatws.api import serializers
 from chatws.api.authentication import BearerAuthentication
 from chatws.api.permissions import SeesGroup, SeesUser
-from chatws.history import history, shown
+from chatws.history import NAMELESS, history, shown
 from chatws.rpc.gateway import ChatServiceError, ReadCursor
 from chatws.services import Services
 
@@ -50,6 +50,11 @@ class ApiView(APIView):
     def here(self) -> Services:
         """The services of this process."""
         return services.of(self.request)
+
+    @property
+    def page(self) -> dict[str, int]:
+        """Which page of a listing was asked for."""
+        return {"page": self.given["page"], "page_size": self.given["page_size"]}
 
 
 def wait(answer: Awaitable[Answer]) -> Answer:
@@ -106,12 +111,16 @@ class MembersView(ApiView):
     def get(self, request: Request, group_id: str) -> Response:
         chat = self.here.chat
         page = wait(chat.group_members(group_id, self.given["page"], self.given["page_size"]))
-        members = [asdict(member) for member in page.items]
+        names = wait(self.here.names.of(member.user_id for member in page.items))
+        members = [
+            {**asdict(member), "username": (name := names.get(member.user_id, NAMELESS)).name, "avatar": name.avatar}
+            for member in page.items
+        ]
         cursors = cursors_of(chat.group_cursors(group_id, [member.user_id for member in page.items])) if members else []
         read = {cursor.user_id: cursor.message_id for cursor in cursors or ()}
         if cursors is not None:
             members = [{**member, "read_id": read.get(member["user_id"], "")} for member in members]
-        return success(serializers.Members, {"members": members, "total": page.total})
+        return success(serializers.Members, {"members": members, "total": page.total, **self.page})
 
 
 class UserGroupsView(ApiView):
@@ -127,7 +136,7 @@ class UserGroupsView(ApiView):
         for group in groups:
             if cursor := by_group.get(group["group_id"]):
                 group |= {"read_id": cursor.message_id, "unread_count": cursor.unread_count}
-        return success(serializers.UserGroups, {"groups": groups, "total": page.total})
+        return success(serializers.UserGroups, {"groups": groups, "total": page.total, **self.page})
 
 
 class MessagesView(ApiView):
@@ -136,7 +145,7 @@ class MessagesView(ApiView):
 
     def get(self, request: Request) -> Response:
         given = self.given
-        found = wait(history(self.here.chat, given["group_id"], given["before_id"], given["limit"]))
+        found = wait(history(self.here.chat, self.here.names, given["group_id"], given["before_id"], given["limit"]))
         return success(serializers.History, found)
 
 
@@ -145,8 +154,9 @@ class OfflineMessagesView(ApiView):
     permission_classes = (SeesUser,)
 
     def get(self, request: Request) -> Response:
-        found = wait(self.here.chat.offline_messages(self.given["user_id"], self.given["after_time"]))
-        return success(serializers.Offline, {"messages": shown(found)})
+        after = max(self.given["after_time"], 1)  # the platform's service takes 0 for a mistake
+        found = wait(self.here.chat.offline_messages(self.given["user_id"], after))
+        return success(serializers.Offline, {"messages": wait(shown(self.here.names, found))})
 
 
 class NotificationsView(ApiView):
@@ -156,7 +166,7 @@ class NotificationsView(ApiView):
     def get(self, request: Request) -> Response:
         given = self.given
         found = wait(self.here.chat.notifications(given["user_id"], -1, given["page"], given["page_size"]))
-        data = {"notifications": found.items, "total": found.total, "unread_count": found.unread_count}
+        data = {"notifications": found.items, "total": found.total, "unread_count": found.unread_count, **self.page}
         return success(serializers.Notifications, data)
 
 
@@ -166,7 +176,7 @@ class UnreadCountView(ApiView):
 
     def get(self, request: Request) -> Response:
         count = wait(self.here.chat.unread_notifications(self.given["user_id"]))
-        return success(serializers.UnreadCount, {"unread_count": count})
+        return success(serializers.UnreadCount, {"count": count})
 
 
 class MarkReadView(ApiView):
@@ -185,7 +195,7 @@ class MarkAllReadView(ApiView):
 
     def post(self, request: Request) -> Response:
         count = wait(self.here.chat.mark_all_notifications_read(self.given["user_id"]))
-        return success(serializers.AllMarked, {"success": True, "affected_count": count})
+        return success(serializers.Marked, {"success": True, "updated_count": count})
 
 
 class NotFoundView(ApiView):

@@ -9,8 +9,9 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
+from typing import Any
 
 from chatws.client.connection import ABNORMAL, Broken, Connection, address, connection
 from chatws.client.events import Closed, Connected, Disconnected, Event, Frame, Lost, Received, encoded
@@ -137,9 +138,30 @@ class ChatClient:
         """This user has read the group up to this message."""
         await self.request("mark_read", {"group_id": group_id, "message_id": message_id})
 
-    async def history(self, group_id: str, *, before: str = "", limit: int = 50) -> Frame:
-        """Messages before an id: ``{"messages": newest first, "has_more": bool}``."""
-        return await self.request("history", {"group_id": group_id, "before_id": before, "limit": limit})
+    async def history(
+        self, group_id: str, *, before: str = "", known: Sequence[Mapping[str, Any]] = (), limit: int = 50
+    ) -> Frame:
+        """Messages before an id: ``{"messages": newest first, "has_more": bool}``.
+
+        With ``known``, messages that you have, newest first: those before the oldest of them, none left out. Some
+        services take an id for the whole second of that message; asked from a later second on they leave out nothing.
+        """
+
+        async def ask(before_id: str, most: int) -> Frame:
+            return await self.request("history", {"group_id": group_id, "before_id": before_id, "limit": most})
+
+        if not known:
+            return await ask(before, limit)
+        oldest, seconds = known[-1], [int(message["created_at"]) for message in known]
+        later = [message for message, second in zip(known, seconds, strict=True) if second > seconds[-1]]
+        again = seconds.count(seconds[-1])
+        found = await ask(later[-1]["message_id"] if later else "", min(limit + again, 100))
+        ids = {message["message_id"] for message in known}
+        older = [message for message in found["messages"] if int(message["created_at"]) <= seconds[-1]]
+        messages = [message for message in older if message["message_id"] not in ids]
+        if not messages and found["has_more"]:
+            return await ask(oldest["message_id"], limit)
+        return {**found, "messages": messages}
 
     async def presence(self, group_id: str) -> Frame:
         """Who of a group is online: ``{"users": [{"user_id", "connections", "last_seen"}]}``."""

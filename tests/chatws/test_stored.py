@@ -4,42 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from chatws.rpc.gateway import ChatServiceError, History, Message
+from chatws.rpc.gateway import ChatServiceError, Message
 from chatws.stored import is_stored
-
-SECOND = 1_700_000_000
-
-
-class Histories:
-    """A chat group's messages, the oldest first, each with the second in which it was said."""
-
-    def __init__(self, seconds: Sequence[int]) -> None:
-        self.messages = [Message(f"m{n}", "g", 1, "", 1, "", "", 1, second) for n, second in enumerate(seconds)]
-
-    def before(self, before_id: str) -> list[Message]:
-        raise NotImplementedError
-
-    async def message_history(self, group_id: str, before_id: str, limit: int) -> History:
-        found = self.before(before_id)[::-1]
-        return History(found[:limit], len(found) > limit)
-
-
-class ByPlace(Histories):
-    """As the reference service: before that message; one that isn't there is an error."""
-
-    def before(self, before_id: str) -> list[Message]:
-        ids = [message.message_id for message in self.messages]
-        if before_id and before_id not in ids:
-            raise ChatServiceError(404, "no such message")
-        return self.messages[: ids.index(before_id)] if before_id else self.messages
-
-
-class BySecond(Histories):
-    """As the platform's: before the second of that message; one that isn't there counts as none."""
-
-    def before(self, before_id: str) -> list[Message]:
-        second = {message.message_id: message.created_at for message in self.messages}.get(before_id)
-        return [message for message in self.messages if second is None or message.created_at < second]
+from tests.support.histories import SECOND, ByPlace, BySecond, Histories
 
 
 @pytest.mark.parametrize("kind", [ByPlace, BySecond])

@@ -62,9 +62,11 @@ def test_npm_packs_the_module_its_types_and_what_it_says_of_itself(tmp_path: Pat
     assert done.returncode == 0, done.stderr
     [packed] = json.loads(done.stdout)
     files = {entry["path"] for entry in packed["files"]}
-    assert files == {"chatws.js", "chatws.d.ts", "package.json", "README.md", "LICENSE"}
+    assert files == {
+        "chatws.js", "chatws.d.ts", "history.js", "history.d.ts", "package.json", "README.md", "LICENSE",
+    }  # fmt: skip
     described = json.loads((PACKAGE / "package.json").read_text())
-    targets = {path.removeprefix("./") for path in described["exports"]["."].values()}
+    targets = {path.removeprefix("./") for name in (".", "./history") for path in described["exports"][name].values()}
     assert targets <= files
     assert (PACKAGE / "LICENSE").read_text() == (BASE_DIR / "LICENSE").read_text()
 
@@ -73,7 +75,10 @@ def test_the_package_is_imported_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "node_modules").mkdir()
     (tmp_path / "node_modules/chatws").symlink_to(PACKAGE)
     script = tmp_path / "main.mjs"
-    script.write_text('import { ChatClient } from "chatws"; console.log(new ChatClient("http://h/ws", {}).state);')
+    script.write_text(
+        'import { ChatClient } from "chatws"; import "chatws/history"; '
+        'console.log(new ChatClient("http://h/ws", {}).state);'
+    )
     done = subprocess.run([str(NODE), str(script)], capture_output=True, text=True, timeout=LIMIT)
     assert done.stdout.strip() == "stopped", done.stderr
 

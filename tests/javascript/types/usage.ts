@@ -1,4 +1,5 @@
 import { ChatClient, ClosedError, newId, RefusedError, type ChatEvents, type Message } from "chatws";
+import { messagesBefore } from "chatws/history";
 const chat = new ChatClient("/ws", { token: async ({ fresh }) => (fresh ? null : "t"), places: {}, longestWait: 10 });
 const stop: () => void = chat.listen("new_message", (message, event) => {
   const text: string = message.content;
@@ -15,6 +16,8 @@ async function main(): Promise<void> {
   try {
     const { message_id } = await chat.send("g", "hi", { id: newId(), signal: AbortSignal.timeout(1000) });
     const page = await chat.history("g", { before: message_id, limit: 10 });
+    const older: Message[] = (await messagesBefore(chat, "g", page.messages, { limit: 50 })).messages;
+    void older;
     const first: Message | undefined = page.messages[0];
     void first;
     await chat.send("g", { image_url: "https://x/y.png" });

@@ -230,7 +230,7 @@ async function askForGroups() {
 /** How many messages of others came since this device read the group last. */
 async function countUnread({ group, readAt }) {
   if (group.id === conversation.room?.id) return;
-  const { messages } = await conversation.history(group.id, "", 100);
+  const { messages } = await conversation.history(group.id, [], 100);
   const unread = messages.filter(({ at, sender }) => at > readAt && sender !== client?.userId);
   groups.count(group, unread.length, messages[0]);
 }

@@ -1,6 +1,7 @@
 // The open chat group: its history, who is there, who types, what was read, as it comes over the socket. A history that
 // the server doesn't know (400 or 501) is asked for over HTTP, as is what was read before; the rest is left out.
 
+import { messagesBefore } from "../client/history.js";
 import * as api from "./api.js";
 import { $, announce, avatar } from "./dom.js";
 import { reason, t } from "./i18n.js";
@@ -103,7 +104,7 @@ export class Conversation {
       const found = [];
       let more = true;
       for (let page = 0; more && page < MOST_PAGES; page += 1) {
-        const { messages, has_more: hasMore } = await this.history(room.id, found.at(-1)?.id ?? "");
+        const { messages, has_more: hasMore } = await this.history(room.id, found);
         found.push(...messages);
         more = hasMore && messages.length > 0;
         if (known.size === 0 || messages.some(({ id }) => known.has(id))) break;
@@ -125,7 +126,7 @@ export class Conversation {
     if (!room?.loaded || !room.hasMore || this.#loading === room || this.client()?.state !== "online") return;
     this.#loading = room;
     const first = room.messages[0]?.id ?? "";
-    const found = await this.history(room.id, first, OLDER).catch((error) => ({ error }));
+    const found = await this.history(room.id, room.messages.toReversed(), OLDER).catch((error) => ({ error }));
     if (this.#loading === room) this.#loading = null;
     if (found.error) {
       if (room === this.room) this.#trouble(found.error, () => this.older());
@@ -139,17 +140,18 @@ export class Conversation {
     this.timeline.shifted(count);
   }
 
-  /** A page of a group's messages, newest first. */
-  async history(id, before, limit = PAGE) {
+  /** A page of a group's messages before those that are known, newest first. */
+  async history(id, known, limit = PAGE) {
     if (!this.#unsupported.has("history")) {
       try {
-        return page(await this.client().history(id, { before, limit }));
+        const told = known.map((message) => ({ message_id: message.id, created_at: message.at }));
+        return page(await messagesBefore(this.client(), id, told, { limit }));
       } catch (error) {
         if (!UNKNOWN.includes(error.code)) throw error;
         this.#unsupported.add("history");
       }
     }
-    return page(await api.messages(id, before, limit));
+    return page(await api.messages(id, known.at(-1)?.id ?? "", limit));
   }
 
   /** A live message of any group. Whether it is on the screen, or somebody's own. */

@@ -66,7 +66,7 @@ export class Groups {
       const old = before.get(data.group_id);
       const group = {
         id: data.group_id, name: data.name, cover: data.cover_url, members: data.member_count,
-        last: data.last_message, from: data.last_sender_name, at: data.last_message_at, unread: old?.unread ?? 0,
+        last: data.last_message, from: data.last_sender_name, at: Number(data.last_message_at), unread: old?.unread ?? 0,
         counted: old?.counted ?? { at: 0 }, heard: old?.heard ?? early.get(data.group_id) ?? [],
       };
       this.#groups.set(group.id, group);

@@ -7,7 +7,7 @@ const KEPT_PENDING = /^(sending|failed)$/;
 export function received(data) {
   return {
     key: data.message_id, id: data.message_id, sender: data.sender ?? String(data.sender_id), name: data.sender_name,
-    avatar: data.sender_avatar, type: data.msg_type, text: data.content, image: data.image_url, at: data.created_at,
+    avatar: data.sender_avatar, type: data.msg_type, text: data.content, image: data.image_url, at: Number(data.created_at),
     recalled: data.status === 2, state: "sent",
   };
 }

@@ -30,7 +30,7 @@ export class Tray {
       if (userId !== this.#userId || marked !== this.#marked) return;
       this.#stored = true;
       const items = found.notifications.map((item) => ({
-        id: item.notification_id, title: item.title, content: item.content, at: item.created_at, isRead: Boolean(item.is_read),
+        id: item.notification_id, title: item.title, content: item.content, at: Number(item.created_at), isRead: item.is_read,
       }));
       const live = this.#items.filter((item) => item.isLive && isMissing(item, items));
       this.#unread = (found.unread_count ?? 0) + live.filter(({ isRead }) => !isRead).length;
