@@ -213,7 +213,7 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
         return backlog(below)
 
     def close(self, code: int) -> None:
-        """Begin the closing handshake; a client that doesn't answer is disconnected a second later."""
+        """Begin the closing handshake; a client that doesn't answer in time is disconnected."""
         self.sendClose(code=int(code))  # autobahn takes no IntEnum
 
     def onOpen(self) -> None:  # noqa: N802

@@ -170,8 +170,12 @@ class Stack:
         self.rpc_port, self.rpc_target = port, f"127.0.0.1:{port}"
         self.env["CHATWS_RPC_PORT"] = str(port)
 
+    def service_command(self) -> list[str]:
+        """What Python runs as the chat service."""
+        return ["manage.py", "serve_chat_rpc"]
+
     def start_rpc(self, *options: str) -> Process:
-        process = self._start("rpc", [sys.executable, "manage.py", "serve_chat_rpc", *options])
+        process = self._start("rpc", [sys.executable, *self.service_command(), *options])
         with grpc.insecure_channel(self.rpc_target, options=CONNECTS_OFTEN) as channel:
             grpc.channel_ready_future(channel).result(timeout=START_SECONDS)
         return process
@@ -296,3 +300,26 @@ class Stack:
         process = Process(name, command, {**self.env, **env}, self.folder / f"{name}.log", self.code, self.forks)
         self.processes.append(process)
         return process
+
+
+class PlatformStack(Stack):
+    """With the twin of the Go platform instead of the reference chat service: gateways publish, and look names up."""
+
+    def __init__(self, folder: Path, **env: str) -> None:
+        super().__init__(folder, **env)
+        self.user_port = free_port()
+        self.env |= {
+            "CHATWS_RPC_TARGET": self.rpc_target, "CHATWS_USER_RPC_TARGET": f"127.0.0.1:{self.user_port}",
+            "CHATWS_MESSAGE_PUBLISHER": "gateway", **env,
+        }  # fmt: skip
+
+    def service_command(self) -> list[str]:
+        options = {
+            "port": self.rpc_port, "user-port": self.user_port, "database": self.folder / "twin.sqlite3",
+            "redis": self.redis.url,
+        }  # fmt: skip
+        return [
+            "-m",
+            "tests.support.twin",
+            *(part for name, value in options.items() for part in (f"--{name}", str(value))),
+        ]

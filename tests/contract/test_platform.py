@@ -1,0 +1,247 @@
+"""Beside the Go platform, played by its twin: what its services do otherwise than ours costs nobody a message."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import grpc
+import pytest
+import redis as redis_py
+
+from chatws.rpc.pb import chat_pb2 as pb
+from chatws.rpc.pb.chat_pb2_grpc import ChatServiceStub
+from realtime.relay.entry import encode
+from tests.support.chat import new_user
+from tests.support.client import Client, connect, make_token
+from tests.support.stack import Gateway, PlatformStack, Stack
+from tests.support.twin import Twin
+from tests.support.waiting import until_answer
+
+_activities = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    stack = PlatformStack(tmp_path_factory.mktemp("platform"))
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.stop()
+
+
+@pytest.fixture
+async def twin(platform: Stack) -> AsyncIterator[Twin]:
+    """Well again afterwards."""
+    twin = Twin(platform.rpc_target)
+    yield twin
+    await twin.tell(saves="", users="")
+    await twin.close()
+
+
+@pytest.fixture
+async def stub(platform: Stack) -> AsyncIterator[Any]:
+    async with grpc.aio.insecure_channel(platform.rpc_target) as channel:
+        yield ChatServiceStub(channel)
+
+
+async def group_of(stub: Any, owner: int, *members: int) -> str:
+    request = pb.CreateGroupReq(activity_id=next(_activities), name="Chess", owner_id=owner)
+    group_id: str = (await stub.CreateGroup(request)).group_id
+    for member in members:
+        await stub.AddGroupMember(pb.AddGroupMemberReq(group_id=group_id, user_id=member))
+    return group_id
+
+
+def happens(stack: Stack, topic: str, **event: object) -> None:
+    """Another service of the platform publishes an event."""
+    fields: Any = encode(json.dumps(event).encode(), {"topic": topic})
+    with redis_py.Redis.from_url(stack.redis.url) as redis:
+        redis.xadd(topic, fields)
+
+
+async def enter(gateway: Gateway, user: int) -> Client:
+    """Log in with a token as the platform's are: a number, a role and no name."""
+    client = await connect(gateway.ws)
+    answer = await client.ask("auth", {"token": make_token(user, 600, role="user")})
+    assert answer["type"] == "auth_success", answer
+    return client
+
+
+def text(group: str, content: str = "hello") -> dict[str, object]:
+    return {"group_id": group, "msg_type": 1, "content": content}
+
+
+async def history(stub: Any, group: str) -> list[str]:
+    answer = await stub.GetMessageHistory(pb.GetMessageHistoryReq(group_id=group, limit=100))
+    return [message.message_id for message in answer.messages]
+
+
+async def test_who_was_in_a_disbanded_group_has_its_others_and_is_named(platform: Stack, stub: Any, twin: Twin) -> None:
+    ada, bo = new_user(), new_user()
+    await twin.tell(people=[[ada, "Ada", "https://img.example/ada.png"], [bo, "Bo", ""]])
+    gone, group = await group_of(stub, ada, bo), await group_of(stub, ada, bo)
+    await stub.DisbandGroup(pb.DisbandGroupReq(group_id=gone, operator_id=ada))
+    one, two = await enter(platform.gateway, ada), await enter(platform.gateway, bo)
+    ack = await one.ask("send_message", text(group))
+    assert ack["type"] == "ack", ack
+    shown = (await two.expect("new_message"))["data"]
+    assert shown["message_id"] == ack["data"]["message_id"]
+    assert (shown["sender_name"], shown["sender_avatar"]) == ("Ada", "https://img.example/ada.png")
+    [found] = (await two.ask("history", {"group_id": group}))["data"]["messages"]
+    assert (found["sender_name"], found["sender_avatar"]) == ("Ada", "https://img.example/ada.png")
+    assert (await one.ask("send_message", text(gone)))["data"]["code"] == 403
+    for client in (one, two):
+        await client.close()
+
+
+async def test_a_frame_sent_again_after_a_lost_ack_gets_the_same_ack(platform: Stack, stub: Any) -> None:
+    """Also by another gateway, and though the service refuses a second save, also where our own record is gone."""
+    user = new_user()
+    group = await group_of(stub, user)
+    one, other = await enter(platform.gateway, user), await enter(platform.start_gateway(), user)
+    again = {"message_id": "c-1", "timestamp": 1_700_000_000}
+    acks = [await client.ask("send_message", text(group), **again) for client in (one, other)]
+    with redis_py.Redis.from_url(platform.redis.url) as redis:
+        for key in redis.scan_iter("chatws:{chat.message.new}:added:*"):
+            redis.delete(key)
+    acks.append(await one.ask("send_message", text(group), **again))
+    assert len({(ack["type"], ack["data"].get("message_id")) for ack in acks}) == 1
+    assert await history(stub, group) == [acks[0]["data"]["message_id"]]
+    await one.ask("send_message", text(group, "the end"))
+    await one.expect("new_message", lambda frame: frame["data"]["content"] == "the end")
+    assert [f["data"]["content"] for f in one.seen if f["type"] == "new_message"] == ["hello", "the end"]
+    for client in (one, other):
+        await client.close()
+
+
+@pytest.mark.parametrize("saves", ["fail", "hang"])
+async def test_what_is_stored_is_acked_and_published_whatever_the_service_says(
+    platform: Stack, stub: Any, twin: Twin, saves: str
+) -> None:
+    ada, bo = new_user(), new_user()
+    group = await group_of(stub, ada, bo)
+    one, two = await enter(platform.gateway, ada), await enter(platform.gateway, bo)
+    await twin.tell(saves=saves)
+    ack = await one.ask("send_message", text(group))
+    assert ack["type"] == "ack", ack
+    assert (await two.expect("new_message"))["data"]["message_id"] == ack["data"]["message_id"]
+    assert await history(stub, group) == [ack["data"]["message_id"]]
+    for client in (one, two):
+        await client.close()
+
+
+async def test_a_service_that_dies_behind_a_commit_costs_no_message(platform: Stack, stub: Any, twin: Twin) -> None:
+    ada, bo = new_user(), new_user()
+    group = await group_of(stub, ada, bo)
+    one, two = await enter(platform.gateway, ada), await enter(platform.gateway, bo)
+    again = {"message_id": "c-1", "timestamp": 1_700_000_000}
+    await twin.tell(saves="drop")
+    first = asyncio.create_task(one.ask("send_message", text(group), **again))
+    service = next(process for process in platform.processes if process.name.startswith("rpc") and process.running)
+    await asyncio.to_thread(service.wait)
+    await asyncio.to_thread(platform.start_rpc)
+    shown = await two.expect("new_message")  # by whoever finds out first
+    assert shown["data"]["content"] == "hello"
+    await first
+    ack = await until_answer(
+        lambda: one.ask("send_message", text(group), **again), lambda answer: answer["type"] == "ack", "an ack"
+    )
+    assert ack["data"]["message_id"] == shown["message_id"]
+    assert await history(stub, group) == [shown["message_id"]]
+    assert [f["type"] for f in await two.settled() if f["type"] == "new_message"] == []
+    for client in (one, two):
+        await client.close()
+
+
+async def test_a_gateway_killed_between_store_and_publish_leaves_nothing_unpublished(
+    platform: Stack, stub: Any, twin: Twin
+) -> None:
+    ada, bo = new_user(), new_user()
+    group = await group_of(stub, ada, bo)
+    doomed = await asyncio.to_thread(platform.start_gateway)
+    one, two = await enter(doomed, ada), await enter(platform.gateway, bo)
+    await twin.tell(saves="hang")
+    await one.send("send_message", text(group, "survives"))
+    [message_id] = await until_answer(lambda: history(stub, group), what="it is stored")
+    doomed.kill()
+    await twin.tell(saves="")
+    shown = await two.expect("new_message")
+    assert (shown["message_id"], shown["data"]["content"]) == (message_id, "survives")
+    await two.close()
+
+
+async def test_members_come_and_go_by_the_activities_events(platform: Stack, stub: Any) -> None:
+    ada, cy = new_user(), new_user()
+    activity = next(_activities)
+    one, three = await enter(platform.gateway, ada), await enter(platform.gateway, cy)
+    happens(platform, "activity.created", activity_id=activity, creator_id=ada, title="Run", cover_url="")
+    joined = await one.expect("group_joined")  # told by a notification alone
+    group = joined["data"]["group_id"]
+    assert (await one.ask("send_message", text(group, "first")))["type"] == "ack"
+
+    happens(platform, "activity.member.joined", activity_id=activity, user_id=cy)
+    assert (await three.expect("group_joined"))["data"]["group_id"] == group
+    await one.ask("send_message", text(group, "welcome"))
+    assert (await three.expect("new_message"))["data"]["content"] == "welcome"
+
+    happens(platform, "activity.member.left", activity_id=activity, user_id=cy)
+    assert (await three.expect("group_left"))["data"]["group_id"] == group
+    await one.ask("send_message", text(group, "without cy"))
+    await one.expect("new_message", lambda frame: frame["data"]["content"] == "without cy")
+    assert [f["data"]["content"] for f in await three.settled() if f["type"] == "new_message"] == []
+
+    happens(platform, "activity.cancelled", activity_id=activity, cancelled_by=ada, reason="rain")
+    assert (await one.expect("group_left"))["data"]["group_id"] == group
+    assert (await one.ask("send_message", text(group, "still?")))["data"]["code"] == 403
+    for client in (one, three):
+        await client.close()
+
+
+@pytest.mark.parametrize("users", ["slow", "away"])
+async def test_without_the_user_service_a_message_goes_out_nameless(
+    platform: Stack, stub: Any, twin: Twin, users: str
+) -> None:
+    user = new_user()
+    group = await group_of(stub, user)
+    client = await enter(platform.gateway, user)
+    await twin.tell(users=users, people=[[user, "Ada", ""]])
+    assert (await client.ask("send_message", text(group)))["type"] == "ack"
+    assert (await client.expect("new_message"))["data"]["sender_name"] == "用户"
+    await client.close()
+
+
+GO_MESSAGE = {
+    "sender_name": "Bo", "sender_avatar": "", "msg_type": 1, "content": "<b>&\"quotes\" 你好 😀", "image_url": "",
+}  # fmt: skip
+
+
+async def test_the_go_websocket_service_works_on_the_same_topics(platform: Stack, stub: Any) -> None:
+    """It publishes as it does and reads with a consumer group; each side gets what the other publishes, once."""
+    ada, bo = new_user(), new_user()
+    group = await group_of(stub, ada, bo)
+    client = await enter(platform.gateway, ada)
+    with redis_py.Redis.from_url(platform.redis.url) as redis:
+        redis.xgroup_create("chat.message.new", f"ws-{group}", id="$", mkstream=True)
+        redis.xadd("chat.message.new", {"payload": b"not JSON"})
+        event = {**GO_MESSAGE, "message_id": f"go-{group}", "group_id": group, "sender_id": bo, "created_at": 1}
+        escaped = json.dumps(event, ensure_ascii=False).replace("<", "\\u003c").replace(">", "\\u003e")
+        fields: Any = encode(escaped.replace("&", "\\u0026").encode(), {"topic": "chat.message.new"})
+        redis.xadd("chat.message.new", fields)
+        shown = await client.expect("new_message")
+        assert shown["data"]["content"] == GO_MESSAGE["content"]
+        ack = await client.ask("send_message", text(group, "from ours"))
+        await client.expect("new_message")
+        [[_, entries]] = redis.xreadgroup(f"ws-{group}", "go", {"chat.message.new": ">"})
+        payloads = [fields[b"payload"] for _, fields in entries]
+        assert payloads[0] == b"not JSON"
+        heard = [json.loads(payload) for payload in payloads[1:]]
+        mine = [one for one in heard if one["group_id"] == group]
+        assert [one["message_id"] for one in mine] == [f"go-{group}", ack["data"]["message_id"]]
+        assert set(mine[0]) == set(mine[1])
+        letters = redis.xrange("chat.message.new.dlq")
+        assert b"not JSON" in [fields[b"payload"] for _, fields in letters]
+        redis.xgroup_destroy("chat.message.new", f"ws-{group}")
+    await client.close()
