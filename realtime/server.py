@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 NO_LIMIT = -1
 CLOSE_SECONDS = 5
-"""How long a client has to answer a close frame. Whoever is dropped earlier, with data under way, never sees its code."""
+"""How long a client has to answer a close frame: whoever is dropped with data under way never sees its code."""
 SEND_BUFFER = 65_536
 """SO_SNDBUF of each socket; Linux doubles it. Left alone, the kernel hides 2.5 MB of a slow reader's backlog."""
 
