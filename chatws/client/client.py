@@ -153,13 +153,17 @@ class ChatClient:
         if not known:
             return await ask(before, limit)
         oldest, seconds = known[-1], [int(message["created_at"]) for message in known]
-        later = [message for message, second in zip(known, seconds, strict=True) if second > seconds[-1]]
-        again = seconds.count(seconds[-1])
-        found = await ask(later[-1]["message_id"] if later else "", min(limit + again, 100))
+        later = max((place for place, second in enumerate(seconds) if second > seconds[-1]), default=-1)
+        before_id = known[later]["message_id"] if later >= 0 else ""
+        found = await ask(before_id, min(limit + len(known) - 1 - later, 100))
         ids = {message["message_id"] for message in known}
-        older = [message for message in found["messages"] if int(message["created_at"]) <= seconds[-1]]
-        messages = [message for message in older if message["message_id"] not in ids]
-        if not messages and found["has_more"]:
+        behind = max((n for n, message in enumerate(found["messages"]) if message["message_id"] in ids), default=-1)
+        messages = [
+            message
+            for n, message in enumerate(found["messages"])
+            if (n > behind or int(message["created_at"]) == seconds[-1]) and message["message_id"] not in ids
+        ]
+        if behind < 0 or (not messages and found["has_more"]):
             return await ask(oldest["message_id"], limit)
         return {**found, "messages": messages}
 

@@ -25,6 +25,17 @@ const HISTORIES = {
   nothing: [],
 };
 
+test("by message, with times in any order", async () => {
+  const asked = client(Array.from({ length: 130 }, (_, n) => (n * 37) % 100), false);
+  const known = [];
+  for (let more = true; more; ) {
+    const page = await messagesBefore(asked, "g", known, { limit: 50 });
+    known.push(...page.messages);
+    more = page.has_more;
+  }
+  assert.deepEqual(known.map((message) => message.message_id), Array.from({ length: 130 }, (_, n) => `m${129 - n}`));
+});
+
 for (const [name, seconds] of Object.entries(HISTORIES)) {
   for (const bySecond of [false, true]) {
     test(`${name}, ${bySecond ? "by second" : "by message"}`, async () => {

@@ -33,7 +33,7 @@ async def test_a_token_that_is_revoked_between_the_handshake_and_the_welcome_ope
         opened=lambda *_, **__: None, closed=lambda *_, **__: None, authenticated=lambda *_, **__: None
     )
     node: Any = SimpleNamespace(
-        start=lambda: None, conf=settings.REALTIME, connections={}, users=Counter(),
+        start=lambda: None, conf=settings.REALTIME, connections={}, users=Counter(), serving=set(),
         admission=Admission(settings.REALTIME),
         draining=False, audit=quiet, presence=quiet, revocations=revocations, empty=asyncio.Event(),
         hub=SimpleNamespace(leave_all=lambda member: None),

@@ -107,10 +107,11 @@ class Person:
         return self.page.locator("#messages .message", has=self.page.get_by_text(text, exact=True))
 
     async def scroll_to_top(self, until: str, seconds: float = 120) -> None:
-        """Scroll back, page by page, until the first message of all is there."""
+        """Scroll back, page by page, until the first message of all is there and seen."""
         async with asyncio.timeout(seconds):
             while not await self.message(until).count():
                 await self.page.evaluate(SCROLL_BACK)
+        await self.page.evaluate(SCROLL_BACK)
 
     async def texts(self) -> list[str]:
         return await self.page.locator("#messages .text").all_text_contents()

@@ -50,3 +50,15 @@ async def test_before_what_is_in_the_middle_nothing_newer_is_shown() -> None:
     known = [{"message_id": "m60", "created_at": SECOND + 20}]
     page = await client.history("g", known=known, limit=5)
     assert [message["message_id"] for message in page["messages"]] == ["m59", "m58", "m57", "m56", "m55"]
+
+
+async def test_a_service_that_goes_by_place_may_have_times_in_any_order() -> None:
+    """As after an import, or with clocks that differ."""
+    client = Asking(ByPlace([SECOND + (n * 37) % 100 for n in range(130)]))
+    known: list[Any] = []
+    more = True
+    while more:
+        page = await client.history("g", known=known, limit=50)
+        known += page["messages"]
+        more = page["has_more"]
+    assert [message["message_id"] for message in known] == [f"m{n}" for n in reversed(range(130))]

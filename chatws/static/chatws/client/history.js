@@ -6,11 +6,11 @@ export async function messagesBefore(client, groupId, known, { limit = 50, ...op
   const ask = (before, most) => client.history(groupId, { before, limit: most, ...options });
   const last = known.at(-1);
   if (!last) return ask("", limit);
-  const since = (message) => message.created_at - last.created_at;
-  const later = known.findLast((message) => since(message) > 0)?.message_id ?? "";
-  const again = known.filter((message) => since(message) === 0).length;
-  const page = await ask(later, Math.min(limit + again, 100));
+  const later = known.findLastIndex((message) => message.created_at - last.created_at > 0);
+  const page = await ask(known[later]?.message_id ?? "", Math.min(limit + known.length - 1 - later, 100));
   const ids = new Set(known.map((message) => message.message_id));
-  const messages = page.messages.filter((message) => since(message) <= 0 && !ids.has(message.message_id));
-  return messages.length || !page.has_more ? { ...page, messages } : ask(last.message_id, limit);
+  const behind = page.messages.findLastIndex((message) => ids.has(message.message_id));
+  const isOlder = (message, place) => place > behind || Number(message.created_at) === Number(last.created_at);
+  const messages = behind < 0 ? [] : page.messages.filter((message, n) => isOlder(message, n) && !ids.has(message.message_id));
+  return messages.length || (behind >= 0 && !page.has_more) ? { ...page, messages } : ask(last.message_id, limit);
 }
