@@ -111,9 +111,12 @@ async def published(redis: Any) -> list[str]:
 
 
 async def noted(redis: Any) -> int:
-    count: int = await redis.hlen("chatws:{chat.message.new}:intents")
-    assert count == await redis.zcard("chatws:{chat.message.new}:intents:due")
-    return count
+    async with redis.pipeline(transaction=True) as both:  # others may be at it
+        both.hlen("chatws:{chat.message.new}:intents")
+        both.zcard("chatws:{chat.message.new}:intents:due")
+        count, due = await both.execute()
+    assert count == due
+    return int(count)
 
 
 async def test_the_gateway_publishes_in_watermill_s_form_with_the_name_of_the_token(
