@@ -23,7 +23,7 @@ from realtime.redis import is_transient
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:chatws:message")
 RETRY_AFTER_SECONDS = 2
-FIND_OUT_SECONDS = 2.0
+FIND_OUT_SECONDS = 1.0
 REFUSED = 400, 403, 404, 409, 429, 501
 """With these the chat service says that it has stored nothing, and why."""
 

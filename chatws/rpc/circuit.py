@@ -1,6 +1,7 @@
 """A circuit before the chat service: while it doesn't answer, nobody waits for it."""
 
 import logging
+import math
 import time
 
 from realtime import metrics
@@ -25,6 +26,11 @@ class Circuit:
     def is_open(self) -> bool:
         """Whether calls fail at once, as a rule."""
         return self._failures >= FAILURES
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a call made now may take at most: one that only tries, half of what was waited for it."""
+        return self._wait / 2 if self.is_open else math.inf
 
     def lets_through(self) -> bool:
         """Whether a call may be made now."""

@@ -186,11 +186,12 @@ class GrpcChatGateway:
         if not self._circuit.lets_through():
             metrics.rpc_seconds.labels(method, "CIRCUIT_OPEN").observe(0)
             raise ChatServiceError(AWAY, f"{self._name} doesn't answer", was_asked=False)
+        seconds = min(self._seconds, self._circuit.patience)
         began = time.perf_counter()
         outcome = "CANCELLED"
         try:
             with tracing.current.call(f"{service}/{method}") as metadata:
-                answer = await call(request, timeout=self._seconds, metadata=metadata)
+                answer = await call(request, timeout=seconds, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             outcome = error.code().name
             code = CODES.get(error.code(), 500)
