@@ -189,9 +189,11 @@ class Run:
             number += 1
             await self._say(user, self.rng.choice(self.groups), f"{user.user_id}-{number}")
 
-    async def _say(self, user: User, group_id: str, text: str) -> None:
+    async def _say(self, user: User, group_id: str, text: str) -> str:
         began = time.monotonic()
-        self.ledger.acked(await user.client.send_message(group_id, text), group_id, began)
+        message_id = await user.client.send_message(group_id, text)
+        self.ledger.acked(message_id, group_id, began)
+        return message_id
 
     async def _move(self, over: asyncio.Event) -> None:
         """Now and then somebody is removed for good from one chat group, and somebody else added."""
@@ -256,18 +258,23 @@ class Run:
     async def _settle(self) -> None:
         """One more message in each chat group; then everybody has everything, or never will.
 
-        First the removals have to be known: messages and removals are topics of their own, without an order.
+        First the removals and additions have to be known: they and the messages are topics of their own, without an
+        order.
         """
+        comer, moved = self.users[-1].reader, self.left[f"user {LEAVER}"]
         with suppress(TimeoutError):
             async with asyncio.timeout(CATCH_UP_SECONDS):
-                for group_id in self.left[f"user {LEAVER}"]:
+                for group_id in moved:
                     await self._until_out(group_id)
+                while not comer.places.keys() >= {f"group:{group_id}" for group_id in moved}:
+                    await asyncio.sleep(0.1)
         speaker = self.users[0]
-        for group_id in self.groups:
-            await self._say(speaker, group_id, "the last")
+        last = {group_id: await self._say(speaker, group_id, "the last") for group_id in self.groups}
+        came = {last[group_id] for group_id in moved}
         deadline = time.monotonic() + CATCH_UP_SECONDS
         while time.monotonic() < deadline:
-            if not any(self.ledger.missing(user.reader, self._groups_of(user.reader)) for user in self.users):
+            missing = any(self.ledger.missing(user.reader, self._groups_of(user.reader)) for user in self.users)
+            if not missing and comer.seen >= came:
                 return
             await asyncio.sleep(0.2)
 
