@@ -38,7 +38,8 @@ def options_of(*services: str) -> list[tuple[str, str | int]]:
         "initialBackoff": "0.05s",
         "maxBackoff": "1s",
         "backoffMultiplier": 3,
-        "retryableStatusCodes": ["UNAVAILABLE"],
+        # CANCELLED, which we didn't ask for: an instance that ends without grace takes its calls back so.
+        "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
     }
     config = {
         "loadBalancingConfig": [{"round_robin": {}}],

@@ -31,14 +31,18 @@ class Instance(grpc.GenericRpcHandler):
         self.asked = 0
         self.answers = asyncio.Event()
         self.answers.set()
+        self.takes_back = False
+        """Whether it ends each call as a server does that ends without grace."""
         self._server = grpc.aio.server()
         self._server.add_generic_rpc_handlers([self])
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
 
     def service(self, details: grpc.HandlerCallDetails) -> Any:
-        async def answer(request: bytes, context: object) -> bytes:
+        async def answer(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
             self.asked += 1
             await self.answers.wait()
+            if self.takes_back:
+                await context.abort(grpc.StatusCode.CANCELLED)
             return pb.GetUnreadCountResp(unread_count=self.number).SerializeToString()
 
         return grpc.unary_unary_rpc_method_handler(answer)
@@ -101,13 +105,10 @@ async def asking(gateway: GrpcChatGateway) -> AsyncIterator[list[int]]:
         while True:
             answered.append(await gateway.unread_notifications(1))
 
-    task = asyncio.create_task(ask())
-    try:
+    async with asyncio.TaskGroup() as tasks:  # a call that fails ends the test with its error
+        task = tasks.create_task(ask())
         yield answered
-        assert not task.done() or task.exception() is None
-    finally:
         task.cancel()
-        await asyncio.wait([task])
 
 
 async def until_answered_by(answered: list[int], *numbers: int) -> None:
@@ -171,6 +172,16 @@ async def test_a_killed_instance_costs_no_call_and_its_lease_runs_out(
         await one.stop(0)
         await until_answered_by(answered, 2)
         await until(lambda: gateway.instances == (two.address,), what="the lease has run out")
+
+
+async def test_a_call_that_an_instance_takes_back_as_it_ends_is_answered_by_another(
+    instances: tuple[Instance, Instance],
+) -> None:
+    one, two = instances
+    one.takes_back = True
+    async with gateway_of(f"{one.address},{two.address}") as gateway, asking(gateway) as answered:
+        await until(lambda: one.asked >= 2, what="calls have arrived")
+        await until_answered_by(answered, 2)
 
 
 async def test_while_etcd_is_away_the_last_known_are_called_and_afterwards_it_is_followed_again(
