@@ -1,6 +1,6 @@
 """What `chatws` can be set to. Built once by the settings (`settings.CHATWS`), read through `get()`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from django.conf import settings
 
@@ -9,9 +9,10 @@ from django.conf import settings
 class ChatConf:
     """Settings of the chat's meaning; durations in seconds."""
 
-    rpc_target: str
-    """IPs with ports, comma separated and balanced, one DNS name with a port, or ``etcd://host:port,…/<key>``."""
-    user_rpc_target: str = ""
+    rpc_target: str = field(repr=False)
+    """IPs with ports, comma separated and balanced, one DNS name with a port, or ``etcd://host:port,…/<key>``; may hold
+    a password."""
+    user_rpc_target: str = field(default="", repr=False)
     """The platform's user service, in the same forms; empty: there is none."""
     rpc_tls_ca: str = ""
     """File with the certificates to trust; empty: no TLS."""

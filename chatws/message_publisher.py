@@ -19,7 +19,7 @@ from chatws.routes import MessageEvent
 from chatws.rpc.gateway import ChatGateway, ChatServiceError
 from chatws.stored import is_stored
 from realtime import metrics, tracing
-from realtime.intents import Intent, Intents, Noted
+from realtime.intents import MOST, Intent, Intents, Noted
 from realtime.redis import is_transient
 from realtime.relay.entry import encode
 
@@ -34,6 +34,8 @@ LOOK_SECONDS = 1.0
 MOST_AT_ONCE = 20
 FORGOTTEN_AFTER = 60.0
 """Seconds after which a message that isn't stored never will be: every call that could has ended long before."""
+GIVEN_UP_AFTER = 86_400.0
+"""Seconds after which it isn't asked any more whether a message is stored: its chat group may be gone for good."""
 
 _event = msgspec.json.Decoder(MessageEvent)
 Answer = TypeVar("Answer")
@@ -63,13 +65,18 @@ class MessagePublisher:
         """Say that a message is about to be stored.
 
         Raises:
-            FrameError: 503, Redis is away.
+            FrameError: 503, Redis is away, or too many are noted of which nothing is known.
         """
         content = msgspec.json.encode(event)
         try:
-            return await _patiently(lambda: self._intents.note(event.message_id, content), NOTE_SECONDS)
+            noted = await _patiently(lambda: self._intents.note(event.message_id, content), NOTE_SECONDS)
         except Exception as error:
             raise _unavailable(error, "nothing is stored") from error
+        if noted is Noted.FULL:
+            metrics.refusals.labels("intents").inc()
+            problem = f"of {MOST} messages it isn't known whether they are stored, this one isn't"
+            raise FrameError(503, problem, retry_after=RETRY_AFTER_SECONDS)
+        return noted
 
     async def publish(self, event: MessageEvent) -> None:
         """Publish a stored message, unless that was done; waits for Redis to come back.
@@ -110,11 +117,14 @@ class MessagePublisher:
     async def _finish(self, intent: Intent) -> None:
         if intent.id in self._working_on:
             return
-        event = _event.decode(intent.content)
         try:
+            event = _event.decode(intent.content)
             stored = await is_stored(self._chat, event.group_id, event.message_id)
-        except ChatServiceError as error:
-            logger.info("whether message %s is stored can't be found out now: %s", event.message_id, error)
+        except (ChatServiceError, msgspec.DecodeError) as error:
+            logger.info("whether message %s is stored can't be found out now: %s", intent.id, error)
+            if intent.age >= GIVEN_UP_AFTER:
+                logger.error("whether message %s is stored was never found out, it is given up: %s", intent.id, error)
+                await self._intents.withdraw(intent.id)
             return
         if stored:
             if await self._intents.fulfil(intent.id, encode(msgspec.json.encode(await self._named(event)))):

@@ -6,7 +6,7 @@ A name is worth waiting for a moment and no more: without one a message goes out
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +66,14 @@ class Names:
                 found |= await self._ask(wanted - found.keys(), self._users)
         except TimeoutError:
             logger.debug("names of %d users didn't come in time", len(wanted - found.keys()))
+        except Exception:  # a message that is stored must not fail for want of a name
+            logger.exception("names of %d users can't be had", len(wanted - found.keys()))
         return {user_id: found.get(user_id, NOBODY) for user_id in wanted}
+
+    @property
+    def instances(self) -> Sequence[str]:
+        """``host:port`` of each instance of the user service, where they are looked up."""
+        return self._users.instances if self._users is not None else ()
 
     async def state(self) -> str:
         """``ok``, or why the user service can't be used now; empty if there is none."""
@@ -84,8 +91,7 @@ class Names:
             ids = list(user_ids)
             fields = await pipelined(self._redis, [("HMGET", _key(user_id), "name", "avatar") for user_id in ids])
         except Exception as error:
-            if not is_transient(error):
-                raise
+            _say(error)
             return {}
         pairs = zip(ids, fields, strict=True)
         return {user_id: Name(_text(name), _text(avatar)) for user_id, (name, avatar) in pairs if name is not None}
@@ -115,6 +121,9 @@ class Names:
             self._ask_at = time.monotonic() + self._pause
             logger.warning("no names for %.1f s: %s", self._pause, error)
             return {}
+        except Exception:
+            logger.exception("asking for the names of %d users failed", len(user_ids))
+            return {}
         finally:
             for user_id in user_ids:
                 self._asked.pop(user_id, None)
@@ -129,13 +138,18 @@ class Names:
             if commands:
                 await pipelined(self._redis, commands)
         except Exception as error:
-            if not is_transient(error):
-                raise
+            _say(error)
 
     def _remember_unknown(self, user_ids: Iterable[int]) -> None:
         if len(self._unknown) > MOST_UNKNOWN:
             self._unknown.clear()
         self._unknown |= dict.fromkeys(user_ids, time.monotonic() + UNKNOWN_SECONDS)
+
+
+def _say(error: Exception) -> None:
+    """Redis that is away is told of elsewhere; anything else is somebody's mistake, such as a key of another type."""
+    if not is_transient(error):
+        logger.error("kept names (chat:user:info:<id>) can't be used: %s", error)
 
 
 def _key(user_id: int) -> str:

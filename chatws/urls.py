@@ -9,6 +9,6 @@ urlpatterns = [
     path("favicon.ico", views.favicon),
     path("health", views.health),
     path("ws/health", views.health),
-    path("ready", views.ready),
+    path("ready", views.ready, name="ready"),
     path("metrics", views.metrics),
 ]

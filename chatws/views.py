@@ -50,6 +50,8 @@ async def ready(request: HttpRequest) -> HttpResponse:
         states["chat_rpc_instances"] = list(instances)
     if here.names.are_known:  # without it people are nameless, and served all the same
         states["user_rpc"] = await here.names.state()
+        if instances := here.names.instances:
+            states["user_rpc_instances"] = list(instances)
     return JsonResponse(states, status=200 if well else 503)
 
 

@@ -13,6 +13,8 @@ from realtime.redis import Redis, Script
 
 LEASE_MS = 4_000
 """How long an intent is left to whoever noted, postponed or claimed it."""
+MOST = 20_000
+"""Intents of a topic at a time: what Redis keeps of them is bounded by so many times the largest content."""
 
 _intend = Script("intend")
 _fulfil = Script("fulfil")
@@ -27,6 +29,8 @@ class Noted(IntEnum):
     BEFORE = 1
     ADDED = 2
     """The entry has been added already."""
+    FULL = 3
+    """It was not noted: `MOST` are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ class Intents:
     async def note(self, intent_id: str, content: bytes) -> Noted:
         """Say what is about to be tried."""
         keys = [self._intents, self._due, self._mark(intent_id)]
-        return Noted(await _intend.run(self._redis, keys, [intent_id, content, LEASE_MS]))
+        return Noted(await _intend.run(self._redis, keys, [intent_id, content, LEASE_MS, MOST]))
 
     async def fulfil(self, intent_id: str, entry: Mapping[bytes, bytes]) -> bool:
         """Add the entry and forget the intent; False if it had been added."""

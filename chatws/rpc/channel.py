@@ -51,6 +51,7 @@ def options_of(*services: str) -> list[tuple[str, str | int]]:
         # Go servers answer GOAWAY to pings more often than every 5 minutes.
         ("grpc.keepalive_time_ms", 300_000),
         ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.http2.ping_timeout_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 0),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),
@@ -89,7 +90,7 @@ class Channel:
             NobodyThere: no instance of the service became known in so many seconds.
         """
         if self._opened is None and self._instances is None:
-            self._opened = self._make(self._target)
+            self._opened = self._make(self._target, _host(self.address))
         elif self._opened is None and self._instances is not None:
             self._instances.start()
             with suppress(TimeoutError):
@@ -133,16 +134,18 @@ class Channel:
             return
         if self._instances is None or tuple(known) != self._instances.known:  # changed again meanwhile
             return
-        before, self._opened = self._opened, self._make(target)
+        before, self._opened = self._opened, self._make(target, _host(known[0]))
         self._is_open.set()
         if before is not None:
             await before.close(GRACE_SECONDS)
 
-    def _make(self, target: str) -> grpc.aio.Channel:
+    def _make(self, target: str, host: str) -> grpc.aio.Channel:
+        """``host``: whom every certificate has to name; of itself gRPC takes a list of addresses for one name."""
         if not self._tls_ca:
             return grpc.aio.insecure_channel(target, options=self._options)
         credentials = grpc.ssl_channel_credentials(root_certificates=Path(self._tls_ca).read_bytes())
-        return grpc.aio.secure_channel(target, credentials, options=self._options)
+        options = [*self._options, ("grpc.ssl_target_name_override", host)]
+        return grpc.aio.secure_channel(target, credentials, options=options)
 
 
 async def _target_of_all(addresses: Sequence[str]) -> str:
@@ -164,6 +167,11 @@ async def _target_of_all(addresses: Sequence[str]) -> str:
     if not any(found.values()):
         return "ipv4:" + ",".join(found)
     return "ipv6:" + ",".join(name if is_6 else f"[::ffff:{name.replace(':', ']:')}" for name, is_6 in found.items())
+
+
+def _host(address: str) -> str:
+    """The host of ``host:port``, the first of several."""
+    return address.partition(",")[0].strip().rpartition(":")[0].strip("[]")
 
 
 def target_of(setting: str, address: str) -> str:

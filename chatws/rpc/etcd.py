@@ -74,14 +74,16 @@ def parse(setting: str, address: str) -> EtcdAddress:
     if not key:
         raise ImproperlyConfigured(f"{setting}: no key after the last port, as in etcd://host:2379/chat.rpc")
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
-    if unknown := given.keys() - {"user", "password", "tls", *TLS_FILES}:
-        raise ImproperlyConfigured(
-            f"{setting}: {sorted(unknown)[0]!r} is none of user, password, tls, {', '.join(TLS_FILES)}"
-        )
+    known = "user", "password", "tls", *TLS_FILES
+    for number, name in enumerate(given, 1):
+        if name not in known:  # and isn't shown: it may be what follows on a & within a password
+            raise ImproperlyConfigured(
+                f"{setting}: parameter {number} behind the ? is none of {', '.join(known)}; within a value & is %26"
+            )
     if ("user" in given) != ("password" in given):
         raise ImproperlyConfigured(f"{setting}: user and password belong together")
     if given.get("tls", "0") not in ("0", "1"):
-        raise ImproperlyConfigured(f"{setting}: tls is 0 or 1 (it is {given['tls']!r})")
+        raise ImproperlyConfigured(f"{setting}: tls is 0 or 1")
     files = {name: given[name] for name in TLS_FILES if name in given}
     if ("tls_cert" in files) != ("tls_key" in files):
         raise ImproperlyConfigured(f"{setting}: tls_cert and tls_key belong together")

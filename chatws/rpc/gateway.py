@@ -45,6 +45,10 @@ class Users(Protocol):
     async def users(self, user_ids: Collection[int]) -> Sequence[User]:
         """These users, without those that it doesn't know; raises `UserServiceError`."""
 
+    @property
+    def instances(self) -> Sequence[str]:
+        """``host:port`` of each instance that is called, where they are looked up."""
+
     async def state(self) -> str:
         """``ok``, or why the user service can't be used now."""
 

@@ -1,6 +1,6 @@
 """The platform's user service, which knows names and avatars. Imported only where `CHATWS_USER_RPC_TARGET` is set."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import grpc
 
@@ -37,6 +37,10 @@ class GrpcUsers:
         except NobodyThere as error:
             raise UserServiceError(f"the user service can't be found: {error}") from None
         return [User(user.id, user.nickname, user.avatar_url) for user in answer.users]
+
+    @property
+    def instances(self) -> Sequence[str]:
+        return self._channel.instances
 
     async def state(self) -> str:
         return await self._channel.state()

@@ -38,6 +38,10 @@ class People:
             User(user_id, PEOPLE[user_id].name, PEOPLE[user_id].avatar) for user_id in user_ids if user_id in PEOPLE
         ]
 
+    @property
+    def instances(self) -> Sequence[str]:
+        return ()
+
     async def state(self) -> str:
         return "ok"
 
@@ -112,6 +116,17 @@ async def test_a_service_that_fails_is_left_alone_for_a_while(
     people.failure = None
     names._ask_at = 0.0  # the pause is over
     assert await names.of([12]) == {12: PEOPLE[12]}
+
+
+async def test_nothing_that_goes_wrong_with_a_name_costs_more_than_the_name(
+    redis: Any, names: Names, people: People
+) -> None:
+    people.failure = ValueError("an id that is too long")
+    assert await names.of([11]) == {11: NOBODY}
+    people.failure = None
+    await redis.rpush("chat:user:info:11", "of another type")
+    assert await names.of([11, 12]) == PEOPLE
+    assert await redis.type("chat:user:info:11") == b"list"
 
 
 async def test_who_is_unknown_is_not_asked_for_each_time(names: Names, people: People) -> None:

@@ -278,6 +278,41 @@ async def test_a_message_that_is_stored_after_its_sender_got_an_error_is_publish
     assert await until_answer(lambda: published(redis), what="the message") == chat.stored
 
 
+async def test_what_can_not_be_found_out_holds_up_nothing_else_and_is_given_up_in_the_end(
+    redis: Any, intents: Intents, heir: Callable[[ChatService], asyncio.Task[None]], monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("realtime.intents.LEASE_MS", 200)
+    chat = ChatService()
+    await intents.note("another release's", b'{"of": "another release"}')
+    await MessagePublisher(chat, Names(NO_REDIS), intents).note(  # type: ignore[arg-type]
+        MessageEvent(message_id="stored", group_id="g1", sender_id=42, msg_type=1, content="stored")
+    )
+    chat.stored.append("stored")
+    heir(chat)
+    await until_answer(lambda: published(redis), lambda ids: ids == ["stored"], "the other one")
+    assert await noted(redis) == 1
+    monkeypatch.setattr("chatws.message_publisher.GIVEN_UP_AFTER", 0.5)
+    await until_answer(lambda: noted(redis), lambda count: count == 0, "given up")
+    assert "another release's is stored was never found out" in caplog.text
+
+
+async def test_the_messages_of_which_nothing_is_known_are_bounded(
+    redis: Any, intents: Intents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("realtime.intents.MOST", 1)
+    chat = ChatService()
+    chat.failure = chat.history_failure = ChatServiceError(503, "away")
+    sender = publishing(chat, intents)
+    for _ in range(2):  # the same again is none more
+        with pytest.raises(ChatServiceError, match="away"):
+            await sender.send(USER, frame())
+    with pytest.raises(FrameError, match="it isn't known whether they are stored") as refused:
+        await sender.send(USER, frame(message_id="c-2"))
+    assert (refused.value.code, refused.value.retry_after) == (503, 2)
+    assert (len(chat.saved), await noted(redis)) == (2, 1)
+
+
 async def test_nobody_finishes_what_is_still_worked_on(
     redis: Any, intents: Intents, heir: Callable[[ChatService], asyncio.Task[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 import redis as redis_py
 
@@ -16,16 +17,17 @@ from realtime.relay.entry import encode
 from tests.support.chat import new_user
 from tests.support.client import Client, connect, make_token
 from tests.support.scrape import scraped
-from tests.support.stack import Gateway, PlatformStack, Stack
+from tests.support.stack import Gateway, PlatformStack, Process, Stack
 from tests.support.twin import Twin
-from tests.support.waiting import until_answer
+from tests.support.waiting import LIMIT, until_answer
 
 _activities = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    stack = PlatformStack(tmp_path_factory.mktemp("platform"), CHATWS_PUBLIC_STATUS="1")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlatformStack]:
+    unlimited = {f"CHATWS_{what}_PER_SECOND": "0" for what in ("SENDS", "FRAMES", "BYTES")}
+    stack = PlatformStack(tmp_path_factory.mktemp("platform"), CHATWS_PUBLIC_STATUS="1", **unlimited)
     try:
         stack.start()
         yield stack
@@ -34,7 +36,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture
-async def twin(platform: Stack) -> AsyncIterator[Twin]:
+async def twin(platform: PlatformStack) -> AsyncIterator[Twin]:
     """Well again afterwards."""
     twin = Twin(platform.rpc_target)
     yield twin
@@ -43,7 +45,7 @@ async def twin(platform: Stack) -> AsyncIterator[Twin]:
 
 
 @pytest.fixture
-async def stub(platform: Stack) -> AsyncIterator[Any]:
+async def stub(platform: PlatformStack) -> AsyncIterator[Any]:
     async with grpc.aio.insecure_channel(platform.rpc_target) as channel:
         yield ChatServiceStub(channel)
 
@@ -71,6 +73,11 @@ async def enter(gateway: Gateway, user: int) -> Client:
     return client
 
 
+def serving(platform: PlatformStack) -> Process:
+    """The twin that was started last."""
+    return [process for process in platform.processes if process.kind == "rpc"][-1]
+
+
 def text(group: str, content: str = "hello") -> dict[str, object]:
     return {"group_id": group, "msg_type": 1, "content": content}
 
@@ -80,7 +87,9 @@ async def history(stub: Any, group: str) -> list[str]:
     return [message.message_id for message in answer.messages]
 
 
-async def test_who_was_in_a_disbanded_group_has_its_others_and_is_named(platform: Stack, stub: Any, twin: Twin) -> None:
+async def test_who_was_in_a_disbanded_group_has_its_others_and_is_named(
+    platform: PlatformStack, stub: Any, twin: Twin
+) -> None:
     ada, bo = new_user(), new_user()
     await twin.tell(people=[[ada, "Ada", "https://img.example/ada.png"], [bo, "Bo", ""]])
     gone, group = await group_of(stub, ada, bo), await group_of(stub, ada, bo)
@@ -105,7 +114,7 @@ async def test_who_was_in_a_disbanded_group_has_its_others_and_is_named(platform
         await client.close()
 
 
-async def test_a_frame_sent_again_after_a_lost_ack_gets_the_same_ack(platform: Stack, stub: Any) -> None:
+async def test_a_frame_sent_again_after_a_lost_ack_gets_the_same_ack(platform: PlatformStack, stub: Any) -> None:
     """Also by another gateway, and though the service refuses a second save, also where our own record is gone."""
     user = new_user()
     group = await group_of(stub, user)
@@ -127,7 +136,7 @@ async def test_a_frame_sent_again_after_a_lost_ack_gets_the_same_ack(platform: S
 
 @pytest.mark.parametrize("saves", ["fail", "hang"])
 async def test_what_is_stored_is_acked_and_published_whatever_the_service_says(
-    platform: Stack, stub: Any, twin: Twin, saves: str
+    platform: PlatformStack, stub: Any, twin: Twin, saves: str
 ) -> None:
     ada, bo = new_user(), new_user()
     group = await group_of(stub, ada, bo)
@@ -141,15 +150,16 @@ async def test_what_is_stored_is_acked_and_published_whatever_the_service_says(
         await client.close()
 
 
-async def test_a_service_that_dies_behind_a_commit_costs_no_message(platform: Stack, stub: Any, twin: Twin) -> None:
+async def test_a_service_that_dies_behind_a_commit_costs_no_message(
+    platform: PlatformStack, stub: Any, twin: Twin
+) -> None:
     ada, bo = new_user(), new_user()
     group = await group_of(stub, ada, bo)
     one, two = await enter(platform.gateway, ada), await enter(platform.gateway, bo)
     again = {"message_id": "c-1", "timestamp": 1_700_000_000}
     await twin.tell(saves="drop")
     first = asyncio.create_task(one.ask("send_message", text(group), **again))
-    service = next(process for process in platform.processes if process.name.startswith("rpc") and process.running)
-    await asyncio.to_thread(service.wait)
+    await asyncio.to_thread(serving(platform).wait)
     await asyncio.to_thread(platform.start_rpc)
     shown = await two.expect("new_message")  # by whoever finds out first
     assert shown["data"]["content"] == "hello"
@@ -165,7 +175,7 @@ async def test_a_service_that_dies_behind_a_commit_costs_no_message(platform: St
 
 
 async def test_a_gateway_killed_between_store_and_publish_leaves_nothing_unpublished(
-    platform: Stack, stub: Any, twin: Twin
+    platform: PlatformStack, stub: Any, twin: Twin
 ) -> None:
     ada, bo = new_user(), new_user()
     group = await group_of(stub, ada, bo)
@@ -182,7 +192,44 @@ async def test_a_gateway_killed_between_store_and_publish_leaves_nothing_unpubli
     await two.close()
 
 
-async def test_members_come_and_go_by_the_activities_events(platform: Stack, stub: Any) -> None:
+async def test_a_service_that_moves_to_another_port_costs_no_message(platform: PlatformStack, stub: Any) -> None:
+    """Neither senders nor readers notice; who runs it is seen in /ready."""
+    ada, bo = new_user(), new_user()
+    group = await group_of(stub, ada, bo)
+    one, two = await enter(platform.gateway, ada), await enter(platform.gateway, bo)
+    before = platform.rpc_target
+    old = serving(platform)
+    acked: list[str] = []
+    moved = asyncio.Event()
+
+    async def talk() -> None:
+        while not moved.is_set() or len(acked) < 20:
+            ack = await one.ask("send_message", text(group, str(len(acked))))
+            assert ack["type"] == "ack", ack
+            acked.append(ack["data"]["message_id"])
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(talk())
+        await asyncio.to_thread(platform.move_rpc)
+        async with httpx.AsyncClient(base_url=platform.gateway.http, timeout=LIMIT) as http:
+
+            async def listed() -> Any:
+                states = (await http.get("/ready")).json()
+                return states.get("chat_rpc_instances"), states.get("user_rpc_instances")
+
+            here = [platform.rpc_target], [platform.user_target]
+            await until_answer(listed, lambda found: found == here, "the new one alone")
+        assert before != platform.rpc_target
+        assert old.stop() == 0
+        moved.set()
+    await two.expect("new_message", lambda frame: frame["data"]["message_id"] == acked[-1])
+    shown = [frame["data"]["message_id"] for frame in two.seen if frame["type"] == "new_message"]
+    assert shown == acked
+    for client in (one, two):
+        await client.close()
+
+
+async def test_members_come_and_go_by_the_activities_events(platform: PlatformStack, stub: Any) -> None:
     ada, cy = new_user(), new_user()
     activity = next(_activities)
     one, three = await enter(platform.gateway, ada), await enter(platform.gateway, cy)
@@ -211,7 +258,7 @@ async def test_members_come_and_go_by_the_activities_events(platform: Stack, stu
 
 @pytest.mark.parametrize("users", ["slow", "away"])
 async def test_without_the_user_service_a_message_goes_out_nameless(
-    platform: Stack, stub: Any, twin: Twin, users: str
+    platform: PlatformStack, stub: Any, twin: Twin, users: str
 ) -> None:
     user = new_user()
     group = await group_of(stub, user)
@@ -229,7 +276,7 @@ GO_MESSAGE = {
 }  # fmt: skip
 
 
-async def test_the_go_websocket_service_works_on_the_same_topics(platform: Stack, stub: Any) -> None:
+async def test_the_go_websocket_service_works_on_the_same_topics(platform: PlatformStack, stub: Any) -> None:
     """It publishes as it does and reads with a consumer group; each side gets what the other publishes, once."""
     ada, bo = new_user(), new_user()
     group = await group_of(stub, ada, bo)

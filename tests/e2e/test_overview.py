@@ -18,7 +18,7 @@ from tests.e2e.test_pages import picture, without_barriers
 from tests.support.browser import Person, arrive
 from tests.support.chat import new_user
 from tests.support.client import make_token
-from tests.support.stack import Gateway, Stack
+from tests.support.stack import Gateway, PlatformStack
 
 pytestmark = pytest.mark.browser
 
@@ -27,9 +27,9 @@ CLOSES = {1000: 412, 1001: 230, 1006: 57, 4401: 31, 4501: 18, 4502: 4, 4508: 9, 
 
 
 @pytest.fixture(scope="module")
-def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlatformStack]:
     """A chat with fourteen gateways, as the others in its Redis and its database would leave them there."""
-    stack = Stack(tmp_path_factory.mktemp("city"))
+    stack = PlatformStack(tmp_path_factory.mktemp("city"))
     try:
         stack.start()
         with redis.Redis.from_url(stack.redis.url) as client:
@@ -78,7 +78,9 @@ def figure(page: Page, name: str) -> Locator:
     return page.locator("#overview dl > div", has=page.get_by_text(name, exact=True)).locator("dd")
 
 
-async def test_the_figures_change_without_a_reload_and_a_link_keeps_its_focus(browser: Browser, city: Stack) -> None:
+async def test_the_figures_change_without_a_reload_and_a_link_keeps_its_focus(
+    browser: Browser, city: PlatformStack
+) -> None:
     person = await administrator(browser, city.gateway)
     page = person.page
     await page.evaluate("window.isTheSamePage = true")
@@ -101,7 +103,7 @@ async def test_the_figures_change_without_a_reload_and_a_link_keeps_its_focus(br
 @pytest.mark.parametrize("width", [360, 1440])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_the_index_is_without_barriers(
-    browser: Browser, city: Stack, tmp_path: Path, width: int, scheme: Literal["light", "dark"]
+    browser: Browser, city: PlatformStack, tmp_path: Path, width: int, scheme: Literal["light", "dark"]
 ) -> None:
     person = await administrator(browser, city.gateway, width=width, scheme=scheme)
     page = person.page
@@ -134,7 +136,29 @@ async def pass_some_minutes(page: Page, client: "redis.Redis") -> None:
         await expect(figure(page, "Online users")).to_have_text(f"{1_000 + users:,}")
 
 
-async def test_every_figure_leads_to_what_it_counts(browser: Browser, city: Stack) -> None:
+async def test_this_gateway_s_services_are_listed_with_where_they_were_found(
+    browser: Browser, city: PlatformStack
+) -> None:
+    person = await administrator(browser, city.gateway)
+    here = person.page.get_by_role("table", name="This gateway")
+    for number, (part, state) in enumerate([
+        ("Gateway", "in order"), ("Redis", "in order"), ("Chat service", "in order"),
+        ("Its instances, by etcd", city.rpc_target), ("User service", "in order"),
+        ("Its instances, by etcd", city.user_target),
+    ]):  # fmt: skip
+        row = here.locator("tbody tr").nth(number)
+        await expect(row.locator("th")).to_have_text(part)
+        await expect(row.locator("td")).to_have_text(state)
+    assert person.complaints == []
+    city.redis.kill()
+    try:
+        await expect(here.get_by_role("row", name="Redis")).to_contain_text("can't be reached")
+    finally:
+        city.redis.start()
+    await expect(here.get_by_role("row", name="Redis")).to_contain_text("in order")
+
+
+async def test_every_figure_leads_to_what_it_counts(browser: Browser, city: PlatformStack) -> None:
     person = await administrator(browser, city.gateway)
     page = person.page
     for table, name, counted in (
@@ -146,7 +170,7 @@ async def test_every_figure_leads_to_what_it_counts(browser: Browser, city: Stac
         await page.go_back()
 
 
-async def test_where_the_admin_speaks_chinese_the_figures_do(browser: Browser, city: Stack) -> None:
+async def test_where_the_admin_speaks_chinese_the_figures_do(browser: Browser, city: PlatformStack) -> None:
     async def in_chinese(route: Route) -> None:
         answer = await route.fetch()
         await route.fulfill(
@@ -162,7 +186,7 @@ async def test_where_the_admin_speaks_chinese_the_figures_do(browser: Browser, c
     await expect(page.locator("#overview .state")).to_contain_text("更新于")
 
 
-async def test_figures_that_stand_still_say_so_and_can_be_made_to(browser: Browser, city: Stack) -> None:
+async def test_figures_that_stand_still_say_so_and_can_be_made_to(browser: Browser, city: PlatformStack) -> None:
     person = await administrator(browser, city.gateway)
     page = person.page
     await page.clock.install()
@@ -182,7 +206,9 @@ async def test_figures_that_stand_still_say_so_and_can_be_made_to(browser: Brows
         await page.get_by_role("button", name="Pause").click()
 
 
-async def test_while_redis_is_away_the_rest_goes_on_and_it_comes_back_by_itself(browser: Browser, city: Stack) -> None:
+async def test_while_redis_is_away_the_rest_goes_on_and_it_comes_back_by_itself(
+    browser: Browser, city: PlatformStack
+) -> None:
     person = await administrator(browser, city.gateway)
     page = person.page
     city.redis.kill()

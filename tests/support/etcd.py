@@ -107,9 +107,9 @@ class Etcd:
             assert time.monotonic() < deadline, done.stderr.decode()
         return done.stdout.decode()
 
-    def register(self, key: str, address: str) -> "Registration":
+    def register(self, key: str, address: str, seconds: int = LEASE_SECONDS) -> "Registration":
         """Register an instance as go-zero does: under a lease that is kept alive."""
-        lease = self.ctl("lease", "grant", str(LEASE_SECONDS)).split()[1]
+        lease = self.ctl("lease", "grant", str(seconds)).split()[1]
         self.ctl("put", "--lease", lease, f"{key}/{int(lease, 16)}", address)
         keeping = subprocess.Popen(self._command("lease", "keep-alive", lease), stdout=subprocess.DEVNULL)
         self._keeping.append(keeping)

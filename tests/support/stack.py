@@ -18,6 +18,7 @@ import redis
 
 from config.env import BASE_DIR
 from tests.support import database, processes
+from tests.support.etcd import Etcd, Registration
 from tests.support.redis import RedisServer, free_port
 
 START_SECONDS = 120
@@ -302,24 +303,71 @@ class Stack:
         return process
 
 
+PLATFORM_LEASE_SECONDS = 10
+"""go-zero's own: whom nobody withdraws is found for so long."""
+
+
 class PlatformStack(Stack):
-    """With the twin of the Go platform instead of the reference chat service: gateways publish, and look names up."""
+    """With the twin of the Go platform, found by etcd: gateways publish messages, and look names up."""
 
     def __init__(self, folder: Path, **env: str) -> None:
         super().__init__(folder, **env)
         self.user_port = free_port()
-        self.env |= {
-            "CHATWS_RPC_TARGET": self.rpc_target, "CHATWS_USER_RPC_TARGET": f"127.0.0.1:{self.user_port}",
-            "CHATWS_MESSAGE_PUBLISHER": "gateway", **env,
-        }  # fmt: skip
+        self.etcd = Etcd(folder / "etcd")
+        self.env |= {**platform_settings(self.etcd), **env}
+        self._registrations: list[Registration] = []
+
+    def start(self) -> Gateway:
+        self.etcd.start()
+        return super().start()
+
+    @property
+    def user_target(self) -> str:
+        return f"127.0.0.1:{self.user_port}"
+
+    def move_rpc(self) -> Process:
+        """Another twin at other ports, which takes over from the one before; that one is still to be stopped."""
+        self.listen_for_rpc(free_port())
+        self.user_port = free_port()
+        before, self._registrations = self._registrations, []
+        process = self.start_rpc()
+        for registration in before:
+            registration.withdraw()
+        return process
+
+    def start_rpc(self, *options: str) -> Process:
+        """The twin, registered where it listens; what was registered before runs out by itself."""
+        process = super().start_rpc(*options)
+        for registration in self._registrations:
+            registration.lose()
+        self._registrations = [
+            self.etcd.register(key, f"127.0.0.1:{port}", PLATFORM_LEASE_SECONDS)
+            for key, port in (("chat.rpc", self.rpc_port), ("user.rpc", self.user_port))
+        ]
+        return process
 
     def service_command(self) -> list[str]:
-        options = {
-            "port": self.rpc_port, "user-port": self.user_port, "database": self.folder / "twin.sqlite3",
-            "redis": self.redis.url,
-        }  # fmt: skip
-        return [
-            "-m",
-            "tests.support.twin",
-            *(part for name, value in options.items() for part in (f"--{name}", str(value))),
-        ]
+        return twin_command(self.rpc_port, self.user_port, self.folder / "twin.sqlite3", self.redis.url)
+
+    def stop(self) -> None:
+        super().stop()
+        self.etcd.stop()
+
+
+def platform_settings(etcd: Etcd) -> dict[str, str]:
+    """What a gateway beside the Go platform is set to."""
+    return {
+        "CHATWS_RPC_TARGET": f"etcd://{etcd.endpoints}/chat.rpc",
+        "CHATWS_USER_RPC_TARGET": f"etcd://{etcd.endpoints}/user.rpc",
+        "CHATWS_MESSAGE_PUBLISHER": "gateway",
+    }
+
+
+def twin_command(port: int, user_port: int, database: Path, redis_url: str) -> list[str]:
+    """What Python runs as the twin of the Go platform."""
+    options = {"port": port, "user-port": user_port, "database": database, "redis": redis_url}
+    return [
+        "-m",
+        "tests.support.twin",
+        *(str(part) for name, value in options.items() for part in (f"--{name}", value)),
+    ]

@@ -15,6 +15,11 @@ const WORDS = {
     updated: "Updated at {time}", stale: "No new figures since {time}: {why}", never: "No figures: {why}",
     pause: "Pause", refused: "you are logged out, or may not see them.", failed: "the server answered {status}.",
     unreachable: "the server can't be reached.", line: "Users in the last minutes: {low} to {high}",
+    here: "This gateway", what: "What it needs", state: "State", ok: "in order",
+    parts: {
+      gateway: "Gateway", redis: "Redis", chat_rpc: "Chat service", chat_rpc_instances: "Its instances, by etcd",
+      user_rpc: "User service", user_rpc_instances: "Its instances, by etcd",
+    },
   },
   zh: {
     title: "实时状态", users: "在线用户", connections: "连接数", gateways: "网关数",
@@ -25,6 +30,11 @@ const WORDS = {
     updated: "更新于 {time}", stale: "自 {time} 起没有新数据：{why}", never: "没有数据：{why}",
     pause: "暂停", refused: "您已退出登录，或无权查看。", failed: "服务器返回 {status}。",
     unreachable: "无法连接服务器。", line: "最近几分钟的用户：{low} 至 {high}",
+    here: "当前网关", what: "依赖", state: "状态", ok: "正常",
+    parts: {
+      gateway: "网关", redis: "Redis", chat_rpc: "聊天服务", chat_rpc_instances: "实例（etcd）",
+      user_rpc: "用户服务", user_rpc_instances: "实例（etcd）",
+    },
   },
 };
 
@@ -154,7 +164,33 @@ class Figures {
   }
 }
 
-const { source, connections, deadLetters } = root.dataset;
+/** What the gateway that answered says of itself: its services, and where they were found. */
+class States {
+  constructor() {
+    this.body = make("tbody");
+    const head = make("thead.visually-hidden", {}, make("tr", {},
+      make("th", { scope: "col" }, words.what), make("th", { scope: "col" }, words.state)));
+    const table = make("table.states", {}, head, this.body);
+    table.setAttribute("aria-labelledby", "overview-here");
+    this.element = make("div.card", { hidden: true }, make("h3", { id: "overview-here" }, words.here), table);
+  }
+
+  show(states) {
+    this.element.hidden = false;
+    const rows = Object.entries(states).map(([part, state]) => {
+      const lines = Array.isArray(state) ? state : [state === "ok" ? words.ok : state];
+      return make(Array.isArray(state) || state === "ok" ? "tr" : "tr.away", {},
+        make("th", { scope: "row" }, words.parts[part] ?? part), make("td", {}, ...lines.map((line) => make("div", {}, line))));
+    });
+    if (this.body.textContent !== rows.map((row) => row.textContent).join("")) this.body.replaceChildren(...rows);
+  }
+
+  fail() {
+    this.element.hidden = true;
+  }
+}
+
+const { source, connections, deadLetters, ready } = root.dataset;
 const query = (page, values) => page && `${page}?${new URLSearchParams(values)}`;
 const kindOf = (code) => (code >= 4500 || code === 1006 ? "bad" : code >= 4400 ? "odd" : "");
 
@@ -163,6 +199,7 @@ const gateways = new Chart(words.perGateway, words.gateway, words.noGateways, "o
 const closes = new Chart(words.closes, words.code, words.noCloses, "overview-closes");
 const lag = new Chart(words.lag, words.topic, words.noTopics, "overview-lag");
 const letters = new Chart(words.deadLetters, words.topic, words.noDeadLetters, "overview-dead-letters");
+const here = new States();
 const state = make("p.state", {}, words.loading);
 const problem = make("p.problem", { hidden: true });
 problem.setAttribute("role", "status");
@@ -170,7 +207,8 @@ const pause = make("button", { type: "button", ariaPressed: "false" }, words.pau
 
 root.replaceChildren(
   make("div.head", {}, make("h2", { id: "overview-title" }, words.title), state, pause), problem, figures.element,
-  make("div.cards", {}, gateways.element, closes.element, lag.element, letters.element),
+  make("div.cards", {}, gateways.element, closes.element, lag.element, letters.element,
+    here.element),
 );
 
 function rest(count, all, top) {
@@ -225,6 +263,16 @@ async function ask() {
   write(problem, why === undefined ? "" : fill(last ? words.stale : words.never, { time: last, why }));
 }
 
+/** A gateway that isn't ready says so with 503, and says why. */
+async function askHere() {
+  try {
+    const answer = await fetch(ready, { signal: AbortSignal.timeout(PATIENCE_MS), cache: "no-store" });
+    here.show(await answer.json());
+  } catch {
+    here.fail(); // not there for browsers, behind a proxy maybe
+  }
+}
+
 /** One after the other, and none for a page that nobody sees. */
 let timer = 0;
 let asking = false;
@@ -233,7 +281,7 @@ async function run() {
   clearTimeout(timer);
   if (asking || document.hidden || pause.ariaPressed === "true") return;
   asking = true;
-  await ask();
+  await Promise.all([ask(), ...(ready ? [askHere()] : [])]);
   asking = false;
   timer = setTimeout(run, EVERY_MS);
 }

@@ -26,7 +26,7 @@ KEY = "chat.rpc"
 class Instance(grpc.GenericRpcHandler):
     """A chat service that answers each question for unread notifications with its number."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, tls: grpc.ServerCredentials | None = None) -> None:
         self.number = number
         self.asked = 0
         self.answers = asyncio.Event()
@@ -35,7 +35,9 @@ class Instance(grpc.GenericRpcHandler):
         """Whether it ends each call as a server does that ends without grace."""
         self._server = grpc.aio.server()
         self._server.add_generic_rpc_handlers([self])
-        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        own = "127.0.0.1:0"
+        port = self._server.add_secure_port(own, tls) if tls else self._server.add_insecure_port(own)
+        self.address = f"127.0.0.1:{port}"
 
     def service(self, details: grpc.HandlerCallDetails) -> Any:
         async def answer(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
@@ -293,6 +295,47 @@ async def test_tls(own_etcd: Callable[..., Etcd], instances: tuple[Instance, Ins
             await gateway.unread_notifications(1)
 
 
+async def test_instances_with_tls_are_checked_by_the_name_of_the_first(shared_etcd: Etcd, tmp_path: Path) -> None:
+    private, certificate = make_certificate(tmp_path)
+    credentials = grpc.ssl_server_credentials([(private.read_bytes(), certificate.read_bytes())])
+    instances = [await Instance(number, credentials).start() for number in (1, 2)]
+    for instance in instances:
+        await register(shared_etcd, f"{KEY}.tls", instance)
+    conf = ChatConf(
+        rpc_target=f"etcd://{shared_etcd.endpoints}/{KEY}.tls", rpc_tls_ca=str(certificate), rpc_seconds=LIMIT
+    )
+    gateway = GrpcChatGateway(conf)
+    try:
+        async with asking(gateway) as answered:
+            await until_answered_by(answered, 1, 2)
+    finally:
+        await gateway.close()
+        for instance in instances:
+            await instance.stop()
+
+
+async def test_a_token_of_etcd_that_has_run_out_is_asked_for_again(
+    own_etcd: Callable[..., Etcd], instances: tuple[Instance, Instance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    etcd = own_etcd()
+    for command in (["user", "add", "root:secret"], ["user", "grant-role", "root", "root"], ["auth", "enable"]):
+        await asyncio.to_thread(etcd.ctl, *command)
+    etcd.control = ["--user", "root:secret"]
+    await register(etcd, KEY, instances[0])
+    authenticate = discovery.Instances._authenticate
+    tokens: list[str] = []
+
+    async def old_at_first(self: discovery.Instances, channel: grpc.aio.Channel) -> list[tuple[str, str]]:
+        [(name, token)] = await authenticate(self, channel)
+        tokens.append(token)
+        return [(name, token if len(tokens) > 1 else f"{token}0")]  # to etcd one is as unknown as the other
+
+    monkeypatch.setattr(discovery.Instances, "_authenticate", old_at_first)
+    async with gateway_of(f"etcd://{etcd.endpoints}/{KEY}?user=root&password=secret") as gateway:
+        assert await gateway.unread_notifications(1) == 1
+    assert len(tokens) == 2
+
+
 async def test_before_anybody_is_known_a_call_waits_and_then_says_where_nobody_was_found(
     shared_etcd: Etcd, instances: tuple[Instance, Instance]
 ) -> None:
@@ -318,9 +361,10 @@ async def test_before_anybody_is_known_a_call_waits_and_then_says_where_nobody_w
         ("etcd://127.0.0.1:2379,localhost:x/chat.rpc", "'localhost:x' is not host:port"),
         ("etcd://127.0.0.1:70000/chat.rpc", "is not host:port"),
         ("etcd://root:secret@127.0.0.1:2379/chat.rpc", "user and password are written"),
-        ("etcd://127.0.0.1:2379/chat.rpc?usr=root", "'usr' is none of"),
+        ("etcd://127.0.0.1:2379/chat.rpc?usr=root", "parameter 1 behind the . is none of user"),
+        ("etcd://127.0.0.1:2379/chat.rpc?user=root&password=very&secret", "parameter 3 .* & is %26"),
         ("etcd://127.0.0.1:2379/chat.rpc?user=root", "belong together"),
-        ("etcd://127.0.0.1:2379/chat.rpc?tls=yes", "tls is 0 or 1"),
+        ("etcd://127.0.0.1:2379/chat.rpc?user=root&password=very&tls=secret", "tls is 0 or 1"),
         ("etcd://127.0.0.1:2379/chat.rpc?tls_ca=/no/such", "tls_ca: no such file"),
         ("etcd://127.0.0.1:2379/chat.rpc?tls_key=/no/such", "tls_cert and tls_key"),
         ("etc://127.0.0.1:2379/chat.rpc", "nor etcd://"),

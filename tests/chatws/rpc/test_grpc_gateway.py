@@ -198,8 +198,9 @@ async def test_tls_is_spoken_with_a_service_whose_certificate_is_trusted(tmp_pat
     server = grpc.aio.server()
     port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(private, certificate)]))
     await server.start()
-    for file, code in ((trusted, 501), (other, 503)):
-        conf = ChatConf(rpc_target=f"127.0.0.1:{port}", rpc_tls_ca=str(file), rpc_seconds=LIMIT)
+    one, several = f"127.0.0.1:{port}", f"127.0.0.1:{port}, 127.0.0.1:{free_port()}"
+    for target, file, code in ((one, trusted, 501), (several, trusted, 501), (one, other, 503)):
+        conf = ChatConf(rpc_target=target, rpc_tls_ca=str(file), rpc_seconds=LIMIT)
         gateway = GrpcChatGateway(conf)
         with pytest.raises(ChatServiceError) as refused:
             await save(gateway, "g", 1)
