@@ -33,8 +33,8 @@ proofs: $(VENV)/dev.stamp chromium ## measure what depends on the machine's spee
 screenshots: $(VENV)/dev.stamp chromium ## take the pictures in docs/images again
 	@CHATWS_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/e2e/test_pages.py "tests/e2e/test_overview.py::test_the_index_is_without_barriers[light-1440]"
 
-faults: $(VENV)/dev.stamp ## break the whole chat at random: MINUTES=20 SEED=7 SERVER=uvicorn
-	@$(BIN)/python -m tests.faults.run --minutes $(or $(MINUTES),2) $(if $(SERVER),--server $(SERVER)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)")
+faults: $(VENV)/dev.stamp ## break the whole chat at random: MINUTES=20 SEED=7 SERVER=uvicorn, PLATFORM=1: beside the Go platform's twin
+	@$(BIN)/python -m tests.faults.run --minutes $(or $(MINUTES),2) $(if $(SERVER),--server $(SERVER)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)") $(if $(PLATFORM),--platform)
 
 rolling: $(VENV)/dev.stamp ## restart three gateways one by one under load: CLIENTS=3000 SHARE=15
 	@$(BIN)/python -m tests.faults.rolling --clients $(or $(CLIENTS),3000) $(if $(SHARE),--share $(SHARE))

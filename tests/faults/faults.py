@@ -6,20 +6,23 @@ Each holds the locks of what it breaks, so that faults of different parts overla
 import asyncio
 import random
 import signal
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 
 import redis.asyncio as aioredis
 
 from tests.faults.ledger import Ledger, Loss
-from tests.faults.system import System
+from tests.faults.system import System, TwinSystem
 from tests.support.proxy import Proxy
+from tests.support.redis import free_port
+from tests.support.twin import Twin
 
 WAIT_SECONDS = 120.0
 """Most seconds to wait for what a fault brings about; the ledger finds what didn't come."""
-PARTS = ("redis", "relay", "gateway", "rpc", "network")
+PARTS = ("redis", "relay", "gateway", "rpc", "etcd", "network")
 
 
 @dataclass
@@ -218,12 +221,95 @@ async def clock_set_back(stage: Stage) -> None:
     stage.system.set_clock_back(process, 0)
 
 
+@asynccontextmanager
+async def told(stage: Stage, number: int, **what: str) -> AsyncIterator[None]:
+    """Something goes wrong with one of the platform's twins, until it is well again or was killed for it."""
+    twin = Twin(f"127.0.0.1:{stage.system.rpc_ports[number]}")
+    await twin.tell(**what)
+    try:
+        yield
+    finally:
+        if stage.system.rpcs[number].running:
+            await twin.tell(**dict.fromkeys(what, ""))
+        await twin.close()
+
+
+def saves(what: str) -> Break:
+    """This befalls what is stored at a twin, for some seconds."""
+
+    async def work(stage: Stage) -> None:
+        async with told(stage, stage.rng.randrange(2), saves=what):
+            await stage.moment(1, 3)
+
+    return work
+
+
+async def dies_behind_a_commit(stage: Stage) -> None:
+    system, number = stage.system, stage.rng.randrange(2)
+    async with told(stage, number, saves="drop"):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WAIT_SECONDS):
+                while system.rpcs[number].running:
+                    await asyncio.sleep(0.02)
+        system.rpcs[number].kill()
+    await system.restart(system.rpcs, number)
+
+
+async def moves(stage: Stage) -> None:
+    """To another port, after a crash or well ended."""
+    system, number = twins_of(stage), stage.rng.randrange(2)
+    if stage.rng.random() < 0.5:
+        system.rpcs[number].kill()
+    else:
+        await asyncio.to_thread(system.rpcs[number].stop)
+    system.rpc_ports[number], system.user_ports[number] = free_port(), free_port()
+    await stage.moment(0, 1)
+    await system.restart(system.rpcs, number)
+
+
+async def database_locked(stage: Stage) -> None:
+    """Nobody can write for some seconds."""
+    path = twins_of(stage).database
+    with closing(sqlite3.connect(path, WAIT_SECONDS, isolation_level=None, check_same_thread=False)) as database:
+        await asyncio.to_thread(database.execute, "BEGIN IMMEDIATE")
+        await stage.moment(1, 6)
+        database.execute("ROLLBACK")
+
+
+async def user_service_fails(stage: Stage) -> None:
+    async with told(stage, stage.rng.randrange(2), users=stage.rng.choice(("slow", "away"))):
+        await stage.moment(1, 3)
+
+
+async def etcd_killed(stage: Stage) -> None:
+    """Longer than a lease, or shorter; who isn't found there any more registers again, as go-zero does."""
+    system = twins_of(stage)
+    system.etcd.members[0].kill()
+    await stage.moment(0, 12)
+    await asyncio.to_thread(system.etcd.start)
+    for number in (0, 1):
+        await asyncio.to_thread(system.register, number)
+
+
+async def etcd_hangs(stage: Stage) -> None:
+    member = twins_of(stage).etcd.members[0]
+    member.pause()
+    await stage.moment(1, 5)
+    member.go_on()
+
+
+def twins_of(stage: Stage) -> TwinSystem:
+    """The system, which is one beside the platform's twin."""
+    assert isinstance(stage.system, TwinSystem)
+    return stage.system
+
+
 FAULTS = (
     Fault("gateway killed (-9)", ("gateway",), 4, gateway_killed),
     Fault("active relay killed (-9)", ("relay",), 4, active_relay_killed),
     Fault("standby relay killed (-9)", ("relay",), 2, standby_relay_killed),
     Fault("two relays believe they are active", ("relay",), 2, two_active_relays),
-    Fault("chat service killed (-9)", ("rpc",), 4, chat_service_killed),
+    Fault("chat service killed (-9)", ("rpc", "etcd"), 4, chat_service_killed),
     Fault("Redis killed (-9)", ("redis", "relay"), 2, redis_killed),
     Fault("Redis restarted", ("redis", "relay"), 2, redis_restarted),
     Fault("Redis paused", ("redis", "relay"), 1, redis_paused),
@@ -236,3 +322,16 @@ FAULTS = (
     Fault("reader's network dropped silently", ("network",), 3, network_dropped),
     Fault("clock of one process set back", ("rpc", "gateway"), 2, clock_set_back),
 )
+PLATFORM_FAULTS = (
+    Fault("twin commits and fails", ("rpc",), 3, saves("fail")),
+    Fault("twin commits and hangs", ("rpc",), 2, saves("hang")),
+    Fault("twin hangs and doesn't commit", ("rpc",), 2, saves("hang before")),
+    Fault("twin's database is read-only", ("rpc",), 2, saves("refuse")),
+    Fault("twin's database is locked", ("rpc",), 2, database_locked),
+    Fault("twin commits and dies", ("rpc", "etcd"), 3, dies_behind_a_commit),
+    Fault("twin moves to another port", ("rpc", "etcd"), 3, moves),
+    Fault("user service slow or away", ("rpc",), 1, user_service_fails),
+    Fault("etcd killed (-9)", ("etcd",), 2, etcd_killed),
+    Fault("etcd hangs", ("etcd",), 1, etcd_hangs),
+)
+"""Beside the platform, besides `FAULTS`."""

@@ -5,7 +5,7 @@ Its checks are its own: it trusts neither the client module nor the server.
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -16,10 +16,11 @@ Place = tuple[str, int]
 
 @dataclass(slots=True)
 class Sent:
-    """An acked message: when it was begun to be sent, and to which chat group."""
+    """An acked message: when it was begun to be sent, to which chat group, and by whom."""
 
     group_id: str
     began: float
+    sender: str = ""
 
 
 @dataclass(slots=True)
@@ -50,6 +51,8 @@ class Reader:
         self.heard: dict[str, list[Place]] = {}
         """The place of each publication of each feed, in order of arrival."""
         self.seen: set[str] = set()
+        self.places_of: dict[str, Place] = {}
+        """The place of each message."""
         self.told: list[Told] = []
         self.recovered = 0
         self._told_to: dict[str, Place] = {}
@@ -65,6 +68,8 @@ class Reader:
                 self._placed(place, "auth_success")
         elif kind in ("group_joined", "feed_reset"):
             self._placed(frame["data"], kind)
+        elif kind == "error":
+            self._ledger.errors[frame["data"]["code"]] += 1
 
     def _placed(self, place: Frame, kind: str) -> None:
         feed, at = place["feed"], (place["epoch"], place["offset"])
@@ -100,6 +105,7 @@ class Reader:
                 self._ledger.count["repeated"] += 1
                 self._ledger.problem(f"{self.name} {feed}: message {message_id} again at {at}")
             self.seen.add(message_id)
+            self.places_of[message_id] = at
             self.messages.setdefault(group_id, []).append(message_id)
 
 
@@ -113,6 +119,8 @@ class Ledger:
     problems: list[str] = field(default_factory=list)
     count: Counter[str] = field(default_factory=Counter)
     removals: dict[tuple[str, int], Place] = field(default_factory=dict)
+    errors: Counter[int] = field(default_factory=Counter)
+    """What clients were told by code, before they sent a frame again."""
 
     def reader(self, name: str) -> Reader:
         """A new reader."""
@@ -120,9 +128,9 @@ class Ledger:
         self.readers.append(reader)
         return reader
 
-    def acked(self, message_id: str, group_id: str, began: float) -> None:
-        """The server has said that it stored a message."""
-        self.sent[message_id] = Sent(group_id, began)
+    def acked(self, message_id: str, group_id: str, began: float, sender: str = "") -> None:
+        """The server has said that it stored a message; a sender's in their order."""
+        self.sent[message_id] = Sent(group_id, began, sender)
 
     def removed(self, group_id: str, user_id: int, at: Place) -> None:
         """A removal stands at this place of the chat group's feed."""
@@ -146,9 +154,12 @@ class Ledger:
             and sent.began > last_told.get(f"group:{sent.group_id}", 0.0)
         ]
 
-    def judge(self, stored: Mapping[str, Sequence[str]], groups_of: Mapping[str, Sequence[str]]) -> None:
+    def judge(
+        self, stored: Mapping[str, Sequence[str]], groups_of: Mapping[str, Sequence[str]], *, by_feed: bool = False
+    ) -> None:
         """Compare what was acked, stored and received. ``stored``: message ids by chat group in the database's order;
-        ``groups_of``: by reader, the chat groups it was in from beginning to end."""
+        ``groups_of``: by reader, the chat groups it was in from beginning to end. ``by_feed``: the gateways publish, so
+        that the order is the feed's, in which each sender's messages have theirs."""
         place_in = {message_id: index for ids in stored.values() for index, message_id in enumerate(ids)}
         for message_id in self.sent:
             if message_id not in place_in:
@@ -159,14 +170,47 @@ class Ledger:
             self.count["lost"] += len(lost)
             for message_id in lost[:5]:
                 self.problem(f"{reader.name}: never got {message_id} of {self.sent[message_id].group_id}")
-            for group_id, ids in reader.messages.items():
-                places = [place_in.get(message_id, -1) for message_id in ids]
-                for before, after in pairwise(places):
-                    if after <= before:
-                        self.count["swapped"] += 1
-                        self.problem(f"{reader.name} {group_id}: order {before}, {after} is not the history's")
+            if not by_feed:
+                self._judge_order(reader, place_in)
             self._judge_told(reader)
+        if by_feed:
+            self._judge_feeds()
+            self._judge_unpublished(place_in)
         self._judge_leaks()
+
+    def _judge_order(self, reader: Reader, place_in: Mapping[str, int]) -> None:
+        for group_id, ids in reader.messages.items():
+            places = [place_in.get(message_id, -1) for message_id in ids]
+            for before, after in pairwise(places):
+                if after <= before:
+                    self.count["swapped"] += 1
+                    self.problem(f"{reader.name} {group_id}: order {before}, {after} is not the history's")
+
+    def _judge_feeds(self) -> None:
+        """One order for all readers, and in it each sender's own."""
+        places: dict[str, Place] = {}
+        number_of = {message_id: number for number, message_id in enumerate(self.sent)}
+        for reader in self.readers:
+            for message_id, at in reader.places_of.items():
+                if places.setdefault(message_id, at) != at:
+                    self.count["swapped"] += 1
+                    self.problem(f"{reader.name}: message {message_id} at {at}, for others at {places[message_id]}")
+            for group_id, ids in reader.messages.items():
+                last: dict[str, int] = {}
+                for message_id in ids:
+                    if message_id in self.sent:
+                        sender, number = self.sent[message_id].sender, number_of[message_id]
+                        if number < last.get(sender, -1):
+                            self.count["swapped"] += 1
+                            self.problem(f"{reader.name} {group_id}: {message_id} of {sender} comes too late")
+                        last[sender] = number
+
+    def _judge_unpublished(self, stored: Collection[str]) -> None:
+        """Every sender went on until it had an ack: what is stored without one was stored behind its back."""
+        for message_id in stored:
+            if message_id not in self.sent:
+                self.count["unpublished"] += 1
+                self.problem(f"message {message_id} is stored, and nobody was told so")
 
     def _judge_told(self, reader: Reader) -> None:
         """Each loss may be told once to each reader for each feed; anything else has to be recovered."""

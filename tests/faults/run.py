@@ -13,10 +13,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.test")
 
@@ -25,12 +26,12 @@ import django
 django.setup()
 
 import grpc  # noqa: E402
+from redis.exceptions import RedisError  # noqa: E402
 
 from chatws.client import ChatClient, Refused  # noqa: E402
-from chatws.rpc.pb import chat_pb2 as pb  # noqa: E402
-from tests.faults.faults import FAULTS, Fault, Stage  # noqa: E402
+from tests.faults.faults import FAULTS, PLATFORM_FAULTS, Fault, Stage  # noqa: E402
 from tests.faults.ledger import Ledger, Reader  # noqa: E402
-from tests.faults.system import System  # noqa: E402
+from tests.faults.system import System, TwinSystem  # noqa: E402
 from tests.support.client import make_token  # noqa: E402
 from tests.support.proxy import Proxy  # noqa: E402
 from tests.support.stack import SERVERS  # noqa: E402
@@ -63,11 +64,14 @@ class Plan:
     """Messages that have to be acked before the run may end."""
     settings: str = "config.settings.test"
     """The settings module of all processes."""
+    platform: bool = False
+    """Whether the chat service is the platform's twin; the gateways publish then."""
 
     @property
     def faults(self) -> list[Fault]:
         """The kinds of fault that this plan injects."""
-        return [fault for fault in FAULTS if fault.name.startswith(self.only)]
+        every = FAULTS + PLATFORM_FAULTS if self.platform else FAULTS
+        return [fault for fault in every if fault.name.startswith(self.only)]
 
 
 @dataclass
@@ -114,13 +118,17 @@ class Run:
         environment = {"DJANGO_SETTINGS_MODULE": plan.settings}
         if plan.database:
             environment["DATABASE_URL"] = plan.database
-        self.system = System(folder, **environment)
+        self.system = (TwinSystem if plan.platform else System)(folder, **environment)
         self.ledger = Ledger()
         self.outcome = Outcome(self.ledger)
         self.groups: list[str] = []
         self.users: list[User] = []
         self.left: dict[str, set[str]] = {}
         """By reader, the groups that it was not in all the time."""
+        self.stored: dict[str, list[str]] = {}
+        """Message ids by chat group, in the history's order."""
+        self.last: dict[str, str] = {}
+        """The last message of each chat group."""
         self._next_message = 0.0
 
     async def __call__(self) -> Outcome:
@@ -151,10 +159,11 @@ class Run:
                 over.set()
                 await asyncio.wait([*writing, moving])
                 await self._settle()
+                await self._look_up()
                 for user in self.users:
                     await user.client.close()
                 await asyncio.wait(listening)
-            await self._judge()
+            self._judge()
             await self.chat.close()
         finally:
             for user in self.users:
@@ -168,10 +177,7 @@ class Run:
         """Groups, and who is in them: writers in all; one who is removed from one after the other; one who is added."""
         writers = [FIRST_USER + number for number in range(WRITERS)]
         for number in range(GROUPS):
-            made = await self.chat.stub.CreateGroup(pb.CreateGroupReq(name=f"group {number}", owner_id=OWNER))
-            self.groups.append(made.group_id)
-            for user_id in (*writers, LEAVER):
-                await self.chat.add(made.group_id, user_id)
+            self.groups.append(await self.chat.group(OWNER, *writers, LEAVER, name=f"group {number}"))
         for user_id in (*writers, LEAVER, COMER):
             reader = self.ledger.reader(f"user {user_id}")
             self.users.append(User(user_id, await self.system.network(self.rng), reader))
@@ -192,7 +198,7 @@ class Run:
     async def _say(self, user: User, group_id: str, text: str) -> str:
         began = time.monotonic()
         message_id = await user.client.send_message(group_id, text)
-        self.ledger.acked(message_id, group_id, began)
+        self.ledger.acked(message_id, group_id, began, user.reader.name)
         return message_id
 
     async def _move(self, over: asyncio.Event) -> None:
@@ -218,6 +224,8 @@ class Run:
             except grpc.aio.AioRpcError as error:
                 if error.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.ALREADY_EXISTS):
                     return  # the try before had an effect after all
+                await asyncio.sleep(0.2)
+            except (RedisError, OSError, TimeoutError):
                 await asyncio.sleep(0.2)
             else:
                 return
@@ -269,8 +277,8 @@ class Run:
                 while not comer.places.keys() >= {f"group:{group_id}" for group_id in moved}:
                     await asyncio.sleep(0.1)
         speaker = self.users[0]
-        last = {group_id: await self._say(speaker, group_id, "the last") for group_id in self.groups}
-        came = {last[group_id] for group_id in moved}
+        self.last = {group_id: await self._say(speaker, group_id, "the last") for group_id in self.groups}
+        came = {self.last[group_id] for group_id in moved}
         deadline = time.monotonic() + CATCH_UP_SECONDS
         while time.monotonic() < deadline:
             missing = any(self.ledger.missing(user.reader, self._groups_of(user.reader)) for user in self.users)
@@ -292,26 +300,30 @@ class Run:
     def _groups_of(self, reader: Reader) -> list[str]:
         return [group_id for group_id in self.groups if group_id not in self.left[reader.name]]
 
-    async def _judge(self) -> None:
-        stored: dict[str, list[str]] = {}
+    async def _look_up(self) -> None:
+        """All that is stored, by the history of one who is in all groups."""
+        client = self.users[0].client
         for group_id in self.groups:
-            ids: list[str] = []
-            before = ""
-            while True:
-                request = pb.GetMessageHistoryReq(group_id=group_id, before_id=before, limit=100)
-                page = await self.chat.stub.GetMessageHistory(request)
-                ids += [message.message_id for message in page.messages]
-                if not page.has_more:
-                    break
-                before = ids[-1]
-            stored[group_id] = ids[::-1]
-        self.ledger.judge(stored, {user.reader.name: self._groups_of(user.reader) for user in self.users})
+            messages: list[Mapping[str, Any]] = []
+            more = True
+            while more:
+                page = await client.history(group_id, known=messages, limit=100)
+                messages += page["messages"]
+                more = page["has_more"] and bool(page["messages"])
+            self.stored[group_id] = [message["message_id"] for message in reversed(messages)]
+
+    def _judge(self) -> None:
+        self.ledger.judge(
+            self.stored,
+            {user.reader.name: self._groups_of(user.reader) for user in self.users},
+            by_feed=self.plan.platform,
+        )
         comer = self.users[-1].reader
         for group_id in self.left[f"user {LEAVER}"]:
-            if stored[group_id][-1] not in comer.seen:
+            if self.last[group_id] not in comer.seen:
                 self.ledger.problem(f"{comer.name} was added to {group_id} and did not get the last message")
         for group_id in self.left[f"user {LEAVER}"]:
-            if stored[group_id][-1] in self.users[-2].reader.seen:
+            if self.last[group_id] in self.users[-2].reader.seen:
                 self.ledger.count["leaked"] += 1
                 self.ledger.problem(f"user {LEAVER} was removed from {group_id} and got the last message")
 
@@ -335,11 +347,13 @@ def table(plan: Plan, outcome: Outcome) -> str:
         f"| lost | {count['lost']} |",
         f"| repeated | {count['repeated']} |",
         f"| swapped | {count['swapped']} |",
+        *([f"| stored and unpublished | {count['unpublished']} |"] if plan.platform else []),
         f"| gaps inside a connection | {count['gap']} |",
         f"| heard after a removal | {count['leaked']} |",
         f"| feeds resumed with everything (recovered) | {sum(reader.recovered for reader in ledger.readers)} |",
         f"| feeds told unrecoverable after FLUSHALL or a trim | {count['told'] - count['told without cause']} |",
         f"| feeds told unrecoverable for another cause | {count['told without cause']} |",
+        f"| errors told by code (403: whoever was removed asks) | {dict(sorted(ledger.errors.items()))} |",
         f"| slowest takeover by a standby relay | {max(outcome.takeovers, default=0):.1f} s |",
     ]
     return "\n".join(lines)
@@ -369,11 +383,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--database", default="", help="of the chat service; default: SQLite")
     parser.add_argument("--only", default="", help="faults whose name begins with this")
     parser.add_argument("--server", choices=sorted(SERVERS), default="ours", help="that gateways run on")
+    parser.add_argument("--platform", action="store_true", help="beside the twin of the Go platform")
     parser.add_argument("--keep", action="store_true", help="keep the processes' logs")
     given = parser.parse_args(arguments)
     System.server = given.server
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(10**6)
     plan = Plan(given.minutes, seed, given.rate, given.pause, given.database, given.keep, given.only)
+    plan.platform = given.platform
     if not plan.faults:
         parser.error(f"--only {given.only}: none of: {', '.join(fault.name for fault in FAULTS)}")
     logging.getLogger("chatws.client").setLevel(logging.ERROR)

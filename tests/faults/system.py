@@ -13,10 +13,19 @@ from pathlib import Path
 
 import redis.asyncio as aioredis
 
-from tests.support.chat import Chat
+from tests.support.chat import Chat, PlatformChat
+from tests.support.etcd import Etcd, Registration
 from tests.support.proxy import Proxy
 from tests.support.redis import free_port
-from tests.support.stack import SERVERS, Gateway, Process, Stack
+from tests.support.stack import (
+    PLATFORM_LEASE_SECONDS,
+    SERVERS,
+    Gateway,
+    Process,
+    Stack,
+    platform_settings,
+    twin_command,
+)
 
 RECOVERY_SECONDS = 120
 SHIM = Path(__file__).with_name("shim")
@@ -26,18 +35,17 @@ class System(Stack):
     """Two of everything but Redis. What is killed is started again at the same place, as a supervisor would."""
 
     def __init__(self, folder: Path, **env: str) -> None:
-        self.rpc_ports = (free_port(), free_port())
-        super().__init__(
-            folder,
-            CHATWS_RPC_TARGET=",".join(f"127.0.0.1:{port}" for port in self.rpc_ports),
-            CHATWS_OWN_TOPICS="1",
-            CHATWS_START_TIMEOUT=str(RECOVERY_SECONDS),
-            CHATWS_PRESENCE_LEASE="5",
-            CHATWS_SENDS_PER_SECOND="0",
-            PYTHONPATH=str(SHIM),
-            **env,
-        )
-        self.gateway_ports = (free_port(), free_port())
+        self.rpc_ports = [free_port(), free_port()]
+        settings = {
+            "CHATWS_RPC_TARGET": ",".join(f"127.0.0.1:{port}" for port in self.rpc_ports),
+            "CHATWS_OWN_TOPICS": "1",
+            "CHATWS_START_TIMEOUT": str(RECOVERY_SECONDS),
+            "CHATWS_PRESENCE_LEASE": "5",
+            "CHATWS_SENDS_PER_SECOND": "0",
+            "PYTHONPATH": str(SHIM),
+        }
+        super().__init__(folder, **settings | env)
+        self.gateway_ports = [free_port(), free_port()]
         self.gateways: list[Process] = []
         self.relays: list[Process] = []
         self.rpcs: list[Process] = []
@@ -70,9 +78,13 @@ class System(Stack):
             process = Process(name, [python, "manage.py", "relay_stream"], env, log)
         else:
             env["CHATWS_RPC_PORT"] = str(self.rpc_ports[number])
-            process = Process(name, [python, "manage.py", "serve_chat_rpc"], env, log)
+            process = Process(name, [python, *self.chat_service_command(number)], env, log)
         self.processes.append(process)
         return process
+
+    def chat_service_command(self, number: int) -> list[str]:
+        """What Python runs as a chat service."""
+        return ["manage.py", "serve_chat_rpc"]
 
     async def restart(self, family: list[Process], number: int) -> None:
         """Start again what was killed, and wait until it serves."""
@@ -80,6 +92,11 @@ class System(Stack):
         self.processes.remove(family[number])
         family[number] = self.start_one(kind, number)
         await self.ready(family[number])
+        if kind == "rpc":
+            await asyncio.to_thread(self.register, number)
+
+    def register(self, number: int) -> None:
+        """A chat service is found from now on where it listens by now."""
 
     async def ready(self, process: Process) -> None:
         """Return when a process does its work."""
@@ -141,9 +158,14 @@ class System(Stack):
         rng.shuffle(ports)
         return await Proxy(*ports).__aenter__()
 
-    def chat_service(self) -> Chat:
+    def chat_service(self) -> Chat | PlatformChat:
         """The chat service as its other users reach it."""
-        return Chat("ipv4:" + ",".join(f"127.0.0.1:{port}" for port in self.rpc_ports))
+        return Chat(self.chat_services)
+
+    @property
+    def chat_services(self) -> str:
+        """All of them, as a gRPC target."""
+        return "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in self.rpc_ports)
 
     def stop(self) -> None:
         for process in self.processes:
@@ -151,6 +173,43 @@ class System(Stack):
         if self.redis.process is not None:
             self.redis.process.send_signal(signal.SIGCONT)
         super().stop()
+
+
+class TwinSystem(System):
+    """Beside the platform's twin: two of it on one database, registered in a real etcd. The gateways publish."""
+
+    def __init__(self, folder: Path, **env: str) -> None:
+        self.etcd = Etcd(folder / "etcd")
+        self.user_ports = [free_port(), free_port()]
+        self.database = folder / "twin.sqlite3"
+        self._registered: dict[int, list[Registration]] = {}
+        # Where the twin dies between a change of members and its event, only asking again tells.
+        super().__init__(folder, **platform_settings(self.etcd) | {"CHATWS_MEMBERSHIP_SECONDS": "5"} | env)
+
+    async def boot(self) -> None:
+        await asyncio.to_thread(self.etcd.start)
+        for number in (0, 1):
+            await asyncio.to_thread(self.register, number)
+        await super().boot()
+
+    def register(self, number: int) -> None:
+        for registration in self._registered.get(number, ()):
+            registration.lose()
+        self._registered[number] = [
+            self.etcd.register(key, f"127.0.0.1:{ports[number]}", PLATFORM_LEASE_SECONDS)
+            for key, ports in (("chat.rpc", self.rpc_ports), ("user.rpc", self.user_ports))
+        ]
+
+    def chat_service_command(self, number: int) -> list[str]:
+        return twin_command(self.rpc_ports[number], self.user_ports[number], self.database, self.redis.url)
+
+    def chat_service(self) -> Chat | PlatformChat:
+        return PlatformChat(lambda: self.chat_services, self.redis.url)
+
+    def stop(self) -> None:
+        super().stop()
+        self.etcd.members[0].go_on()
+        self.etcd.stop()
 
 
 def _listens(port: int) -> bool:

@@ -1,17 +1,22 @@
 """The chat service, asked as its other users ask it: by gRPC."""
 
+import asyncio
 import itertools
 import json
 import secrets
 import uuid
+from collections.abc import Callable
+from typing import Any
 
 import grpc
+import redis.asyncio as aioredis
 
 from chatws.rpc.pb import chat_pb2 as pb
 from chatws.rpc.pb import ext_pb2 as ext
 from chatws.rpc.pb.chat_pb2_grpc import ChatServiceStub
 from chatws.rpc.pb.ext_pb2_grpc import ReadCursorsStub
-from tests.support.waiting import until_answer
+from realtime.relay.entry import encode
+from tests.support.waiting import LOOK_SECONDS, until_answer
 
 _users = itertools.count(10**9 + secrets.randbelow(10**12))  # not `random`, which a seed makes equal everywhere
 CALLS_WAIT = json.dumps({"methodConfig": [{"name": [{}], "waitForReady": True}]})
@@ -79,3 +84,60 @@ class Chat:
     async def until_said(self, group_id: str, text: str) -> None:
         """Return once a message is stored."""
         await until_answer(lambda: self.history(group_id), lambda said: text in said, f"{text!r} is stored")
+
+
+class PlatformChat:
+    """The Go platform's chat service, or its twin; ``target`` tells where it is by now.
+
+    Members come and go by the events of another service of the platform, its activities.
+    """
+
+    TAKES_SECONDS = 3.0
+    """How long an event is waited for before it counts as lost."""
+
+    def __init__(self, target: Callable[[], str], redis_url: str) -> None:
+        self._target = target
+        self._redis: Any = aioredis.Redis.from_url(redis_url)
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._activities: dict[str, int] = {}
+
+    @property
+    def stub(self) -> Any:
+        target = self._target()
+        if target not in self._channels:
+            options = [("grpc.service_config", CALLS_WAIT)]
+            self._channels[target] = grpc.aio.insecure_channel(target, options=options)
+        return ChatServiceStub(self._channels[target])
+
+    async def close(self) -> None:
+        for channel in self._channels.values():
+            await channel.close()
+        await self._redis.aclose()
+
+    async def group(self, owner: int, *members: int, name: str = "a group") -> str:
+        """A chat group with these members; its id."""
+        activity = 1 + secrets.randbelow(2**40)
+        made = await self.stub.CreateGroup(pb.CreateGroupReq(activity_id=activity, name=name, owner_id=owner))
+        for member in members:
+            await self.stub.AddGroupMember(pb.AddGroupMemberReq(group_id=made.group_id, user_id=member))
+        self._activities[made.group_id] = activity
+        return str(made.group_id)
+
+    async def add(self, group_id: str, user_id: int) -> None:
+        """Raises TimeoutError if nothing comes of it."""
+        await self._happens("activity.member.joined", group_id, user_id, is_in=True)
+
+    async def remove(self, group_id: str, user_id: int, operator: int) -> None:
+        """Raises TimeoutError if nothing comes of it."""
+        await self._happens("activity.member.left", group_id, user_id, is_in=False)
+
+    async def _happens(self, topic: str, group_id: str, user_id: int, *, is_in: bool) -> None:
+        event = {"activity_id": self._activities[group_id], "user_id": user_id}
+        await self._redis.xadd(topic, encode(json.dumps(event).encode(), {"topic": topic}))
+        async with asyncio.timeout(self.TAKES_SECONDS):
+            while await self._is_in(group_id, user_id) is not is_in:
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def _is_in(self, group_id: str, user_id: int) -> bool:
+        answer = await self.stub.GetGroupMembers(pb.GetGroupMembersReq(group_id=group_id, page=1, page_size=100))
+        return any(member.user_id == user_id for member in answer.members)

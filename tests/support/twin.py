@@ -350,7 +350,7 @@ class Platform(grpc.GenericRpcHandler):
         self._store = store
         self._events: Any = events
         self._saves = ""
-        """What befalls each SaveMessage: `fail`, `hang` or `drop` once it is stored, `hang before` it is."""
+        """What befalls each SaveMessage: `hang before` or `refuse` before it is stored, then `fail`, `hang`, `drop`."""
         self._users = ""
         """`slow` or `away`."""
 
@@ -370,6 +370,8 @@ class Platform(grpc.GenericRpcHandler):
             try:
                 if method == "SaveMessage" and self._saves == "hang before":
                     await asyncio.Event().wait()
+                if method == "SaveMessage" and self._saves == "refuse":
+                    raise Failure
                 answer = await asyncio.to_thread(call, self._store, request)
             except Failure:
                 await context.abort(grpc.StatusCode.UNKNOWN, FAILURE)
