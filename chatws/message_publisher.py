@@ -119,7 +119,7 @@ class MessagePublisher:
             return
         try:
             event = _event.decode(intent.content)
-            stored = await is_stored(self._chat, event.group_id, event.message_id)
+            stored = await is_stored(self._chat, event.group_id, event.message_id, event.created_at)
         except (ChatServiceError, msgspec.DecodeError) as error:
             logger.info("whether message %s is stored can't be found out now: %s", intent.id, error)
             if intent.age >= GIVEN_UP_AFTER:

@@ -105,7 +105,7 @@ class Sender:
     async def _is_stored(self, event: MessageEvent) -> bool:
         try:
             async with asyncio.timeout(FIND_OUT_SECONDS):
-                return await is_stored(self._chat, event.group_id, event.message_id)
+                return await is_stored(self._chat, event.group_id, event.message_id, event.created_at)
         except (ChatServiceError, TimeoutError):
             return False  # so far as we know: the frame, sent again, does no harm
 

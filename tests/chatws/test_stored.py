@@ -4,24 +4,54 @@ from collections.abc import Sequence
 
 import pytest
 
-from chatws.rpc.gateway import ChatServiceError, Message
-from chatws.stored import is_stored
+from chatws.rpc.gateway import ChatServiceError, History, Message
+from chatws.stored import LAG_SECONDS, MOST_PAGES, is_stored
 from tests.support.histories import SECOND, ByPlace, BySecond, Histories
+
+HOUR = 3_600
+
+
+async def found(chat: Histories, message_id: str, since: int = SECOND + HOUR) -> bool:
+    return await is_stored(chat, "g", message_id, since)  # type: ignore[arg-type]  # all that is asked of it
 
 
 @pytest.mark.parametrize("kind", [ByPlace, BySecond])
 @pytest.mark.parametrize(
     "seconds",
     [
-        [], [SECOND], [SECOND] * 150, range(SECOND, SECOND + 150), [SECOND, *[SECOND + 1] * 120],
+        [], [SECOND], [SECOND] * 150, range(SECOND, SECOND + 350),
+        [SECOND + n // 3 for n in range(700)],
         [SECOND, SECOND, *range(SECOND, SECOND + 130)],
+        [SECOND + 17 * n for n in range(300)],
     ],
 )  # fmt: skip
-async def test_each_message_of_a_history_is_found_and_no_other(kind: type[Histories], seconds: Sequence[int]) -> None:
+@pytest.mark.parametrize("since", [SECOND, SECOND + HOUR])
+async def test_each_message_of_a_history_is_found_and_no_other(
+    kind: type[Histories], seconds: Sequence[int], since: int
+) -> None:
     chat = kind(seconds)
     for message in chat.messages:
-        assert await is_stored(chat, "g", message.message_id), message  # type: ignore[arg-type]
-    assert not await is_stored(chat, "g", "unknown")  # type: ignore[arg-type]
+        assert await found(chat, message.message_id, since), message
+    try:
+        assert not await found(chat, "unknown", since)
+    except ChatServiceError as error:
+        assert "too many messages of one second" in str(error)
+
+
+async def test_of_more_messages_of_one_second_than_a_page_holds_it_is_said_of_none_that_it_is_not_stored() -> None:
+    chat = BySecond([SECOND, *[SECOND + 1] * 120])
+    for message in [*chat.messages, Message("unknown", "g", 1, "", 1, "", "", 1, SECOND)]:
+        try:
+            assert await found(chat, message.message_id) is (message.message_id != "unknown")
+        except ChatServiceError as error:
+            assert "of one second" in str(error)
+
+
+async def test_a_message_too_far_back_is_not_said_to_be_missing() -> None:
+    chat = ByPlace(range(SECOND, SECOND + 100 * (MOST_PAGES + 1)))
+    assert await found(chat, "m3")
+    with pytest.raises(ChatServiceError, match="too many messages"):
+        await found(chat, "m3", SECOND)
 
 
 async def test_what_comes_meanwhile_is_not_taken_for_an_answer() -> None:
@@ -31,7 +61,25 @@ async def test_what_comes_meanwhile_is_not_taken_for_an_answer() -> None:
             self.messages.append(Message(f"new{len(self.messages)}", "g", 1, "", 1, "", "", 1, SECOND + 500))
             return found
 
-    assert not await is_stored(Busy(range(SECOND, SECOND + 150)), "g", "unknown")  # type: ignore[arg-type]
+    assert not await found(Busy(range(SECOND, SECOND + 150)), "unknown")
+
+
+@pytest.mark.parametrize("behind", [1, 40, 170])
+async def test_a_replica_that_lags_makes_no_message_stored(behind: int) -> None:
+    """The newest come from one database, and what lies before a message that nobody has from another, which lags."""
+
+    class Lagging(BySecond):
+        async def message_history(self, group_id: str, before_id: str, limit: int) -> History:
+            everything = self.messages
+            if before_id == "unknown":
+                self.messages = everything[:-behind]
+            try:
+                return await super().message_history(group_id, before_id, limit)
+            finally:
+                self.messages = everything
+
+    per_second = 170 // LAG_SECONDS + 1
+    assert not await found(Lagging([SECOND + n // per_second for n in range(600)]), "unknown")
 
 
 async def test_a_history_that_cannot_be_had_is_no_answer() -> None:
@@ -40,4 +88,4 @@ async def test_a_history_that_cannot_be_had_is_no_answer() -> None:
             raise ChatServiceError(503, "away")
 
     with pytest.raises(ChatServiceError):
-        await is_stored(Away([]), "g", "m")  # type: ignore[arg-type]
+        await found(Away([]), "m")
