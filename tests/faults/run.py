@@ -31,7 +31,7 @@ from redis.exceptions import RedisError  # noqa: E402
 from chatws.client import ChatClient, Refused  # noqa: E402
 from tests.faults.faults import FAULTS, PLATFORM_FAULTS, Fault, Stage  # noqa: E402
 from tests.faults.ledger import Ledger, Reader  # noqa: E402
-from tests.faults.system import System, TwinSystem  # noqa: E402
+from tests.faults.system import RealSystem, System, TwinSystem  # noqa: E402
 from tests.support.client import make_token  # noqa: E402
 from tests.support.proxy import Proxy  # noqa: E402
 from tests.support.stack import SERVERS  # noqa: E402
@@ -66,11 +66,15 @@ class Plan:
     """The settings module of all processes."""
     platform: bool = False
     """Whether the chat service is the platform's twin; the gateways publish then."""
+    real: bool = False
+    """Whether it is the platform's own, which `RealSystem` finds."""
 
     @property
     def faults(self) -> list[Fault]:
         """The kinds of fault that this plan injects."""
-        every = FAULTS + PLATFORM_FAULTS if self.platform else FAULTS
+        every: Sequence[Fault] = FAULTS + PLATFORM_FAULTS if self.platform else FAULTS
+        if self.real:  # nothing of theirs is ours to break, and without its consumer groups theirs hears nothing more
+            every = tuple(fault for fault in FAULTS if "rpc" not in fault.parts)
         return [fault for fault in every if fault.name.startswith(self.only)]
 
 
@@ -118,7 +122,8 @@ class Run:
         environment = {"DJANGO_SETTINGS_MODULE": plan.settings}
         if plan.database:
             environment["DATABASE_URL"] = plan.database
-        self.system = (TwinSystem if plan.platform else System)(folder, **environment)
+        kind = RealSystem if plan.real else TwinSystem if plan.platform else System
+        self.system = kind(folder, **environment)
         self.ledger = Ledger()
         self.outcome = Outcome(self.ledger)
         self.groups: list[str] = []
@@ -384,12 +389,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="faults whose name begins with this")
     parser.add_argument("--server", choices=sorted(SERVERS), default="ours", help="that gateways run on")
     parser.add_argument("--platform", action="store_true", help="beside the twin of the Go platform")
+    parser.add_argument("--real", default="", help="beside the platform itself: ETCD_HOST:PORT,REDIS_PORT")
     parser.add_argument("--keep", action="store_true", help="keep the processes' logs")
     given = parser.parse_args(arguments)
     System.server = given.server
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(10**6)
     plan = Plan(given.minutes, seed, given.rate, given.pause, given.database, given.keep, given.only)
-    plan.platform = given.platform
+    plan.platform = given.platform or bool(given.real)
+    plan.real = bool(given.real)
+    if plan.real:
+        RealSystem.address, _, port = given.real.partition(",")
+        RealSystem.redis_port = int(port)
     if not plan.faults:
         parser.error(f"--only {given.only}: none of: {', '.join(fault.name for fault in FAULTS)}")
     logging.getLogger("chatws.client").setLevel(logging.ERROR)
