@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+STATE_SECONDS = 1.0
 GRACE_SECONDS = 60.0
 """How long calls may still run on a channel that has been replaced."""
 
@@ -73,6 +74,8 @@ class Channel:
         self._is_open = asyncio.Event()
         self._tasks = tasks.Group()
         self._instances: Instances | None = None
+        self.instances: Sequence[str] = ()
+        """``host:port`` of each instance that is called, where they are looked up."""
         self.address = address
         """For messages: without a password."""
         if address.startswith("etcd:"):
@@ -101,18 +104,18 @@ class Channel:
             raise NobodyThere(f"{self.address}: {problem or 'nobody is registered'}")
         return self._opened
 
-    @property
-    def instances(self) -> Sequence[str]:
-        """``host:port`` of each instance that is called, where they are looked up."""
-        return self._instances.known if self._instances is not None else ()
-
     async def state(self) -> str:
-        """``ok``, or why the service can't be called now."""
+        """``ok``, or why the service can't be called now; the first who asks waits a moment for the connection."""
         try:
-            channel = await self.open(0.0)
+            channel = await self.open(STATE_SECONDS)
         except NobodyThere as error:
             return str(error)
         state = channel.get_state(try_to_connect=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STATE_SECONDS):
+                while state in (grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING):
+                    await channel.wait_for_state_change(state)
+                    state = channel.get_state(try_to_connect=True)
         return "ok" if state is grpc.ChannelConnectivity.READY else f"{state.name.lower()} ({self.address})"
 
     async def close(self) -> None:
@@ -135,6 +138,7 @@ class Channel:
         if self._instances is None or tuple(known) != self._instances.known:  # changed again meanwhile
             return
         before, self._opened = self._opened, self._make(target, _host(known[0]))
+        self.instances = known
         self._is_open.set()
         if before is not None:
             await before.close(GRACE_SECONDS)

@@ -10,6 +10,7 @@ import grpc
 import httpx
 import pytest
 import redis as redis_py
+import redis.asyncio as aioredis
 
 from chatws.rpc.pb import chat_pb2 as pb
 from chatws.rpc.pb.chat_pb2_grpc import ChatServiceStub
@@ -177,6 +178,7 @@ async def test_a_service_that_dies_behind_a_commit_costs_no_message(
 async def test_a_gateway_killed_between_store_and_publish_leaves_nothing_unpublished(
     platform: PlatformStack, stub: Any, twin: Twin
 ) -> None:
+    """Nobody has to send it again."""
     ada, bo = new_user(), new_user()
     group = await group_of(stub, ada, bo)
     doomed = await asyncio.to_thread(platform.start_gateway)
@@ -190,6 +192,41 @@ async def test_a_gateway_killed_between_store_and_publish_leaves_nothing_unpubli
     assert (shown["message_id"], shown["data"]["content"]) == (message_id, "survives")
     await scraped(f"{platform.gateway.http}/metrics", lambda seen: seen.total("chatws_messages_finished_total") > 0)
     await two.close()
+
+
+@pytest.mark.parametrize("step", ["sent", "noted", "stored", "published"])
+async def test_a_gateway_killed_at_any_step_costs_no_message_and_shows_none_twice(
+    platform: PlatformStack, stub: Any, twin: Twin, step: str
+) -> None:
+    """Its client sends the frame again, to another gateway."""
+    ada, bo = new_user(), new_user()
+    group = await group_of(stub, ada, bo)
+    doomed = await asyncio.to_thread(platform.start_gateway)
+    one, two = await enter(doomed, ada), await enter(platform.gateway, bo)
+    again = {"message_id": "c-1", "timestamp": 1_700_000_000}
+    await twin.tell(saves={"noted": "hang before", "stored": "hang"}.get(step, ""))
+    async with aioredis.Redis.from_url(platform.redis.url) as redis:
+        entries: Any = await redis.xrevrange("chat.message.new", count=1)
+        newest: bytes = entries[0][0] if entries else b"0-0"
+        await one.send("send_message", text(group), **again)
+        if step == "noted":
+            await until_answer(lambda: redis.hlen("chatws:{chat.message.new}:intents"), what="an intent")
+        elif step == "stored":
+            await until_answer(lambda: history(stub, group), what="it is stored")
+        elif step == "published":
+            await redis.xread({"chat.message.new": newest}, block=int(1_000 * LIMIT))
+    doomed.kill()
+    await twin.tell(saves="")
+    other = await enter(platform.gateway, ada)
+    ack = await until_answer(
+        lambda: other.ask("send_message", text(group), **again), lambda answer: answer["type"] == "ack", "an ack"
+    )
+    assert await history(stub, group) == [ack["data"]["message_id"]]
+    await other.ask("send_message", text(group, "the end"))
+    await two.expect("new_message", lambda frame: frame["data"]["content"] == "the end")
+    assert [f["data"]["content"] for f in two.seen if f["type"] == "new_message"] == ["hello", "the end"]
+    for client in (other, two):
+        await client.close()
 
 
 async def test_a_service_that_moves_to_another_port_costs_no_message(platform: PlatformStack, stub: Any) -> None:

@@ -58,6 +58,8 @@ class Plan:
     keep: bool = False
     only: str = ""
     """Faults whose name begins with this; empty: all."""
+    kinds: Sequence[Fault] = ()
+    """Faults to choose from; empty: all that there are for what is broken."""
     most: int = 0
     """Faults in all, each kind once before any comes again; 0: as many as the minutes allow."""
     least: int = 0
@@ -75,7 +77,7 @@ class Plan:
         every: Sequence[Fault] = FAULTS + PLATFORM_FAULTS if self.platform else FAULTS
         if self.real:  # nothing of theirs is ours to break, and without its consumer groups theirs hears nothing more
             every = tuple(fault for fault in FAULTS if "rpc" not in fault.parts)
-        return [fault for fault in every if fault.name.startswith(self.only)]
+        return [fault for fault in self.kinds or every if fault.name.startswith(self.only)]
 
 
 @dataclass

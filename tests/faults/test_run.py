@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults.faults import FAULTS
+from tests.faults.faults import FAULTS, PLATFORM_FAULTS
 from tests.faults.ledger import Ledger, Loss, Place
 from tests.faults.run import Outcome, Plan, run, table
 
@@ -15,6 +15,17 @@ async def test_each_kind_of_fault_once_breaks_no_promise() -> None:
     outcome = await run(plan)
     assert outcome.problems() == [], table(plan, outcome)
     assert set(outcome.injected) == {fault.name for fault in FAULTS}
+    assert len(outcome.ledger.sent) >= plan.least
+
+
+async def test_beside_the_platform_s_twin_each_of_its_faults_once_breaks_no_promise() -> None:
+    plan = Plan(
+        minutes=0.5, seed=5, rate=60, platform=True, kinds=PLATFORM_FAULTS, most=len(PLATFORM_FAULTS), least=300,
+        settings="tests.faults.quick_settings",
+    )  # fmt: skip
+    outcome = await run(plan)
+    assert outcome.problems() == [], table(plan, outcome)
+    assert set(outcome.injected) == {fault.name for fault in PLATFORM_FAULTS}
     assert len(outcome.ledger.sent) >= plan.least
 
 
@@ -89,6 +100,35 @@ def test_what_is_acked_and_not_in_the_history_is_lost_whoever_received_it() -> N
     assert ledger.count["lost"] == 1
 
 
+def by_feed(places: dict[str, list[tuple[str, int]]], sent: list[tuple[str, str]], stored: list[str]) -> Ledger:
+    """Where gateways publish: by reader, the messages that it saw and where; the acked ones with their senders."""
+    ledger = Ledger()
+    for name, seen in places.items():
+        reader = ledger.reader(name)
+        reader.observe(START)
+        for message_id, offset in seen:
+            reader.observe(publication(offset, message_id))
+    for message_id, sender in sent:
+        ledger.acked(message_id, "g", 1.0, sender)
+    ledger.judge({"g": stored}, {name: ["g"] for name in places}, by_feed=True)
+    return ledger
+
+
+def test_by_the_feed_s_order_the_history_s_does_not_count_but_a_sender_s_own_and_all_readers_do() -> None:
+    sent, stored = [("m-1", "a"), ("m-2", "b"), ("m-3", "a")], ["m-2", "m-3", "m-1"]
+    good = [("m-2", 1), ("m-1", 2), ("m-3", 3)]
+    assert by_feed({"one": good, "two": good}, sent, stored).problems == []
+    other = [("m-1", 1), ("m-2", 2), ("m-3", 3)]
+    assert by_feed({"one": good, "two": other}, sent, stored).count["swapped"] == 2
+    turned = [("m-2", 1), ("m-3", 2), ("m-1", 3)]
+    assert by_feed({"one": turned}, sent, stored).count["swapped"] == 1
+
+
+def test_what_is_stored_and_never_acked_is_a_problem_where_gateways_publish() -> None:
+    ledger = by_feed({"one": [("m-1", 1)]}, [("m-1", "a")], ["m-1", "m-2"])
+    assert ledger.count["unpublished"] == 1
+
+
 def test_what_is_heard_after_a_removal_is_a_leak() -> None:
     ledger = Ledger()
     other, removed = ledger.reader("user 1"), ledger.reader("user 2")
@@ -110,4 +150,5 @@ def test_what_is_heard_after_a_removal_is_a_leak() -> None:
 
 def test_every_fault_comes_in_each_round() -> None:
     assert len({fault.name for fault in FAULTS}) == len(FAULTS) == 16
-    assert all(fault.times > 0 for fault in FAULTS)
+    assert len({fault.name for fault in PLATFORM_FAULTS}) == len(PLATFORM_FAULTS) == 10
+    assert all(fault.times > 0 for fault in FAULTS + PLATFORM_FAULTS)
