@@ -159,7 +159,7 @@ class System(Stack):
         rng.shuffle(ports)
         return await Proxy(*ports).__aenter__()
 
-    def chat_service(self) -> Chat | PlatformChat:
+    def chat_service(self) -> Chat:
         """The chat service as its other users reach it."""
         return Chat(self.chat_services)
 
@@ -204,7 +204,7 @@ class TwinSystem(System):
     def chat_service_command(self, number: int) -> list[str]:
         return twin_command(self.rpc_ports[number], self.user_ports[number], self.database, self.redis.url)
 
-    def chat_service(self) -> Chat | PlatformChat:
+    def chat_service(self) -> Chat:
         return PlatformChat(lambda: self.chat_services, self.redis.url)
 
     def stop(self) -> None:
@@ -242,7 +242,7 @@ class RealSystem(System):
             return Process(f"rpc-{number}", [sys.executable, "-c", ""], self.env, self.folder / "nothing.log")
         return super().start_one(kind, number)
 
-    def chat_service(self) -> Chat | PlatformChat:
+    def chat_service(self) -> Chat:
         return PlatformChat(lambda: "ipv4:" + ",".join(self._instances.known), self.redis.url)
 
 

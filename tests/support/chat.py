@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import secrets
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -33,8 +34,13 @@ class Chat:
 
     def __init__(self, target: str) -> None:
         self._channel = grpc.aio.insecure_channel(target, options=[("grpc.service_config", CALLS_WAIT)])
-        self.stub = ChatServiceStub(self._channel)
+        self._stub = ChatServiceStub(self._channel)
         self.ext = ReadCursorsStub(self._channel)
+
+    @property
+    def stub(self) -> Any:
+        """The chat service's methods."""
+        return self._stub
 
     async def close(self) -> None:
         await self._channel.close()
@@ -44,7 +50,7 @@ class Chat:
         made = await self.stub.CreateGroup(pb.CreateGroupReq(name=name, owner_id=owner))
         for member in members:
             await self.add(made.group_id, member)
-        return made.group_id
+        return str(made.group_id)
 
     async def add(self, group_id: str, user_id: int) -> None:
         await self.stub.AddGroupMember(pb.AddGroupMemberReq(group_id=group_id, user_id=user_id))
@@ -69,7 +75,7 @@ class Chat:
     async def notify(self, user_id: int, title: str) -> str:
         """A notification; its id."""
         request = pb.CreateNotificationReq(user_id=user_id, type="news", title=title, content="of the day")
-        return (await self.stub.CreateNotification(request)).notification_id
+        return str((await self.stub.CreateNotification(request)).notification_id)
 
     async def mark_read(self, user_id: int, group_id: str, message_id: str) -> str:
         """Move a read cursor; the message at which it stands."""
@@ -86,7 +92,7 @@ class Chat:
         await until_answer(lambda: self.history(group_id), lambda said: text in said, f"{text!r} is stored")
 
 
-class PlatformChat:
+class PlatformChat(Chat):
     """The Go platform's chat service, or its twin; ``target`` tells where it is by now.
 
     Members come and go by the events of another service of the platform, its activities.
@@ -103,6 +109,7 @@ class PlatformChat:
 
     @property
     def stub(self) -> Any:
+        """The chat service's methods, where it is by now."""
         target = self._target()
         if target not in self._channels:
             options = [("grpc.service_config", CALLS_WAIT)]
@@ -131,9 +138,26 @@ class PlatformChat:
         """Raises TimeoutError if nothing comes of it."""
         await self._happens("activity.member.left", group_id, user_id, is_in=False)
 
-    async def _happens(self, topic: str, group_id: str, user_id: int, *, is_in: bool) -> None:
-        event = {"activity_id": self._activities[group_id], "user_id": user_id}
+    async def disband(self, group_id: str, owner: int) -> None:
+        await self._publish("activity.cancelled", activity_id=self._activities[group_id], cancelled_by=owner)
+
+    async def say(
+        self, group_id: str, sender: int, text: str, message_id: str | None = None, image_url: str = ""
+    ) -> None:
+        """Store a message and publish it, as the platform's own WebSocket service does."""
+        message_id = message_id or str(uuid.uuid4())
+        await super().say(group_id, sender, text, message_id, image_url)
+        await self._publish(
+            "chat.message.new", message_id=message_id, group_id=group_id, sender_id=sender, sender_name="",
+            sender_avatar="", msg_type=2 if image_url else 1, content=text, image_url=image_url,
+            created_at=int(time.time()),
+        )  # fmt: skip
+
+    async def _publish(self, topic: str, **event: object) -> None:
         await self._redis.xadd(topic, encode(json.dumps(event).encode(), {"topic": topic}))
+
+    async def _happens(self, topic: str, group_id: str, user_id: int, *, is_in: bool) -> None:
+        await self._publish(topic, activity_id=self._activities[group_id], user_id=user_id)
         async with asyncio.timeout(self.TAKES_SECONDS):
             while await self._is_in(group_id, user_id) is not is_in:
                 await asyncio.sleep(LOOK_SECONDS)

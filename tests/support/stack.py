@@ -18,6 +18,7 @@ import redis
 
 from config.env import BASE_DIR
 from tests.support import database, processes
+from tests.support.chat import Chat, PlatformChat
 from tests.support.etcd import Etcd, Registration
 from tests.support.redis import RedisServer, free_port
 
@@ -145,6 +146,10 @@ class Stack:
         gateway = self.start_gateway()
         self.wait_until_relaying()
         return gateway
+
+    def chat(self) -> Chat:
+        """The chat service as its other users reach it."""
+        return Chat(self.rpc_target)
 
     def migrate(self, *, demo: bool = False) -> None:
         """Make the tables, with the demo's people and chat groups or empty: a copy of what the first stack made."""
@@ -320,6 +325,9 @@ class PlatformStack(Stack):
     def start(self) -> Gateway:
         self.etcd.start()
         return super().start()
+
+    def chat(self) -> Chat:
+        return PlatformChat(lambda: self.rpc_target, self.redis.url)
 
     @property
     def user_target(self) -> str:

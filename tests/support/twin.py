@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sqlite3
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -60,14 +61,26 @@ class Store:
     """The chat service's database. Every method raises `Failure` where the real service would answer with an error."""
 
     def __init__(self, path: Path) -> None:
-        self._database = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        self._path = path
+        self._here = threading.local()
+        self._opened: list[sqlite3.Connection] = []
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.executescript(TABLES)
         self.now: int | None = None
         """The time that it is, where that was set."""
 
+    @property
+    def _database(self) -> sqlite3.Connection:
+        """This thread's own: two that share one also share its statements, and may run one with the other's values."""
+        if not hasattr(self._here, "database"):
+            self._here.database = sqlite3.connect(self._path, 30, isolation_level=None, check_same_thread=False)
+            self._opened.append(self._here.database)
+        database: sqlite3.Connection = self._here.database
+        return database
+
     def close(self) -> None:
-        self._database.close()
+        for database in self._opened:
+            database.close()
 
     def create_group(self, request: pb.CreateGroupReq) -> pb.CreateGroupResp:
         _require(request.activity_id, request.name, request.owner_id)
