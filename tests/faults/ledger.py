@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+IN_FLIGHT_SECONDS = 1.0
 Frame = Mapping[str, Any]
 Place = tuple[str, int]
 
@@ -50,7 +51,8 @@ class Reader:
         """Message ids by chat group, in order of arrival."""
         self.heard: dict[str, list[Place]] = {}
         """The place of each publication of each feed, in order of arrival."""
-        self.seen: set[str] = set()
+        self.seen: dict[str, float] = {}
+        """When each message was seen last."""
         self.places_of: dict[str, Place] = {}
         """The place of each message."""
         self.told: list[Told] = []
@@ -102,9 +104,8 @@ class Reader:
         if frame["type"] == "new_message":
             message_id, group_id = frame["data"]["message_id"], frame["data"]["group_id"]
             if message_id in self.seen:
-                self._ledger.count["repeated"] += 1
-                self._ledger.problem(f"{self.name} {feed}: message {message_id} again at {at}")
-            self.seen.add(message_id)
+                self._ledger.again(self, message_id, at)
+            self.seen[message_id] = time.monotonic()
             self.places_of[message_id] = at
             self.messages.setdefault(group_id, []).append(message_id)
 
@@ -119,6 +120,8 @@ class Ledger:
     problems: list[str] = field(default_factory=list)
     count: Counter[str] = field(default_factory=Counter)
     removals: dict[tuple[str, int], Place] = field(default_factory=dict)
+    forgets: bool = False
+    """Whether a FLUSHALL takes away the record of what was published."""
     errors: Counter[int] = field(default_factory=Counter)
     """What clients were told by code, before they sent a frame again."""
 
@@ -135,6 +138,20 @@ class Ledger:
     def removed(self, group_id: str, user_id: int, at: Place) -> None:
         """A removal stands at this place of the chat group's feed."""
         self.removals[group_id, user_id] = at
+
+    def again(self, reader: Reader, message_id: str, at: Place) -> None:
+        """A reader gets a message that it has.
+
+        Where gateways publish, a FLUSHALL makes them forget what they published: of a message whose ack was lost on the
+        way, and which is sent again, they can't know.
+        """
+        before = reader.seen[message_id]
+        forgotten = any(not loss.feed and loss.at > before - IN_FLIGHT_SECONDS for loss in self.losses)
+        if self.forgets and forgotten:
+            self.count["forgotten"] += 1
+            return
+        self.count["repeated"] += 1
+        self.problem(f"{reader.name}: message {message_id} again at {at}")
 
     def problem(self, text: str) -> None:
         """Something that must not be."""

@@ -126,7 +126,7 @@ class Run:
             environment["DATABASE_URL"] = plan.database
         kind = RealSystem if plan.real else TwinSystem if plan.platform else System
         self.system = kind(folder, **environment)
-        self.ledger = Ledger()
+        self.ledger = Ledger(forgets=plan.platform)
         self.outcome = Outcome(self.ledger)
         self.groups: list[str] = []
         self.users: list[User] = []
@@ -289,7 +289,7 @@ class Run:
         deadline = time.monotonic() + CATCH_UP_SECONDS
         while time.monotonic() < deadline:
             missing = any(self.ledger.missing(user.reader, self._groups_of(user.reader)) for user in self.users)
-            if not missing and comer.seen >= came:
+            if not missing and comer.seen.keys() >= came:
                 return
             await asyncio.sleep(0.2)
 
@@ -355,6 +355,7 @@ def table(plan: Plan, outcome: Outcome) -> str:
         f"| repeated | {count['repeated']} |",
         f"| swapped | {count['swapped']} |",
         *([f"| stored and unpublished | {count['unpublished']} |"] if plan.platform else []),
+        *([f"| sent again after a FLUSHALL, delivered again | {count['forgotten']} |"] if plan.platform else []),
         f"| gaps inside a connection | {count['gap']} |",
         f"| heard after a removal | {count['leaked']} |",
         f"| feeds resumed with everything (recovered) | {sum(reader.recovered for reader in ledger.readers)} |",

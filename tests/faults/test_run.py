@@ -1,5 +1,7 @@
 """A short run of `make faults`: every promise is kept. `make proofs` runs it for minutes and judges the takeovers."""
 
+import time
+
 import pytest
 
 from tests.faults.faults import FAULTS, PLATFORM_FAULTS
@@ -122,6 +124,18 @@ def test_by_the_feed_s_order_the_history_s_does_not_count_but_a_sender_s_own_and
     assert by_feed({"one": good, "two": other}, sent, stored).count["swapped"] == 2
     turned = [("m-2", 1), ("m-3", 2), ("m-1", 3)]
     assert by_feed({"one": turned}, sent, stored).count["swapped"] == 1
+
+
+@pytest.mark.parametrize(("forgets", "count"), [(True, "forgotten"), (False, "repeated")])
+def test_where_gateways_publish_a_flushall_excuses_a_message_that_comes_again(forgets: bool, count: str) -> None:
+    ledger = Ledger(forgets=forgets)
+    reader = ledger.reader("one")
+    for frame in (START, publication(1)):
+        reader.observe(frame)
+    ledger.losses.append(Loss(time.monotonic()))
+    reader.observe(joined(("other", 0)))
+    reader.observe(publication(1, epoch="other"))
+    assert (ledger.count[count], bool(ledger.problems)) == (1, not forgets)
 
 
 def test_what_is_stored_and_never_acked_is_a_problem_where_gateways_publish() -> None:
