@@ -213,6 +213,7 @@ async def test_bad_utf_8_closes_with_1007(log_in: Connect) -> None:
     assert await client.closed() == 1007
 
 
+@pytest.mark.reference_only
 async def test_the_chat_service_s_refusal_is_an_error_with_its_code(log_in: Connect, chat: Chat) -> None:
     owner = new_user()
     group = await chat.group(owner)

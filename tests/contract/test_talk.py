@@ -60,6 +60,7 @@ async def unheard(client: Client, kind: str) -> list[Frame]:
     return [frame for frame in await client.settled() if frame["type"] == kind]
 
 
+@pytest.mark.reference_only
 @pytest.mark.database
 async def test_what_was_read_is_kept_and_told_to_the_whole_group(
     log_in: Connect, chat: Chat, other_gateway: Gateway
@@ -86,6 +87,7 @@ async def test_what_was_read_is_kept_and_told_to_the_whole_group(
         assert await unheard(client, "message_read") == []
 
 
+@pytest.mark.reference_only
 @pytest.mark.database
 async def test_a_message_that_is_not_there_can_not_be_read(log_in: Connect, chat: Chat) -> None:
     user = new_user()
@@ -96,6 +98,7 @@ async def test_a_message_that_is_not_there_can_not_be_read(log_in: Connect, chat
     assert await unheard(client, "message_read") == []
 
 
+@pytest.mark.reference_only
 @pytest.mark.database
 async def test_a_chat_service_without_cursors_costs_only_them(
     log_in: Connect, chat: Chat, plain: tuple[Gateway, PlainService]
@@ -201,6 +204,7 @@ async def test_presence_counts_devices_over_gateways(log_in: Connect, chat: Chat
     assert there.socket is not None
 
 
+@pytest.mark.reference_only
 async def test_presence_of_a_large_group_is_a_bounded_page(log_in: Connect, chat: Chat) -> None:
     asker = new_user()
     group = (await chat.stub.CreateGroup(pb.CreateGroupReq(name="large", owner_id=asker, max_members=600))).group_id
@@ -213,6 +217,7 @@ async def test_presence_of_a_large_group_is_a_bounded_page(log_in: Connect, chat
     assert users[0]["user_id"] == asker
 
 
+@pytest.mark.reference_only
 @pytest.mark.database
 async def test_history_is_read_back_page_by_page(log_in: Connect, chat: Chat) -> None:
     user = new_user()
@@ -233,6 +238,7 @@ async def test_history_is_read_back_page_by_page(log_in: Connect, chat: Chat) ->
     assert rest["has_more"] is False
 
 
+@pytest.mark.reference_only
 @pytest.mark.database
 async def test_a_recalled_message_has_no_content(log_in: Connect, chat: Chat, stack: Stack) -> None:
     user = new_user()
