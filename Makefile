@@ -9,7 +9,7 @@ PYTEST = $(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),5) --dist loadfile --
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test suite test-postgres proofs rolling soak fuzz test-servers bench bench-quick faults screenshots check lint format types floors migrations stubs-check docs docs-check lock lock-check audit stubs chromium postgres nginx etcd clean
+.PHONY: help run test suite test-postgres proofs rolling soak fuzz test-servers test-platform bench bench-quick faults screenshots check lint format types floors migrations stubs-check docs docs-check lock lock-check audit stubs chromium postgres nginx etcd clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,9 @@ fuzz: $(VENV)/dev.stamp ## send frames of nonsense to a real gateway: FRAMES=100
 test-servers: $(VENV)/dev.stamp ## run the contract tests on plain daphne and on uvicorn
 	@$(BIN)/python -m pytest tests/contract --server daphne
 	@$(BIN)/python -m pytest tests/contract --server uvicorn
+
+test-platform: $(VENV)/dev.stamp etcd ## run the contract tests beside the Go platform's twin
+	@$(BIN)/python -m pytest tests/contract --chat-service twin -n 2
 
 bench: $(VENV)/dev.stamp ## measure everything of docs/performance.md, beside the peers; minutes
 	@$(BIN)/python -m benchmarks --write --json docs/performance.json

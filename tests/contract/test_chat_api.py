@@ -128,6 +128,7 @@ def mismatches(shape: Any, found: Any, place: str = "data") -> list[str]:
     return [] if type(found) is shape else [f"{place} is {found!r}"]
 
 
+@pytest.mark.reference_only
 @pytest.mark.parametrize("recorded", RECORDED, ids=lambda recorded: f"{recorded.method} {recorded.path}")
 async def test_a_recorded_answer_is_met_or_the_docs_name_the_difference(
     http: httpx.AsyncClient, names: dict[str, Any], recorded: Recorded

@@ -255,6 +255,7 @@ async def test_a_fresh_token_is_brought_before_the_old_one_ends(enter: Enter, ch
     assert user.of(Disconnected) == []
 
 
+@pytest.mark.reference_only
 async def test_what_people_do_besides_talking(enter: Enter, chat: Chat) -> None:
     owner, member = new_user(), new_user()
     group = await chat.group(owner, member)

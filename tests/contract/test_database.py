@@ -11,6 +11,7 @@ pytestmark = pytest.mark.database
 REQUESTS, FEW = 60, 10
 
 
+@pytest.mark.reference_only
 async def test_requests_that_are_over_keep_no_connection_to_the_database(
     http: httpx.AsyncClient, gateway: Gateway, stack: Stack
 ) -> None:

@@ -144,6 +144,7 @@ async def test_who_keeps_on_is_closed_with_4529(stack: Stack) -> None:
     assert all(frame["data"]["code"] == 429 for frame in refused)
 
 
+@pytest.mark.reference_only
 async def test_a_user_s_messages_are_counted_over_all_devices_and_gateways(stack: Stack, chat: Chat) -> None:
     gateways = [stack.start_gateway(CHATWS_SENDS_PER_SECOND="0.02", CHATWS_BURST_SECONDS="100") for _ in range(2)]
     user = new_user()

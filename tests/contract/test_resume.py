@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.conftest import Connect
 from tests.support.announced import announced
 from tests.support.chat import Chat, new_user
@@ -141,6 +143,7 @@ async def test_while_membership_is_asked_about_a_message_waits_for_the_answer(
     assert answer["type"] == "ack", answer
 
 
+@pytest.mark.reference_only
 async def test_after_a_lost_log_a_removed_user_hears_nothing_although_the_removal_was_lost_too(
     log_in: Connect, chat: Chat, stack: Stack
 ) -> None:

@@ -83,6 +83,7 @@ async def proxy(gateway: Gateway) -> AsyncIterator[CheckedProxy]:
 Start = Callable[..., Any]
 
 
+@pytest.mark.reference_only
 async def test_two_people_talk(start: Start, proxy: CheckedProxy, chat: Chat, stack: Stack, gateway: Gateway) -> None:
     ids = [stack.demo_users()[name] for name in ("alice", "bob")]
     group = await chat.group(*ids, name=(name := f"Talk {new_user()}"))
@@ -110,6 +111,7 @@ async def test_two_people_talk(start: Start, proxy: CheckedProxy, chat: Chat, st
     assert proxy.checked > 10
 
 
+@pytest.mark.reference_only
 async def test_what_is_piped_in_is_stored_in_order_before_it_ends(start: Start, gateway: Gateway, chat: Chat) -> None:
     user = new_user()
     group = await chat.group(user)
@@ -171,6 +173,7 @@ async def test_a_connection_that_breaks_is_told_and_what_is_typed_meanwhile_is_s
     assert await chat.history(group) == ["meanwhile"]
 
 
+@pytest.mark.reference_only
 async def test_what_is_in_the_way_is_one_line_that_names_the_address(start: Start, gateway: Gateway) -> None:
     nobody = free_port()
     cases = {

@@ -64,6 +64,7 @@ async def test_a_new_message(topics: Any, log_in: Connect, chat: Chat) -> None:
     assert frame["feed"] == f"group:{group}"
 
 
+@pytest.mark.reference_only
 async def test_a_message_published_twice_is_delivered_once(topics: Any, log_in: Connect, chat: Chat) -> None:
     user = new_user()
     group = await chat.group(user)
@@ -126,6 +127,7 @@ GOOD_NOTIFICATION = {"type": "t", "title": "t", "content": "c", "timestamp": 1}
 GOOD_VERIFY = {"user_id": 1, "verify_id": 1, "status": 1, "refresh": False, "timestamp": 1}
 
 
+@pytest.mark.reference_only
 @pytest.mark.parametrize(
     ("topic", "fields", "reason"),
     [

@@ -22,6 +22,8 @@ class Sent:
     group_id: str
     began: float
     sender: str = ""
+    began_at: float = 0.0
+    """Unix seconds."""
 
 
 @dataclass(slots=True)
@@ -55,6 +57,10 @@ class Reader:
         """When each message was seen last."""
         self.places_of: dict[str, Place] = {}
         """The place of each message."""
+        self.acks: dict[str, str] = {}
+        """By the id of a frame, that of its message."""
+        self.errors: list[tuple[str, float]] = []
+        """Frames that were answered by an error, and when (Unix seconds)."""
         self.told: list[Told] = []
         self.recovered = 0
         self._told_to: dict[str, Place] = {}
@@ -72,6 +78,9 @@ class Reader:
             self._placed(frame["data"], kind)
         elif kind == "error":
             self._ledger.errors[frame["data"]["code"]] += 1
+            self.errors.append((frame.get("message_id", ""), time.time()))
+        elif kind == "ack":
+            self.acks[frame["message_id"]] = frame["data"]["message_id"]
 
     def _placed(self, place: Frame, kind: str) -> None:
         feed, at = place["feed"], (place["epoch"], place["offset"])
@@ -133,7 +142,8 @@ class Ledger:
 
     def acked(self, message_id: str, group_id: str, began: float, sender: str = "") -> None:
         """The server has said that it stored a message; a sender's in their order."""
-        self.sent[message_id] = Sent(group_id, began, sender)
+        began_at = time.time() - (time.monotonic() - began)
+        self.sent[message_id] = Sent(group_id, began, sender, began_at)
 
     def removed(self, group_id: str, user_id: int, at: Place) -> None:
         """A removal stands at this place of the chat group's feed."""
@@ -241,6 +251,19 @@ class Ledger:
             else:
                 self.count["told without cause"] += 1
                 self.problem(f"{reader.name} {told.feed}: told unrecoverable without a FLUSHALL or a trimmed log")
+
+    def judge_errors(self, stored_at: Mapping[str, int]) -> None:
+        """No sender is told of an error once its message is stored: ``stored_at`` in Unix seconds, by message.
+
+        A time before the message was sent is that of a clock which was set back, and says nothing.
+        """
+        for reader in self.readers:
+            for frame_id, at in reader.errors:
+                message_id = reader.acks.get(frame_id, "")
+                stored = stored_at.get(message_id, 0)
+                if message_id in self.sent and self.sent[message_id].began_at - 1 < stored < at - 1:
+                    self.count["error though stored"] += 1
+                    self.problem(f"{reader.name}: an error for {message_id} {at - stored:.0f} s after it was stored")
 
     def _judge_leaks(self) -> None:
         by_name = {reader.name: reader for reader in self.readers}

@@ -134,6 +134,8 @@ class Run:
         """By reader, the groups that it was not in all the time."""
         self.stored: dict[str, list[str]] = {}
         """Message ids by chat group, in the history's order."""
+        self.stored_at: dict[str, int] = {}
+        """When each message was stored (Unix seconds)."""
         self.last: dict[str, str] = {}
         """The last message of each chat group."""
         self._next_message = 0.0
@@ -318,6 +320,7 @@ class Run:
                 messages += page["messages"]
                 more = page["has_more"] and bool(page["messages"])
             self.stored[group_id] = [message["message_id"] for message in reversed(messages)]
+            self.stored_at |= {message["message_id"]: int(message["created_at"]) for message in messages}
 
     def _judge(self) -> None:
         self.ledger.judge(
@@ -325,6 +328,8 @@ class Run:
             {user.reader.name: self._groups_of(user.reader) for user in self.users},
             by_feed=self.plan.platform,
         )
+        if self.plan.platform:
+            self.ledger.judge_errors(self.stored_at)
         comer = self.users[-1].reader
         for group_id in self.left[f"user {LEAVER}"]:
             if self.last[group_id] not in comer.seen:
@@ -355,6 +360,11 @@ def table(plan: Plan, outcome: Outcome) -> str:
         f"| repeated | {count['repeated']} |",
         f"| swapped | {count['swapped']} |",
         *([f"| stored and unpublished | {count['unpublished']} |"] if plan.platform else []),
+        *(
+            [f"| an error to a sender whose message is stored | {count['error though stored']} |"]
+            if plan.platform
+            else []
+        ),
         *([f"| sent again after a FLUSHALL, delivered again | {count['forgotten']} |"] if plan.platform else []),
         f"| gaps inside a connection | {count['gap']} |",
         f"| heard after a removal | {count['leaked']} |",

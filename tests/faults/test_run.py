@@ -138,6 +138,18 @@ def test_where_gateways_publish_a_flushall_excuses_a_message_that_comes_again(fo
     assert (ledger.count[count], bool(ledger.problems)) == (1, not forgets)
 
 
+def test_an_error_for_a_message_that_is_stored_is_a_problem_and_one_before_is_none() -> None:
+    ledger = Ledger()
+    reader = ledger.reader("one")
+    now = time.time()
+    reader.acks = {"c-1": "m-1", "c-2": "m-2", "c-3": "m-3"}
+    reader.errors = [("c-1", now + 5), ("c-2", now + 5), ("c-3", now + 5), ("c-4", now + 5)]
+    for number in (1, 2, 3):
+        ledger.acked(f"m-{number}", "g", time.monotonic(), "one")
+    ledger.judge_errors({"m-1": int(now) + 1, "m-2": int(now) + 6, "m-3": int(now) - 3_600})
+    assert ledger.count["error though stored"] == len(ledger.problems) == 1
+
+
 def test_what_is_stored_and_never_acked_is_a_problem_where_gateways_publish() -> None:
     ledger = by_feed({"one": [("m-1", 1)]}, [("m-1", "a")], ["m-1", "m-2"])
     assert ledger.count["unpublished"] == 1

@@ -77,7 +77,14 @@ async def a_soak(size: Size) -> list[Figure]:
 
 
 async def fault_run(size: Size) -> list[Figure]:
-    plan = run.Plan(minutes=3.5 * size.scale, seed=size.seed)
+    return await _broken(run.Plan(minutes=3.5 * size.scale, seed=size.seed))
+
+
+async def beside_the_platform(size: Size) -> list[Figure]:
+    return await _broken(run.Plan(minutes=3.5 * size.scale, seed=size.seed, rate=80, platform=True))
+
+
+async def _broken(plan: run.Plan) -> list[Figure]:
     outcome = await run.run(plan)
     say(run.table(plan, outcome) + "\n")
     slowest = max(outcome.takeovers, default=math.inf)  # none seen proves nothing
@@ -172,8 +179,8 @@ async def the_tutorial(size: Size) -> list[Figure]:
 
 MEASURES: dict[str, Callable[[Size], list[Figure] | Awaitable[list[Figure]]]] = {
     "rolling": rolling_restart, "soak": a_soak, "messages": ten_thousand_messages, "sockets": ten_thousand_sockets,
-    "faults": fault_run, "fuzz": nonsense, "attacks": attacks, "slow-readers": slow_readers,
-    "latency": latencies, "tutorial": the_tutorial,
+    "faults": fault_run, "platform": beside_the_platform, "fuzz": nonsense, "attacks": attacks,
+    "slow-readers": slow_readers, "latency": latencies, "tutorial": the_tutorial,
 }  # fmt: skip
 
 
