@@ -247,18 +247,24 @@ SEND = '{"type":"send_message","message_id":"m-%n","data":{"group_id":"g0","msg_
 
 
 async def sending(seconds: float, rounds: int) -> Outcome:
-    """From a client's send to its ack, the chat service only counting."""
-    rates = Figure("send to ack, 100 clients as fast as answered", "ours", "sends/s", goal="2,500/s")
-    async with opened(Ours, 100, send=SEND) as (_, load, _):
-        for _ in range(rounds):
-            rates.values.append(await as_fast_as_answered(load, 10_000))
-        reports = [await sent_at(load, 500, seconds) for _ in range(rounds)]
-    rates.met = rates.median >= 2_500
-    p99 = Figure("send to ack at 500/s, p99", "ours", "ms", [one.ack["p99"] for one in reports], "10 or less")
-    p99.met = p99.median <= 10
-    acked, failed = sum(one.acked for one in reports), sum(one.failed for one in reports)
-    p99.note = f"p50 {statistics.median(one.ack['p50'] for one in reports):.1f} ms, {acked:,} acked, {failed} failed"
-    return Outcome([rates, p99])
+    """From a client's send to its ack, the chat service only counting; then with the gateway as the publisher, which
+    notes an intent before and adds the entry behind."""
+    outcome = Outcome([])
+    for name, publishes in (("ours", False), ("ours as the publisher", True)):
+        rates = Figure("send to ack, 100 clients as fast as answered", name, "sends/s")
+        async with opened(partial(Ours, publishes=publishes), 100, send=SEND) as (_, load, _):
+            for _ in range(rounds):
+                rates.values.append(await as_fast_as_answered(load, 10_000))
+            reports = [await sent_at(load, 500, seconds) for _ in range(rounds)]
+        p99 = Figure("send to ack at 500/s, p99", name, "ms", [one.ack["p99"] for one in reports])
+        acked, failed = sum(one.acked for one in reports), sum(one.failed for one in reports)
+        p50 = statistics.median(one.ack["p50"] for one in reports)
+        p99.note = f"p50 {p50:.1f} ms, {acked:,} acked, {failed} failed"
+        if not publishes:
+            rates.goal, rates.met = "2,500/s", rates.median >= 2_500
+            p99.goal, p99.met = "10 or less", p99.median <= 10
+        outcome.figures += [rates, p99]
+    return outcome
 
 
 async def chain(seconds: float, rounds: int) -> Outcome:

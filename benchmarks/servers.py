@@ -89,7 +89,10 @@ class Ours:
         "ours on uvicorn": ["-m", "uvicorn", "--log-level", "warning", "--ws", "websockets-sansio", "--port"],
     }
 
-    def __init__(self, bench: Bench, name: str = "ours", *, each: int = 1, feeds: int = 1, many: int = 0) -> None:
+    def __init__(
+        self, bench: Bench, name: str = "ours", *, each: int = 1, feeds: int = 1, many: int = 0,
+        publishes: bool = False,
+    ) -> None:  # fmt: skip
         self.name = name
         self.port = free_port()
         rpc = free_port()
@@ -99,6 +102,8 @@ class Ours:
                      "--each", str(each), *many_of],
         )  # fmt: skip
         self.env = production(bench, f"127.0.0.1:{rpc}")
+        if publishes:
+            self.env["CHATWS_MESSAGE_PUBLISHER"] = "gateway"
         if not (bench.folder / "db.sqlite3").exists():
             migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
             subprocess.run(migrate, cwd=BASE_DIR, env={**os.environ, **self.env}, check=True, timeout=60)
