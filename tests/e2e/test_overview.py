@@ -120,7 +120,7 @@ async def test_the_index_is_without_barriers(
         await expect(waiting.locator("td")).not_to_have_text("0")
         await without_barriers(page)
         assert await page.evaluate("document.documentElement.scrollWidth") <= width
-        await page.set_viewport_size({"width": width, "height": 2000 if width == 360 else 1100})
+        await page.set_viewport_size({"width": width, "height": 2000 if width == 360 else 1320})
         await picture(page, tmp_path, f"admin-{width}-{scheme}")
         be_online(client, 1_000)
     assert person.complaints == []
