@@ -19,7 +19,7 @@ from tests.support.database import ON_POSTGRES
 from tests.support.postgres import PostgresServer
 from tests.support.processes import ByZygote
 from tests.support.redis import RedisServer
-from tests.support.stack import SERVERS, Gateway, PlatformStack, Stack
+from tests.support.stack import SERVERS, Gateway, PlatformStack, RealStack, Stack
 
 pytest_plugins = ["tests.support.failures", "tests.support.order"]
 LONGEST = ("tests/e2e/", "tests/javascript/", "tests/faults/", "tests/config/")
@@ -28,7 +28,10 @@ LONGEST = ("tests/e2e/", "tests/javascript/", "tests/faults/", "tests/config/")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--chat-service", choices=("reference", "twin"), default="reference", help="that the shared chat is beside"
+        "--chat-service",
+        choices=("reference", "twin", "real"),
+        default="reference",
+        help="that the shared chat is beside",
     )
     parser.addoption("--server", choices=sorted(SERVERS), default="ours", help="the ASGI server that gateways run on")
 
@@ -45,7 +48,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("django_db"):
             item.add_marker("database")
-    if config.getoption("--chat-service") == "twin":  # what starts a chat of its own starts the reference service
+    if config.getoption("--chat-service") != "reference":  # what starts a chat of its own starts the reference service
         left_out = [item for item in items if item.get_closest_marker("reference_only") or not _uses_shared(item)]
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=left_out)
@@ -107,7 +110,8 @@ def conf(redis_server: RedisServer) -> RealtimeConf:
 @pytest.fixture(scope="session")
 def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The whole chat, shared by the tests that break none of it. A test that does starts its own."""
-    kind = PlatformStack if request.config.getoption("--chat-service") == "twin" else Stack
+    kinds = {"reference": Stack, "twin": PlatformStack, "real": RealStack}
+    kind = kinds[request.config.getoption("--chat-service")]
     stack = kind(tmp_path_factory.mktemp("stack"), CHATWS_PRESENCE_LEASE="10", CHATWS_AUTH_TIMEOUT="120")
     try:
         stack.start()

@@ -402,17 +402,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="faults whose name begins with this")
     parser.add_argument("--server", choices=sorted(SERVERS), default="ours", help="that gateways run on")
     parser.add_argument("--platform", action="store_true", help="beside the twin of the Go platform")
-    parser.add_argument("--real", default="", help="beside the platform itself: ETCD_HOST:PORT,REDIS_PORT")
+    parser.add_argument(
+        "--real", action="store_true", help="beside the platform itself, where CHATWS_TEST_PLATFORM says"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the processes' logs")
     given = parser.parse_args(arguments)
     System.server = given.server
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(10**6)
     plan = Plan(given.minutes, seed, given.rate, given.pause, given.database, given.keep, given.only)
-    plan.platform = given.platform or bool(given.real)
-    plan.real = bool(given.real)
-    if plan.real:
-        RealSystem.address, _, port = given.real.partition(",")
-        RealSystem.redis_port = int(port)
+    plan.platform, plan.real = given.platform or given.real, given.real
     if not plan.faults:
         parser.error(f"--only {given.only}: none of: {', '.join(fault.name for fault in FAULTS)}")
     logging.getLogger("chatws.client").setLevel(logging.ERROR)

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import redis.asyncio as aioredis
 
-from chatws.rpc.etcd import Instances, parse
 from tests.support.chat import Chat, PlatformChat
 from tests.support.etcd import Etcd, Registration
 from tests.support.proxy import Proxy
+from tests.support.real import real
 from tests.support.redis import free_port
 from tests.support.stack import (
     PLATFORM_LEASE_SECONDS,
@@ -214,36 +214,21 @@ class TwinSystem(System):
 
 
 class RealSystem(System):
-    """Beside services of the Go platform that were started elsewhere and are found in its etcd, as is its Redis: with
-    ``address`` as ``host:port``, of etcd, and ``redis_port`` of this machine, where this run's Redis is to be."""
-
-    address = ""
-    redis_port = 0
+    """Beside the Go platform itself: theirs are started, and broken, by somebody else."""
 
     def __init__(self, folder: Path, **env: str) -> None:
-        targets = {
-            f"CHATWS_{service.upper()}_TARGET": f"etcd://{self.address}/{key}"
-            for service, key in (("rpc", "chat.rpc"), ("user_rpc", "user.rpc"))
-        }
-        publishes = {"CHATWS_MESSAGE_PUBLISHER": "gateway", "CHATWS_MEMBERSHIP_SECONDS": "5"}
-        super().__init__(folder, **targets | publishes | env)
-        self.redis.port = self.redis_port
-        self.redis.url = self.env["REDIS_URL"] = f"redis://127.0.0.1:{self.redis_port}/0"
-        self._instances = Instances(parse("--real", targets["CHATWS_RPC_TARGET"]), lambda known: None)
-
-    async def boot(self) -> None:
-        self._instances.start()
-        await super().boot()
-        await self.until(lambda: bool(self._instances.known), "no chat service is registered")
+        self.real = real()
+        super().__init__(folder, **self.real.settings | env)
+        self.redis.port, self.redis.url = self.real.redis_port, self.real.redis_url
+        self.env["REDIS_URL"] = self.redis.url
 
     def start_one(self, kind: str, number: int) -> Process:
-        """Theirs are started by somebody else."""
         if kind == "rpc":
             return Process(f"rpc-{number}", [sys.executable, "-c", ""], self.env, self.folder / "nothing.log")
         return super().start_one(kind, number)
 
     def chat_service(self) -> Chat:
-        return PlatformChat(lambda: "ipv4:" + ",".join(self._instances.known), self.redis.url)
+        return PlatformChat(self.real.chat_service, self.redis.url)
 
 
 def _listens(port: int) -> bool:

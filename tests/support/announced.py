@@ -3,7 +3,7 @@
 from typing import Any
 
 from realtime.redis import connect
-from tests.support.stack import PlatformStack, Stack
+from tests.support.stack import PlatformStack, RealStack, Stack
 from tests.support.waiting import until_answer
 
 
@@ -12,7 +12,7 @@ async def announced(stack: Stack, group: str, members: int) -> str:
 
     Only then do messages follow on one another, and is nobody asked about because of an event that comes late.
     """
-    if isinstance(stack, PlatformStack):
+    if isinstance(stack, PlatformStack | RealStack):
         return group  # nothing is told of it
     redis: Any = connect(stack.redis.url)
     try:

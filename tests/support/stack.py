@@ -20,6 +20,7 @@ from config.env import BASE_DIR
 from tests.support import database, processes
 from tests.support.chat import Chat, PlatformChat
 from tests.support.etcd import Etcd, Registration
+from tests.support.real import real
 from tests.support.redis import RedisServer, free_port
 
 START_SECONDS = 120
@@ -360,6 +361,23 @@ class PlatformStack(Stack):
     def stop(self) -> None:
         super().stop()
         self.etcd.stop()
+
+
+class RealStack(Stack):
+    """Beside the Go platform itself, where `CHATWS_TEST_PLATFORM` says that it is."""
+
+    def __init__(self, folder: Path, **env: str) -> None:
+        self.real = real()
+        super().__init__(folder, **self.real.settings | env)
+        self.redis.port, self.redis.url = self.real.redis_port, self.real.redis_url
+        self.env["REDIS_URL"] = self.redis.url
+
+    def start_rpc(self, *options: str) -> Process:
+        """Theirs runs already."""
+        return self._start("rpc", [sys.executable, "-c", ""])
+
+    def chat(self) -> Chat:
+        return PlatformChat(self.real.chat_service, self.redis.url)
 
 
 def platform_settings(etcd: Etcd) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The twin answers as the platform was recorded: every call of `recordings/grpc.jsonl`, one after the other.
 
-With `CHATWS_TEST_PLATFORM=host:port` the real chat service is asked instead, one that is fresh: what it says of times
+With `CHATWS_TEST_PLATFORM` (`real.py`) the real chat service is asked instead, one that is fresh: what it says of times
 and of the order within a second is left out then, and people are those that its user service knows.
 """
 
@@ -20,11 +20,11 @@ from google.protobuf.json_format import MessageToDict
 
 from chatws.rpc.pb import chat_pb2 as pb
 from tests.support.processes import start
+from tests.support.real import REAL, real
 from tests.support.redis import free_port
 from tests.support.twin import METHODS, Twin
 
 RECORDED = [json.loads(line) for line in (Path(__file__).parent / "recordings/grpc.jsonl").read_text().splitlines()]
-REAL = os.environ.get("CHATWS_TEST_PLATFORM", "")
 PEOPLE = [[11, "Ada", "https://img.example/ada.png"], [12, "Bo", ""], [13, "Cy", ""]]
 TIMES = ("created_at", "joined_at", "last_message_at")
 LONG = re.compile(r"(.) \* (\d+)")
@@ -34,7 +34,7 @@ LONG = re.compile(r"(.) \* (\d+)")
 async def target(tmp_path: Path) -> AsyncIterator[str]:
     """Where the service is; without a Redis, for nothing is published by a call."""
     if REAL:
-        yield REAL
+        yield real().chat_service()
         return
     port = free_port()
     command = [
