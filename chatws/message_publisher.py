@@ -25,8 +25,9 @@ from realtime.relay.entry import encode
 
 logger = logging.getLogger(__name__)
 
-NOTE_SECONDS, PUBLISH_SECONDS = 2.0, 8.0
-"""How long one sender waits for Redis before its message is stored, and behind that."""
+NOTE_SECONDS, PUBLISH_SECONDS = 2.0, 60.0
+"""How long one sender waits for Redis before its message is stored, and behind that: who is told of an error then
+believes that nothing was stored."""
 RETRY_AFTER_SECONDS = 2
 FIRST_WAIT, LONGEST_WAIT = 0.05, 1.0
 LOOK_SECONDS = 1.0
