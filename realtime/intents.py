@@ -68,8 +68,10 @@ class Intents:
 
     async def withdraw(self, intent_id: str) -> None:
         """Forget an intent of which nothing will come."""
-        await self._redis.hdel(self._intents, intent_id)
-        await self._redis.zrem(self._due, intent_id)
+        async with self._redis.pipeline(transaction=True) as both:
+            both.hdel(self._intents, intent_id)
+            both.zrem(self._due, intent_id)
+            await both.execute()
 
     async def postpone(self, intent_ids: Iterable[str]) -> None:
         """These are being worked on here."""

@@ -42,7 +42,7 @@ PROOFS = (
     Proof("messages", "scroll through 10,000 messages in a browser", 120),
     Proof("sockets", "10,000 sockets that never authenticate", 90),
     Proof("faults", "break processes, network and clocks at random for minutes", 300),
-    Proof("platform", "break the chat beside the Go platform's twin at random for minutes", 300),
+    Proof("platform", "break the chat beside the Go platform's twin at random for minutes", 240),
     Proof("fuzz", "send 500,000 frames of nonsense", 270),
     Proof("attacks", "run the attacks of the test suite beside a well-behaved client", 90),
     Proof("slow-readers", "10 of 1,000 clients never read, under full load", 90),

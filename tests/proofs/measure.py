@@ -81,7 +81,7 @@ async def fault_run(size: Size) -> list[Figure]:
 
 
 async def beside_the_platform(size: Size) -> list[Figure]:
-    return await _broken(run.Plan(minutes=3.5 * size.scale, seed=size.seed, rate=80, platform=True))
+    return await _broken(run.Plan(minutes=2.5 * size.scale, seed=size.seed, rate=80, platform=True))
 
 
 async def _broken(plan: run.Plan) -> list[Figure]:
