@@ -27,13 +27,13 @@ suite: $(VENV)/dev.stamp
 test-postgres: $(VENV)/dev.stamp chromium postgres nginx etcd ## run all tests on PostgreSQL instead of SQLite
 	@$(ON_POSTGRES) $(PYTEST)
 
-proofs: $(VENV)/dev.stamp chromium ## measure what depends on the machine's speed, alone on it, half an hour: ONLY=soak SEED=7
+proofs: $(VENV)/dev.stamp chromium etcd ## measure what depends on the machine's speed, alone on it, half an hour: ONLY=soak SEED=7
 	@$(BIN)/python -m tests.proofs $(if $(SEED),--seed $(SEED)) $(addprefix --only ,$(ONLY)) $(if $(SCALE),--scale $(SCALE))
 
 screenshots: $(VENV)/dev.stamp chromium ## take the pictures in docs/images again
 	@CHATWS_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/e2e/test_pages.py "tests/e2e/test_overview.py::test_the_index_is_without_barriers[light-1440]"
 
-faults: $(VENV)/dev.stamp ## break the whole chat at random: MINUTES=20 SEED=7 SERVER=uvicorn, PLATFORM=1: beside the Go platform's twin
+faults: $(VENV)/dev.stamp etcd ## break the whole chat at random: MINUTES=20 SEED=7 SERVER=uvicorn, PLATFORM=1: beside the Go platform's twin
 	@$(BIN)/python -m tests.faults.run --minutes $(or $(MINUTES),2) $(if $(SERVER),--server $(SERVER)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)") $(if $(PLATFORM),--platform)
 
 rolling: $(VENV)/dev.stamp ## restart three gateways one by one under load: CLIENTS=3000 SHARE=15

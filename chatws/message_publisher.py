@@ -26,8 +26,8 @@ from realtime.relay.entry import encode
 logger = logging.getLogger(__name__)
 
 NOTE_SECONDS, PUBLISH_SECONDS = 2.0, 60.0
-"""How long one sender waits for Redis before its message is stored, and behind that: who is told of an error then
-believes that nothing was stored."""
+"""How long one sender waits for Redis before its message is stored, and after that: an error would then say that it
+isn't."""
 RETRY_AFTER_SECONDS = 2
 FIRST_WAIT, LONGEST_WAIT = 0.05, 1.0
 LOOK_SECONDS = 1.0
@@ -66,7 +66,7 @@ class MessagePublisher:
         """Say that a message is about to be stored.
 
         Raises:
-            FrameError: 503, Redis is away, or too many are noted of which nothing is known.
+            FrameError: 503, Redis is away, or `MOST` messages are noted already.
         """
         content = msgspec.json.encode(event)
         try:

@@ -121,7 +121,7 @@ class Names:
             self._ask_at = time.monotonic() + self._pause
             logger.warning("no names for %.1f s: %s", self._pause, error)
             return {}
-        except Exception:
+        except Exception:  # of a task that nobody may be waiting for any more
             logger.exception("asking for the names of %d users failed", len(user_ids))
             return {}
         finally:
@@ -147,7 +147,7 @@ class Names:
 
 
 def _say(error: Exception) -> None:
-    """Redis that is away is told of elsewhere; anything else is somebody's mistake, such as a key of another type."""
+    """Log what isn't Redis being away, which others log: a mistake, such as a key of another type."""
     if not is_transient(error):
         logger.error("kept names (chat:user:info:<id>) can't be used: %s", error)
 

@@ -14,8 +14,8 @@ MOST_PAGES = 30
 async def is_stored(chat: ChatGateway, group_id: str, message_id: str, since: int) -> bool:
     """Whether a message is in its chat group's history. It was first tried at ``since`` (Unix seconds), or long before.
 
-    It is looked for among those of that time. Where it isn't one of them it may be an older one: whoever knows it
-    answers with what lies before it, and who doesn't, some services, with the newest.
+    It is looked for among those of that time. If it isn't one of them it may be older: a service that has it answers
+    with what lies before it; one that hasn't, with an error or the newest.
 
     Raises:
         ChatServiceError: it can't be found out.

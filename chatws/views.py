@@ -42,14 +42,14 @@ async def ready(request: HttpRequest) -> HttpResponse:
     """200 if sockets can be served; each dependency and its state."""
     here = services.of(request)
     here.node.start()
-    redis, chat_rpc = await asyncio.gather(_redis_state(here), here.chat.state())
+    redis, chat_rpc, user_rpc = await asyncio.gather(_redis_state(here), here.chat.state(), here.names.state())
     gateway = here.node.state
     well = redis == chat_rpc == gateway == "ok"
     states: dict[str, object] = {"gateway": gateway, "redis": redis, "chat_rpc": chat_rpc}
     if instances := here.chat.instances:
         states["chat_rpc_instances"] = list(instances)
     if here.names.are_known:  # without it people are nameless, and served all the same
-        states["user_rpc"] = await here.names.state()
+        states["user_rpc"] = user_rpc
         if instances := here.names.instances:
             states["user_rpc_instances"] = list(instances)
     return JsonResponse(states, status=200 if well else 503)

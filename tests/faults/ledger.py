@@ -253,7 +253,7 @@ class Ledger:
                 self.problem(f"{reader.name} {told.feed}: told unrecoverable without a FLUSHALL or a trimmed log")
 
     def judge_errors(self, stored_at: Mapping[str, int]) -> None:
-        """No sender is told of an error once its message is stored: ``stored_at`` in Unix seconds, by message.
+        """No sender gets an error once its message is stored: ``stored_at`` in Unix seconds, by message.
 
         A time before the message was sent is that of a clock which was set back, and says nothing.
         """

@@ -13,11 +13,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.test")
 
@@ -75,7 +74,7 @@ class Plan:
     def faults(self) -> list[Fault]:
         """The kinds of fault that this plan injects."""
         every: Sequence[Fault] = FAULTS + PLATFORM_FAULTS if self.platform else FAULTS
-        if self.real:  # nothing of theirs is ours to break, and without its consumer groups theirs hears nothing more
+        if self.real:  # its services aren't ours to break, and it reads no event without its consumer groups
             every = tuple(fault for fault in FAULTS if "rpc" not in fault.parts)
         return [fault for fault in self.kinds or every if fault.name.startswith(self.only)]
 
@@ -132,10 +131,6 @@ class Run:
         self.users: list[User] = []
         self.left: dict[str, set[str]] = {}
         """By reader, the groups that it was not in all the time."""
-        self.stored: dict[str, list[str]] = {}
-        """Message ids by chat group, in the history's order."""
-        self.stored_at: dict[str, int] = {}
-        """When each message was stored (Unix seconds)."""
         self.last: dict[str, str] = {}
         """The last message of each chat group."""
         self._next_message = 0.0
@@ -145,7 +140,7 @@ class Run:
         began = time.monotonic()
         try:
             await system.boot()
-            self.chat = system.chat_service()
+            self.chat = system.chat()
             await self._people()
             stage = Stage(
                 system,
@@ -168,11 +163,10 @@ class Run:
                 over.set()
                 await asyncio.wait([*writing, moving])
                 await self._settle()
-                await self._look_up()
                 for user in self.users:
                     await user.client.close()
                 await asyncio.wait(listening)
-            self._judge()
+            await self._judge()
             await self.chat.close()
         finally:
             for user in self.users:
@@ -309,27 +303,17 @@ class Run:
     def _groups_of(self, reader: Reader) -> list[str]:
         return [group_id for group_id in self.groups if group_id not in self.left[reader.name]]
 
-    async def _look_up(self) -> None:
-        """All that is stored, by the history of one who is in all groups."""
-        client = self.users[0].client
+    async def _judge(self) -> None:
+        stored: dict[str, list[str]] = {}
+        stored_at: dict[str, int] = {}
         for group_id in self.groups:
-            messages: list[Mapping[str, Any]] = []
-            more = True
-            while more:
-                page = await client.history(group_id, known=messages, limit=100)
-                messages += page["messages"]
-                more = page["has_more"] and bool(page["messages"])
-            self.stored[group_id] = [message["message_id"] for message in reversed(messages)]
-            self.stored_at |= {message["message_id"]: int(message["created_at"]) for message in messages}
-
-    def _judge(self) -> None:
-        self.ledger.judge(
-            self.stored,
-            {user.reader.name: self._groups_of(user.reader) for user in self.users},
-            by_feed=self.plan.platform,
-        )
+            messages = await self.chat.all_messages(group_id)
+            stored[group_id] = list(messages)[::-1]
+            stored_at |= messages
+        groups_of = {user.reader.name: self._groups_of(user.reader) for user in self.users}
+        self.ledger.judge(stored, groups_of, by_feed=self.plan.platform)
         if self.plan.platform:
-            self.ledger.judge_errors(self.stored_at)
+            self.ledger.judge_errors(stored_at)
         comer = self.users[-1].reader
         for group_id in self.left[f"user {LEAVER}"]:
             if self.last[group_id] not in comer.seen:
@@ -344,6 +328,11 @@ def table(plan: Plan, outcome: Outcome) -> str:
     """The run in Markdown."""
     ledger, count = outcome.ledger, outcome.ledger.count
     database = plan.database.partition(":")[0] or "sqlite"
+    beside = [
+        f"| stored and unpublished | {count['unpublished']} |",
+        f"| an error to a sender whose message is stored | {count['error though stored']} |",
+        f"| sent again after a FLUSHALL, delivered again | {count['forgotten']} |",
+    ] if plan.platform else []  # fmt: skip
     lines = [
         f"seed {plan.seed}, {plan.minutes:g} minutes, {database}, {WRITERS + 2} readers, {GROUPS} chat groups",
         "",
@@ -359,19 +348,13 @@ def table(plan: Plan, outcome: Outcome) -> str:
         f"| lost | {count['lost']} |",
         f"| repeated | {count['repeated']} |",
         f"| swapped | {count['swapped']} |",
-        *([f"| stored and unpublished | {count['unpublished']} |"] if plan.platform else []),
-        *(
-            [f"| an error to a sender whose message is stored | {count['error though stored']} |"]
-            if plan.platform
-            else []
-        ),
-        *([f"| sent again after a FLUSHALL, delivered again | {count['forgotten']} |"] if plan.platform else []),
+        *beside,
         f"| gaps inside a connection | {count['gap']} |",
         f"| heard after a removal | {count['leaked']} |",
         f"| feeds resumed with everything (recovered) | {sum(reader.recovered for reader in ledger.readers)} |",
         f"| feeds told unrecoverable after FLUSHALL or a trim | {count['told'] - count['told without cause']} |",
         f"| feeds told unrecoverable for another cause | {count['told without cause']} |",
-        f"| errors told by code (403: whoever was removed asks) | {dict(sorted(ledger.errors.items()))} |",
+        f"| errors by code (403: the leaver asks) | {dict(sorted(ledger.errors.items()))} |",
         f"| slowest takeover by a standby relay | {max(outcome.takeovers, default=0):.1f} s |",
     ]
     return "\n".join(lines)

@@ -19,6 +19,7 @@ from tests.support.proxy import Proxy
 from tests.support.real import real
 from tests.support.redis import free_port
 from tests.support.stack import (
+    ASKS_OFTEN,
     PLATFORM_LEASE_SECONDS,
     SERVERS,
     Gateway,
@@ -159,8 +160,7 @@ class System(Stack):
         rng.shuffle(ports)
         return await Proxy(*ports).__aenter__()
 
-    def chat_service(self) -> Chat:
-        """The chat service as its other users reach it."""
+    def chat(self) -> Chat:
         return Chat(self.chat_services)
 
     @property
@@ -184,8 +184,7 @@ class TwinSystem(System):
         self.user_ports = [free_port(), free_port()]
         self.database = folder / "twin.sqlite3"
         self._registered: dict[int, list[Registration]] = {}
-        # Where the twin dies between a change of members and its event, only asking again tells.
-        super().__init__(folder, **platform_settings(self.etcd) | {"CHATWS_MEMBERSHIP_SECONDS": "5"} | env)
+        super().__init__(folder, **platform_settings(self.etcd.endpoints) | ASKS_OFTEN | env)
 
     async def boot(self) -> None:
         await asyncio.to_thread(self.etcd.start)
@@ -204,7 +203,7 @@ class TwinSystem(System):
     def chat_service_command(self, number: int) -> list[str]:
         return twin_command(self.rpc_ports[number], self.user_ports[number], self.database, self.redis.url)
 
-    def chat_service(self) -> Chat:
+    def chat(self) -> Chat:
         return PlatformChat(lambda: self.chat_services, self.redis.url)
 
     def stop(self) -> None:
@@ -218,16 +217,15 @@ class RealSystem(System):
 
     def __init__(self, folder: Path, **env: str) -> None:
         self.real = real()
-        super().__init__(folder, **self.real.settings | env)
-        self.redis.port, self.redis.url = self.real.redis_port, self.real.redis_url
-        self.env["REDIS_URL"] = self.redis.url
+        self.redis_port = self.real.redis_port
+        super().__init__(folder, **platform_settings(self.real.etcd) | ASKS_OFTEN | env)
 
     def start_one(self, kind: str, number: int) -> Process:
         if kind == "rpc":
             return Process(f"rpc-{number}", [sys.executable, "-c", ""], self.env, self.folder / "nothing.log")
         return super().start_one(kind, number)
 
-    def chat_service(self) -> Chat:
+    def chat(self) -> Chat:
         return PlatformChat(self.real.chat_service, self.redis.url)
 
 

@@ -87,6 +87,22 @@ class Chat:
         answer = await self.stub.GetMessageHistory(pb.GetMessageHistoryReq(group_id=group_id, limit=100))
         return [message.content for message in reversed(answer.messages)]
 
+    async def all_messages(self, group_id: str) -> dict[str, int]:
+        """When each message of a group was stored (Unix seconds), by id, the newest first.
+
+        Some services take an id for its whole second: pages overlap, so that none is left out.
+        """
+        found: dict[str, int] = {}
+        before = ""
+        while True:
+            request = pb.GetMessageHistoryReq(group_id=group_id, before_id=before, limit=100)
+            page = list((await self.stub.GetMessageHistory(request)).messages)
+            found |= {one.message_id: one.created_at for one in page if one.message_id not in found}
+            if len(page) < 100:
+                return found
+            later = [one for one in page if one.created_at > page[-1].created_at]
+            before = (later or page)[-1].message_id
+
     async def until_said(self, group_id: str, text: str) -> None:
         """Return once a message is stored."""
         await until_answer(lambda: self.history(group_id), lambda said: text in said, f"{text!r} is stored")

@@ -1,13 +1,13 @@
 """The Go platform itself, started elsewhere on this machine: `CHATWS_TEST_PLATFORM=ETCD_HOST:PORT,REDIS_PORT`.
 
 Its services are found in that etcd, under `chat.rpc` and `user.rpc`, and use the Redis at that port of this machine,
-where whoever tests starts one; a chat service makes its consumer groups when it starts, so restart it after that.
+where the tests start one; a chat service makes its consumer groups when it starts, so restart it after that.
 """
 
 import os
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from config.etcd import find
 
@@ -22,19 +22,7 @@ class Real:
     etcd: str
     redis_port: int
     _found: str = ""
-    _looked_at: float = field(default=0.0)
-
-    @property
-    def settings(self) -> dict[str, str]:
-        """What a gateway beside it is set to; asks for groups often, for its events may be lost."""
-        return {
-            "CHATWS_RPC_TARGET": f"etcd://{self.etcd}/chat.rpc", "CHATWS_USER_RPC_TARGET": f"etcd://{self.etcd}/user.rpc",
-            "CHATWS_MESSAGE_PUBLISHER": "gateway", "CHATWS_MEMBERSHIP_SECONDS": "5",
-        }  # fmt: skip
-
-    @property
-    def redis_url(self) -> str:
-        return f"redis://127.0.0.1:{self.redis_port}/0"
+    _looked_at: float = 0.0
 
     def chat_service(self) -> str:
         """The chat service's instances as a gRPC target, as etcd had them a second ago or now."""

@@ -111,9 +111,12 @@ class Stack:
     shared: "Stack | None" = None
     """The one that many tests use."""
 
+    redis_port = 0
+    """Of its Redis; 0: any."""
+
     def __init__(self, folder: Path, **env: str) -> None:
         self.folder = folder
-        self.redis = RedisServer(folder)
+        self.redis = RedisServer(folder, self.redis_port)
         self.rpc_port = free_port()
         self.rpc_target = f"127.0.0.1:{self.rpc_port}"
         self.processes: list[Process] = []
@@ -309,6 +312,8 @@ class Stack:
         return process
 
 
+ASKS_OFTEN = {"CHATWS_MEMBERSHIP_SECONDS": "5"}
+"""Where a service may die between a change of members and its event, only asking again finds the change."""
 PLATFORM_LEASE_SECONDS = 10
 """go-zero's own: whom nobody withdraws is found for so long."""
 
@@ -320,7 +325,7 @@ class PlatformStack(Stack):
         super().__init__(folder, **env)
         self.user_port = free_port()
         self.etcd = Etcd(folder / "etcd")
-        self.env |= {**platform_settings(self.etcd), **env}
+        self.env |= platform_settings(self.etcd.endpoints) | env
         self._registrations: list[Registration] = []
 
     def start(self) -> Gateway:
@@ -368,9 +373,8 @@ class RealStack(Stack):
 
     def __init__(self, folder: Path, **env: str) -> None:
         self.real = real()
-        super().__init__(folder, **self.real.settings | env)
-        self.redis.port, self.redis.url = self.real.redis_port, self.real.redis_url
-        self.env["REDIS_URL"] = self.redis.url
+        self.redis_port = self.real.redis_port
+        super().__init__(folder, **platform_settings(self.real.etcd) | ASKS_OFTEN | env)
 
     def start_rpc(self, *options: str) -> Process:
         """Theirs runs already."""
@@ -380,11 +384,11 @@ class RealStack(Stack):
         return PlatformChat(self.real.chat_service, self.redis.url)
 
 
-def platform_settings(etcd: Etcd) -> dict[str, str]:
-    """What a gateway beside the Go platform is set to."""
+def platform_settings(etcd: str) -> dict[str, str]:
+    """What a gateway beside the Go platform is set to, whose services register at these endpoints."""
     return {
-        "CHATWS_RPC_TARGET": f"etcd://{etcd.endpoints}/chat.rpc",
-        "CHATWS_USER_RPC_TARGET": f"etcd://{etcd.endpoints}/user.rpc",
+        "CHATWS_RPC_TARGET": f"etcd://{etcd}/chat.rpc",
+        "CHATWS_USER_RPC_TARGET": f"etcd://{etcd}/user.rpc",
         "CHATWS_MESSAGE_PUBLISHER": "gateway",
     }
 

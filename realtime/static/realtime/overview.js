@@ -207,8 +207,7 @@ const pause = make("button", { type: "button", ariaPressed: "false" }, words.pau
 
 root.replaceChildren(
   make("div.head", {}, make("h2", { id: "overview-title" }, words.title), state, pause), problem, figures.element,
-  make("div.cards", {}, gateways.element, closes.element, lag.element, letters.element,
-    here.element),
+  make("div.cards", {}, gateways.element, closes.element, lag.element, letters.element, here.element),
 );
 
 function rest(count, all, top) {
@@ -267,6 +266,7 @@ async function ask() {
 async function askHere() {
   try {
     const answer = await fetch(ready, { signal: AbortSignal.timeout(PATIENCE_MS), cache: "no-store" });
+    if (!answer.ok && answer.status !== 503) throw new Error(answer.statusText);
     here.show(await answer.json());
   } catch {
     here.fail(); // not there for browsers, behind a proxy maybe
