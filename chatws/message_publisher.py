@@ -72,10 +72,10 @@ class MessagePublisher:
         try:
             noted = await _patiently(lambda: self._intents.note(event.message_id, content), NOTE_SECONDS)
         except Exception as error:
-            raise _unavailable(error, "nothing is stored") from error
+            raise _unavailable(error, "this try stored nothing") from error
         if noted is Noted.FULL:
             metrics.refusals.labels("intents").inc()
-            problem = f"of {MOST} messages it isn't known whether they are stored, this one isn't"
+            problem = f"of {MOST} messages it isn't known whether they are stored: this try stored nothing"
             raise FrameError(503, problem, retry_after=RETRY_AFTER_SECONDS)
         return noted
 

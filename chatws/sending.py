@@ -8,6 +8,7 @@ import json
 import math
 import time
 import uuid
+from contextlib import nullcontext
 
 from chatws.exceptions import FrameError
 from chatws.frames import SendMessage
@@ -24,6 +25,7 @@ from realtime.redis import is_transient
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:chatws:message")
 RETRY_AFTER_SECONDS = 2
 FIND_OUT_SECONDS = 1.0
+UNAVAILABLE = 503
 REFUSED = 400, 403, 404, 409, 429, 501
 """With these the chat service says that it has stored nothing, and why."""
 
@@ -46,49 +48,60 @@ class Sender:
             ChatServiceError: the chat service refused it or can't be reached.
             FrameError: 429, the user sends too fast; 503, Redis is away.
         """
-        if self._limit is not None:
-            await self._wait_less(self._limit, principal.user_id)
         message_id = stored_id(principal.user_id, frame)
         attempt = self._under_way.get(message_id)
         if attempt is None:
-            attempt = asyncio.get_running_loop().create_task(self._attempt(message_id, principal, frame))
+            data = frame.data
+            event = MessageEvent(
+                message_id=message_id, group_id=data.group_id, sender_id=principal.user_id, msg_type=data.msg_type,
+                created_at=int(time.time()), sender_name=principal.name, sender_avatar=principal.avatar,
+                content=data.content, image_url=data.image_url,
+            )  # fmt: skip
+            attempt = asyncio.get_running_loop().create_task(self._attempt(event))
             self._under_way[message_id] = attempt
             attempt.add_done_callback(lambda task: self._ended(message_id, task))
         return await asyncio.shield(attempt)
 
-    async def _wait_less(self, limit: UserLimit, user_id: int) -> None:
+    async def _attempt(self, event: MessageEvent) -> str:
+        publisher = self._publisher
+        with publisher.working_on(event.message_id) if publisher else nullcontext():
+            noted = await self._begin(event)
+            if noted is Noted.ADDED:
+                return event.message_id
+            if noted is not None:
+                try:
+                    await self._store(event)
+                except ChatServiceError as error:
+                    if publisher and noted is Noted.NEW and (error.code in REFUSED or not error.was_asked):
+                        await publisher.withdraw(event.message_id)
+                    raise
+            if publisher:
+                await publisher.publish(event)
+        return event.message_id
+
+    async def _begin(self, event: MessageEvent) -> Noted | None:
+        """What became of the intent. None: Redis can't be told, and an earlier try has stored the message."""
         try:
-            wait = await limit.take(user_id)
+            await self._wait_less(event.sender_id)
+            return await self._publisher.note(event) if self._publisher else Noted.NEW
+        except FrameError as error:
+            if error.code == UNAVAILABLE and await self._is_stored(event):
+                return None
+            raise
+
+    async def _wait_less(self, user_id: int) -> None:
+        if self._limit is None:
+            return
+        try:
+            wait = await self._limit.take(user_id)
         except Exception as error:
             if not is_transient(error):
                 raise
-            problem = f"Redis can't be reached, nothing is stored: {error}"
-            raise FrameError(503, problem, retry_after=RETRY_AFTER_SECONDS) from error
+            problem = f"Redis can't be reached, this try stored nothing: {error}"
+            raise FrameError(UNAVAILABLE, problem, retry_after=RETRY_AFTER_SECONDS) from error
         if wait:
             metrics.refusals.labels("sends").inc()
             raise FrameError(429, "too many messages: not stored", retry_after=math.ceil(wait))
-
-    async def _attempt(self, message_id: str, principal: Principal, frame: SendMessage) -> str:
-        data = frame.data
-        event = MessageEvent(
-            message_id=message_id, group_id=data.group_id, sender_id=principal.user_id, msg_type=data.msg_type,
-            created_at=int(time.time()), sender_name=principal.name, sender_avatar=principal.avatar,
-            content=data.content, image_url=data.image_url,
-        )  # fmt: skip
-        if self._publisher is None:
-            return await self._store(event)
-        with self._publisher.working_on(message_id):
-            noted = await self._publisher.note(event)
-            if noted is Noted.ADDED:
-                return message_id
-            try:
-                stored = await self._store(event)
-            except ChatServiceError as error:
-                if noted is Noted.NEW and (error.code in REFUSED or not error.was_asked):
-                    await self._publisher.withdraw(message_id)
-                raise
-            await self._publisher.publish(event)
-        return stored
 
     async def _store(self, event: MessageEvent) -> str:
         """Store a message, if it isn't; its id. After an error that says nothing its history is looked at."""

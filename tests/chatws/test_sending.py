@@ -217,7 +217,7 @@ async def test_where_the_chat_service_was_not_asked_nothing_is_left_to_find_out(
 async def test_without_redis_nothing_is_stored() -> None:
     away = connect(f"redis://127.0.0.1:{free_port()}/0")
     chat = ChatService()
-    with pytest.raises(FrameError, match="nothing is stored") as refused:
+    with pytest.raises(FrameError, match="this try stored nothing") as refused:
         await publishing(chat, Intents(away, MESSAGE_NEW, 600)).send(USER, frame())
     assert (refused.value.code, refused.value.retry_after) == (503, 2)
     assert chat.saved == []
@@ -235,6 +235,36 @@ async def test_a_sender_waits_for_redis_to_come_back(redis: Any, redis_server: R
     message_id = await sending
     assert await published(redis) == [message_id]
     assert await noted(redis) == 0
+
+
+class NoRedis:
+    """A limit that can't be asked."""
+
+    async def take(self, user_id: int) -> float:
+        raise ConnectionError("refused")
+
+
+@pytest.mark.parametrize("limit", [None, NoRedis()])
+async def test_a_stored_message_sent_again_while_redis_is_away_waits_for_it(
+    redis: Any, redis_server: RedisServer, intents: Intents, monkeypatch: pytest.MonkeyPatch, limit: Any
+) -> None:
+    monkeypatch.setattr("chatws.message_publisher.NOTE_SECONDS", 0.1)
+    chat = ChatService()
+    chat.failure, chat.commits = ChatServiceError(503, "away"), True
+    chat.history_failure = ChatServiceError(503, "away")
+    publisher = MessagePublisher(chat, Names(NO_REDIS), intents)  # type: ignore[arg-type]
+    with pytest.raises(ChatServiceError, match="away"):
+        await Sender(chat, publisher).send(USER, frame())  # type: ignore[arg-type]
+    await asyncio.to_thread(redis_server.kill)
+    chat.history_failure = None
+    sending = asyncio.create_task(Sender(chat, publisher, limit).send(USER, frame()))  # type: ignore[arg-type]
+    with pytest.raises(FrameError, match="this try stored nothing"):  # one that isn't stored
+        await Sender(chat, publisher, limit).send(USER, frame("other"))  # type: ignore[arg-type]
+    assert not sending.done()
+    await asyncio.to_thread(redis_server.start)
+    message_id = await sending
+    assert await published(redis) == [message_id]
+    assert (len(chat.saved), await noted(redis)) == (1, 0)
 
 
 @pytest.fixture

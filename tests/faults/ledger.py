@@ -253,7 +253,7 @@ class Ledger:
                 self.problem(f"{reader.name} {told.feed}: told unrecoverable without a FLUSHALL or a trimmed log")
 
     def judge_errors(self, stored_at: Mapping[str, int]) -> None:
-        """No sender gets an error once its message is stored: ``stored_at`` in Unix seconds, by message.
+        """No sender gets an error once its message is stored: ``stored_at`` in whole Unix seconds, by message.
 
         A time before the message was sent is that of a clock which was set back, and says nothing.
         """
@@ -261,7 +261,7 @@ class Ledger:
             for frame_id, at in reader.errors:
                 message_id = reader.acks.get(frame_id, "")
                 stored = stored_at.get(message_id, 0)
-                if message_id in self.sent and self.sent[message_id].began_at - 1 < stored < at - 1:
+                if message_id in self.sent and self.sent[message_id].began_at - 1 < stored < at - 1 - IN_FLIGHT_SECONDS:
                     self.count["error though stored"] += 1
                     self.problem(f"{reader.name}: an error for {message_id} {at - stored:.0f} s after it was stored")
 

@@ -74,6 +74,7 @@ class Store:
         """This thread's own: two that share one also share its statements, and may run one with the other's values."""
         if not hasattr(self._here, "database"):
             self._here.database = sqlite3.connect(self._path, 30, isolation_level=None, check_same_thread=False)
+            self._here.database.create_function("this_second", 0, self._time)  # asked for once nobody else writes
             self._opened.append(self._here.database)
         database: sqlite3.Connection = self._here.database
         return database
@@ -177,9 +178,9 @@ class Store:
             raise Failure
         self._write(
             "INSERT INTO message (message_id, group_id, sender_id, msg_type, content, image_url, created_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            " VALUES (?, ?, ?, ?, ?, ?, this_second())",
             request.message_id, request.group_id, str(request.sender_id), request.msg_type, request.content,
-            request.image_url, self._time(),
+            request.image_url,
         )  # fmt: skip
         return pb.SaveMessageResp(success=True, message_id=request.message_id)
 
