@@ -63,21 +63,21 @@ class Sender:
         return await asyncio.shield(attempt)
 
     async def _attempt(self, event: MessageEvent) -> str:
-        publisher = self._publisher
-        with publisher.working_on(event.message_id) if publisher else nullcontext():
+        publisher, message_id = self._publisher, event.message_id
+        with publisher.working_on(message_id) if publisher else nullcontext():
             noted = await self._begin(event)
             if noted is Noted.ADDED:
-                return event.message_id
+                return message_id
             if noted is not None:
                 try:
-                    await self._store(event)
+                    message_id = await self._store(event)
                 except ChatServiceError as error:
                     if publisher and noted is Noted.NEW and (error.code in REFUSED or not error.was_asked):
                         await publisher.withdraw(event.message_id)
                     raise
             if publisher:
                 await publisher.publish(event)
-        return event.message_id
+        return message_id
 
     async def _begin(self, event: MessageEvent) -> Noted | None:
         """What became of the intent. None: Redis can't be told, and an earlier try has stored the message."""

@@ -39,6 +39,7 @@ class ChatService:
         self.commits = False
         self.stored: list[str] = []
         self.history_failure: Exception | None = None
+        self.answers_with = ""
 
     async def save_message(self, **message: Any) -> str:
         self.saved.append(message)
@@ -47,7 +48,7 @@ class ChatService:
         await self.answers.wait()
         if self.failure is not None:
             raise self.failure
-        return str(message["message_id"])
+        return self.answers_with or str(message["message_id"])
 
     async def message_history(self, group_id: str, before_id: str, limit: int) -> History:
         if self.history_failure is not None:
@@ -88,6 +89,12 @@ async def test_all_who_wait_hear_of_a_failure_and_the_next_try_is_fresh() -> Non
     assert len(chat.saved) == 1
     chat.failure = None
     assert await sender.send(USER, frame())
+
+
+async def test_the_id_is_the_one_that_the_chat_service_says() -> None:
+    chat = ChatService()
+    chat.answers_with = "its own"
+    assert await Sender(chat).send(USER, frame()) == "its own"  # type: ignore[arg-type]
 
 
 async def test_frames_without_an_id_are_never_the_same() -> None:
