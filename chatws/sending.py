@@ -8,7 +8,7 @@ import json
 import math
 import time
 import uuid
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 from chatws.exceptions import FrameError
 from chatws.frames import SendMessage
@@ -24,7 +24,11 @@ from realtime.redis import is_transient
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:chatws:message")
 RETRY_AFTER_SECONDS = 2
-FIND_OUT_SECONDS = 1.0
+FIND_OUT_SECONDS, ASK_SECONDS, PAUSE_SECONDS = 3.0, 1.0, 0.2
+"""How long the history is asked after an error, how long once, and the pause before it is asked again.
+
+With the deadline of the call before it this is less than clients wait for an answer.
+"""
 UNAVAILABLE = 503
 REFUSED = 400, 403, 404, 409, 429, 501
 """With these the chat service says that it has stored nothing, and why."""
@@ -70,7 +74,7 @@ class Sender:
                 return message_id
             if noted is not None:
                 try:
-                    message_id = await self._store(event)
+                    message_id = await self._store(event, noted)
                 except ChatServiceError as error:
                     if publisher and noted is Noted.NEW and (error.code in REFUSED or not error.was_asked):
                         await publisher.withdraw(event.message_id)
@@ -103,7 +107,7 @@ class Sender:
             metrics.refusals.labels("sends").inc()
             raise FrameError(429, "too many messages: not stored", retry_after=math.ceil(wait))
 
-    async def _store(self, event: MessageEvent) -> str:
+    async def _store(self, event: MessageEvent, noted: Noted) -> str:
         """Store a message, if it isn't; its id. After an error that says nothing its history is looked at."""
         try:
             return await self._chat.save_message(
@@ -111,16 +115,21 @@ class Sender:
                 msg_type=event.msg_type, content=event.content, image_url=event.image_url,
             )  # fmt: skip
         except ChatServiceError as error:
-            if error.code in REFUSED or not error.was_asked or not await self._is_stored(event):
+            may_be_stored = error.was_asked or noted is Noted.BEFORE  # else neither this try nor an earlier one did
+            if error.code in REFUSED or not may_be_stored or not await self._is_stored(event):
                 raise
         return event.message_id
 
     async def _is_stored(self, event: MessageEvent) -> bool:
-        try:
+        """Whether it is, as far as can be found out: asked again, for one instance of several may hang."""
+        with suppress(TimeoutError):
             async with asyncio.timeout(FIND_OUT_SECONDS):
-                return await is_stored(self._chat, event.group_id, event.message_id, event.created_at)
-        except (ChatServiceError, TimeoutError):
-            return False  # so far as we know: the frame, sent again, does no harm
+                while True:
+                    with suppress(ChatServiceError, TimeoutError):
+                        async with asyncio.timeout(ASK_SECONDS):
+                            return await is_stored(self._chat, event.group_id, event.message_id, event.created_at)
+                    await asyncio.sleep(PAUSE_SECONDS)
+        return False  # so far as we know: the frame, sent again, does no harm
 
     def _ended(self, message_id: str, task: asyncio.Task[str]) -> None:
         del self._under_way[message_id]

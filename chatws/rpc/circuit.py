@@ -9,7 +9,7 @@ from realtime import metrics
 logger = logging.getLogger(__name__)
 
 FAILURES = 5
-"""So many calls in a row that weren't answered open the circuit."""
+"""So many calls that weren't answered, and none that was meanwhile, open the circuit."""
 FIRST_WAIT, LONGEST_WAIT = 0.5, 4.0
 
 
@@ -21,6 +21,7 @@ class Circuit:
         self._failures = 0
         self._wait = FIRST_WAIT
         self._try_at = 0.0
+        self._answered_at = -math.inf
 
     @property
     def is_open(self) -> bool:
@@ -48,9 +49,15 @@ class Circuit:
             logger.info("%s answers again", self._name)
             metrics.circuit_open.set(0)
         self._failures, self._wait = 0, FIRST_WAIT
+        self._answered_at = time.monotonic()
 
-    def failed(self, why: str) -> None:
-        """A call was not answered."""
+    def failed(self, began: float, why: str) -> None:
+        """A call that began then (`time.monotonic`) was not answered.
+
+        It says nothing of the service if another was answered since: one instance of several hangs, or one method.
+        """
+        if self._answered_at >= began:
+            return
         was_open = self.is_open
         self._failures += 1
         if not self.is_open:

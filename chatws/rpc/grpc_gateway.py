@@ -187,7 +187,7 @@ class GrpcChatGateway:
             metrics.rpc_seconds.labels(method, "CIRCUIT_OPEN").observe(0)
             raise ChatServiceError(AWAY, f"{self._name} doesn't answer", was_asked=False)
         seconds = min(self._seconds, self._circuit.patience)
-        began = time.perf_counter()
+        began = time.monotonic()
         outcome = "CANCELLED"
         try:
             with tracing.current.call(f"{service}/{method}") as metadata:
@@ -197,7 +197,7 @@ class GrpcChatGateway:
             code = CODES.get(error.code(), 500)
             detail = error.details() or outcome
             if error.code() in NOT_ANSWERED:
-                self._circuit.failed(detail)
+                self._circuit.failed(began, detail)
                 detail = f"{self._name} can't be reached: {detail}"
             else:
                 self._circuit.succeeded()
@@ -207,7 +207,7 @@ class GrpcChatGateway:
             self._circuit.succeeded()
             return answer
         finally:
-            metrics.rpc_seconds.labels(method, outcome).observe(time.perf_counter() - began)
+            metrics.rpc_seconds.labels(method, outcome).observe(time.monotonic() - began)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -39,6 +40,8 @@ class ChatService:
         self.commits = False
         self.stored: list[str] = []
         self.history_failure: Exception | None = None
+        self.history_fails = math.inf
+        """So many times, from now on."""
         self.answers_with = ""
 
     async def save_message(self, **message: Any) -> str:
@@ -51,7 +54,8 @@ class ChatService:
         return self.answers_with or str(message["message_id"])
 
     async def message_history(self, group_id: str, before_id: str, limit: int) -> History:
-        if self.history_failure is not None:
+        if self.history_failure is not None and self.history_fails:
+            self.history_fails -= 1
             raise self.history_failure
         if before_id:
             raise ChatServiceError(404, "no such message")
@@ -175,6 +179,32 @@ async def test_an_error_behind_a_commit_is_a_success(redis: Any, intents: Intent
     assert await published(redis) == [message_id] * publishes
 
 
+async def test_one_instance_of_several_that_fails_to_say_what_is_stored_is_not_the_last_to_be_asked(
+    redis: Any, intents: Intents
+) -> None:
+    chat = ChatService()
+    chat.failure, chat.commits = ChatServiceError(503, "it hangs"), True
+    chat.history_failure, chat.history_fails = ChatServiceError(503, "it hangs"), 2
+    message_id = await publishing(chat, intents).send(USER, frame())
+    assert await published(redis) == [message_id]
+
+
+async def test_what_an_earlier_try_stored_is_found_out_though_calls_fail_at_once(
+    redis: Any, intents: Intents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chatws.sending.FIND_OUT_SECONDS", 0.5)
+    chat = ChatService()
+    chat.failure, chat.commits = ChatServiceError(503, "it hangs"), True
+    chat.history_failure = chat.failure
+    sender = publishing(chat, intents)
+    with pytest.raises(ChatServiceError, match="it hangs"):
+        await sender.send(USER, frame())
+    chat.failure, chat.commits = ChatServiceError(503, "calls fail at once", was_asked=False), False
+    chat.history_failure, chat.history_fails = chat.failure, 1
+    message_id = await sender.send(USER, frame())
+    assert (await published(redis), await noted(redis)) == ([message_id], 0)
+
+
 async def test_what_is_not_stored_is_not_published_and_may_be_sent_again(redis: Any, intents: Intents) -> None:
     chat = ChatService()
     chat.failure = ChatServiceError(503, "the database is away")
@@ -198,8 +228,9 @@ async def test_a_refusal_leaves_nothing_behind(redis: Any, intents: Intents, cod
 
 
 async def test_a_refusal_of_what_an_earlier_attempt_may_have_stored_is_left_to_be_found_out(
-    redis: Any, intents: Intents
+    redis: Any, intents: Intents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("chatws.sending.FIND_OUT_SECONDS", 0.5)
     chat = ChatService()
     chat.failure, chat.commits = ChatServiceError(503, "away"), True
     chat.history_failure = ChatServiceError(503, "away")
