@@ -38,6 +38,7 @@ CODES = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
     grpc.StatusCode.UNIMPLEMENTED: 501,
     grpc.StatusCode.UNKNOWN: 503,  # a service in Go or Python answers so whatever went wrong: it may pass
+    grpc.StatusCode.CANCELLED: 503,  # an instance that ends takes its calls back so
     grpc.StatusCode.UNAVAILABLE: 503,
     grpc.StatusCode.DEADLINE_EXCEEDED: 503,
 }
