@@ -13,7 +13,7 @@ from chatws import codec
 from chatws.exceptions import BadFrame, FrameError
 from chatws.frames import Auth, AuthFailed, ClientFrame, Error, FeedReset, Ping, Pong, ResumePoint, ServerData, Shutdown
 from chatws.handlers.table import HANDLERS
-from chatws.rpc.gateway import ChatServiceError
+from chatws.rpc.gateway import RETRY_AFTER_SECONDS, ChatServiceError
 from chatws.services import Services
 from chatws.session import Answer, Session, Tail
 from realtime import metrics, tracing
@@ -25,7 +25,6 @@ from realtime.exceptions import AuthenticationError, FeedUnavailable, Unavailabl
 from realtime.feeds import Position
 from realtime.limits import Refusal
 
-RETRY_AFTER_SECONDS = 2
 LONGEST_PING = 500
 
 
@@ -57,8 +56,7 @@ class ChatConsumer(DeliveryConsumer):
         except FrameError as error:
             self.write(_error(error), message_id)
         except ChatServiceError as error:
-            retry_after = RETRY_AFTER_SECONDS if error.code == 503 else UNSET
-            self.write(Error(error.code, str(error), retry_after=retry_after), message_id)
+            self.write(Error(error.code, str(error), retry_after=error.retry_after or UNSET), message_id)
         except Unavailable as error:
             self.write(_unavailable(error), message_id)
         finally:

@@ -31,7 +31,7 @@ With the deadline of the call before it this is less than clients wait for an an
 """
 UNAVAILABLE = 503
 REFUSED = 400, 403, 404, 409, 429, 501
-"""With these the chat service says that it has stored nothing, and why."""
+"""With these the chat service says that this try stored nothing, and why."""
 
 
 class Sender:
@@ -115,8 +115,8 @@ class Sender:
                 msg_type=event.msg_type, content=event.content, image_url=event.image_url,
             )  # fmt: skip
         except ChatServiceError as error:
-            may_be_stored = error.was_asked or noted is Noted.BEFORE  # else neither this try nor an earlier one did
-            if error.code in REFUSED or not may_be_stored or not await self._is_stored(event):
+            this_try_may_have = error.was_asked and error.code not in REFUSED
+            if not (this_try_may_have or noted is Noted.BEFORE) or not await self._is_stored(event):
                 raise
         return event.message_id
 

@@ -28,6 +28,7 @@ PROBLEMS = {
     401: "No token, or one that doesn't count",
     403: "Not the caller's to see",
     404: "Not there",
+    429: "The chat service is overloaded; worth another try",
     503: "The chat service or Redis is away; worth another try",
 }
 

@@ -9,13 +9,11 @@ from django.http import Http404
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
 
-from chatws.rpc.gateway import ChatServiceError
+from chatws.rpc.gateway import MAY_PASS, RETRY_AFTER_SECONDS, ChatServiceError
 from realtime.exceptions import Unavailable
 from realtime.redis import RedisError
 
 logger = logging.getLogger(__name__)
-
-RETRY_AFTER_SECONDS = 2
 
 
 def answer_error(error: Exception, context: Mapping[str, Any]) -> Response:
@@ -37,7 +35,7 @@ def answer_error(error: Exception, context: Mapping[str, Any]) -> Response:
             headers["WWW-Authenticate"] = challenge
     else:
         logger.error("a request failed: %s", context["request"].path, exc_info=error)
-    if code == 503:
+    if code in MAY_PASS:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return Response({"code": code, "message": message, "data": None}, status=code, headers=headers)
 

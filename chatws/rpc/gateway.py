@@ -10,20 +10,24 @@ PAGE_SIZE = 100
 READ_AGAIN = 5
 DISBANDED = 2
 """The status of a chat group that is no more."""
+MAY_PASS = 429, 503
+"""Codes of what another try may overcome: the chat service is overloaded, or can't be reached."""
+RETRY_AFTER_SECONDS = 2
 
 Item = TypeVar("Item")
 
 
 class ChatServiceError(Exception):
-    """The chat service refused, failed or can't be reached. ``code`` follows HTTP; 503 is worth another try.
+    """The chat service refused, failed or can't be reached. ``code`` follows HTTP.
 
-    ``was_asked``: whether the call may have had an effect there.
+    ``was_asked``: whether the call may have had an effect there. ``retry_after``: in seconds, if that may help.
     """
 
     def __init__(self, code: int, message: str, *, was_asked: bool = True) -> None:
         super().__init__(message)
         self.code = code
         self.was_asked = was_asked
+        self.retry_after = RETRY_AFTER_SECONDS if code in MAY_PASS else None
 
 
 class UserServiceError(Exception):

@@ -243,6 +243,22 @@ async def test_a_refusal_of_what_an_earlier_attempt_may_have_stored_is_left_to_b
     assert await noted(redis) == 1
 
 
+@pytest.mark.parametrize("code", [403, 429])
+async def test_what_an_earlier_try_stored_is_acked_though_this_one_is_refused(
+    redis: Any, intents: Intents, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr("chatws.sending.FIND_OUT_SECONDS", 0.5)
+    chat = ChatService()
+    chat.failure, chat.commits = ChatServiceError(503, "it hangs"), True
+    chat.history_failure = chat.failure
+    sender = publishing(chat, intents)
+    with pytest.raises(ChatServiceError, match="it hangs"):
+        await sender.send(USER, frame())
+    chat.failure, chat.commits, chat.history_failure = ChatServiceError(code, "no"), False, None
+    message_id = await sender.send(USER, frame())
+    assert await published(redis) == [message_id]
+
+
 async def test_where_the_chat_service_was_not_asked_nothing_is_left_to_find_out(redis: Any, intents: Intents) -> None:
     chat = ChatService()
     chat.failure = ChatServiceError(503, "calls fail at once", was_asked=False)

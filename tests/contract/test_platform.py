@@ -41,7 +41,7 @@ async def twin(platform: PlatformStack) -> AsyncIterator[Twin]:
     """Well again afterwards."""
     twin = Twin(platform.rpc_target)
     yield twin
-    await twin.tell(saves="", users="")
+    await twin.tell(saves="", users="", calls="")
     await twin.close()
 
 
@@ -149,6 +149,22 @@ async def test_what_is_stored_is_acked_and_published_whatever_the_service_says(
     assert await history(stub, group) == [ack["data"]["message_id"]]
     for client in (one, two):
         await client.close()
+
+
+async def test_an_overloaded_service_is_asked_again_in_a_moment(platform: PlatformStack, stub: Any, twin: Twin) -> None:
+    ada = new_user()
+    group = await group_of(stub, ada)
+    one = await enter(platform.gateway, ada)
+    again = {"message_id": "c-1", "timestamp": 1_700_000_000}
+    await twin.tell(calls="overloaded")
+    refused = (await one.ask("send_message", text(group), **again))["data"]
+    assert (refused["code"], refused["message"], refused["retry_after"]) == (429, "service overloaded", 2)
+    async with httpx.AsyncClient(base_url=platform.gateway.http) as http:
+        answer = await http.get(f"/api/users/{ada}/groups", headers={"Authorization": f"Bearer {make_token(ada)}"})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "2")
+    await twin.tell(calls="")
+    assert (await one.ask("send_message", text(group), **again))["type"] == "ack"
+    await one.close()
 
 
 async def test_a_service_that_dies_behind_a_commit_costs_no_message(

@@ -276,6 +276,11 @@ async def database_locked(stage: Stage) -> None:
         database.execute("ROLLBACK")
 
 
+async def overloaded(stage: Stage) -> None:
+    async with told(stage, stage.rng.randrange(2), calls="overloaded"):
+        await stage.moment(1, 3)
+
+
 async def user_service_fails(stage: Stage) -> None:
     async with told(stage, stage.rng.randrange(2), users=stage.rng.choice(("slow", "away"))):
         await stage.moment(1, 3)
@@ -328,6 +333,7 @@ PLATFORM_FAULTS = (
     Fault("twin hangs and doesn't commit", ("rpc",), 2, saves("hang before")),
     Fault("twin's database is read-only", ("rpc",), 2, saves("refuse")),
     Fault("twin's database is locked", ("rpc",), 2, database_locked),
+    Fault("twin is overloaded", ("rpc",), 2, overloaded),
     Fault("twin commits and dies", ("rpc", "etcd"), 3, dies_behind_a_commit),
     Fault("twin moves to another port", ("rpc", "etcd"), 3, moves),
     Fault("user service slow or away", ("rpc",), 1, user_service_fails),

@@ -176,5 +176,5 @@ def test_what_is_heard_after_a_removal_is_a_leak() -> None:
 
 def test_every_fault_comes_in_each_round() -> None:
     assert len({fault.name for fault in FAULTS}) == len(FAULTS) == 16
-    assert len({fault.name for fault in PLATFORM_FAULTS}) == len(PLATFORM_FAULTS) == 10
+    assert len({fault.name for fault in PLATFORM_FAULTS}) == len(PLATFORM_FAULTS) == 11
     assert all(fault.times > 0 for fault in FAULTS + PLATFORM_FAULTS)

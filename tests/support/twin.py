@@ -367,6 +367,8 @@ class Platform(grpc.GenericRpcHandler):
         """What befalls each SaveMessage: `hang before` or `refuse` before it is stored, then `fail`, `hang`, `drop`."""
         self._users = ""
         """`slow` or `away`."""
+        self._calls = ""
+        """`overloaded`: it takes none, as go-zero's do when the processor is busy."""
 
     def service(self, details: grpc.HandlerCallDetails) -> Any:
         service, _, method = details.method.strip("/").rpartition("/")
@@ -381,6 +383,8 @@ class Platform(grpc.GenericRpcHandler):
         kind, call = METHODS[method]
 
         async def serve(request: Any, context: Any) -> Any:
+            if self._calls == "overloaded":
+                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "service overloaded")
             try:
                 if method == "SaveMessage" and self._saves == "hang before":
                     await asyncio.Event().wait()
@@ -420,6 +424,7 @@ class Platform(grpc.GenericRpcHandler):
         told = json.loads(request)
         self._saves = told.get("saves", self._saves)
         self._users = told.get("users", self._users)
+        self._calls = told.get("calls", self._calls)
         self._store.now = told.get("now", self._store.now)
         for user_id, name, avatar in told.get("people", []):
             self._store.meet(user_id, name, avatar)
