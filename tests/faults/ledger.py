@@ -155,13 +155,15 @@ class Ledger:
         Where gateways publish, a FLUSHALL makes them forget what they published: of a message whose ack was lost on the
         way, and which is sent again, they can't know.
         """
-        before = reader.seen[message_id]
-        forgotten = any(not loss.feed and loss.at > before - IN_FLIGHT_SECONDS for loss in self.losses)
-        if self.forgets and forgotten:
+        if self._may_be_forgotten(reader.seen[message_id]):
             self.count["forgotten"] += 1
             return
         self.count["repeated"] += 1
         self.problem(f"{reader.name}: message {message_id} again at {at}")
+
+    def _may_be_forgotten(self, seen: float) -> bool:
+        """Whether a FLUSHALL took the record of what was seen then."""
+        return self.forgets and any(not loss.feed and loss.at > seen - IN_FLIGHT_SECONDS for loss in self.losses)
 
     def problem(self, text: str) -> None:
         """Something that must not be."""
@@ -214,14 +216,17 @@ class Ledger:
                     self.problem(f"{reader.name} {group_id}: order {before}, {after} is not the history's")
 
     def _judge_feeds(self) -> None:
-        """One order for all readers, and in it each sender's own."""
-        places: dict[str, Place] = {}
+        """One order for all readers, and in it each sender's own. What was forgotten may have a place in two epochs."""
+        places: dict[str, tuple[Place, float]] = {}
         number_of = {message_id: number for number, message_id in enumerate(self.sent)}
         for reader in self.readers:
             for message_id, at in reader.places_of.items():
-                if places.setdefault(message_id, at) != at:
+                seen = reader.seen[message_id]
+                other, seen_there = places.setdefault(message_id, (at, seen))
+                twice = at[0] != other[0] and self._may_be_forgotten(min(seen, seen_there))
+                if at != other and not twice:
                     self.count["swapped"] += 1
-                    self.problem(f"{reader.name}: message {message_id} at {at}, for others at {places[message_id]}")
+                    self.problem(f"{reader.name}: message {message_id} at {at}, for others at {other}")
             for group_id, ids in reader.messages.items():
                 last: dict[str, int] = {}
                 for message_id in ids:

@@ -129,13 +129,17 @@ def test_by_the_feed_s_order_the_history_s_does_not_count_but_a_sender_s_own_and
 @pytest.mark.parametrize(("forgets", "count"), [(True, "forgotten"), (False, "repeated")])
 def test_where_gateways_publish_a_flushall_excuses_a_message_that_comes_again(forgets: bool, count: str) -> None:
     ledger = Ledger(forgets=forgets)
-    reader = ledger.reader("one")
+    reader, other = ledger.reader("one"), ledger.reader("two")
     for frame in (START, publication(1)):
-        reader.observe(frame)
+        for each in (reader, other):
+            each.observe(frame)
     ledger.losses.append(Loss(time.monotonic()))
     reader.observe(joined(("other", 0)))
     reader.observe(publication(1, epoch="other"))
-    assert (ledger.count[count], bool(ledger.problems)) == (1, not forgets)
+    ledger.acked("m-1", "g", 1.0)
+    ledger.judge({"g": ["m-1"]}, {"one": ["g"], "two": ["g"]}, by_feed=True)
+    swapped = 0 if forgets else 1  # one reader has it where it was, the other where it is
+    assert (ledger.count[count], ledger.count["swapped"], bool(ledger.problems)) == (1, swapped, not forgets)
 
 
 def test_an_error_for_a_message_that_is_stored_is_a_problem_and_one_before_is_none() -> None:
