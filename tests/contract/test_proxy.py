@@ -10,13 +10,13 @@ import httpx
 import pytest
 
 from config.env import BASE_DIR
-from config.nginx import find
 from tests.contract.test_server import certificate
 from tests.support.chat import Chat, new_user
 from tests.support.client import connect, make_token
 from tests.support.redis import free_port
 from tests.support.stack import Gateway, Process, Stack
 from tests.support.waiting import LIMIT, until, wait_until
+from tools.nginx import find
 
 __all__ = ["certificate"]  # a fixture
 

@@ -67,7 +67,7 @@ class Newcomer:
             made.mkdir()
         (self.home / "chatws").symlink_to(BASE_DIR)
         make = tools / "make"
-        make.write_text(f'#!/bin/sh\n[ "$*" = run ] && exec {shlex.quote(sys.executable)} -m config.run\nexit 2\n')
+        make.write_text(f'#!/bin/sh\n[ "$*" = run ] && exec {shlex.quote(sys.executable)} -m tools.run\nexit 2\n')
         make.chmod(0o755)
         self.env = {
             "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", "HOME": str(folder), "PORT": self.ports[GATEWAY],

@@ -18,13 +18,13 @@ from chatws.rpc.gateway import ChatServiceError
 from chatws.rpc.grpc_gateway import GrpcChatGateway
 from realtime.conf import RealtimeConf
 from realtime.overview import Away, ClosesByCode, Online, look
-from tests.config.test_run import Run
 from tests.contract.test_revocation import closed_as_revoked, revoke, welcomed
 from tests.proofs.figures import Figure, at_most, between
 from tests.support.chat import Chat, new_user
 from tests.support.client import Client, connect, make_token
 from tests.support.redis import free_port
 from tests.support.stack import Stack
+from tests.tools.test_run import Run
 
 
 async def measure(folder: Path) -> list[Figure]:

@@ -7,9 +7,9 @@ from typing import Literal
 
 from playwright.async_api import Browser, ConsoleMessage, Locator, Page, WebSocket, async_playwright, expect
 
-from config.chromium import find
 from tests.support.schemas import Exchange
 from tests.support.waiting import LIMIT
+from tools.chromium import find
 
 expect.set_options(timeout=LIMIT * 1_000)
 

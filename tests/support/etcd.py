@@ -8,9 +8,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from config.etcd import find
 from tests.support.processes import Handle, start
 from tests.support.redis import free_port
+from tools.etcd import find
 
 SECONDS = 120.0
 LEASE_SECONDS = 2

@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from config.postgres import find
 from tests.support.redis import free_port
+from tools.postgres import find
 
 SECONDS = 120
 """Most seconds for a start or an end: it writes all of its data to the disk, which others use too."""

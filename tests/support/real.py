@@ -9,7 +9,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 
-from config.etcd import find
+from tools.etcd import find
 
 REAL = os.environ.get("CHATWS_TEST_PLATFORM", "")
 LOOK_AGAIN_SECONDS = 1.0

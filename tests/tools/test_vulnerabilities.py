@@ -45,7 +45,7 @@ def osv() -> Iterator[tuple[str, list[str]]]:
 
 
 def audit(*options: str) -> tuple[int, str]:
-    command = [sys.executable, "-m", "config.audit", *options]
+    command = [sys.executable, "-m", "tools.vulnerabilities", *options]
     done = subprocess.run(command, cwd=BASE_DIR, capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
 

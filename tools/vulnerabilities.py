@@ -1,4 +1,4 @@
-"""`python -m config.audit`: has anything that the locks hold a known weakness? Says so plainly if nobody could tell.
+"""`python -m tools.vulnerabilities`: has anything that the locks hold a known weakness? Says so if nobody could tell.
 
 pip-audit alone calls it a success when its source knows none of the packages.
 """
@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from config.env import BASE_DIR
-from config.lock import DEV
+from tools.lock import DEV
 
 NAMES_SHOWN = 5
 
@@ -29,7 +29,7 @@ def audit(options: list[str]) -> list[dict[str, Any]]:
         "json",
     ]
     command += ["--progress-spinner", "off", "--timeout", "5", *options]
-    done = subprocess.run(command, cwd=BASE_DIR, capture_output=True, text=True)  # noqa: S603
+    done = subprocess.run(command, cwd=BASE_DIR, capture_output=True, text=True)
     try:
         found: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]
     except (ValueError, KeyError):
@@ -39,7 +39,7 @@ def audit(options: list[str]) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Audit, and end with 1 if something was found."""
-    parser = argparse.ArgumentParser(prog="python -m config.audit", description="Audit what the locks hold.")
+    parser = argparse.ArgumentParser(prog="python -m tools.vulnerabilities", description="Audit what the locks hold.")
     parser.add_argument("--require", action="store_true", help="fail, too, where no data can be reached")
     parser.add_argument("--osv-url", help="ask this OSV service instead of PyPI")
     given = parser.parse_args()
@@ -49,14 +49,14 @@ def main() -> None:
     known = len(packages) - len(unknown)
     if not known:
         line = f"{DEV}: NOT AUDITED, no data about weaknesses can be reached from here; run `make audit` elsewhere"
-        sys.exit(line) if given.require else print(line)  # noqa: T201
+        sys.exit(line) if given.require else print(line)
         return
     for package, weakness in weak:
         fixed = ", ".join(weakness["fix_versions"]) or "nothing yet"
-        print(f"{DEV}: {package['name']} {package['version']}: {weakness['id']}, fixed in {fixed}")  # noqa: T201
+        print(f"{DEV}: {package['name']} {package['version']}: {weakness['id']}, fixed in {fixed}")
     some = ", ".join(unknown[:NAMES_SHOWN]) + (", …" if len(unknown) > NAMES_SHOWN else "")
     rest = f"; {len(unknown)} are not known there: {some}" if unknown else ""
-    print(f"{DEV}: {known} packages audited, {len(weak)} known weaknesses{rest}")  # noqa: T201
+    print(f"{DEV}: {known} packages audited, {len(weak)} known weaknesses{rest}")
     sys.exit(1 if weak else 0)
 
 

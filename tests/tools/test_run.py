@@ -19,7 +19,7 @@ from tests.support.waiting import LIMIT, wait_until
 
 
 class Run:
-    """One `python -m config.run` with ports and data of its own."""
+    """One `python -m tools.run` with ports and data of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.log = folder / "run.log"
@@ -31,7 +31,7 @@ class Run:
     def started(self) -> Iterator[None]:
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "config.run"], cwd=BASE_DIR, env=self.env, stdout=output,
+                [sys.executable, "-m", "tools.run"], cwd=BASE_DIR, env=self.env, stdout=output,
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         try:
@@ -107,7 +107,7 @@ def test_a_taken_port_is_one_line_that_names_the_variable(run: Run, variable: st
         other.bind(("127.0.0.1", run.ports[variable]))
         other.listen()
         done = subprocess.run(
-            [sys.executable, "-m", "config.run"], cwd=BASE_DIR, env=run.env, capture_output=True, text=True
+            [sys.executable, "-m", "tools.run"], cwd=BASE_DIR, env=run.env, capture_output=True, text=True
         )
     assert done.returncode == 1
     [line] = done.stderr.splitlines()

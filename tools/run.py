@@ -97,7 +97,7 @@ def main() -> None:
     threading.Thread(target=_say_when_ready, args=(settings,), daemon=True).start()
     manager.loop()
     if not manager.first_to_end:
-        print("stopped")  # noqa: T201
+        print("stopped")
         return
     _tell_who_died(manager.first_to_end, printer)
     sys.exit(1)
@@ -130,17 +130,17 @@ def _refuse_taken_ports(settings: Environment, commands: dict[str, str]) -> None
 def _prepare(settings: Environment) -> None:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     command = ["seed_demo", "--migrate"] if settings.uses_reference_rpc else ["migrate", "--verbosity", "0"]
-    done = subprocess.run([sys.executable, "manage.py", *command], cwd=env.BASE_DIR)  # noqa: S603
+    done = subprocess.run([sys.executable, "manage.py", *command], cwd=env.BASE_DIR)
     if done.returncode != 0:
         sys.exit(f"manage.py {shlex.join(command)} failed")
 
 
 def _say_when_ready(settings: Environment) -> None:
-    host = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0", "::", "::1") else settings.host  # noqa: S104
+    host = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0", "::", "::1") else settings.host
     address = f"http://{host}:{settings.port}/"
     while True:
         try:
-            with urllib.request.urlopen(f"{address}ready", timeout=5):  # noqa: S310
+            with urllib.request.urlopen(f"{address}ready", timeout=5):
                 break
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
@@ -149,13 +149,13 @@ def _say_when_ready(settings: Environment) -> None:
         lines.append("Log in as alice, bob or carol, password demo, each in a browser window of its own.")
         lines.append(f"The admin: {address}admin/ as admin, password demo.")
     lines.append("Ctrl-C ends it.")
-    print("\n  " + "\n  ".join(lines) + "\n", flush=True)  # noqa: T201
+    print("\n  " + "\n  ".join(lines) + "\n", flush=True)
 
 
 def _tell_who_died(name: str, printer: RememberingPrinter) -> None:
-    print(f"{name} ended, so all were ended; its last lines:", file=sys.stderr)  # noqa: T201
+    print(f"{name} ended, so all were ended; its last lines:", file=sys.stderr)
     for line in printer.last[name] or ["(none)"]:
-        print(f"  {line}", file=sys.stderr)  # noqa: T201
+        print(f"  {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

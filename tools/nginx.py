@@ -1,4 +1,4 @@
-"""`python -m config.nginx`: sees to an nginx for the test of `deploy/nginx` and prints where it is.
+"""`python -m tools.nginx`: sees to an nginx for the test of `deploy/nginx` and prints where it is.
 
 One that is there, else Debian's package where we are root; the tests start one of their own, on the loopback.
 """
@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 
-from config import debian
+from tools import debian
 
 
 def find() -> str | None:
@@ -21,7 +21,7 @@ def main() -> None:
         debian.install("nginx-light")
     if find() is None:
         sys.exit("no nginx was found and none could be installed; install one")
-    print(f"nginx for the tests: {find()}")  # noqa: T201
+    print(f"nginx for the tests: {find()}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`python -m config.postgres`: sees to a PostgreSQL for the tests that need one and prints where it is.
+"""`python -m tools.postgres`: sees to a PostgreSQL for the tests that need one and prints where it is.
 
 One that is there, else Debian's package where we are root. The tests start a server of their own.
 """
@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from config import debian
+from tools import debian
 
 VARIABLE = "CHATWS_POSTGRES_BIN"
 
@@ -30,7 +30,7 @@ def main() -> None:
         debian.install("postgresql")
     if find() is None:
         sys.exit(f"no PostgreSQL was found and none could be installed; install one, or name its folder in {VARIABLE}")
-    print(f"PostgreSQL for the tests: {find()}")  # noqa: T201
+    print(f"PostgreSQL for the tests: {find()}")
 
 
 if __name__ == "__main__":

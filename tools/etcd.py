@@ -1,4 +1,4 @@
-"""`python -m config.etcd`: sees to an etcd for the tests of discovery and prints where it is.
+"""`python -m tools.etcd`: sees to an etcd for the tests of discovery and prints where it is.
 
 One that is there, else Debian's packages where we are root; the tests start members of their own, on the loopback.
 """
@@ -6,7 +6,7 @@ One that is there, else Debian's packages where we are root; the tests start mem
 import shutil
 import sys
 
-from config import debian
+from tools import debian
 
 
 def find() -> tuple[str, str] | None:
@@ -21,7 +21,7 @@ def main() -> None:
         debian.install("etcd-server", "etcd-client")
     if (found := find()) is None:
         sys.exit("no etcd with its etcdctl was found and none could be installed; install both")
-    print(f"etcd for the tests: {found[0]}")  # noqa: T201
+    print(f"etcd for the tests: {found[0]}")
 
 
 if __name__ == "__main__":

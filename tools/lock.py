@@ -1,4 +1,4 @@
-"""`python -m config.lock`: do the locks hold what pyproject.toml asks for? `--write` compiles them again.
+"""`python -m tools.lock`: do the locks hold what pyproject.toml asks for? `--write` compiles them again.
 
 Checked by names and versions, without a network: a new wheel of a pinned release adds hashes and changes nothing.
 """
@@ -66,12 +66,12 @@ def _missing(asked: list[str], locked: dict[str, set[str]], lock: str) -> list[s
 
 def main() -> None:
     """Check, or write."""
-    parser = argparse.ArgumentParser(prog="python -m config.lock", description="Check or compile the locks.")
+    parser = argparse.ArgumentParser(prog="python -m tools.lock", description="Check or compile the locks.")
     parser.add_argument("--write", action="store_true", help="compile the locks again instead of checking them")
     if parser.parse_args().write:
         for name, arguments in ARGUMENTS.items():
             command = [sys.executable, "-m", "uv", "pip", "compile", *COMMON, *arguments, "-o", name]
-            subprocess.run(command, cwd=BASE_DIR, check=True)  # noqa: S603
+            subprocess.run(command, cwd=BASE_DIR, check=True)
     elif found := problems():
         sys.exit("\n".join([*found, "run `make lock`"]))
 

@@ -30,6 +30,6 @@ def install(*packages: str) -> None:
 def run_quietly(command: list[str]) -> None:
     """Run a command that may fail; what it prints is not shown."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run(command, capture_output=True, env=environment)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, env=environment)
     if done.returncode != 0:
-        print(f"{command[0]} {command[1]} … did not succeed, going on", file=sys.stderr)  # noqa: T201
+        print(f"{command[0]} {command[1]} … did not succeed, going on", file=sys.stderr)

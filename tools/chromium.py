@@ -1,4 +1,4 @@
-"""`python -m config.chromium`: sees to a Chromium for the browser tests and prints which one it is.
+"""`python -m tools.chromium`: sees to a Chromium for the browser tests and prints which one it is.
 
 One that is there, else Playwright's own download, else Debian's package where we are root.
 """
@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from config import debian
+from tools import debian
 
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 """The first is Chromium without what draws windows: it takes a third less of the processor for a page."""
@@ -42,13 +42,13 @@ def main() -> None:
         sys.exit(f"no Chromium was found and none could be installed; install one, or name it in {VARIABLE}")
     if not _has_chinese_font() and debian.can_install():
         debian.install(*FONTS)
-    print(f"Chromium for the browser tests: {find()}")  # noqa: T201
+    print(f"Chromium for the browser tests: {find()}")
 
 
 def _has_chinese_font() -> bool:
     if not shutil.which("fc-list"):
         return True  # can't be told
-    found = subprocess.run(["fc-list", ":lang=zh-cn"], capture_output=True)  # noqa: S607
+    found = subprocess.run(["fc-list", ":lang=zh-cn"], capture_output=True)
     return bool(found.stdout)
 
 
