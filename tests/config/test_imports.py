@@ -54,7 +54,7 @@ TELL = """
 print(json.dumps({name: importers.get(name, "importlib") for name, module in sys.modules.items() if module}))
 """
 SERVE_ONE_PROBE = """
-import realtime.server, config.asgi, asyncio
+import realtime.server.__main__, config.asgi, asyncio
 
 async def probe():
     messages, status = [{"type": "http.request", "body": b"", "more_body": False}], []

@@ -167,8 +167,8 @@ async def test_a_release_that_moved_what_frames_need_is_served_the_slow_way(
     stack: Stack, chat: Chat, log_in: Connect
 ) -> None:
     moved = (
-        "from realtime import frames_protocol, server; frames_protocol.backlog = lambda t: t.moved; "
-        "server.CommandLine.entrypoint()"
+        "from realtime.server import __main__ as command, compat, websocket; "
+        "compat.backlog = websocket.backlog = lambda t: t.moved; command.CommandLine.entrypoint()"
     )
     gateway = stack.start_gateway(server=("-c", moved, "--bind"))
     alice, bob = new_user(), new_user()
@@ -181,7 +181,7 @@ async def test_a_release_that_moved_what_frames_need_is_served_the_slow_way(
 
 
 def test_this_release_has_what_frames_need() -> None:
-    code = "from realtime import frames_protocol; print(repr(frames_protocol.find_unsupported()))"
+    code = "from realtime.server import compat; print(repr(compat.find_unsupported()))"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
     assert done.stdout.strip() == "''", done.stderr

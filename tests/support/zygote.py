@@ -43,7 +43,8 @@ LIBRARIES = (
 )  # fmt: skip
 """What processes of the chat import beside the project's own modules, and after them: some choose what to import."""
 AFTER_FORK = (
-    "realtime.server", "realtime.frames_protocol", "realtime.doorway", "realtime.lean_daphne", "chatws.client.__main__",
+    "realtime.server.__main__", "realtime.server.compat", "realtime.server.daphne", "realtime.server.lean_daphne",
+    "realtime.server.sniffer", "realtime.server.transport", "realtime.server.websocket", "chatws.client.__main__",
 )  # fmt: skip
 """Modules of ours that a child imports itself: they install Twisted's reactor, which holds a loop, or run at import."""
 

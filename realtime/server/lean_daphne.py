@@ -4,6 +4,6 @@ Each module that imports daphne, autobahn or Twisted imports this one first: dap
 has to happen before anything else imports a reactor of Twisted.
 """
 
-from realtime import lean_autobahn  # noqa: F401  # isort: skip
+from realtime.server import lean_autobahn  # noqa: F401  # isort: skip
 
 import daphne.server  # noqa: F401

@@ -1,30 +1,23 @@
-"""daphne's WebSocket connection that takes ready frames, and pings: the private parts of autobahn and Twisted are here.
+"""daphne's WebSocket connection that takes ready frames, and pings."""
 
-`find_unsupported` looks at each start whether they still are what this needs.
-"""
-
-import socket
 import time
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from realtime import lean_daphne  # noqa: F401  # isort: skip  # before daphne, autobahn and Twisted
+from realtime.server import lean_daphne  # noqa: F401  # isort: skip  # before daphne, autobahn and Twisted
 
-from autobahn.twisted import websocket as autobahn_twisted  # isort: skip
 from autobahn.websocket import protocol as autobahn
 from daphne.ws_protocol import WebSocketProtocol
-from twisted.internet import reactor as twisted_reactor
 from twisted.internet import tcp
-from twisted.internet.protocol import Protocol
 
 from realtime import metrics
 from realtime.close_codes import CloseCode
 from realtime.extension import Flow
 from realtime.limits import Bucket
+from realtime.server.parsing import whole_text
+from realtime.server.transport import backlog, reactor, write_now
 
-FINAL_TEXT, MASKED, NO_MASK = 0x81, 0x80, bytes(4)
-"""First byte of a text message in one frame, and the bit of the second that says it's masked (RFC 6455 section 5.2)."""
 LARGEST = 0xFFFF
 """The longest payload that is looked at here."""
 MOST_PARTS = 256
@@ -40,72 +33,6 @@ READ_ONCE = (
     "send_queue",
 )  # fmt: skip
 """What autobahn and daphne keep of a handshake that is over: 4 KB a connection."""
-reactor: Any = twisted_reactor  # its declared interface isn't what the type checker takes it for
-
-
-def backlog(transport: Any) -> int:
-    """Bytes given to a TCP transport that it hasn't written yet."""
-    size: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
-    return size
-
-
-def write_now(transport: Any, data: bytes) -> bool:
-    """Write to a TCP transport: at once if nothing waits, instead of on the next turn of the loop.
-
-    Whether the socket has taken it all; if not, the transport's producer is told when it has.
-    """
-    if not transport.dataBuffer and not transport._tempDataLen:
-        try:
-            sent = transport.socket.send(data)
-        except OSError:  # full; or lost, which the transport then finds and reports in its own way
-            sent = 0
-        if sent == len(data):
-            return True
-        data = data[sent:]
-    transport.write(data)
-    transport.producerPaused = True
-    return False
-
-
-def whole_text(data: bytes, most: int) -> tuple[str | None, int]:
-    """The text of a client's frame that stands whole, as a whole message, at the beginning, and the frame's size.
-
-    None for anything else, a frame with an error or with more than ``most`` bytes among them.
-    """
-    if len(data) < 6 or data[0] != FINAL_TEXT:
-        return None, 0
-    length, at = data[1] - MASKED, 2  # below 0 without a mask
-    if length == 126:
-        length, at = int.from_bytes(data[2:4]), 4
-        if length < 126:
-            return None, 0
-    end = at + 4 + length
-    if not 0 <= length <= most or (length == 127 and at == 2) or len(data) < end:
-        return None, 0
-    payload = data[at + 4 : end]
-    mask = data[at : at + 4]
-    if mask != NO_MASK:
-        whole = mask * (length // 4 + 1)
-        payload = (int.from_bytes(payload) ^ int.from_bytes(whole[:length])).to_bytes(length)
-    try:
-        return payload.decode(), end
-    except UnicodeDecodeError:
-        return None, 0
-
-
-def lighten(factory: Any) -> None:
-    """Make each connection cheaper for autobahn; where a release has moved what this touches, nothing changes.
-
-    It would copy thirty options of the factory to each connection, which it doesn't where the class has them, and
-    colour and print text for debug lines that nobody reads: a third of what accepting costs.
-    """
-    for name in getattr(FramesProtocol, "CONFIG_ATTRS", ()):
-        value = getattr(factory, name)
-        setattr(FramesProtocol, name, staticmethod(value) if callable(value) else value)
-    for module in (autobahn, autobahn_twisted):
-        for name in ("pformat", "hltype", "hlval"):
-            if hasattr(module, name):
-                setattr(module, name, _unsaid)
 
 
 class _Asked(NamedTuple):
@@ -117,44 +44,6 @@ class _Asked(NamedTuple):
 _asked = lru_cache(maxsize=64)(_Asked)
 _statistics: Any = autobahn.TrafficStats()  # type: ignore[no-untyped-call]
 """One for all connections: nobody reads them."""
-
-
-def _unsaid(thing: object) -> str:
-    return ""
-
-
-def find_unsupported() -> str:
-    """What this release of Twisted or autobahn does otherwise than `chatws.frames` needs; empty if nothing."""
-    for name in ("STATE_OPEN", "_closeConnection", "sendClose"):
-        if not hasattr(WebSocketProtocol, name):
-            return f"WebSocketProtocol has no {name}"
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    theirs.setblocking(False)
-    connection: Any = tcp.Connection  # its declared interface fits no real protocol
-    transport = connection(ours, Protocol(), reactor)
-    transport.connected = 1
-    try:
-        write_now(transport, b"ready")
-        if backlog(transport) or theirs.recv(16) != b"ready":
-            return "a write isn't on the wire at once"
-        much = bytes(8_000_000)
-        write_now(transport, much)
-        taken = 0
-        try:
-            while part := len(theirs.recv(len(much))):
-                taken += part
-        except BlockingIOError:
-            pass
-        if not 0 < taken < len(much) or backlog(transport) != len(much) - taken:
-            return "the backlog isn't what was not taken"
-    except Exception as error:
-        return repr(error)
-    finally:
-        transport.stopWriting()
-        ours.close()
-        theirs.close()
-    return ""
 
 
 class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.frames_protocol import whole_text
+from realtime.server.parsing import whole_text
 
 MOST = 65_535
 

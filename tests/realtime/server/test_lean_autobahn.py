@@ -8,7 +8,7 @@ import sys
 import pytest
 from autobahn.websocket.utf8validator import Utf8Validator as AutobahnValidator
 
-from realtime.lean_autobahn import Utf8Validator, XorMasker
+from realtime.server.lean_autobahn import Utf8Validator, XorMasker
 
 PIECES = (
     b"", b"a", b"\x00", b"\x7f", "é".encode(), "€".encode(), "\ud7ff".encode(), "\ue000".encode(), "😀".encode(),
@@ -81,19 +81,19 @@ def run(code: str, **env: str) -> str:
 
 
 def test_gateway_validates_and_masks_with_these() -> None:
-    code = "from realtime import lean_autobahn as l; from autobahn.websocket import protocol as p;"
+    code = "from realtime.server import lean_autobahn as l; from autobahn.websocket import protocol as p;"
     code += "print(p.Utf8Validator is l.Utf8Validator, p.create_xor_masker is l.XorMasker)"
     assert run(code) == "True True"
 
 
 def test_real_wamp_can_still_be_imported() -> None:
-    code = "from realtime import lean_autobahn; from autobahn.twisted import wamp; from autobahn.wamp import types;"
+    code = "from realtime.server import lean_autobahn; from autobahn.twisted import wamp; from autobahn.wamp import types;"
     code += "print(wamp.__name__, types.TransportDetails is lean_autobahn.TransportDetails)"
     assert run(code) == "autobahn.twisted.wamp False"
 
 
 def test_chosen_or_another_autobahn_stays_as_it_is() -> None:
-    code = "from realtime import lean_autobahn as l; from autobahn.websocket import protocol as p;"
+    code = "from realtime.server import lean_autobahn as l; from autobahn.websocket import protocol as p;"
     code += "print(p.Utf8Validator is l.Utf8Validator)"
     assert run(code, AUTOBAHN_USE_NVX="0") == "False"
     other = "import importlib.metadata as m; real = m.version;"

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from realtime import lean_daphne  # noqa: F401  # isort: skip  # before daphne, autobahn and Twisted
+from realtime.server import lean_daphne  # noqa: F401  # isort: skip  # before daphne, autobahn and Twisted
 
 from twisted.internet import tcp  # isort: skip
 from twisted.internet.protocol import Protocol

@@ -2,7 +2,7 @@
 
 import pytest
 
-from realtime.doorway import MOST_BYTES, websocket_query
+from realtime.server.sniffer import MOST_BYTES, websocket_query
 
 HEAD = b"Host: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 

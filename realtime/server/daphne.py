@@ -1,51 +1,33 @@
-"""daphne's server and command line with options that fit: `python -m realtime.server config.asgi:application`.
+"""daphne's server with options that fit. With `websocket` and their helpers the only importer of daphne and Twisted."""
 
-With `frames_protocol` the only door to daphne, autobahn and Twisted. Plain `daphne` serves the same application,
-without what stands here.
-"""
-
-# ruff: noqa: E402
-import gc
-
-GARBAGE_THRESHOLDS = 50_000, 20, 50
-if __name__ == "__main__":  # what is imported stays: to look through it for garbage was a fifth of a start
-    gc.set_threshold(*GARBAGE_THRESHOLDS)
-
-import argparse
 import asyncio
 import logging
 import os
 import socket
-import sys
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from realtime import lean_daphne  # noqa: F401  # isort: skip  # before daphne, autobahn and Twisted
+from realtime.server import lean_daphne  # noqa: F401  # isort: skip  # before daphne, autobahn and Twisted
 
 from daphne import server as daphne_server
-from daphne.cli import DEFAULT_HOST, DEFAULT_PORT
-from daphne.cli import CommandLineInterface as DaphneCommandLine
 from daphne.http_protocol import WebRequest
-from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
-from django.utils.log import configure_logging
 from twisted.internet import defer
 
-from realtime import conf, metrics, tasks, workers
-from realtime.doorway import Doorway, has_asked
-from realtime.exceptions import RedisUnavailable
+from realtime import conf, metrics, tasks
 from realtime.extension import EXTENSION
-from realtime.frames_protocol import FramesProtocol, find_unsupported, lighten, reactor
-from realtime.redis import connect, wait_for_redis
+from realtime.server import supervisor
+from realtime.server.compat import find_unsupported, lighten
+from realtime.server.inbox import Inbox
+from realtime.server.sniffer import Doorway, has_asked
+from realtime.server.transport import reactor
+from realtime.server.websocket import FramesProtocol
 
 logger = logging.getLogger(__name__)
 
-NO_LIMIT = -1
 CLOSE_SECONDS = 5
 """How long a client has to answer a close frame: whoever is dropped with data under way never sees its code."""
 SEND_BUFFER = 65_536
@@ -58,36 +40,6 @@ class _Request(WebRequest):  # type: ignore[misc]
     def process(self) -> Any:
         self.channel.has_asked = True
         return super().process()
-
-
-class Inbox:
-    """What a connection's application hasn't read yet: as much of `asyncio.Queue` as daphne uses, in a tenth of it."""
-
-    __slots__ = ("_messages", "_reader")
-
-    def __init__(self) -> None:
-        self._messages: list[dict[str, Any]] = []
-        self._reader: asyncio.Future[None] | None = None
-
-    def put_nowait(self, message: dict[str, Any]) -> None:
-        """Add a message, and wake who waits for one."""
-        self._messages.append(message)
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
-
-    async def get(self) -> dict[str, Any]:
-        """The next message, once there is one. One reader at a time."""
-        while not self._messages:
-            self._reader = asyncio.get_running_loop().create_future()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
-        return self._messages.pop(0)
-
-    def qsize(self) -> int:
-        """How many messages wait."""
-        return len(self._messages)
 
 
 def _time_out(channel: Any, end: Callable[[], None]) -> None:
@@ -169,7 +121,7 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
         if reason:
             self.offers_frames = False
             logger.warning("frames go the slow way, and slow readers aren't bounded: %s", reason)
-        pipe = os.environ.get(workers.PIPE)
+        pipe = os.environ.get(supervisor.PIPE)
         if pipe is not None:  # it is at its end once the supervisor is gone
             reactor._asyncioEventloop.add_reader(int(pipe), self.stop)
         reactor.callLater(0, self._start_application)
@@ -182,7 +134,7 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
         listening = getattr(port, "socket", None)
         if listening is not None:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-            listening.listen(workers.ACCEPT_BACKLOG)
+            listening.listen(supervisor.ACCEPT_BACKLOG)
         self._ports.append(port)
         super().listen_success(port)
 
@@ -246,83 +198,5 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
             await self._lifespan
 
 
-class CommandLine(DaphneCommandLine):  # type: ignore[misc]
-    """daphne's command line with this gateway's defaults; every option of daphne is there."""
-
-    description = "The chat gateway: daphne with this project's defaults"
-    server_class = Server
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.parser.prog = "python -m realtime.server"
-        self.parser.add_argument(
-            "--workers", type=int, default=1, help="how many processes accept on the port; one that dies is replaced"
-        )
-        self.parser.set_defaults(
-            verbosity=0,
-            server_name="",
-            websocket_timeout=NO_LIMIT,
-            websocket_max_message_size=None,
-            websocket_max_frame_size=None,
-        )
-
-    def run(self, args: Sequence[str]) -> None:
-        """Parse, wait for Redis, serve."""
-        options = self.parser.parse_args(args)
-        if options.workers != 1:
-            sys.exit(self._supervise(options, args))
-        try:
-            self.load_asgi_app(options.application)  # it loads the settings too
-        except ImproperlyConfigured as error:
-            sys.exit(str(error))
-        given = conf.get()
-        limit = str(given.max_frame_bytes)
-        extra = []
-        if options.websocket_max_message_size is None:
-            extra += ["--websocket-max-message-size", limit]
-        if options.websocket_max_frame_size is None:
-            extra += ["--websocket-max-frame-size", limit]
-        try:
-            asyncio.run(_redis_is_there(given))
-        except RedisUnavailable as error:
-            sys.exit(str(error))
-        except KeyboardInterrupt:
-            sys.exit(130)
-        # Connections make many objects that stay: looking through them for garbage was a quarter of accepting.
-        gc.freeze()
-        super().run([*extra, *args])
-
-    def _supervise(self, options: argparse.Namespace, args: Sequence[str]) -> int:
-        if options.workers < 1:
-            self.parser.error("--workers: 1 or more")
-        if ":" in (options.host or ""):
-            self.parser.error(f"--workers: takes an IPv4 address to --bind, not {options.host}")
-        if options.socket_strings or options.unix_socket or options.file_descriptor is not None:
-            self.parser.error("--workers: takes --bind and --port, not -e, -u or --fd")
-        own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-        own.add_argument("--workers")
-        own.add_argument("-b", "--bind")
-        own.add_argument("-p", "--port")
-        _, rest = own.parse_known_args(args)
-        port = DEFAULT_PORT if options.port is None else options.port
-        with suppress(ImproperlyConfigured):  # the application names its settings itself: plain lines, then
-            configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
-        with workers.bind(options.host or DEFAULT_HOST, port) as listening:
-            command = [sys.executable, "-m", "realtime.server", "--fd", str(listening.fileno()), *rest]
-            return workers.supervise(command, options.workers, listening)
-
-
-async def _redis_is_there(given: conf.RealtimeConf) -> None:
-    client = connect(given.redis_url)
-    try:
-        await wait_for_redis(client, given.redis_url, given.start_timeout)
-    finally:
-        await client.aclose()
-
-
 async def _ignore(message: dict[str, Any]) -> None:
     """The application's words about its start and end; there is nothing to do with them."""
-
-
-if __name__ == "__main__":
-    CommandLine.entrypoint()

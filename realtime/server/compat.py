@@ -1,0 +1,67 @@
+"""What this needs of autobahn and Twisted beside their public parts: looked for at each start, and made cheaper."""
+
+import socket
+from typing import Any
+
+from realtime.server import lean_daphne  # noqa: F401  # isort: skip  # before daphne, autobahn and Twisted
+
+from autobahn.twisted import websocket as autobahn_twisted  # isort: skip
+from autobahn.websocket import protocol as autobahn
+from daphne.ws_protocol import WebSocketProtocol
+from twisted.internet import tcp
+from twisted.internet.protocol import Protocol
+
+from realtime.server.transport import backlog, reactor, write_now
+
+
+def find_unsupported() -> str:
+    """What this release of Twisted or autobahn does otherwise than `chatws.frames` needs; empty if nothing."""
+    for name in ("STATE_OPEN", "_closeConnection", "sendClose"):
+        if not hasattr(WebSocketProtocol, name):
+            return f"WebSocketProtocol has no {name}"
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    connection: Any = tcp.Connection  # its declared interface fits no real protocol
+    transport = connection(ours, Protocol(), reactor)
+    transport.connected = 1
+    try:
+        write_now(transport, b"ready")
+        if backlog(transport) or theirs.recv(16) != b"ready":
+            return "a write isn't on the wire at once"
+        much = bytes(8_000_000)
+        write_now(transport, much)
+        taken = 0
+        try:
+            while part := len(theirs.recv(len(much))):
+                taken += part
+        except BlockingIOError:
+            pass
+        if not 0 < taken < len(much) or backlog(transport) != len(much) - taken:
+            return "the backlog isn't what was not taken"
+    except Exception as error:
+        return repr(error)
+    finally:
+        transport.stopWriting()
+        ours.close()
+        theirs.close()
+    return ""
+
+
+def lighten(factory: Any) -> None:
+    """Make each connection cheaper for autobahn; where a release has moved what this touches, nothing changes.
+
+    It would copy thirty options of the factory to each connection, which it doesn't where the class has them, and
+    colour and print text for debug lines that nobody reads: a third of what accepting costs.
+    """
+    for name in getattr(factory.protocol, "CONFIG_ATTRS", ()):
+        value = getattr(factory, name)
+        setattr(factory.protocol, name, staticmethod(value) if callable(value) else value)
+    for module in (autobahn, autobahn_twisted):
+        for name in ("pformat", "hltype", "hlval"):
+            if hasattr(module, name):
+                setattr(module, name, _unsaid)
+
+
+def _unsaid(thing: object) -> str:
+    return ""
