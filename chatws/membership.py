@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from chatws.rpc.gateway import ChatGateway, ChatServiceError, all_user_group_ids
-from realtime import tasks
+from realtime.aio import tasks
 from realtime.exceptions import FeedUnavailable
 from realtime.groups import group_feed
 from realtime.hub import Hub

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chatws.rpc.gateway import User, Users, UserServiceError
-from realtime import tasks
+from realtime.aio import tasks
 from realtime.redis import Redis, is_transient, pipelined
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from chatws.exceptions import FrameError
 from realtime import metrics
-from realtime.limits import Bucket
+from realtime.aio.bucket import Bucket
 
 EXPIRES_SECONDS = 6.0
 """Who says nothing for so long types no longer."""

@@ -8,7 +8,8 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from realtime import feeds, metrics, tasks
+from realtime import feeds, metrics
+from realtime.aio import tasks
 from realtime.feeds import FeedLog, Position, Publication, Rest
 from realtime.heard import Feed
 from realtime.redis import is_transient

@@ -15,7 +15,8 @@ from typing import Any
 
 from channels.consumer import AsyncConsumer
 
-from realtime import log_context, metrics, tasks
+from realtime import log_context, metrics
+from realtime.aio import tasks
 from realtime.auth import Principal
 from realtime.batch import Batch
 from realtime.close_codes import CloseCode, label_of

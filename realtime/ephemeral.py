@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from realtime import metrics, tasks
+from realtime import metrics
+from realtime.aio import tasks
 from realtime.batch import Batch
 from realtime.groups import channels_group
 from realtime.heard import Feed

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from realtime import tasks
+from realtime.aio import tasks
 from realtime.commands import Command
 from realtime.conf import RealtimeConf
 from realtime.ids import new_epoch

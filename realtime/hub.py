@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from realtime import feeds, metrics, tasks, tracing
+from realtime import feeds, metrics, tracing
+from realtime.aio import tasks
 from realtime.batch import Batch
 from realtime.catchup import RETRY_SECONDS, CatchUp
 from realtime.commands import DropUser

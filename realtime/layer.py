@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from realtime import tasks
+from realtime.aio import tasks
 from realtime.imports import without
 from realtime.redis import ConnectionLost, Script, buffered, no_retry  # before channels_redis: it hides parts of redis
 

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 from channels.layers import get_channel_layer
 
-from realtime import auth, metrics, tasks
+from realtime import auth, metrics
+from realtime.aio import tasks
 from realtime.audit import Audit
 from realtime.close_codes import CloseCode
 from realtime.conf import RealtimeConf

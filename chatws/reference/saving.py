@@ -10,7 +10,7 @@ from django.db import InterfaceError, OperationalError
 
 from chatws.reference import services, threads
 from chatws.reference.services import NewMessage
-from realtime import tasks
+from realtime.aio import tasks
 
 MOST = 100
 """Messages of one transaction: what the others wait for stays short."""

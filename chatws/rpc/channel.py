@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import grpc
 from django.core.exceptions import ImproperlyConfigured
 
-from realtime import tasks
+from realtime.aio import tasks
 
 if TYPE_CHECKING:
     from chatws.rpc.etcd import Instances

@@ -17,7 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from chatws.rpc.pb import etcd_pb2 as pb
 from chatws.rpc.pb.etcd_pb2_grpc import AuthStub, KVStub, WatchStub
-from realtime import tasks
+from realtime.aio import tasks
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ from daphne import server as daphne_server
 from daphne.http_protocol import WebRequest
 from twisted.internet import defer
 
-from realtime import conf, metrics, tasks
+from realtime import conf, metrics
+from realtime.aio import tasks
 from realtime.extension import EXTENSION
 from realtime.server import supervisor
 from realtime.server.compat import find_unsupported, lighten

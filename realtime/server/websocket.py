@@ -12,9 +12,9 @@ from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import tcp
 
 from realtime import metrics
+from realtime.aio.bucket import Bucket
 from realtime.close_codes import CloseCode
 from realtime.extension import Flow
-from realtime.limits import Bucket
 from realtime.server.parsing import whole_text
 from realtime.server.transport import backlog, reactor, write_now
 

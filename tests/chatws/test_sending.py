@@ -17,10 +17,10 @@ from chatws.names import Names
 from chatws.routes import MESSAGE_NEW, MessageEvent
 from chatws.rpc.gateway import ChatServiceError, History, Message
 from chatws.sending import Sender, stored_id
+from realtime.aio.tasks import end
 from realtime.auth import Principal
 from realtime.intents import Intents
 from realtime.redis import Redis, connect
-from realtime.tasks import end
 from tests.support.redis import RedisServer, free_port
 from tests.support.waiting import until_answer
 

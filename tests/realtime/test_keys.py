@@ -13,7 +13,7 @@ import pytest
 from django.conf import settings
 
 from realtime import keys as keys_module
-from realtime import tasks
+from realtime.aio import tasks
 from realtime.auth import authenticate, resolve
 from realtime.exceptions import AuthenticationError, KeysUnavailable
 from realtime.keys import Keys

@@ -7,7 +7,8 @@ import pytest
 from django.conf import settings
 
 from realtime import limits
-from realtime.limits import Bucket, FrameLimit
+from realtime.aio.bucket import Bucket
+from realtime.limits import FrameLimit
 
 
 class Clock:

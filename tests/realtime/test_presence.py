@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from realtime import tasks
+from realtime.aio import tasks
 from realtime.conf import RealtimeConf
 from realtime.presence import Presence, Stats
 from realtime.redis import Redis

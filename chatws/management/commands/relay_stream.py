@@ -13,7 +13,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from chatws import conf as chat_conf
 from chatws.routes import MESSAGE_NEW, ROUTES
-from realtime import audit, conf, metrics, probes, tasks, tracing
+from realtime import audit, conf, metrics, probes, tracing
+from realtime.aio import tasks
 from realtime.exceptions import ListenError, RedisUnavailable
 from realtime.feeds import FeedLog
 from realtime.ids import new_node_name

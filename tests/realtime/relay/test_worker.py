@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from realtime import feeds, tasks
+from realtime import feeds
+from realtime.aio import tasks
 from realtime.conf import RealtimeConf
 from realtime.exceptions import PoisonEntry, TryLater
 from realtime.feeds import FeedLog, Publication

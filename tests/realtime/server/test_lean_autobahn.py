@@ -87,7 +87,9 @@ def test_gateway_validates_and_masks_with_these() -> None:
 
 
 def test_real_wamp_can_still_be_imported() -> None:
-    code = "from realtime.server import lean_autobahn; from autobahn.twisted import wamp; from autobahn.wamp import types;"
+    code = (
+        "from realtime.server import lean_autobahn; from autobahn.twisted import wamp; from autobahn.wamp import types;"
+    )
     code += "print(wamp.__name__, types.TransportDetails is lean_autobahn.TransportDetails)"
     assert run(code) == "autobahn.twisted.wamp False"
 

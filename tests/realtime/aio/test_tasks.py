@@ -2,7 +2,8 @@
 
 import asyncio
 
-from realtime import log_context, tasks
+from realtime import log_context
+from realtime.aio import tasks
 
 
 async def test_a_background_task_is_nobody_s_connection() -> None:
