@@ -16,7 +16,6 @@ from chatws.handlers.table import HANDLERS
 from chatws.rpc.gateway import RETRY_AFTER_SECONDS, ChatServiceError
 from chatws.services import Services
 from chatws.session import Answer, Session, Tail
-from realtime import metrics, tracing
 from realtime.auth import Principal
 from realtime.batch import Batch
 from realtime.close_codes import CloseCode
@@ -24,6 +23,7 @@ from realtime.consumers import DeliveryConsumer
 from realtime.exceptions import AuthenticationError, FeedUnavailable, Unavailable
 from realtime.feeds import Position
 from realtime.limits import Refusal
+from realtime.observability import metrics, tracing
 
 LONGEST_PING = 500
 

@@ -18,8 +18,8 @@ from chatws.names import Names
 from chatws.routes import MessageEvent
 from chatws.rpc.gateway import ChatGateway, ChatServiceError
 from chatws.stored import is_stored
-from realtime import metrics, tracing
 from realtime.intents import MOST, Intent, Intents, Noted
+from realtime.observability import metrics, tracing
 from realtime.redis import is_transient
 from realtime.relay.entry import encode
 

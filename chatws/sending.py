@@ -16,10 +16,10 @@ from chatws.message_publisher import MessagePublisher
 from chatws.routes import MessageEvent
 from chatws.rpc.gateway import ChatGateway, ChatServiceError
 from chatws.stored import is_stored
-from realtime import metrics
 from realtime.auth import Principal
 from realtime.intents import Noted
 from realtime.limits import UserLimit
+from realtime.observability import metrics
 from realtime.redis import is_transient
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:chatws:message")

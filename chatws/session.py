@@ -33,12 +33,13 @@ from chatws.membership import Membership, feeds_of
 from chatws.rpc.gateway import ChatServiceError
 from chatws.services import Services
 from chatws.typists import Typist
-from realtime import conf, metrics
+from realtime import conf
 from realtime.auth import Principal
 from realtime.exceptions import FeedUnavailable
 from realtime.feeds import Position
 from realtime.groups import group_feed, user_feed
 from realtime.heard import Member
+from realtime.observability import metrics
 from realtime.outbox import Outbox
 from realtime.redis import is_transient
 from realtime.resume import MOST_BYTES_IN_ALL, Joined, Resume

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 
 from chatws.exceptions import FrameError
-from realtime import metrics
 from realtime.aio.bucket import Bucket
+from realtime.observability import metrics
 
 EXPIRES_SECONDS = 6.0
 """Who says nothing for so long types no longer."""

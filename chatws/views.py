@@ -10,7 +10,7 @@ from django.views.decorators.http import require_GET
 
 from chatws import conf, csp, services
 from chatws.bearer import bearer_token
-from realtime import metrics as realtime_metrics
+from realtime.observability import metrics as realtime_metrics
 from realtime.redis import RedisError, address_of
 
 READY_SECONDS = 2.0

@@ -8,10 +8,11 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from realtime import feeds, metrics
+from realtime import feeds
 from realtime.aio import tasks
 from realtime.feeds import FeedLog, Position, Publication, Rest
 from realtime.heard import Feed
+from realtime.observability import metrics
 from realtime.redis import is_transient
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,6 @@ from typing import Any
 
 from channels.consumer import AsyncConsumer
 
-from realtime import log_context, metrics
 from realtime.aio import tasks
 from realtime.auth import Principal
 from realtime.batch import Batch
@@ -26,6 +25,7 @@ from realtime.ids import new_connection_id
 from realtime.limits import FrameLimit, Refusal
 from realtime.middleware import Handshake
 from realtime.node import Node
+from realtime.observability import log_context, metrics
 from realtime.outbox import open_outbox
 
 logger = logging.getLogger(__name__)

@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from realtime import metrics
 from realtime.aio import tasks
 from realtime.batch import Batch
 from realtime.groups import channels_group
 from realtime.heard import Feed
+from realtime.observability import metrics
 from realtime.publisher import Layer, send_all
 
 logger = logging.getLogger(__name__)

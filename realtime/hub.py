@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from realtime import feeds, metrics, tracing
+from realtime import feeds
 from realtime.aio import tasks
 from realtime.batch import Batch
 from realtime.catchup import RETRY_SECONDS, CatchUp
@@ -20,6 +20,7 @@ from realtime.exceptions import FeedUnavailable
 from realtime.feeds import Appended, FeedLog, Position, Publication
 from realtime.groups import CONTROL_GROUP, channels_group
 from realtime.heard import Feed, Member
+from realtime.observability import metrics, tracing
 from realtime.publisher import Layer
 from realtime.redis import is_transient
 from realtime.resume import Joined, Resume, missed

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from channels.layers import get_channel_layer
 
-from realtime import auth, metrics
+from realtime import auth
 from realtime.aio import tasks
 from realtime.audit import Audit
 from realtime.close_codes import CloseCode
@@ -23,6 +23,7 @@ from realtime.ids import new_node_name
 from realtime.keys import Keys
 from realtime.kicks import Kicks
 from realtime.limits import Admission, resident_memory
+from realtime.observability import metrics
 from realtime.presence import Presence
 from realtime.redis import connect
 from realtime.revocations import Revocations

@@ -9,10 +9,10 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from typing import Any, NamedTuple
 
-from realtime import metrics
 from realtime.batch import Batch, batches
 from realtime.close_codes import CloseCode
 from realtime.extension import EXTENSION, Frames
+from realtime.observability import metrics
 
 TAIL_BYTES = 16_384
 """How much of a tail is written at once."""

@@ -28,7 +28,7 @@ class Layer(Protocol):
 class Routed(msgspec.Struct, frozen=True):
     """A publication on its way: the stream entry it came from and the feed it goes to.
 
-    ``parent`` is the span that wrote the entry (`realtime.tracing`).
+    ``parent`` is the span that wrote the entry (`realtime.observability.tracing`).
     """
 
     entry_id: str

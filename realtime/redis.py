@@ -15,7 +15,7 @@ import hiredis
 from realtime.exceptions import RedisUnavailable
 from realtime.imports import without
 
-with without("opentelemetry"):  # redis-py has metrics of its own for it, which are off; `realtime.spans` imports it
+with without("opentelemetry"):  # redis-py has metrics of its own for it, which are off; `tracing.otel` imports it
     from redis import exceptions
     from redis._parsers.hiredis import NOT_ENOUGH_DATA
     from redis.asyncio import BlockingConnectionPool, Redis
@@ -25,7 +25,8 @@ with without("opentelemetry"):  # redis-py has metrics of its own for it, which 
 
 __all__ = [
     "ConnectionLost", "Redis", "RedisError", "ResponseError", "Script",
-    "address_of", "buffered", "connect", "eviction_problem", "is_transient", "no_retry", "pipelined", "wait_for_redis",
+    "address_of", "buffered", "connect", "eviction_problem", "is_transient", "no_retry", "ping", "pipelined",
+    "wait_for_redis",
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ ConnectionLost = exceptions.ConnectionError
 INCLUDE = re.compile(r"^--@include (\w+)\n", re.MULTILINE)
 OLDEST_MAJOR = 7
 """Valkey tells the version of Redis that it is compatible with."""
+PING_SECONDS = 2.0
 WAIT_SECONDS = 20
 """How long a call waits for one of the client's connections."""
 
@@ -200,3 +202,21 @@ def eviction_problem(url: str, info: Mapping[str, Any]) -> str:
     if policy == "noeviction":
         return ""
     return f"Redis at {address_of(url)} has maxmemory-policy {policy}: it may evict what has not been delivered"
+
+
+def ping(redis: Redis, url: str, loop: asyncio.AbstractEventLoop) -> str:
+    """Whether Redis answers, asked in the loop that uses it; for probes."""
+    asking = asyncio.run_coroutine_threadsafe(_ping(redis, url), loop)
+    try:
+        return asking.result(PING_SECONDS)
+    except TimeoutError:
+        asking.cancel()
+        return f"no answer from {address_of(url)} within {PING_SECONDS:g} s"
+
+
+async def _ping(redis: Any, url: str) -> str:
+    try:
+        await redis.ping()
+    except (RedisError, OSError) as error:
+        return f"{address_of(url)}: {error}"
+    return "ok"

@@ -14,8 +14,8 @@ import msgspec
 
 from chatws.reference import threads
 from chatws.reference.models import OutboxEvent
-from realtime import tracing
 from realtime.ids import new_node_name
+from realtime.observability import tracing
 from realtime.redis import Redis
 from realtime.relay.entry import encode
 from realtime.relay.lease import Lease

@@ -16,11 +16,11 @@ from chatws.reference.timing import Timing
 from chatws.rpc.pb import chat_pb2, ext_pb2
 from chatws.rpc.pb.chat_pb2_grpc import add_ChatServiceServicer_to_server
 from chatws.rpc.pb.ext_pb2_grpc import add_ReadCursorsServicer_to_server
-from realtime import metrics, tracing
 from realtime.aio import tasks
 from realtime.conf import RealtimeConf
-from realtime.probes import listening_on, ping
-from realtime.redis import connect, wait_for_redis
+from realtime.observability import metrics, tracing
+from realtime.observability.probes import listening_on
+from realtime.redis import connect, ping, wait_for_redis
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from django.db.models import Count, OuterRef, QuerySet, Subquery
 from chatws import conf
 from chatws.reference import lookups, outbox
 from chatws.reference.models import ChatGroup, Member, Message, Notification, OutboxEvent
-from realtime import tracing
+from realtime.observability import tracing
 
 DEFAULT_MAX_MEMBERS = 500
 DEFAULT_PAGE, LARGEST_PAGE = 20, 100

@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 
-from realtime import metrics, tracing
+from realtime.observability import metrics, tracing
 
 Handler = Any
 """grpc.RpcMethodHandler, whose attributes its types don't tell."""

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 
-from realtime import metrics
+from realtime.observability import metrics
 
 logger = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from chatws.rpc.pb import chat_pb2 as pb
 from chatws.rpc.pb import ext_pb2 as ext
 from chatws.rpc.pb.chat_pb2_grpc import ChatServiceStub
 from chatws.rpc.pb.ext_pb2_grpc import ReadCursorsStub
-from realtime import metrics, tracing
+from realtime.observability import metrics, tracing
 
 CODES = {
     grpc.StatusCode.INVALID_ARGUMENT: 400,

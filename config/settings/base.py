@@ -202,7 +202,7 @@ LOGGING: dict[str, Any] = {
         },
     },
     "filters": {
-        "connection": {"()": "realtime.log_context.ConnectionFilter"},
+        "connection": {"()": "realtime.observability.log_context.ConnectionFilter"},
         "said_in_the_answer": {
             "()": "django.utils.log.CallbackFilter",
             "callback": lambda record: getattr(record, "status_code", None) != 503,

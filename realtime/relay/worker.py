@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from realtime import metrics, tracing
 from realtime.aio import tasks
 from realtime.conf import RealtimeConf
 from realtime.exceptions import PoisonEntry, TryLater
 from realtime.feeds import Publication
+from realtime.observability import metrics, tracing
 from realtime.publisher import Publisher, Routed
 from realtime.redis import Redis, is_transient
 from realtime.relay.entry import Entry, parse

@@ -17,9 +17,10 @@ from daphne import server as daphne_server
 from daphne.http_protocol import WebRequest
 from twisted.internet import defer
 
-from realtime import conf, metrics
+from realtime import conf
 from realtime.aio import tasks
 from realtime.extension import EXTENSION
+from realtime.observability import metrics
 from realtime.server import supervisor
 from realtime.server.compat import find_unsupported, lighten
 from realtime.server.inbox import Inbox

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from tempfile import TemporaryDirectory
 
-from realtime.metrics import SHARED_FOLDER, mark_process_dead
+from realtime.observability.metrics import SHARED_FOLDER, mark_process_dead
 
 logger = logging.getLogger(__name__)
 

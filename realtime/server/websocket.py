@@ -11,10 +11,10 @@ from autobahn.websocket import protocol as autobahn
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import tcp
 
-from realtime import metrics
 from realtime.aio.bucket import Bucket
 from realtime.close_codes import CloseCode
 from realtime.extension import Flow
+from realtime.observability import metrics
 from realtime.server.parsing import whole_text
 from realtime.server.transport import backlog, reactor, write_now
 

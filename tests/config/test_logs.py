@@ -14,7 +14,7 @@ from tests.support.waiting import LIMIT, until_logged
 SPEAK = """
 import django; django.setup()
 import logging
-from realtime import log_context
+from realtime.observability import log_context
 log = logging.getLogger("realtime.somewhere")
 log.warning("about nobody")
 log_context.connection_id.set("c-1"); log_context.user_id.set(2**64 - 1)

@@ -9,7 +9,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from realtime import metrics
+from realtime.observability import metrics
 from tests.support.waiting import LIMIT, until_answer
 
 OURS = {

@@ -13,13 +13,14 @@ from django.core.management.base import BaseCommand, CommandError
 
 from chatws import conf as chat_conf
 from chatws.routes import MESSAGE_NEW, ROUTES
-from realtime import audit, conf, metrics, probes, tracing
+from realtime import audit, conf
 from realtime.aio import tasks
 from realtime.exceptions import ListenError, RedisUnavailable
 from realtime.feeds import FeedLog
 from realtime.ids import new_node_name
+from realtime.observability import metrics, probes, tracing
 from realtime.publisher import Publisher
-from realtime.redis import Redis, connect, wait_for_redis
+from realtime.redis import Redis, connect, ping, wait_for_redis
 from realtime.relay import mirror
 from realtime.relay.topic import Topic
 from realtime.relay.worker import TopicWorker, report, to_feeds, watch_lag
@@ -81,7 +82,7 @@ async def relay(topics: list[str], settings: conf.RealtimeConf, probes_at: str =
         tasks.spawn(copies.run(), "copying the cursors"),
         tasks.spawn(metrics.watch_loop(), "the loop's lag"),
     ]
-    with probes.listening_on(probes_at, lambda: {"redis": probes.ping(redis, settings.redis_url, loop)}):
+    with probes.listening_on(probes_at, lambda: {"redis": ping(redis, settings.redis_url, loop)}):
         await asyncio.gather(*(worker.run() for worker in workers))
     await tasks.end(beside)
     await copies.write()

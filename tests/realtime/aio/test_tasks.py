@@ -2,8 +2,8 @@
 
 import asyncio
 
-from realtime import log_context
 from realtime.aio import tasks
+from realtime.observability import log_context
 
 
 async def test_a_background_task_is_nobody_s_connection() -> None:

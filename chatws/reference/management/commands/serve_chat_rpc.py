@@ -9,8 +9,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 from chatws.reference.server import serve
-from realtime import conf, probes, tracing
+from realtime import conf
 from realtime.exceptions import ListenError, RedisUnavailable
+from realtime.observability import probes, tracing
 
 
 class Command(BaseCommand):

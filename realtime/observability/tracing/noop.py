@@ -1,4 +1,4 @@
-"""What can be traced, and that it isn't: `realtime.spans` records these. Here each costs next to nothing."""
+"""The no-op tracer, used when tracing is off; `realtime.observability.tracing.otel` records spans."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext

@@ -18,8 +18,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags
 
-from realtime import log_context
-from realtime.untraced import Metadata, Relayed, Untraced
+from realtime.observability import log_context
+from realtime.observability.tracing.noop import Metadata, Relayed, Untraced
 
 LAST_SECONDS = 2.0
 """How long a process that ends tries to send what is left."""

@@ -5,7 +5,7 @@ Each place asks ``current``, which records them by OpenTelemetry (extra `tracing
 
 from django.core.exceptions import ImproperlyConfigured
 
-from realtime.untraced import Untraced
+from realtime.observability.tracing.noop import Untraced
 
 current = Untraced()
 """Of this process."""
@@ -21,7 +21,7 @@ def configure(service: str, *, on: bool) -> None:
     if not on:
         return
     try:
-        from realtime.spans import Spans
+        from realtime.observability.tracing.otel import Spans
     except ImportError as error:
         raise ImproperlyConfigured(f"CHATWS_TRACING: {error}: install requirements-tracing.txt") from None
     current = Spans(service)

@@ -1,6 +1,5 @@
 """`/health`, `/ready`, `/metrics` of a process that serves no HTTP otherwise: the relay, the reference chat service."""
 
-import asyncio
 import json
 import logging
 import threading
@@ -10,11 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
-from realtime import metrics
 from realtime.exceptions import ListenError
-from realtime.redis import Redis, RedisError, address_of
-
-PING_SECONDS = 2.0
+from realtime.observability import metrics
 
 logger = logging.getLogger(__name__)
 
@@ -30,24 +26,6 @@ def add_option(parser: ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="where /health, /ready and /metrics are answered by HTTP (default: nowhere)",
     )
-
-
-def ping(redis: Redis, url: str, loop: asyncio.AbstractEventLoop) -> str:
-    """Whether Redis answers, asked in the loop that uses it; for a `State`."""
-    asking = asyncio.run_coroutine_threadsafe(_ping(redis, url), loop)
-    try:
-        return asking.result(PING_SECONDS)
-    except TimeoutError:
-        asking.cancel()
-        return f"no answer from {address_of(url)} within {PING_SECONDS:g} s"
-
-
-async def _ping(redis: Any, url: str) -> str:
-    try:
-        await redis.ping()
-    except (RedisError, OSError) as error:
-        return f"{address_of(url)}: {error}"
-    return "ok"
 
 
 class _QuietHandler(WSGIRequestHandler):

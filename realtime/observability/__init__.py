@@ -1,0 +1,1 @@
+"""Metrics, probes, log context and tracing."""
