@@ -28,7 +28,7 @@ from realtime.conf import RealtimeConf  # noqa: E402
 from realtime.feeds import FeedLog  # noqa: E402
 from realtime.layer import RedisPubSubLayer  # noqa: E402
 from realtime.publisher import Publisher  # noqa: E402
-from realtime.redis import connect, wait_for_redis  # noqa: E402
+from realtime.redis.client import connect, wait_for_redis  # noqa: E402
 from realtime.relay import entry  # noqa: E402
 from realtime.relay.topic import Topic  # noqa: E402
 from realtime.relay.worker import TopicWorker, to_feeds  # noqa: E402

@@ -19,7 +19,7 @@ from realtime.conf import RealtimeConf
 from realtime.feeds import FeedLog, Publication
 from realtime.layer import RedisPubSubLayer
 from realtime.publisher import Publisher, Routed
-from realtime.redis import connect
+from realtime.redis.client import connect
 from tests.support.client import make_token
 from tests.support.redis import free_port
 

@@ -20,7 +20,7 @@ from chatws.rpc.gateway import ChatGateway, ChatServiceError
 from chatws.stored import is_stored
 from realtime.intents import MOST, Intent, Intents, Noted
 from realtime.observability import metrics, tracing
-from realtime.redis import is_transient
+from realtime.redis.errors import is_transient
 from realtime.relay.entry import encode
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,9 @@ from typing import Any
 
 from chatws.rpc.gateway import User, Users, UserServiceError
 from realtime.aio import tasks
-from realtime.redis import Redis, is_transient, pipelined
+from realtime.redis.client import Redis
+from realtime.redis.errors import is_transient
+from realtime.redis.pipeline import pipelined
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from realtime.auth import Principal
 from realtime.intents import Noted
 from realtime.limits import UserLimit
 from realtime.observability import metrics
-from realtime.redis import is_transient
+from realtime.redis.errors import is_transient
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:chatws:message")
 RETRY_AFTER_SECONDS = 2

@@ -41,7 +41,7 @@ from realtime.groups import group_feed, user_feed
 from realtime.heard import Member
 from realtime.observability import metrics
 from realtime.outbox import Outbox
-from realtime.redis import is_transient
+from realtime.redis.errors import is_transient
 from realtime.resume import MOST_BYTES_IN_ALL, Joined, Resume
 
 HEARTBEAT_SECONDS = 25

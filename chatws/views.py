@@ -11,7 +11,8 @@ from django.views.decorators.http import require_GET
 from chatws import conf, csp, services
 from chatws.bearer import bearer_token
 from realtime.observability import metrics as realtime_metrics
-from realtime.redis import RedisError, address_of
+from realtime.redis.client import address_of
+from realtime.redis.errors import RedisError
 
 READY_SECONDS = 2.0
 

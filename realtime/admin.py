@@ -29,7 +29,8 @@ from realtime.dead_letters import DeadLetter, DeadLetters
 from realtime.forms import RevocationForm
 from realtime.kicks import Kicks
 from realtime.models import ConnectionRecord, DeadLetterEntry, Revocation
-from realtime.redis import RedisError, address_of, connect
+from realtime.redis.client import address_of, connect
+from realtime.redis.errors import RedisError
 from realtime.revocations import connected
 
 DEAD_LETTERS_SHOWN = 50

@@ -19,7 +19,9 @@ from realtime.conf import RealtimeConf
 from realtime.exceptions import PoisonEntry, TryLater
 from realtime.models import ConnectionRecord
 from realtime.presence import Presence
-from realtime.redis import Redis, is_transient, pipelined
+from realtime.redis.client import Redis
+from realtime.redis.errors import is_transient
+from realtime.redis.pipeline import pipelined
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from realtime.aio import tasks
 from realtime.feeds import FeedLog, Position, Publication, Rest
 from realtime.heard import Feed
 from realtime.observability import metrics
-from realtime.redis import is_transient
+from realtime.redis.errors import is_transient
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,8 @@ from asgiref.sync import async_to_sync
 from django.core import checks
 
 from realtime import conf
-from realtime.redis import RedisError, address_of, connect, eviction_problem
+from realtime.redis.client import address_of, connect, eviction_problem
+from realtime.redis.errors import RedisError
 
 
 @checks.register("redis", deploy=True)

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from realtime.exceptions import PoisonEntry
-from realtime.redis import Redis, Script
+from realtime.redis.client import Redis
+from realtime.redis.scripts import Script
 from realtime.relay.entry import METADATA, PAYLOAD, read_metadata
 from realtime.relay.topic import DEAD_LETTER_TOPICS
 

@@ -13,7 +13,10 @@ from realtime.aio import tasks
 from realtime.commands import Command
 from realtime.conf import RealtimeConf
 from realtime.ids import new_epoch
-from realtime.redis import ConnectionLost, Redis, Script, pipelined
+from realtime.redis.client import Redis
+from realtime.redis.errors import ConnectionLost
+from realtime.redis.pipeline import pipelined
+from realtime.redis.scripts import Script
 
 FORMAT_VERSION = b"\x01"
 

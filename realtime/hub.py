@@ -22,7 +22,7 @@ from realtime.groups import CONTROL_GROUP, channels_group
 from realtime.heard import Feed, Member
 from realtime.observability import metrics, tracing
 from realtime.publisher import Layer
-from realtime.redis import is_transient
+from realtime.redis.errors import is_transient
 from realtime.resume import Joined, Resume, missed
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from realtime.redis import Redis, Script
+from realtime.redis.client import Redis
+from realtime.redis.scripts import Script
 
 LEASE_MS = 4_000
 """How long an intent is left to whoever noted, postponed or claimed it."""

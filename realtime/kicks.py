@@ -8,7 +8,7 @@ from typing import Any
 
 from realtime.groups import CONTROL_GROUP
 from realtime.publisher import Layer
-from realtime.redis import Redis
+from realtime.redis.client import Redis
 
 KICKS = "chatws:kicks"
 KEPT_SECONDS = 600

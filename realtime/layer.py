@@ -11,7 +11,10 @@ from typing import Any
 
 from realtime.aio import tasks
 from realtime.imports import without
-from realtime.redis import ConnectionLost, Script, buffered, no_retry  # before channels_redis: it hides parts of redis
+from realtime.redis.client import no_retry  # before channels_redis: it hides parts of redis
+from realtime.redis.errors import ConnectionLost  # before channels_redis: it hides parts of redis
+from realtime.redis.pipeline import buffered  # before channels_redis: it hides parts of redis
+from realtime.redis.scripts import Script  # before channels_redis: it hides parts of redis
 
 with without("cryptography.fernet"):  # for messages that are encrypted, which ours aren't
     from channels_redis.pubsub import RedisPubSubChannelLayer, RedisSingleShardConnection

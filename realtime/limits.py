@@ -16,7 +16,8 @@ from typing import NamedTuple
 from realtime.aio import tasks
 from realtime.aio.bucket import Bucket
 from realtime.conf import Network, RealtimeConf
-from realtime.redis import Redis, Script
+from realtime.redis.client import Redis
+from realtime.redis.scripts import Script
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from realtime.kicks import Kicks
 from realtime.limits import Admission, resident_memory
 from realtime.observability import metrics
 from realtime.presence import Presence
-from realtime.redis import connect
+from realtime.redis.client import connect
 from realtime.revocations import Revocations
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from realtime.conf import RealtimeConf
-from realtime.redis import Redis, Script, is_transient
+from realtime.redis.client import Redis
+from realtime.redis.errors import is_transient
+from realtime.redis.scripts import Script
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,9 @@ from realtime.groups import CONTROL_GROUP
 from realtime.ids import new_epoch
 from realtime.models import Revocation
 from realtime.publisher import Layer
-from realtime.redis import Redis, RedisError, Script, connect
+from realtime.redis.client import Redis, connect
+from realtime.redis.errors import RedisError
+from realtime.redis.scripts import Script
 
 REVOKED = "chatws:revoked"
 """Hash: whose tokens (``jti:<id>``, ``user:<id>``, ``all``) to ``<issued until> <kept until>``, Unix seconds."""

@@ -11,8 +11,8 @@ import pytest
 from django.conf import settings
 
 from realtime.conf import RealtimeConf
-from realtime.redis import Redis
-from realtime.redis import connect as connect_redis
+from realtime.redis.client import Redis
+from realtime.redis.client import connect as connect_redis
 from tests.support.chat import Chat
 from tests.support.client import Client, connect, make_token
 from tests.support.database import ON_POSTGRES

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from chatws.rpc.gateway import MAY_PASS, RETRY_AFTER_SECONDS, ChatServiceError
 from realtime.exceptions import Unavailable
-from realtime.redis import RedisError
+from realtime.redis.errors import RedisError
 
 logger = logging.getLogger(__name__)
 

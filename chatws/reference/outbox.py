@@ -16,7 +16,7 @@ from chatws.reference import threads
 from chatws.reference.models import OutboxEvent
 from realtime.ids import new_node_name
 from realtime.observability import tracing
-from realtime.redis import Redis
+from realtime.redis.client import Redis
 from realtime.relay.entry import encode
 from realtime.relay.lease import Lease
 

@@ -20,7 +20,7 @@ from realtime.aio import tasks
 from realtime.conf import RealtimeConf
 from realtime.observability import metrics, tracing
 from realtime.observability.probes import listening_on
-from realtime.redis import connect, ping, wait_for_redis
+from realtime.redis.client import connect, ping, wait_for_redis
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from realtime.redis import Redis, Script
+from realtime.redis.client import Redis
+from realtime.redis.scripts import Script
 
 _lease = Script("lease")
 _unlease = Script("unlease")

@@ -12,7 +12,9 @@ import msgspec
 
 from realtime.conf import RealtimeConf
 from realtime.exceptions import PoisonEntry
-from realtime.redis import Redis, ResponseError, Script
+from realtime.redis.client import Redis
+from realtime.redis.errors import ResponseError
+from realtime.redis.scripts import Script
 from realtime.relay.entry import METADATA, PAYLOAD, UUID, read_metadata
 
 logger = logging.getLogger(__name__)

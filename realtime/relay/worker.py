@@ -17,7 +17,8 @@ from realtime.exceptions import PoisonEntry, TryLater
 from realtime.feeds import Publication
 from realtime.observability import metrics, tracing
 from realtime.publisher import Publisher, Routed
-from realtime.redis import Redis, is_transient
+from realtime.redis.client import Redis
+from realtime.redis.errors import is_transient
 from realtime.relay.entry import Entry, parse
 from realtime.relay.lease import Lease
 from realtime.relay.topic import RawEntry, Topic

@@ -26,7 +26,7 @@ from django.utils.log import configure_logging
 
 from realtime import conf
 from realtime.exceptions import RedisUnavailable
-from realtime.redis import connect, wait_for_redis
+from realtime.redis.client import connect, wait_for_redis
 from realtime.server import supervisor
 from realtime.server.daphne import Server
 

@@ -13,7 +13,7 @@ from chatws.rpc.gateway import User, UserServiceError
 from chatws.rpc.pb import user_pb2 as pb
 from chatws.rpc.pb.user_pb2_grpc import UserBasicServiceServicer, add_UserBasicServiceServicer_to_server
 from chatws.rpc.users import GrpcUsers
-from realtime.redis import connect
+from realtime.redis.client import connect
 from tests.support.redis import free_port
 from tests.support.waiting import LIMIT, until_answer
 

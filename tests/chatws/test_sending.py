@@ -20,7 +20,7 @@ from chatws.sending import Sender, stored_id
 from realtime.aio.tasks import end
 from realtime.auth import Principal
 from realtime.intents import Intents
-from realtime.redis import Redis, connect
+from realtime.redis.client import Redis, connect
 from tests.support.redis import RedisServer, free_port
 from tests.support.waiting import until_answer
 

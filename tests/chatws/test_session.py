@@ -16,7 +16,7 @@ from realtime.auth import Principal
 from realtime.commands import DropUser
 from realtime.conf import RealtimeConf
 from realtime.outbox import AsgiOutbox
-from realtime.redis import Redis
+from realtime.redis.client import Redis
 from tests.support.hub import Listener, World
 
 FEED, SLOW = "group:g", "group:slow"

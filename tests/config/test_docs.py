@@ -11,7 +11,7 @@ PAGES = [BASE_DIR / "README.md", *sorted((BASE_DIR / "docs").glob("*.md"))]
 CLIENT = {"CHATWS_TOKEN", "CHATWS_PASSWORD"}
 """Read by the terminal chat alone, which says so in its help."""
 SETTINGS = set(re.findall(r"^(\w+)=", (BASE_DIR / ".env.example").read_text(), re.MULTILINE)) | CLIENT
-METRICS = re.findall(r'"(chatws_\w+)"', (BASE_DIR / "realtime" / "metrics.py").read_text())
+METRICS = re.findall(r'"(chatws_\w+)"', (BASE_DIR / "realtime" / "observability" / "metrics.py").read_text())
 COMMANDS = {path.stem for path in BASE_DIR.glob("*/**/management/commands/*.py")} | {
     "migrate",
     "check",

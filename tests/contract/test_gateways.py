@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from realtime.redis import Redis
+from realtime.redis.client import Redis
 from realtime.revocations import VERSION
 from tests.conftest import Connect
 from tests.support.announced import announced

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import websockets
 
-from realtime.redis import connect as connect_redis
+from realtime.redis.client import connect as connect_redis
 from tests.support.chat import Chat, new_user
 from tests.support.client import Client, connect, make_token
 from tests.support.raw import CLOSE, TEXT, frame_of, raw_socket

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from realtime.redis import Redis, connect
+from realtime.redis.client import Redis, connect
 from tests.conftest import Connect
 from tests.support.chat import Chat, new_user
 from tests.support.stack import Stack

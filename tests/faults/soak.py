@@ -24,7 +24,7 @@ import django
 
 django.setup()
 
-from realtime.redis import connect as connect_redis  # noqa: E402
+from realtime.redis.client import connect as connect_redis  # noqa: E402
 from tests.support.chat import Chat, new_user  # noqa: E402
 from tests.support.raw import CLOSE, TEXT, RawSocket, raw_socket  # noqa: E402
 from tests.support.scrape import Scraped  # noqa: E402

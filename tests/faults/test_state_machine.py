@@ -22,7 +22,7 @@ from realtime.batch import Batch
 from realtime.feeds import FeedLog, Position, Publication
 from realtime.hub import Hub
 from realtime.publisher import Publisher, Routed
-from realtime.redis import connect
+from realtime.redis.client import connect
 from realtime.resume import Resume
 from tests.support.redis import RedisServer
 

@@ -21,7 +21,8 @@ from realtime.groups import channels_group
 from realtime.heard import Feed, Member
 from realtime.hub import Hub
 from realtime.publisher import Publisher, Routed, publication_message
-from realtime.redis import Redis, Script
+from realtime.redis.client import Redis
+from realtime.redis.scripts import Script
 from realtime.relay.entry import Entry
 from tests.support.hub import Listener, World
 

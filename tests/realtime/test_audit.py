@@ -12,7 +12,7 @@ from realtime.audit import AUDIT_STREAM, Audit, Event, Reaper, database_sink, pa
 from realtime.conf import RealtimeConf
 from realtime.exceptions import PoisonEntry, TryLater
 from realtime.models import ConnectionRecord
-from realtime.redis import Redis
+from realtime.redis.client import Redis
 from tests.support.waiting import until_answer
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -17,7 +17,7 @@ from django.test import Client, override_settings
 
 from realtime.conf import RealtimeConf
 from realtime.dead_letters import DeadLetters
-from realtime.redis import Redis, connect
+from realtime.redis.client import Redis, connect
 from realtime.relay.topic import Topic
 from tests.support.redis import RedisServer, free_port
 

@@ -8,7 +8,7 @@ import pytest
 
 from realtime import ephemeral
 from realtime.conf import RealtimeConf
-from realtime.redis import Redis
+from realtime.redis.client import Redis
 from tests.support.hub import Listener, World
 
 FEED = "group:g"

@@ -10,7 +10,9 @@ import pytest
 from realtime import feeds
 from realtime.conf import RealtimeConf
 from realtime.feeds import FeedLog, Publication
-from realtime.redis import Redis, ResponseError, Script, is_transient
+from realtime.redis.client import Redis
+from realtime.redis.errors import ResponseError, is_transient
+from realtime.redis.scripts import Script
 
 
 @pytest.fixture

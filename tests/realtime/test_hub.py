@@ -12,7 +12,7 @@ from realtime.batch import Batch
 from realtime.commands import AskAccess, DropUser
 from realtime.conf import RealtimeConf
 from realtime.feeds import Appended, Position, Publication
-from realtime.redis import Redis
+from realtime.redis.client import Redis
 from realtime.resume import Resume
 from tests.support.hub import Listener, World
 from tests.support.waiting import until

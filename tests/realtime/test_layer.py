@@ -11,7 +11,8 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 
 from realtime import layer as layers
 from realtime.layer import RedisPubSubLayer
-from realtime.redis import ConnectionLost, Redis
+from realtime.redis.client import Redis
+from realtime.redis.errors import ConnectionLost
 from tests.support.proxy import Proxy
 from tests.support.redis import RedisServer
 from tests.support.waiting import LIMIT, until, until_answer, until_news

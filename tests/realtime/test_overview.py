@@ -14,7 +14,7 @@ from realtime.conf import RealtimeConf
 from realtime.exceptions import TryLater
 from realtime.models import ConnectionRecord
 from realtime.overview import Away, Behind, Closed, Closes, ClosesByCode, Gateway, Online, look
-from realtime.redis import Redis
+from realtime.redis.client import Redis
 from realtime.relay.topic import Topic
 from tests.support.redis import free_port
 from tests.support.waiting import LIMIT

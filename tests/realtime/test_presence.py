@@ -11,7 +11,7 @@ import pytest
 from realtime.aio import tasks
 from realtime.conf import RealtimeConf
 from realtime.presence import Presence, Stats
-from realtime.redis import Redis
+from realtime.redis.client import Redis
 from tests.support.waiting import until_answer
 
 

@@ -11,7 +11,7 @@ from realtime.commands import DropUser
 from realtime.conf import RealtimeConf
 from realtime.exceptions import FeedUnavailable
 from realtime.feeds import Position
-from realtime.redis import Redis
+from realtime.redis.client import Redis
 from realtime.resume import Joined, Resume
 from tests.support.hub import Listener, World
 

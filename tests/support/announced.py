@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from realtime.redis import connect
+from realtime.redis.client import connect
 from tests.support.stack import PlatformStack, RealStack, Stack
 from tests.support.waiting import until_answer
 

@@ -16,7 +16,7 @@ from realtime.groups import channels_group
 from realtime.hub import Hub
 from realtime.layer import RedisPubSubLayer
 from realtime.publisher import Publisher, Routed, publication_message
-from realtime.redis import Redis
+from realtime.redis.client import Redis
 from tests.support.waiting import until_news
 
 LAYERS = {"ours": RedisPubSubLayer, "stock": RedisPubSubChannelLayer}

@@ -20,7 +20,7 @@ from realtime.feeds import FeedLog
 from realtime.ids import new_node_name
 from realtime.observability import metrics, probes, tracing
 from realtime.publisher import Publisher
-from realtime.redis import Redis, connect, ping, wait_for_redis
+from realtime.redis.client import Redis, connect, ping, wait_for_redis
 from realtime.relay import mirror
 from realtime.relay.topic import Topic
 from realtime.relay.worker import TopicWorker, report, to_feeds, watch_lag

@@ -10,7 +10,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from realtime import conf
 from realtime.dead_letters import DeadLetter, DeadLetters
-from realtime.redis import RedisError, address_of, connect
+from realtime.redis.client import address_of, connect
+from realtime.redis.errors import RedisError
 
 logger = logging.getLogger(__name__)
 

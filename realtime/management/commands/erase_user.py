@@ -11,7 +11,8 @@ from realtime.audit import AUDIT_STREAM
 from realtime.auth import MAX_USER_ID
 from realtime.models import ConnectionRecord
 from realtime.presence import Presence
-from realtime.redis import RedisError, address_of, connect
+from realtime.redis.client import address_of, connect
+from realtime.redis.errors import RedisError
 from realtime.relay.topic import Topic
 
 

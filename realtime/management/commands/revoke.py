@@ -12,7 +12,8 @@ from django.db import DatabaseError
 
 from realtime import conf
 from realtime.auth import MAX_USER_ID
-from realtime.redis import RedisError, address_of
+from realtime.redis.client import address_of
+from realtime.redis.errors import RedisError
 from realtime.revocations import MAX_JTI, connected
 
 

@@ -11,7 +11,7 @@ from rest_framework.exceptions import APIException, NotFound, ValidationError
 from chatws.api.errors import answer_error
 from chatws.rpc.gateway import ChatServiceError
 from realtime.exceptions import Unavailable
-from realtime.redis import ConnectionLost
+from realtime.redis.errors import ConnectionLost
 
 CONTEXT = {"request": SimpleNamespace(path="/api/x")}
 

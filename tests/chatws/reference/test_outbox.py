@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
-from realtime.redis import connect
+from realtime.redis.client import connect
 from tests.support.chat import Chat, new_user
 from tests.support.postgres import PostgresServer
 from tests.support.redis import free_port

@@ -1,6 +1,6 @@
 """A lease on a real Redis: one holder, and nothing written by who isn't."""
 
-from realtime.redis import Redis
+from realtime.redis.client import Redis
 from realtime.relay.lease import Lease
 from tests.support.waiting import until_answer
 

@@ -9,7 +9,7 @@ import pytest
 
 from realtime.conf import RealtimeConf
 from realtime.exceptions import TryLater
-from realtime.redis import Redis
+from realtime.redis.client import Redis
 from realtime.relay.lease import Lease
 from realtime.relay.topic import Topic, relayed_topics
 

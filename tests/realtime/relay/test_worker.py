@@ -15,7 +15,7 @@ from realtime.conf import RealtimeConf
 from realtime.exceptions import PoisonEntry, TryLater
 from realtime.feeds import FeedLog, Publication
 from realtime.publisher import Publisher, Routed
-from realtime.redis import Redis
+from realtime.redis.client import Redis
 from realtime.relay import worker as worker_module
 from realtime.relay.entry import Entry
 from realtime.relay.lease import Lease

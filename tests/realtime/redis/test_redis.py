@@ -15,7 +15,9 @@ from redis import exceptions
 
 from realtime.checks import redis_keeps_what_it_is_given
 from realtime.exceptions import RedisUnavailable
-from realtime.redis import Redis, Script, address_of, connect, is_transient, wait_for_redis
+from realtime.redis.client import Redis, address_of, connect, wait_for_redis
+from realtime.redis.errors import is_transient
+from realtime.redis.scripts import Script
 from tests.support.redis import RedisServer, free_port
 from tests.support.waiting import LIMIT
 

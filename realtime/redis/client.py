@@ -1,0 +1,104 @@
+"""Clients of Redis: made, waited for, and asked whether they answer."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
+
+from realtime.exceptions import RedisUnavailable
+from realtime.redis.errors import RedisError
+
+__all__ = ["Redis", "address_of", "connect", "eviction_problem", "no_retry", "ping", "wait_for_redis"]
+
+logger = logging.getLogger(__name__)
+
+OLDEST_MAJOR = 7
+"""Valkey tells the version of Redis that it is compatible with."""
+
+PING_SECONDS = 2.0
+
+WAIT_SECONDS = 20
+"""How long a call waits for one of the client's connections."""
+
+
+def connect(url: str, *, timeout: float = 5.0, max_connections: int = 50) -> Redis:
+    """A client that answers bytes, gives up after ``timeout`` seconds and never repeats a command by itself.
+
+    When all its connections are in use, a call waits for its turn.
+    """
+    options = {
+        "decode_responses": False,
+        # Where it is on, the pool hands out connections that the server has closed.
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+        **no_retry(timeout),
+    }
+    pool: Any = BlockingConnectionPool.from_url(url, max_connections=max_connections, timeout=WAIT_SECONDS, **options)
+    return Redis.from_pool(pool)
+
+
+def no_retry(timeout: float) -> dict[str, Any]:
+    """Options of a connection that gives up after ``timeout`` seconds and never repeats a command by itself."""
+    return {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": Retry(NoBackoff(), 0)}
+
+
+def address_of(url: str) -> str:
+    """``host:port`` of a Redis URL, without its password, for messages."""
+    parts = urlsplit(url)
+    return parts.path if parts.scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"
+
+
+async def wait_for_redis(client: Redis, url: str, seconds: float) -> None:
+    """Return as soon as Redis answers.
+
+    Raises:
+        RedisUnavailable: after ``seconds``, or at once for a Redis that is too old; the message names the address.
+    """
+    deadline = asyncio.get_running_loop().time() + seconds
+    while True:
+        try:
+            info = await client.info()
+        except (RedisError, OSError) as error:
+            if asyncio.get_running_loop().time() >= deadline:
+                raise RedisUnavailable(
+                    f"Redis at {address_of(url)} did not answer in {seconds:g} s: {error}"
+                ) from error
+            await asyncio.sleep(0.1)
+        else:
+            version = str(info["redis_version"])
+            if int(version.partition(".")[0]) < OLDEST_MAJOR:
+                raise RedisUnavailable(f"Redis at {address_of(url)} is {version}; 7.0 or newer, or Valkey, is needed")
+            if problem := eviction_problem(url, info):
+                logger.error(problem)
+            return
+
+
+def eviction_problem(url: str, info: Mapping[str, Any]) -> str:
+    """What is wrong with the policy that Redis's INFO tells, in words; empty if it is noeviction."""
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy == "noeviction":
+        return ""
+    return f"Redis at {address_of(url)} has maxmemory-policy {policy}: it may evict what has not been delivered"
+
+
+def ping(redis: Redis, url: str, loop: asyncio.AbstractEventLoop) -> str:
+    """Whether Redis answers, asked in the loop that uses it; for probes."""
+    asking = asyncio.run_coroutine_threadsafe(_ping(redis, url), loop)
+    try:
+        return asking.result(PING_SECONDS)
+    except TimeoutError:
+        asking.cancel()
+        return f"no answer from {address_of(url)} within {PING_SECONDS:g} s"
+
+
+async def _ping(redis: Any, url: str) -> str:
+    try:
+        await redis.ping()
+    except (RedisError, OSError) as error:
+        return f"{address_of(url)}: {error}"
+    return "ok"

@@ -1,0 +1,50 @@
+"""Lua scripts, run by their digest."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from redis import exceptions
+from redis.asyncio import Redis
+
+from realtime.redis.errors import ConnectionLost
+from realtime.redis.pipeline import pipelined
+
+INCLUDE = re.compile(r"^--@include (\w+)\n", re.MULTILINE)
+
+
+class Script:
+    """A Lua script of `realtime/redis/lua`, run by its digest and sent again when Redis forgot it."""
+
+    def __init__(self, name: str) -> None:
+        self._source = INCLUDE.sub(lambda match: _lua(match[1]), _lua(name))
+        self._digest = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
+
+    async def run_all(
+        self, client: Redis, calls: Sequence[tuple[Sequence[str | bytes], Sequence[str | bytes | int | float]]]
+    ) -> list[Any]:
+        """Run it once for each of ``(keys, args)`` in one round trip; answers in their order.
+
+        Raises as `pipelined` does, so it has to be safe to repeat; where the connection turns out to be dead, it is
+        repeated at once on another.
+        """
+        commands = [("EVALSHA", self._digest, len(keys), *keys, *args) for keys, args in calls]
+        try:
+            try:
+                return await pipelined(client, commands)
+            except ConnectionLost:
+                return await pipelined(client, commands)
+        except exceptions.NoScriptError:
+            await client.script_load(self._source)
+            return await self.run_all(client, calls)
+
+    async def run(self, client: Redis, keys: Sequence[str | bytes], args: Sequence[str | bytes | int | float]) -> Any:
+        """Run it; answers what the script returns, bytes for strings."""
+        [answer] = await self.run_all(client, [(keys, args)])
+        return answer
+
+
+def _lua(name: str) -> str:
+    return files("realtime.redis").joinpath("lua", f"{name}.lua").read_text()
