@@ -19,7 +19,7 @@ from benchmarks.machine import Bench
 from benchmarks.servers import LONG_AGO, Nchan, NodeWs, Ours, Server, Tutorial, production
 from chatws.routes import ROUTES
 from realtime.conf import RealtimeConf
-from realtime.feeds import FeedLog
+from realtime.feeds.log import FeedLog
 from realtime.layer import RedisPubSubLayer
 from tests.support.chat import Chat
 from tests.support.client import make_token

@@ -16,7 +16,8 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 from benchmarks.machine import Bench, Process
 from config.env import BASE_DIR
 from realtime.conf import RealtimeConf
-from realtime.feeds import FeedLog, Publication
+from realtime.feeds.log import FeedLog
+from realtime.feeds.publication import Publication
 from realtime.layer import RedisPubSubLayer
 from realtime.publisher import Publisher, Routed
 from realtime.redis.client import connect

@@ -21,7 +21,7 @@ from realtime.batch import Batch
 from realtime.close_codes import CloseCode
 from realtime.consumers import DeliveryConsumer
 from realtime.exceptions import AuthenticationError, FeedUnavailable, Unavailable
-from realtime.feeds import Position
+from realtime.feeds.log import Position
 from realtime.limits import Refusal
 from realtime.observability import metrics, tracing
 

@@ -15,7 +15,7 @@ from typing import Protocol
 from chatws.rpc.gateway import ChatGateway, ChatServiceError, all_user_group_ids
 from realtime.aio import tasks
 from realtime.exceptions import FeedUnavailable
-from realtime.groups import group_feed
+from realtime.feeds.names import group_feed
 from realtime.hub import Hub
 
 logger = logging.getLogger(__name__)

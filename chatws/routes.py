@@ -22,10 +22,9 @@ from chatws.publications import (
     PublicationData,
     VerifyProgress,
 )
-from realtime.commands import AskAccess, Command, DropUser
 from realtime.exceptions import PoisonEntry
-from realtime.feeds import Publication
-from realtime.groups import group_feed, user_feed
+from realtime.feeds.names import group_feed, user_feed
+from realtime.feeds.publication import AskAccess, Command, DropUser, Publication
 from realtime.relay.entry import Entry
 from realtime.relay.worker import Route
 

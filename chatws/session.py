@@ -36,8 +36,8 @@ from chatws.typists import Typist
 from realtime import conf
 from realtime.auth import Principal
 from realtime.exceptions import FeedUnavailable
-from realtime.feeds import Position
-from realtime.groups import group_feed, user_feed
+from realtime.feeds.log import Position
+from realtime.feeds.names import group_feed, user_feed
 from realtime.heard import Member
 from realtime.observability import metrics
 from realtime.outbox import Outbox

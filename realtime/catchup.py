@@ -8,9 +8,9 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from realtime import feeds
 from realtime.aio import tasks
-from realtime.feeds import FeedLog, Position, Publication, Rest
+from realtime.feeds.log import FeedLog, Position, Rest
+from realtime.feeds.publication import Publication, decode_publication
 from realtime.heard import Feed
 from realtime.observability import metrics
 from realtime.redis.errors import is_transient
@@ -110,7 +110,7 @@ class CatchUp:
                         if rest.entries:
                             metrics.gaps.labels("healed").inc()
                         for entry in rest.entries:
-                            self._apply(feed, feeds.decode(entry))
+                            self._apply(feed, decode_publication(entry))
                     if not feed.dirty and feed.offset >= rest.position.offset:
                         return
         except Exception as error:

@@ -20,7 +20,7 @@ from realtime.auth import Principal
 from realtime.batch import Batch
 from realtime.close_codes import CloseCode, label_of
 from realtime.exceptions import AuthenticationError, Unavailable
-from realtime.feeds import Position
+from realtime.feeds.log import Position
 from realtime.ids import new_connection_id
 from realtime.limits import FrameLimit, Refusal
 from realtime.middleware import Handshake

@@ -11,7 +11,7 @@ from typing import Any
 
 from realtime.aio import tasks
 from realtime.batch import Batch
-from realtime.groups import channels_group
+from realtime.feeds.names import channels_group
 from realtime.heard import Feed
 from realtime.observability import metrics
 from realtime.publisher import Layer, send_all

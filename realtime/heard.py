@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from realtime.batch import Batch
-from realtime.feeds import Position
+from realtime.feeds.log import Position
 
 
 class Member(Protocol):

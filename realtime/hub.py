@@ -9,16 +9,15 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from realtime import feeds
 from realtime.aio import tasks
 from realtime.batch import Batch
 from realtime.catchup import RETRY_SECONDS, CatchUp
-from realtime.commands import DropUser
 from realtime.conf import RealtimeConf
 from realtime.ephemeral import Ephemeral
 from realtime.exceptions import FeedUnavailable
-from realtime.feeds import Appended, FeedLog, Position, Publication
-from realtime.groups import CONTROL_GROUP, channels_group
+from realtime.feeds.log import Appended, FeedLog, Position
+from realtime.feeds.names import CONTROL_GROUP, channels_group
+from realtime.feeds.publication import DropUser, Publication, decode_publication
 from realtime.heard import Feed, Member
 from realtime.observability import metrics, tracing
 from realtime.publisher import Layer
@@ -286,7 +285,7 @@ class Hub:
         # The id before it is looked at since a Redis that went back in time gives an offset out again.
         follows_on = (place.epoch, place.offset, place.after) == (feed.epoch, feed.offset + 1, feed.last_id)
         if follows_on and feed.fill is None:
-            self._apply(feed, feeds.decode(entry))
+            self._apply(feed, decode_publication(entry))
             if at:
                 self._entered.append(at)
             return

@@ -6,7 +6,7 @@ Asked by the admin, carried out by whichever gateway holds the connection.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from realtime.groups import CONTROL_GROUP
+from realtime.feeds.names import CONTROL_GROUP
 from realtime.publisher import Layer
 from realtime.redis.client import Redis
 

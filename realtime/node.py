@@ -17,7 +17,7 @@ from realtime.aio import tasks
 from realtime.audit import Audit
 from realtime.close_codes import CloseCode
 from realtime.conf import RealtimeConf
-from realtime.feeds import FeedLog
+from realtime.feeds.log import FeedLog
 from realtime.hub import Hub
 from realtime.ids import new_node_name
 from realtime.keys import Keys

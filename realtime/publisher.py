@@ -9,10 +9,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-from realtime import feeds
-from realtime.commands import DropUser
-from realtime.feeds import Appended, FeedLog, Publication
-from realtime.groups import channels_group
+from realtime.feeds.log import Appended, FeedLog
+from realtime.feeds.names import channels_group
+from realtime.feeds.publication import DropUser, Publication, encode_publication
 
 
 class Layer(Protocol):
@@ -75,7 +74,7 @@ class Publisher:
         self, topic: str, some: Sequence[tuple[str, Sequence[tuple[str, Publication]]]], parents: Mapping[str, str]
     ) -> None:
         """Append to some feeds, each in order, then tell the gateways."""
-        encoded = {feed: [(entry_id, p.id, feeds.encode(p)) for entry_id, p in entries] for feed, entries in some}
+        encoded = {feed: [(entry_id, p.id, encode_publication(p)) for entry_id, p in entries] for feed, entries in some}
         appended = await self._log.append_all(topic, encoded)
         messages: list[tuple[str, dict[str, Any]]] = []
         for (feed, entries), places in zip(encoded.items(), appended, strict=True):

@@ -7,8 +7,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from realtime import feeds
-from realtime.feeds import FeedLog, Position
+from realtime.feeds.log import FeedLog, Position
+from realtime.feeds.publication import decode_publication
 from realtime.heard import Feed, Member
 
 MOST_PUBLICATIONS, MOST_BYTES = 256, 256 * 1024
@@ -73,5 +73,5 @@ async def missed(
         for entry in entries:
             offset += 1
             size += len(entry)
-            frames.append(feed.stamp(feeds.decode(entry).payload, offset))
+            frames.append(feed.stamp(decode_publication(entry).payload, offset))
     return None

@@ -13,7 +13,7 @@ from typing import Any
 from realtime.auth import Principal
 from realtime.conf import RealtimeConf
 from realtime.exceptions import AuthenticationError, RevocationsUnavailable
-from realtime.groups import CONTROL_GROUP
+from realtime.feeds.names import CONTROL_GROUP
 from realtime.ids import new_epoch
 from realtime.models import Revocation
 from realtime.publisher import Layer

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from realtime.aio import tasks
 from realtime.conf import RealtimeConf
 from realtime.exceptions import PoisonEntry, TryLater
-from realtime.feeds import Publication
+from realtime.feeds.publication import Publication
 from realtime.observability import metrics, tracing
 from realtime.publisher import Publisher, Routed
 from realtime.redis.client import Redis

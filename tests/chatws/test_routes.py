@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from chatws.routes import GROUPS_CHANGED, LATEST, ROUTES
-from realtime.commands import AskAccess
 from realtime.exceptions import PoisonEntry
+from realtime.feeds.publication import AskAccess
 from realtime.relay.entry import Entry
 
 ENTERED = 1_700_000_000

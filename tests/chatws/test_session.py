@@ -13,8 +13,8 @@ from chatws.frames import Ack
 from chatws.membership import Membership
 from chatws.session import Session
 from realtime.auth import Principal
-from realtime.commands import DropUser
 from realtime.conf import RealtimeConf
+from realtime.feeds.publication import DropUser
 from realtime.outbox import AsgiOutbox
 from realtime.redis.client import Redis
 from tests.support.hub import Listener, World

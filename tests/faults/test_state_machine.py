@@ -19,7 +19,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from chatws.client.places import Places, Step
 from realtime import catchup
 from realtime.batch import Batch
-from realtime.feeds import FeedLog, Position, Publication
+from realtime.feeds.log import FeedLog, Position
+from realtime.feeds.publication import Publication
 from realtime.hub import Hub
 from realtime.publisher import Publisher, Routed
 from realtime.redis.client import connect

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from chatws import routes
-from realtime import feeds, hub
+from realtime import hub
 from realtime.catchup import CatchUp
-from realtime.commands import DropUser
 from realtime.conf import RealtimeConf
-from realtime.feeds import Appended, Publication, Rest
-from realtime.groups import channels_group
+from realtime.feeds import log
+from realtime.feeds.log import Appended, Rest
+from realtime.feeds.names import channels_group
+from realtime.feeds.publication import DropUser, Publication, decode_publication, encode_publication
 from realtime.heard import Feed, Member
 from realtime.hub import Hub
 from realtime.publisher import Publisher, Routed, publication_message
@@ -91,7 +92,7 @@ def without_drop_old(patch: Patch) -> None:
         feed = self._feeds[name]
         if place.offset is not None and place.offset <= feed.offset:
             feed.offset = place.offset - 1
-            self._apply(feed, feeds.decode(entry))
+            self._apply(feed, decode_publication(entry))
         else:
             sound(self, name, place, entry)
 
@@ -116,7 +117,7 @@ def without_gap_fill(patch: Patch) -> None:
         feed = self._feeds[name]
         assert place.offset is not None
         feed.offset = place.offset - 1
-        self._apply(feed, feeds.decode(entry))
+        self._apply(feed, decode_publication(entry))
 
     patch.setattr(Hub, "_publication", careless)
 
@@ -165,7 +166,7 @@ def without_recheck(patch: Patch) -> None:
 async def joined_in_the_turn_of_a_publication(world: World, patch: Patch) -> set[str]:
     await world.hub.join(Listener(), [FEED])
     publication, place = await world.append_untold(FEED)
-    world.hub._publication(FEED, place, feeds.encode(publication))
+    world.hub._publication(FEED, place, encode_publication(publication))
     late = Listener()
     [joined] = await world.hub.join(late, [FEED])
     await world.publish(FEED)
@@ -208,7 +209,7 @@ def changed_append(patch: Patch, old: str, new: str) -> None:
     assert script._source.count(old) == 1
     script._source = script._source.replace(old, new)
     script._digest = hashlib.sha1(script._source.encode(), usedforsecurity=False).hexdigest()
-    patch.setattr(feeds, "_append", script)
+    patch.setattr(log, "_append", script)
 
 
 def without_cursor(patch: Patch) -> None:
@@ -257,7 +258,7 @@ async def removed_while_the_user_feed_is_silent(world: World, patch: Patch) -> s
     await world.hub.join(other, [FEED])
     entry = Entry("1-0", {}, payload=b'{"group_id":"g","user_id":7}')
     for feed, publication in routes.ROUTES[routes.MEMBER_REMOVED](entry):
-        encoded = feeds.encode(publication)
+        encoded = encode_publication(publication)
         [place] = await world.log.append(feed, "removed", [(entry.id, publication.id, encoded)])
         if feed == FEED:
             await world.layer.group_send(channels_group(feed), publication_message(feed, place, encoded, entry.id))

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from prometheus_client import REGISTRY
 
-from realtime import catchup, feeds, hub
+from realtime import catchup, hub
 from realtime.batch import Batch
-from realtime.commands import AskAccess, DropUser
 from realtime.conf import RealtimeConf
-from realtime.feeds import Appended, Position, Publication
+from realtime.feeds.log import Appended, Position, Rest
+from realtime.feeds.publication import AskAccess, DropUser, Publication, encode_publication
 from realtime.redis.client import Redis
 from realtime.resume import Resume
 from tests.support.hub import Listener, World
@@ -47,7 +47,7 @@ async def test_only_what_is_handed_out_has_its_age_taken(world: World) -> None:
     listener = Listener()
     [joined] = await world.hub.join(listener, ["group:g"])
     before = taken()
-    entry = feeds.encode(Publication("p", b"{}"))
+    entry = encode_publication(Publication("p", b"{}"))
     for feed, offset in (("group:unheard", 1), ("group:g", 7)):
         world.hub._publication(feed, Appended(joined.position.epoch, offset, ""), entry, 1)
     assert world.hub._entered == []
@@ -93,7 +93,7 @@ async def test_who_joins_in_the_turn_of_a_publication_does_not_get_it_beside_its
     first, late = Listener(), Listener()
     [joined] = await world.hub.join(first, ["group:g"])
     publication, place = await world.append_untold("group:g")
-    world.hub._publication("group:g", place, feeds.encode(publication))
+    world.hub._publication("group:g", place, encode_publication(publication))
     [joined] = await world.hub.join(late, ["group:g"])
     assert joined.position.offset == 1
     await world.publish("group:g")
@@ -193,7 +193,7 @@ async def test_a_removal_that_nobody_told_of_is_carried_out_when_the_gap_is_fill
     removed = Listener(user_id=7)
     await world.hub.join(removed, ["group:g"])
     publication = world.publication(DropUser(7))
-    await world.log.append("group:g", "topic", [("1-0", publication.id, feeds.encode(publication))])
+    await world.log.append("group:g", "topic", [("1-0", publication.id, encode_publication(publication))])
     await world.publish("group:g")
     await removed.until(lambda: removed.dropped_from)
     assert removed.offsets == [1]
@@ -206,7 +206,7 @@ async def test_a_user_who_is_removed_while_joining_is_not_let_in(world: World) -
     await asyncio.sleep(0)
     feed = world.hub._feeds["group:g"]
     assert late in feed.joining
-    world.hub._publication("group:g", Appended(feed.epoch, 1, ""), feeds.encode(world.publication(DropUser(7))))
+    world.hub._publication("group:g", Appended(feed.epoch, 1, ""), encode_publication(world.publication(DropUser(7))))
     assert [joined.feed for joined in await joining] == ["group:slow"]
 
 
@@ -359,7 +359,7 @@ async def test_a_log_that_could_not_be_read_is_read_again_soon(
     read = world.log.read
     failures = 2
 
-    async def sometimes(feed: str, after: int, limit: int) -> feeds.Rest:
+    async def sometimes(feed: str, after: int, limit: int) -> Rest:
         nonlocal failures
         failures -= 1
         if failures >= 0:
@@ -401,7 +401,7 @@ async def test_what_came_in_one_turn_of_the_loop_goes_out_together(world: World)
     await world.hub.join(listener, ["group:g"])
     places = [await world.append_untold("group:g") for _ in range(3)]
     for publication, place in places:
-        world.hub._publication("group:g", place, feeds.encode(publication))
+        world.hub._publication("group:g", place, encode_publication(publication))
     await listener.until(lambda: len(listener.frames) == 3)
     assert batches == [3]
 

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from realtime import resume as limits
-from realtime.commands import DropUser
 from realtime.conf import RealtimeConf
 from realtime.exceptions import FeedUnavailable
-from realtime.feeds import Position
+from realtime.feeds.log import Position
+from realtime.feeds.publication import DropUser
 from realtime.redis.client import Redis
 from realtime.resume import Joined, Resume
 from tests.support.hub import Listener, World

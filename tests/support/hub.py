@@ -7,12 +7,11 @@ from typing import Any
 
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
-from realtime import feeds
 from realtime.batch import Batch
-from realtime.commands import Command
 from realtime.conf import RealtimeConf
-from realtime.feeds import Appended, FeedLog, Position, Publication
-from realtime.groups import channels_group
+from realtime.feeds.log import Appended, FeedLog, Position
+from realtime.feeds.names import channels_group
+from realtime.feeds.publication import Command, Publication, encode_publication
 from realtime.hub import Hub
 from realtime.layer import RedisPubSubLayer
 from realtime.publisher import Publisher, Routed, publication_message
@@ -81,12 +80,12 @@ class World:
 
     async def append_untold(self, feed: str) -> tuple[Publication, Appended]:
         publication = self.publication()
-        entry = feeds.encode(publication)
+        entry = encode_publication(publication)
         [place] = await self.log.append(feed, "topic", [(f"{self.count}-0", publication.id, entry)])
         return publication, place
 
     async def tell(self, feed: str, publication: Publication, place: Appended) -> None:
-        message = publication_message(feed, place, feeds.encode(publication), "1-0")
+        message = publication_message(feed, place, encode_publication(publication), "1-0")
         await self.layer.group_send(channels_group(feed), message)
 
     async def stop(self) -> None:

@@ -38,9 +38,9 @@ def tool(name: str) -> str:
 
 def test_an_import_from_a_floor_above(copy: Path) -> None:
     passes(copy, tool("lint-imports"), "--no-cache")
-    with (copy / "realtime/groups.py").open("a") as file:
+    with (copy / "realtime/feeds/names.py").open("a") as file:
         file.write("\nfrom realtime import hub\n")
-    assert "realtime.groups -> realtime.hub" in fails(copy, tool("lint-imports"), "--no-cache")
+    assert "realtime.feeds.names -> realtime.hub" in fails(copy, tool("lint-imports"), "--no-cache")
 
 
 def test_a_module_without_a_floor(copy: Path) -> None:
@@ -55,9 +55,9 @@ def test_a_vendor_through_another_door(copy: Path) -> None:
 
 
 def test_a_wrong_type(copy: Path) -> None:
-    with (copy / "realtime/groups.py").open("a") as file:
+    with (copy / "realtime/feeds/names.py").open("a") as file:
         file.write("\nwrong: int = user_feed(1)\n")
-    assert "realtime/groups.py" in fails(copy, tool("mypy"), "realtime/groups.py")
+    assert "realtime/feeds/names.py" in fails(copy, tool("mypy"), "realtime/feeds/names.py")
 
 
 def test_a_proto_without_its_stubs(copy: Path) -> None:

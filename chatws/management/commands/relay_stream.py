@@ -16,7 +16,7 @@ from chatws.routes import MESSAGE_NEW, ROUTES
 from realtime import audit, conf
 from realtime.aio import tasks
 from realtime.exceptions import ListenError, RedisUnavailable
-from realtime.feeds import FeedLog
+from realtime.feeds.log import FeedLog
 from realtime.ids import new_node_name
 from realtime.observability import metrics, probes, tracing
 from realtime.publisher import Publisher

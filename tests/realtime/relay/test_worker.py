@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from realtime import feeds
 from realtime.aio import tasks
 from realtime.conf import RealtimeConf
 from realtime.exceptions import PoisonEntry, TryLater
-from realtime.feeds import FeedLog, Publication
+from realtime.feeds.log import FeedLog
+from realtime.feeds.publication import Publication, decode_publication
 from realtime.publisher import Publisher, Routed
 from realtime.redis.client import Redis
 from realtime.relay import worker as worker_module
@@ -75,7 +75,7 @@ class Bench:
 
     async def contents(self) -> list[list[int]]:
         tails = [await self.log.read(f"group:{number}", 0, 1_000) for number in range(3)]
-        return [[int(feeds.decode(entry).payload) for entry in tail.entries] for tail in tails]
+        return [[int(decode_publication(entry).payload) for entry in tail.entries] for tail in tails]
 
     async def until_relayed(self, last: int) -> None:
         await until_answer(self.contents, lambda contents: last in contents[last % 3], f"{last} is relayed")

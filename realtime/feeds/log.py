@@ -10,53 +10,23 @@ from typing import Any
 import msgspec
 
 from realtime.aio import tasks
-from realtime.commands import Command
 from realtime.conf import RealtimeConf
+from realtime.feeds.publication import decode_publication
 from realtime.ids import new_epoch
 from realtime.redis.client import Redis
 from realtime.redis.errors import ConnectionLost
 from realtime.redis.pipeline import pipelined
 from realtime.redis.scripts import Script
 
-FORMAT_VERSION = b"\x01"
-
 _append = Script("append")
+
 _ensure = Script("ensure")
+
 _read = Script("read")
+
 _renew = Script("renew")
+
 _tail = Script("tail")
-
-
-class Publication(msgspec.Struct, frozen=True, array_like=True):
-    """One entry of a feed. ``payload`` is a JSON object's bytes, unstamped; ``id`` makes a repeat known."""
-
-    id: str
-    payload: bytes
-    command: Command | None = None
-
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Publication)
-
-
-def encode(publication: Publication) -> bytes:
-    """A publication as it stands in the log and travels over the layer: a format version, then msgpack."""
-    return FORMAT_VERSION + _encoder.encode(publication)
-
-
-def decode(entry: bytes) -> Publication:
-    """The publication of a log entry.
-
-    Raises:
-        ValueError: an entry of a format this process doesn't know.
-    """
-    if entry[:1] != FORMAT_VERSION:
-        raise ValueError(f"feed entry of unknown format {entry[:1]!r}")
-    try:
-        return _decoder.decode(memoryview(entry)[1:])
-    except msgspec.MsgspecError as error:
-        raise ValueError(f"feed entry can't be read: {error}") from error
-
 
 NewEntry = tuple[str, str, bytes]
 """Stream entry id, publication id, encoded publication."""
@@ -173,7 +143,7 @@ class FeedLog:
         """At most ``limit`` entries after the offset ``after``, with the log's position at that moment."""
         answer = await _read.run(self._redis, _keys(feed), [new_epoch(), self._conf.meta_seconds, after, limit])
         *position, first, id_at, entries = answer
-        return Rest(_position(position), first, entries, decode(id_at).id if id_at else "")
+        return Rest(_position(position), first, entries, decode_publication(id_at).id if id_at else "")
 
     async def tail(self, feed: str, after: Position, upto: int, most: int, most_bytes: int) -> Sequence[bytes] | None:
         """The entries after a position up to an offset: all of them, or None if the log can't give them all.

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from realtime import feeds
 from realtime.conf import RealtimeConf
-from realtime.feeds import FeedLog, Publication
+from realtime.feeds.log import FeedLog, Position
+from realtime.feeds.publication import Publication, decode_publication, encode_publication
 from realtime.redis.client import Redis
 from realtime.redis.errors import ResponseError, is_transient
 from realtime.redis.scripts import Script
@@ -21,7 +21,7 @@ def log(redis: Redis, conf: RealtimeConf) -> FeedLog:
 
 
 def entry(number: int, text: str = "{}") -> tuple[str, str, bytes]:
-    return f"{number}-0", f"p{number}", feeds.encode(Publication(f"p{number}", text.encode()))
+    return f"{number}-0", f"p{number}", encode_publication(Publication(f"p{number}", text.encode()))
 
 
 async def append(log: FeedLog, *numbers: int, topic: str = "topic") -> list[int | None]:
@@ -33,7 +33,7 @@ async def test_offsets_count_from_1_within_an_epoch(log: FeedLog) -> None:
     assert (position.offset, bool(position.epoch)) == (0, True)
     assert await append(log, 1, 2) == [1, 2]
     assert await append(log, 3) == [3]
-    assert await log.ensure("group:g") == feeds.Position(position.epoch, 3, "p3")
+    assert await log.ensure("group:g") == Position(position.epoch, 3, "p3")
 
 
 async def test_a_batch_appended_again_keeps_its_places(log: FeedLog) -> None:
@@ -71,7 +71,7 @@ async def test_the_log_keeps_its_latest_entries_by_count(redis: Redis, conf: Rea
     assert await append(log, *range(1, 11)) == list(range(1, 11))
     tail = await log.read("group:g", 0, 100)
     assert (tail.first, len(tail.entries), tail.position.offset) == (8, 3, 10)
-    assert feeds.decode(tail.entries[0]).id == "p8"
+    assert decode_publication(tail.entries[0]).id == "p8"
 
 
 async def test_the_log_keeps_its_latest_entries_by_bytes_and_never_less_than_one(
@@ -82,7 +82,7 @@ async def test_the_log_keeps_its_latest_entries_by_bytes_and_never_less_than_one
     assert len((await log.read("group:g", 0, 100)).entries) == 2
     await log.append("group:g", "topic", [entry(9, "x" * 4_000)])
     tail = await log.read("group:g", 0, 100)
-    assert [feeds.decode(entry).id for entry in tail.entries] == ["p9"]
+    assert [decode_publication(entry).id for entry in tail.entries] == ["p9"]
 
 
 async def test_ids_outlive_the_log_s_bound(redis: Redis, conf: RealtimeConf) -> None:
@@ -107,7 +107,7 @@ async def test_a_log_that_expired_says_that_it_no_longer_reaches_back(log: FeedL
     tail = await log.read("group:g", 1, 100)
     assert (tail.first, tail.entries, tail.position.offset) == (3, [], 2)
     assert await append(log, 3) == [3]
-    assert [feeds.decode(e).id for e in (await log.read("group:g", 2, 100)).entries] == ["p3"]
+    assert [decode_publication(e).id for e in (await log.read("group:g", 2, 100)).entries] == ["p3"]
 
 
 async def test_a_new_epoch_begins_only_in_place_of_the_one_that_was_seen(log: FeedLog) -> None:
@@ -148,10 +148,10 @@ async def test_what_expires_does(log: FeedLog, redis: Redis, conf: RealtimeConf)
 
 def test_an_entry_of_an_unknown_format_is_an_error() -> None:
     publication = Publication("id", b"{}")
-    assert feeds.decode(feeds.encode(publication)) == publication
+    assert decode_publication(encode_publication(publication)) == publication
     for bad in (b"", b"\x02abc", b"\x01abc"):
         with pytest.raises(ValueError, match="feed entry"):
-            feeds.decode(bad)
+            decode_publication(bad)
 
 
 async def test_many_feeds_are_appended_to_in_one_round_trip_also_where_redis_forgot_the_script(

@@ -1,0 +1,1 @@
+"""Feeds: ordered logs in Redis, their entries and their names."""
