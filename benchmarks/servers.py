@@ -18,7 +18,7 @@ from config.env import BASE_DIR
 from realtime.conf import RealtimeConf
 from realtime.feeds.log import FeedLog
 from realtime.feeds.publication import Publication
-from realtime.layer import RedisPubSubLayer
+from realtime.layers.redis_pubsub import RedisPubSubLayer
 from realtime.publisher import Publisher, Routed
 from realtime.redis.client import connect
 from tests.support.client import make_token

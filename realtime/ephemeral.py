@@ -13,8 +13,8 @@ from realtime.aio import tasks
 from realtime.batch import Batch
 from realtime.feeds.names import channels_group
 from realtime.heard import Feed
+from realtime.layers.protocol import Layer, send_all
 from realtime.observability import metrics
-from realtime.publisher import Layer, send_all
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from realtime.feeds.log import Appended, FeedLog, Position
 from realtime.feeds.names import CONTROL_GROUP, channels_group
 from realtime.feeds.publication import DropUser, Publication, decode_publication
 from realtime.heard import Feed, Member
+from realtime.layers.protocol import Layer
 from realtime.observability import metrics, tracing
-from realtime.publisher import Layer
 from realtime.redis.errors import is_transient
 from realtime.resume import Joined, Resume, missed
 

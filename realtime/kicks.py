@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from realtime.feeds.names import CONTROL_GROUP
-from realtime.publisher import Layer
+from realtime.layers.protocol import Layer
 from realtime.redis.client import Redis
 
 KICKS = "chatws:kicks"

@@ -5,23 +5,14 @@ Called by the relay alone. The message is a hint: whoever misses it finds the en
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from realtime.feeds.log import Appended, FeedLog
 from realtime.feeds.names import channels_group
 from realtime.feeds.publication import DropUser, Publication, encode_publication
-
-
-class Layer(Protocol):
-    """What the project uses of a channel layer; any Channels layer with groups has it."""
-
-    async def new_channel(self) -> str: ...
-    async def receive(self, channel: str) -> dict[str, Any]: ...
-    async def group_add(self, group: str, channel: str) -> None: ...
-    async def group_discard(self, group: str, channel: str) -> None: ...
-    async def group_send(self, group: str, message: dict[str, Any]) -> None: ...
+from realtime.layers.protocol import Layer, send_all
 
 
 class Routed(msgspec.Struct, frozen=True):
@@ -37,6 +28,7 @@ class Routed(msgspec.Struct, frozen=True):
 
 
 NO_PARENTS: Mapping[str, str] = {}
+
 PARTS, LEAST_FEEDS = 4, 10
 """How many parts of a batch are published beside each other, and the fewest feeds that make one."""
 
@@ -85,16 +77,6 @@ class Publisher:
                 if place.offset is not None
             ]
         await send_all(self._layer, messages)
-
-
-async def send_all(layer: Layer, messages: Sequence[tuple[str, dict[str, Any]]]) -> None:
-    """Send ``(group, message)`` in order, with our layer some hundreds in a round trip; raises what it raises."""
-    at_once = getattr(layer, "group_send_all", None)
-    if at_once is not None:
-        await at_once(messages)
-        return
-    for group, message in messages:
-        await layer.group_send(group, message)
 
 
 def _has_removal(entries: Sequence[tuple[str, Publication]]) -> bool:

@@ -15,8 +15,8 @@ from realtime.conf import RealtimeConf
 from realtime.exceptions import AuthenticationError, RevocationsUnavailable
 from realtime.feeds.names import CONTROL_GROUP
 from realtime.ids import new_epoch
+from realtime.layers.protocol import Layer
 from realtime.models import Revocation
-from realtime.publisher import Layer
 from realtime.redis.client import Redis, connect
 from realtime.redis.errors import RedisError
 from realtime.redis.scripts import Script

@@ -94,7 +94,7 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
 
 CHANNEL_LAYERS = {
     "default": {
-        "BACKEND": "realtime.layer.RedisPubSubLayer",
+        "BACKEND": "realtime.layers.redis_pubsub.RedisPubSubLayer",
         "CONFIG": {"hosts": [ENV.redis_address], "prefix": "chatws:layer"},
     }
 }

@@ -13,7 +13,7 @@ from realtime.feeds.log import Appended, FeedLog, Position
 from realtime.feeds.names import channels_group
 from realtime.feeds.publication import Command, Publication, encode_publication
 from realtime.hub import Hub
-from realtime.layer import RedisPubSubLayer
+from realtime.layers.redis_pubsub import RedisPubSubLayer
 from realtime.publisher import Publisher, Routed, publication_message
 from realtime.redis.client import Redis
 from tests.support.waiting import until_news

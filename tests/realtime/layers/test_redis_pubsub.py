@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
-from realtime import layer as layers
-from realtime.layer import RedisPubSubLayer
+from realtime.layers import redis_pubsub as layers
+from realtime.layers.redis_pubsub import RedisPubSubLayer
 from realtime.redis.client import Redis
 from realtime.redis.errors import ConnectionLost
 from tests.support.proxy import Proxy

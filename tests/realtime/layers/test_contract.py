@@ -16,7 +16,7 @@ import pytest
 import redis.asyncio
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
-from realtime.layer import RedisPubSubLayer
+from realtime.layers.redis_pubsub import RedisPubSubLayer
 from tests.support.processes import Handle
 from tests.support.proxy import Proxy
 from tests.support.redis import RedisServer, free_port, run

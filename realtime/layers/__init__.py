@@ -1,0 +1,1 @@
+"""Channel layers: what is used of one, and ours over Redis."""
