@@ -20,23 +20,26 @@ def measure(connections: int) -> tuple[float, float]:
     """Events a second, and microseconds of CPU for each."""
     from django.core.management import call_command
 
-    from realtime import audit
+    from realtime.audit import events as audit_events
+    from realtime.audit import sink
 
     call_command("migrate", verbosity=0)
     ids = [uuid.uuid4().hex for _ in range(connections)]
     given: dict[str, Any] = {"node": "bench", "at": time.time()}
-    kinds: list[list[audit.Event]] = [
-        [audit.Opened(connection_id=one, address="127.0.0.1", user_agent="x" * 60, **given) for one in ids],
-        [audit.Authenticated(connection_id=one, user_id=1, way="header", **given) for one in ids],
+    kinds: list[list[audit_events.Event]] = [
+        [audit_events.Opened(connection_id=one, address="127.0.0.1", user_agent="x" * 60, **given) for one in ids],
+        [audit_events.Authenticated(connection_id=one, user_id=1, way="header", **given) for one in ids],
         [
-            audit.Closed(connection_id=one, code=1000, frames_in=1, frames_out=2, bytes_in=3, bytes_out=4, **given)
+            audit_events.Closed(
+                connection_id=one, code=1000, frames_in=1, frames_out=2, bytes_in=3, bytes_out=4, **given
+            )
             for one in ids
         ],
     ]
     began, used = time.perf_counter(), time.process_time()
     for events in kinds:
         for batch in _batches(events):
-            audit.write(batch)
+            sink.write(batch)
     took, used = time.perf_counter() - began, time.process_time() - used
     return 3 * connections / took, 1e6 * used / (3 * connections)
 

@@ -16,7 +16,7 @@ from chatws.handlers.table import HANDLERS
 from chatws.rpc.gateway import RETRY_AFTER_SECONDS, ChatServiceError
 from chatws.services import Services
 from chatws.session import Answer, Session, Tail
-from realtime.auth import Principal
+from realtime.auth.principal import Principal
 from realtime.batch import Batch
 from realtime.close_codes import CloseCode
 from realtime.consumers import DeliveryConsumer

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Sequence
 
 from chatws.rpc.gateway import PAGE_SIZE, ChatGateway
-from realtime.presence import Presence, UserPresence
+from realtime.presence.presence import Presence, UserPresence
 
 MOST_MEMBERS = 500
 KEPT_SECONDS = 3.0

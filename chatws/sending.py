@@ -16,7 +16,7 @@ from chatws.message_publisher import MessagePublisher
 from chatws.routes import MessageEvent
 from chatws.rpc.gateway import ChatGateway, ChatServiceError
 from chatws.stored import is_stored
-from realtime.auth import Principal
+from realtime.auth.principal import Principal
 from realtime.intents import Noted
 from realtime.limits import UserLimit
 from realtime.observability import metrics

@@ -34,7 +34,7 @@ from chatws.rpc.gateway import ChatServiceError
 from chatws.services import Services
 from chatws.typists import Typist
 from realtime import conf
-from realtime.auth import Principal
+from realtime.auth.principal import Principal
 from realtime.exceptions import FeedUnavailable
 from realtime.feeds.log import Position
 from realtime.feeds.names import group_feed, user_feed

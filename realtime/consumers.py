@@ -16,7 +16,7 @@ from typing import Any
 from channels.consumer import AsyncConsumer
 
 from realtime.aio import tasks
-from realtime.auth import Principal
+from realtime.auth.principal import Principal
 from realtime.batch import Batch
 from realtime.close_codes import CloseCode, label_of
 from realtime.exceptions import AuthenticationError, Unavailable

@@ -7,9 +7,9 @@ from django import forms
 from django.contrib.admin.widgets import AdminRadioSelect, AdminSplitDateTime
 from django.utils import timezone
 
-from realtime.auth import MAX_USER_ID
+from realtime.auth.revocations import MAX_JTI
+from realtime.auth.tokens import MAX_USER_ID
 from realtime.models import Revocation
-from realtime.revocations import MAX_JTI
 
 
 class RevocationForm(forms.ModelForm):  # type: ignore[type-arg]  # django-stubs: generic only when type checking

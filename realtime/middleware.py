@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
-from realtime.auth import Principal
+from realtime.auth.principal import Principal
 from realtime.conf import RealtimeConf
 from realtime.exceptions import AuthenticationError, Unavailable
 from realtime.limits import client_address

@@ -1,5 +1,5 @@
 """What stands in the database: the connection audit, one row a socket, written by the relay from what gateways tell
-(`realtime.audit`); the relay's cursors; revoked tokens."""
+(`realtime.audit.recorder`); the relay's cursors; revoked tokens."""
 
 from django.db import models
 
@@ -56,7 +56,7 @@ class RelayCursor(models.Model):
 
 
 class Revocation(models.Model):
-    """Tokens that no longer count (`realtime.revocations`): those issued up to a moment, or one by its id."""
+    """Tokens that no longer count (`realtime.auth.revocations`): those issued up to a moment, or one by its id."""
 
     whose = models.CharField(max_length=300, primary_key=True)
     """``jti:<id>``, ``user:<id>`` or ``all``."""

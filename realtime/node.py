@@ -12,21 +12,22 @@ from typing import Any, Protocol
 
 from channels.layers import get_channel_layer
 
-from realtime import auth
 from realtime.aio import tasks
-from realtime.audit import Audit
+from realtime.audit.recorder import Audit
+from realtime.auth import tokens
+from realtime.auth.keys import Keys
+from realtime.auth.principal import Principal
+from realtime.auth.revocations import Revocations
 from realtime.close_codes import CloseCode
 from realtime.conf import RealtimeConf
 from realtime.feeds.log import FeedLog
 from realtime.hub import Hub
 from realtime.ids import new_node_name
-from realtime.keys import Keys
-from realtime.kicks import Kicks
 from realtime.limits import Admission, resident_memory
 from realtime.observability import metrics
-from realtime.presence import Presence
+from realtime.presence.presence import Presence
+from realtime.presence.terminations import Kicks
 from realtime.redis.client import connect
-from realtime.revocations import Revocations
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ class Node:
         ]
         logger.info("gateway %s is up", self.name)
 
-    async def authenticate(self, token: str) -> auth.Principal:
+    async def authenticate(self, token: str) -> Principal:
         """The principal of a token that counts.
 
         Raises:
@@ -115,7 +116,7 @@ class Node:
             Unavailable: nobody knows, since the keys or the revocations can't be had.
         """
         self.start()
-        principal = await auth.resolve(token, self.keys)
+        principal = await tokens.resolve(token, self.keys)
         await self.revocations.check(principal)
         return principal
 

@@ -21,7 +21,7 @@ from realtime.conf import RealtimeConf
 from realtime.dead_letters import DeadLetters
 from realtime.exceptions import TryLater
 from realtime.models import ConnectionRecord
-from realtime.presence import Presence
+from realtime.presence.presence import Presence
 from realtime.redis.client import Redis, address_of, connect
 from realtime.redis.errors import RedisError
 from realtime.relay.topic import Topic, relayed_topics

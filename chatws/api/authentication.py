@@ -7,7 +7,7 @@ from rest_framework.request import Request
 
 from chatws import services
 from chatws.bearer import bearer_token
-from realtime.auth import Principal
+from realtime.auth.principal import Principal
 from realtime.exceptions import AuthenticationError
 
 

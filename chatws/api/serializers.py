@@ -8,7 +8,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from realtime.auth import MAX_USER_ID
+from realtime.auth.tokens import MAX_USER_ID
 
 OWNER = 2
 """The role of a chat group's owner, as the chat service has it."""

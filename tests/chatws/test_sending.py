@@ -18,7 +18,7 @@ from chatws.routes import MESSAGE_NEW, MessageEvent
 from chatws.rpc.gateway import ChatServiceError, History, Message
 from chatws.sending import Sender, stored_id
 from realtime.aio.tasks import end
-from realtime.auth import Principal
+from realtime.auth.principal import Principal
 from realtime.intents import Intents
 from realtime.redis.client import Redis, connect
 from tests.support.redis import RedisServer, free_port

@@ -12,7 +12,7 @@ from chatws.consumers import ChatConsumer
 from chatws.frames import Ack
 from chatws.membership import Membership
 from chatws.session import Session
-from realtime.auth import Principal
+from realtime.auth.principal import Principal
 from realtime.conf import RealtimeConf
 from realtime.feeds.publication import DropUser
 from realtime.outbox import AsgiOutbox

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from realtime.auth.revocations import VERSION
 from realtime.redis.client import Redis
-from realtime.revocations import VERSION
 from tests.conftest import Connect
 from tests.support.announced import announced
 from tests.support.chat import Chat, new_user

@@ -7,12 +7,12 @@ from typing import Any
 
 from django.conf import settings
 
-from realtime.auth import Principal
+from realtime.auth.principal import Principal
+from realtime.auth.revocations import Revocations
 from realtime.consumers import DeliveryConsumer
 from realtime.exceptions import AuthenticationError
 from realtime.limits import Admission
 from realtime.middleware import Handshake
-from realtime.revocations import Revocations
 
 
 class Welcoming(DeliveryConsumer):

@@ -13,8 +13,12 @@ from django.core.management.base import BaseCommand, CommandError
 
 from chatws import conf as chat_conf
 from chatws.routes import MESSAGE_NEW, ROUTES
-from realtime import audit, conf
+from realtime import conf
 from realtime.aio import tasks
+from realtime.audit.events import parse
+from realtime.audit.reaper import Reaper
+from realtime.audit.recorder import AUDIT_STREAM
+from realtime.audit.sink import database_sink
 from realtime.exceptions import ListenError, RedisUnavailable
 from realtime.feeds.log import FeedLog
 from realtime.ids import new_node_name
@@ -27,7 +31,7 @@ from realtime.relay.worker import TopicWorker, report, to_feeds, watch_lag
 
 logger = logging.getLogger(__name__)
 
-TOPICS = [*sorted(ROUTES), audit.AUDIT_STREAM]
+TOPICS = [*sorted(ROUTES), AUDIT_STREAM]
 
 
 class Command(BaseCommand):
@@ -78,7 +82,7 @@ async def relay(topics: list[str], settings: conf.RealtimeConf, probes_at: str =
     beside = [
         tasks.spawn(report(workers), "the minute's report"),
         tasks.spawn(watch_lag(workers), "the lag"),
-        tasks.spawn(audit.Reaper(redis, settings).run(), "the reaper"),
+        tasks.spawn(Reaper(redis, settings).run(), "the reaper"),
         tasks.spawn(copies.run(), "copying the cursors"),
         tasks.spawn(metrics.watch_loop(), "the loop's lag"),
     ]
@@ -94,11 +98,11 @@ def _worker(
     name: str, redis: Redis, publisher: Publisher, settings: conf.RealtimeConf, relay_name: str
 ) -> TopicWorker[Any]:
     chat = chat_conf.get()
-    is_ours = name == audit.AUDIT_STREAM or (chat.owns_messages if name == MESSAGE_NEW else chat.owns_topics)
+    is_ours = name == AUDIT_STREAM or (chat.owns_messages if name == MESSAGE_NEW else chat.owns_topics)
     topic = Topic(redis, name, settings, mirrored=mirror.mirrored, is_ours=is_ours)
     number = TOPICS.index(name)
-    if name == audit.AUDIT_STREAM:
-        return TopicWorker(redis, topic, audit.parse, audit.database_sink, settings, name=relay_name, number=number)
+    if name == AUDIT_STREAM:
+        return TopicWorker(redis, topic, parse, database_sink, settings, name=relay_name, number=number)
     return TopicWorker(redis, topic, *to_feeds(name, ROUTES[name], publisher), settings, name=relay_name, number=number)
 
 

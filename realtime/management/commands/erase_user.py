@@ -7,10 +7,10 @@ from asgiref.sync import async_to_sync
 from django.core.management.base import BaseCommand, CommandError
 
 from realtime import conf
-from realtime.audit import AUDIT_STREAM
-from realtime.auth import MAX_USER_ID
+from realtime.audit.recorder import AUDIT_STREAM
+from realtime.auth.tokens import MAX_USER_ID
 from realtime.models import ConnectionRecord
-from realtime.presence import Presence
+from realtime.presence.presence import Presence
 from realtime.redis.client import address_of, connect
 from realtime.redis.errors import RedisError
 from realtime.relay.topic import Topic

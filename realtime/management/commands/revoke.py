@@ -11,10 +11,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from realtime import conf
-from realtime.auth import MAX_USER_ID
+from realtime.auth.revocations import MAX_JTI, connected
+from realtime.auth.tokens import MAX_USER_ID
 from realtime.redis.client import address_of
 from realtime.redis.errors import RedisError
-from realtime.revocations import MAX_JTI, connected
 
 
 class Command(BaseCommand):

@@ -12,11 +12,11 @@ import jwt
 import pytest
 from django.conf import settings
 
-from realtime import keys as keys_module
 from realtime.aio import tasks
-from realtime.auth import authenticate, resolve
+from realtime.auth import keys as keys_module
+from realtime.auth.keys import Keys
+from realtime.auth.tokens import authenticate, resolve
 from realtime.exceptions import AuthenticationError, KeysUnavailable
-from realtime.keys import Keys
 from tests.support.key_set import KeySet, PrivateKey, jwk, new_key, pem
 from tests.support.waiting import until
 

@@ -8,7 +8,10 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection
 
-from realtime.audit import AUDIT_STREAM, Audit, Event, Reaper, database_sink, parse
+from realtime.audit.events import Event, parse
+from realtime.audit.reaper import Reaper
+from realtime.audit.recorder import AUDIT_STREAM, Audit
+from realtime.audit.sink import database_sink
 from realtime.conf import RealtimeConf
 from realtime.exceptions import PoisonEntry, TryLater
 from realtime.models import ConnectionRecord

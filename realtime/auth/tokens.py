@@ -1,31 +1,17 @@
-"""Token to principal; without the database. Which keys may have signed it: `realtime.keys`."""
+"""Token to principal; without the database. Which keys may have signed it: `realtime.auth.keys`."""
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
 
+from realtime.auth.keys import Keys
+from realtime.auth.principal import Principal
 from realtime.exceptions import AuthenticationError
-from realtime.keys import Keys
 
 MAX_USER_ID = 2**64 - 1
+
 _DIGITS = re.compile(r"[0-9]{1,20}")
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """The user of a token. ``expires_at`` in Unix seconds."""
-
-    user_id: int
-    expires_at: int
-    role: str = "user"
-    name: str = ""
-    avatar: str = ""
-    issued_at: int = 0
-    """In Unix seconds; 0 where the token doesn't say."""
-    jti: str = ""
-    """The token's own id, where it has one."""
 
 
 async def resolve(token: str, keys: Keys) -> Principal:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from realtime.auth import Principal
+from realtime.auth.principal import Principal
 from realtime.conf import RealtimeConf
 from realtime.exceptions import AuthenticationError, RevocationsUnavailable
 from realtime.feeds.names import CONTROL_GROUP

@@ -8,9 +8,10 @@ import jwt
 import pytest
 from django.conf import settings
 
-from realtime.auth import Principal, authenticate
+from realtime.auth.keys import Keys
+from realtime.auth.principal import Principal
+from realtime.auth.tokens import authenticate
 from realtime.exceptions import AuthenticationError
-from realtime.keys import Keys
 
 SECRET = "a-secret-of-the-tests-" * 4
 CONF = replace(settings.REALTIME, jwt_secret=SECRET)

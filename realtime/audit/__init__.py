@@ -1,0 +1,1 @@
+"""The audit of connections: from a stream of events into the database."""

@@ -1,0 +1,101 @@
+"""The connection audit's way: gateways append events to a stream, the relay writes them to the database in bulk.
+
+Off the gateway's path: a database that is away delays the audit and nothing else.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+
+import msgspec
+
+from realtime.audit.events import FIELD, Authenticated, Closed, Event, Opened
+from realtime.conf import RealtimeConf
+from realtime.redis.client import Redis
+from realtime.redis.errors import is_transient
+from realtime.redis.pipeline import pipelined
+
+logger = logging.getLogger(__name__)
+
+AUDIT_STREAM = "chatws:audit"
+
+BATCH = 500
+
+GATHER_SECONDS = 0.05
+"""How long an event waits for others to go with it, for a round trip each turn of the loop slows accepting down."""
+
+MOST_WAITING = 50_000
+
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+class Audit:
+    """A gateway's side: its calls never wait; a background task appends what they said to the stream."""
+
+    def __init__(self, redis: Redis, node: str, conf: RealtimeConf) -> None:
+        self._redis = redis
+        self._node = node
+        self._longest = conf.audit_entries
+        self._waiting: deque[Event] = deque(maxlen=MOST_WAITING)
+        self._news = asyncio.Event()
+
+    def opened(self, connection_id: str, *, address: str, user_agent: str) -> None:
+        """A socket was accepted."""
+        self._add(
+            Opened(connection_id=connection_id, node=self._node, at=time.time(), address=address, user_agent=user_agent)
+        )
+
+    def authenticated(self, connection_id: str, *, user_id: int, way: str) -> None:
+        """A socket has a user; ``way`` is how its token came."""
+        self._add(Authenticated(connection_id=connection_id, node=self._node, at=time.time(), user_id=user_id, way=way))
+
+    def closed(
+        self, connection_id: str, *, code: int, frames_in: int, frames_out: int, bytes_in: int, bytes_out: int
+    ) -> None:
+        """A socket is gone."""
+        self._add(
+            Closed(
+                connection_id=connection_id, node=self._node, at=time.time(), code=code, frames_in=frames_in,
+                frames_out=frames_out, bytes_in=bytes_in, bytes_out=bytes_out,
+            )
+        )  # fmt: skip
+
+    async def run(self) -> None:
+        """Append events as they come, until cancelled."""
+        while True:
+            await self._news.wait()
+            await asyncio.sleep(GATHER_SECONDS)
+            self._news.clear()
+            try:
+                await self._flush()
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                logger.warning("the audit waits, %d events so far: %s", len(self._waiting), error)
+                await asyncio.sleep(1)
+                self._news.set()
+
+    async def stop(self) -> None:
+        """Append what is left."""
+        try:
+            await self._flush()
+        except Exception as error:
+            logger.warning("%d audit events are lost: %s", len(self._waiting), error)
+
+    def _add(self, event: Event) -> None:
+        if len(self._waiting) == MOST_WAITING:
+            logger.error("an audit event is lost: %d wait for Redis", MOST_WAITING)
+        self._waiting.append(event)
+        self._news.set()
+
+    async def _flush(self) -> None:
+        while self._waiting:
+            some = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+            adding = ("XADD", AUDIT_STREAM, "MAXLEN", "~", self._longest, "*", FIELD)
+            try:
+                await pipelined(self._redis, [(*adding, _encoder.encode(event)) for event in some])
+            except BaseException:
+                self._waiting.extendleft(reversed(some))
+                raise

@@ -1,0 +1,1 @@
+"""Who is online, and which connections are to be ended."""
