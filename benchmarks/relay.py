@@ -27,9 +27,9 @@ from chatws.routes import MESSAGE_NEW, ROUTES  # noqa: E402
 from realtime.conf import RealtimeConf  # noqa: E402
 from realtime.feeds.log import FeedLog  # noqa: E402
 from realtime.layers.redis_pubsub import RedisPubSubLayer  # noqa: E402
-from realtime.publisher import Publisher  # noqa: E402
 from realtime.redis.client import connect, wait_for_redis  # noqa: E402
-from realtime.relay import entry  # noqa: E402
+from realtime.relay import watermill  # noqa: E402
+from realtime.relay.publisher import Publisher  # noqa: E402
 from realtime.relay.topic import Topic  # noqa: E402
 from realtime.relay.worker import TopicWorker, to_feeds  # noqa: E402
 from tests.support.redis import free_port  # noqa: E402
@@ -73,7 +73,7 @@ def _event(number: int, feeds: int) -> dict[bytes, bytes]:
         "message_id": f"message-{number}", "group_id": f"g{number % feeds}", "sender_id": 1, "msg_type": 1,
         "created_at": 1_700_000_000, "content": TEXT,
     }  # fmt: skip
-    return entry.encode(msgspec.json.encode(event))
+    return watermill.encode(msgspec.json.encode(event))
 
 
 def main() -> None:

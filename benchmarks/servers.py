@@ -19,8 +19,8 @@ from realtime.conf import RealtimeConf
 from realtime.feeds.log import FeedLog
 from realtime.feeds.publication import Publication
 from realtime.layers.redis_pubsub import RedisPubSubLayer
-from realtime.publisher import Publisher, Routed
 from realtime.redis.client import connect
+from realtime.relay.publisher import Publisher, Routed
 from tests.support.client import make_token
 from tests.support.redis import free_port
 

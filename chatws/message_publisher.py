@@ -18,10 +18,10 @@ from chatws.names import Names
 from chatws.routes import MessageEvent
 from chatws.rpc.gateway import ChatGateway, ChatServiceError
 from chatws.stored import is_stored
-from realtime.intents import MOST, Intent, Intents, Noted
 from realtime.observability import metrics, tracing
+from realtime.publishing.intents import MOST, Intent, Intents, Noted
 from realtime.redis.errors import is_transient
-from realtime.relay.entry import encode
+from realtime.relay.watermill import encode
 
 logger = logging.getLogger(__name__)
 

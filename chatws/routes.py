@@ -25,7 +25,7 @@ from chatws.publications import (
 from realtime.exceptions import PoisonEntry
 from realtime.feeds.names import group_feed, user_feed
 from realtime.feeds.publication import AskAccess, Command, DropUser, Publication
-from realtime.relay.entry import Entry
+from realtime.relay.watermill import Entry
 from realtime.relay.worker import Route
 
 MESSAGE_NEW = "chat.message.new"

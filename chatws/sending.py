@@ -17,9 +17,9 @@ from chatws.routes import MessageEvent
 from chatws.rpc.gateway import ChatGateway, ChatServiceError
 from chatws.stored import is_stored
 from realtime.auth.principal import Principal
-from realtime.intents import Noted
 from realtime.limits import UserLimit
 from realtime.observability import metrics
+from realtime.publishing.intents import Noted
 from realtime.redis.errors import is_transient
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:chatws:message")

@@ -26,12 +26,12 @@ from realtime import conf, overview
 from realtime.auth.revocations import connected
 from realtime.auth.tokens import MAX_USER_ID
 from realtime.close_codes import CloseCode
-from realtime.dead_letters import DeadLetter, DeadLetters
 from realtime.forms import RevocationForm
 from realtime.models import ConnectionRecord, DeadLetterEntry, Revocation
 from realtime.presence.terminations import Kicks
 from realtime.redis.client import address_of, connect
 from realtime.redis.errors import RedisError
+from realtime.relay.dead_letters import DeadLetter, DeadLetters
 
 DEAD_LETTERS_SHOWN = 50
 ROWS_AT_ONCE = 2_000

@@ -71,7 +71,7 @@ class Revocation(models.Model):
 
 
 class DeadLetterEntry(models.Model):
-    """No table: the admin's name for what stands in Redis (`realtime.dead_letters`), and who may do what with it."""
+    """No table: the admin's name for dead letters (`realtime.relay.dead_letters`), and who may do what with them."""
 
     class Meta:
         managed = False

@@ -18,12 +18,12 @@ from django.db.models import Count
 from realtime import database
 from realtime.close_codes import meaning_of
 from realtime.conf import RealtimeConf
-from realtime.dead_letters import DeadLetters
 from realtime.exceptions import TryLater
 from realtime.models import ConnectionRecord
 from realtime.presence.presence import Presence
 from realtime.redis.client import Redis, address_of, connect
 from realtime.redis.errors import RedisError
+from realtime.relay.dead_letters import DeadLetters
 from realtime.relay.topic import Topic, relayed_topics
 
 PATIENCE = 1.5

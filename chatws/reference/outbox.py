@@ -17,8 +17,8 @@ from chatws.reference.models import OutboxEvent
 from realtime.ids import new_node_name
 from realtime.observability import tracing
 from realtime.redis.client import Redis
-from realtime.relay.entry import encode
 from realtime.relay.lease import Lease
+from realtime.relay.watermill import encode
 
 logger = logging.getLogger(__name__)
 

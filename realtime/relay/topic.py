@@ -15,7 +15,7 @@ from realtime.exceptions import PoisonEntry
 from realtime.redis.client import Redis
 from realtime.redis.errors import ResponseError
 from realtime.redis.scripts import Script
-from realtime.relay.entry import METADATA, PAYLOAD, UUID, read_metadata
+from realtime.relay.watermill import METADATA, PAYLOAD, UUID, read_metadata
 
 logger = logging.getLogger(__name__)
 

@@ -9,34 +9,40 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from realtime.aio import tasks
 from realtime.conf import RealtimeConf
 from realtime.exceptions import PoisonEntry, TryLater
 from realtime.feeds.publication import Publication
 from realtime.observability import metrics, tracing
-from realtime.publisher import Publisher, Routed
 from realtime.redis.client import Redis
 from realtime.redis.errors import is_transient
-from realtime.relay.entry import Entry, parse
 from realtime.relay.lease import Lease
+from realtime.relay.publisher import Publisher, Routed
 from realtime.relay.topic import RawEntry, Topic
+from realtime.relay.watermill import Entry, parse
 
 logger = logging.getLogger(__name__)
 
 FIRST_WAIT, LONGEST_WAIT = 0.1, 10.0
+
 SPREAD_SECONDS = 10.0
 """How long a relay holds a topic before it leaves it to the one that should have it."""
+
 TRIM_SECONDS = 30.0
+
 SAY_AGAIN_SECONDS = 10.0
 """How often a lasting trouble is reported."""
 
 T = TypeVar("T")
+
 Prepare = Callable[[str, Mapping[bytes, bytes]], Sequence[T]]
 """What a stream's entry, its id and raw fields, makes for the sink; raises `PoisonEntry`."""
+
 Sink = Callable[[Sequence[T]], Awaitable[object]]
 """Takes what a batch made, in order. Safe to repeat as a whole."""
+
 Route = Callable[[Entry], Sequence[tuple[str, Publication]]]
 """The publications of an entry, each with its feed; raises `PoisonEntry`."""
 
@@ -221,37 +227,3 @@ class TopicWorker(Generic[T]):
                 await self._stopping.wait()
         except TimeoutError:
             return
-
-
-async def report(workers: Sequence[TopicWorker[Any]], every: float = 60.0) -> None:
-    """A log line a minute: what each topic relayed since the last, and how many entries wait."""
-    before = {worker.topic.name: worker.relayed for worker in workers}
-    since = time.monotonic()
-    while True:
-        await asyncio.sleep(every)
-        seconds, since = time.monotonic() - since, time.monotonic()
-        parts = []
-        for worker in workers:
-            name = worker.topic.name
-            rate = (worker.relayed - before[name]) / seconds
-            before[name] = worker.relayed
-            try:
-                lag: object = await worker.topic.lag()
-            except Exception as error:
-                lag = f"unknown ({error})"
-            parts.append(f"{name} {rate:.1f}/s lag {lag}")
-        logger.info("relay: %s", ", ".join(parts))
-
-
-async def watch_lag(workers: Sequence[TopicWorker[Any]], every: float = 1.0) -> None:
-    """Keep the gauge of what waits, whoever holds the topics, and also while nothing succeeds."""
-    while True:
-        for worker in workers:
-            try:
-                lag = await worker.topic.lag()
-            except Exception as error:
-                if not is_transient(error):
-                    raise
-            else:
-                metrics.relay_lag.labels(worker.topic.name).set(lag or 0)
-        await asyncio.sleep(every)

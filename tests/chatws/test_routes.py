@@ -9,7 +9,7 @@ import pytest
 from chatws.routes import GROUPS_CHANGED, LATEST, ROUTES
 from realtime.exceptions import PoisonEntry
 from realtime.feeds.publication import AskAccess
-from realtime.relay.entry import Entry
+from realtime.relay.watermill import Entry
 
 ENTERED = 1_700_000_000
 MESSAGE = {"message_id": "m", "group_id": "g", "sender_id": 1}

@@ -19,7 +19,7 @@ from chatws.rpc.gateway import ChatServiceError, History, Message
 from chatws.sending import Sender, stored_id
 from realtime.aio.tasks import end
 from realtime.auth.principal import Principal
-from realtime.intents import Intents
+from realtime.publishing.intents import Intents
 from realtime.redis.client import Redis, connect
 from tests.support.redis import RedisServer, free_port
 from tests.support.waiting import until_answer
@@ -337,7 +337,7 @@ async def heir(intents: Intents) -> AsyncIterator[Callable[[ChatService], asynci
 async def test_what_a_dead_gateway_stored_is_published_by_another_and_the_rest_is_dropped(
     redis: Any, intents: Intents, heir: Callable[[ChatService], asyncio.Task[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realtime.intents.LEASE_MS", 200)
+    monkeypatch.setattr("realtime.publishing.intents.LEASE_MS", 200)
     monkeypatch.setattr("chatws.message_publisher.FORGOTTEN_AFTER", 1.0)
     chat = ChatService()
     dead = MessagePublisher(chat, Names(NO_REDIS), intents)  # type: ignore[arg-type]
@@ -352,7 +352,7 @@ async def test_what_a_dead_gateway_stored_is_published_by_another_and_the_rest_i
 async def test_a_message_that_is_stored_after_its_sender_got_an_error_is_published_then(
     redis: Any, intents: Intents, heir: Callable[[ChatService], asyncio.Task[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realtime.intents.LEASE_MS", 200)
+    monkeypatch.setattr("realtime.publishing.intents.LEASE_MS", 200)
     chat = ChatService()
     chat.failure = ChatServiceError(503, "deadline exceeded")
     with pytest.raises(ChatServiceError):
@@ -366,7 +366,7 @@ async def test_what_can_not_be_found_out_holds_up_nothing_else_and_is_given_up_i
     redis: Any, intents: Intents, heir: Callable[[ChatService], asyncio.Task[None]], monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("realtime.intents.LEASE_MS", 200)
+    monkeypatch.setattr("realtime.publishing.intents.LEASE_MS", 200)
     chat = ChatService()
     await intents.note("another release's", b'{"of": "another release"}')
     await MessagePublisher(chat, Names(NO_REDIS), intents).note(  # type: ignore[arg-type]
@@ -384,7 +384,7 @@ async def test_what_can_not_be_found_out_holds_up_nothing_else_and_is_given_up_i
 async def test_the_messages_of_which_nothing_is_known_are_bounded(
     redis: Any, intents: Intents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realtime.intents.MOST", 1)
+    monkeypatch.setattr("realtime.publishing.intents.MOST", 1)
     chat = ChatService()
     chat.failure = chat.history_failure = ChatServiceError(503, "away")
     sender = publishing(chat, intents)
@@ -400,7 +400,7 @@ async def test_the_messages_of_which_nothing_is_known_are_bounded(
 async def test_nobody_finishes_what_is_still_worked_on(
     redis: Any, intents: Intents, heir: Callable[[ChatService], asyncio.Task[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realtime.intents.LEASE_MS", 2_500)
+    monkeypatch.setattr("realtime.publishing.intents.LEASE_MS", 2_500)
     chat = ChatService()
     chat.answers.clear()
     publisher = MessagePublisher(chat, Names(NO_REDIS), intents)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ import redis.asyncio as aioredis
 
 from chatws.rpc.pb import chat_pb2 as pb
 from chatws.rpc.pb.chat_pb2_grpc import ChatServiceStub
-from realtime.relay.entry import encode
+from realtime.relay.watermill import encode
 from tests.support.chat import new_user
 from tests.support.client import Client, connect, make_token
 from tests.support.scrape import scraped

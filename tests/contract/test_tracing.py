@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from realtime.relay.entry import encode
+from realtime.relay.watermill import encode
 from tests.support.chat import Chat, new_user
 from tests.support.client import Client, connect, make_token
 from tests.support.collector import Collector

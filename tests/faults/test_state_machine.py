@@ -22,8 +22,8 @@ from realtime.batch import Batch
 from realtime.feeds.log import FeedLog, Position
 from realtime.feeds.publication import Publication
 from realtime.hub import Hub
-from realtime.publisher import Publisher, Routed
 from realtime.redis.client import connect
+from realtime.relay.publisher import Publisher, Routed
 from realtime.resume import Resume
 from tests.support.redis import RedisServer
 

@@ -21,10 +21,10 @@ from realtime.feeds.names import channels_group
 from realtime.feeds.publication import DropUser, Publication, decode_publication, encode_publication
 from realtime.heard import Feed, Member
 from realtime.hub import Hub
-from realtime.publisher import Publisher, Routed, publication_message
 from realtime.redis.client import Redis
 from realtime.redis.scripts import Script
-from realtime.relay.entry import Entry
+from realtime.relay.publisher import Publisher, Routed, publication_message
+from realtime.relay.watermill import Entry
 from tests.support.hub import Listener, World
 
 FEED = "group:g"

@@ -16,7 +16,7 @@ from chatws.rpc.pb import chat_pb2 as pb
 from chatws.rpc.pb import ext_pb2 as ext
 from chatws.rpc.pb.chat_pb2_grpc import ChatServiceStub
 from chatws.rpc.pb.ext_pb2_grpc import ReadCursorsStub
-from realtime.relay.entry import encode
+from realtime.relay.watermill import encode
 from tests.support.waiting import LOOK_SECONDS, until_answer
 
 _users = itertools.count(10**9 + secrets.randbelow(10**12))  # not `random`, which a seed makes equal everywhere

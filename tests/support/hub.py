@@ -14,8 +14,8 @@ from realtime.feeds.names import channels_group
 from realtime.feeds.publication import Command, Publication, encode_publication
 from realtime.hub import Hub
 from realtime.layers.redis_pubsub import RedisPubSubLayer
-from realtime.publisher import Publisher, Routed, publication_message
 from realtime.redis.client import Redis
+from realtime.relay.publisher import Publisher, Routed, publication_message
 from tests.support.waiting import until_news
 
 LAYERS = {"ours": RedisPubSubLayer, "stock": RedisPubSubChannelLayer}

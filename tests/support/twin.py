@@ -26,7 +26,7 @@ from redis.exceptions import RedisError
 
 from chatws.rpc.pb import chat_pb2 as pb
 from chatws.rpc.pb import user_pb2
-from realtime.relay.entry import encode
+from realtime.relay.watermill import encode
 
 FAILURE = "内部服务器错误"
 NORMAL, DISBANDED = 1, 2

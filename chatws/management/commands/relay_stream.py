@@ -23,11 +23,12 @@ from realtime.exceptions import ListenError, RedisUnavailable
 from realtime.feeds.log import FeedLog
 from realtime.ids import new_node_name
 from realtime.observability import metrics, probes, tracing
-from realtime.publisher import Publisher
 from realtime.redis.client import Redis, connect, ping, wait_for_redis
-from realtime.relay import mirror
+from realtime.relay import cursor_backup
+from realtime.relay.publisher import Publisher
+from realtime.relay.reporting import report, watch_lag
 from realtime.relay.topic import Topic
-from realtime.relay.worker import TopicWorker, report, to_feeds, watch_lag
+from realtime.relay.worker import TopicWorker, to_feeds
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ async def relay(topics: list[str], settings: conf.RealtimeConf, probes_at: str =
     name = new_node_name()
     workers = [_worker(topic, redis, publisher, settings, name) for topic in topics]
     logger.info("this is relay %s", name)
-    copies = mirror.Mirror(workers)
+    copies = cursor_backup.Mirror(workers)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, workers)
@@ -99,7 +100,7 @@ def _worker(
 ) -> TopicWorker[Any]:
     chat = chat_conf.get()
     is_ours = name == AUDIT_STREAM or (chat.owns_messages if name == MESSAGE_NEW else chat.owns_topics)
-    topic = Topic(redis, name, settings, mirrored=mirror.mirrored, is_ours=is_ours)
+    topic = Topic(redis, name, settings, mirrored=cursor_backup.mirrored, is_ours=is_ours)
     number = TOPICS.index(name)
     if name == AUDIT_STREAM:
         return TopicWorker(redis, topic, parse, database_sink, settings, name=relay_name, number=number)

@@ -9,9 +9,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from realtime import conf
-from realtime.dead_letters import DeadLetter, DeadLetters
 from realtime.redis.client import address_of, connect
 from realtime.redis.errors import RedisError
+from realtime.relay.dead_letters import DeadLetter, DeadLetters
 
 logger = logging.getLogger(__name__)
 

@@ -14,13 +14,14 @@ from realtime.conf import RealtimeConf
 from realtime.exceptions import PoisonEntry, TryLater
 from realtime.feeds.log import FeedLog
 from realtime.feeds.publication import Publication, decode_publication
-from realtime.publisher import Publisher, Routed
 from realtime.redis.client import Redis
 from realtime.relay import worker as worker_module
-from realtime.relay.entry import Entry
 from realtime.relay.lease import Lease
+from realtime.relay.publisher import Publisher, Routed
+from realtime.relay.reporting import report
 from realtime.relay.topic import Topic
-from realtime.relay.worker import TopicWorker, report, to_feeds
+from realtime.relay.watermill import Entry
+from realtime.relay.worker import TopicWorker, to_feeds
 from tests.support.waiting import LIMIT, until, until_answer
 
 TOPIC = "topic"

@@ -13,8 +13,8 @@ import msgspec
 from realtime.exceptions import PoisonEntry
 from realtime.redis.client import Redis
 from realtime.redis.scripts import Script
-from realtime.relay.entry import METADATA, PAYLOAD, read_metadata
 from realtime.relay.topic import DEAD_LETTER_TOPICS
+from realtime.relay.watermill import METADATA, PAYLOAD, read_metadata
 
 UNREADABLE_METADATA = b"dlq_metadata"
 

@@ -9,7 +9,7 @@ from django.db import OperationalError
 
 from realtime.exceptions import TryLater
 from realtime.models import RelayCursor
-from realtime.relay.mirror import Mirror, mirrored
+from realtime.relay.cursor_backup import Mirror, mirrored
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

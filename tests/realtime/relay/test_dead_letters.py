@@ -16,8 +16,8 @@ from django.core.management import CommandError, call_command
 from django.test import Client, override_settings
 
 from realtime.conf import RealtimeConf
-from realtime.dead_letters import DeadLetters
 from realtime.redis.client import Redis, connect
+from realtime.relay.dead_letters import DeadLetters
 from realtime.relay.topic import Topic
 from tests.support.redis import RedisServer, free_port
 

@@ -1,0 +1,44 @@
+"""How far the relay is behind, in the log and in metrics."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from realtime.observability import metrics
+from realtime.redis.errors import is_transient
+from realtime.relay.worker import TopicWorker, logger
+
+
+async def report(workers: Sequence[TopicWorker[Any]], every: float = 60.0) -> None:
+    """A log line a minute: what each topic relayed since the last, and how many entries wait."""
+    before = {worker.topic.name: worker.relayed for worker in workers}
+    since = time.monotonic()
+    while True:
+        await asyncio.sleep(every)
+        seconds, since = time.monotonic() - since, time.monotonic()
+        parts = []
+        for worker in workers:
+            name = worker.topic.name
+            rate = (worker.relayed - before[name]) / seconds
+            before[name] = worker.relayed
+            try:
+                lag: object = await worker.topic.lag()
+            except Exception as error:
+                lag = f"unknown ({error})"
+            parts.append(f"{name} {rate:.1f}/s lag {lag}")
+        logger.info("relay: %s", ", ".join(parts))
+
+
+async def watch_lag(workers: Sequence[TopicWorker[Any]], every: float = 1.0) -> None:
+    """Keep the gauge of what waits, whoever holds the topics, and also while nothing succeeds."""
+    while True:
+        for worker in workers:
+            try:
+                lag = await worker.topic.lag()
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+            else:
+                metrics.relay_lag.labels(worker.topic.name).set(lag or 0)
+        await asyncio.sleep(every)
