@@ -20,8 +20,13 @@ from realtime.relay.watermill import encode
 from tests.support.waiting import LOOK_SECONDS, until_answer
 
 _users = itertools.count(10**9 + secrets.randbelow(10**12))  # not `random`, which a seed makes equal everywhere
-CALLS_WAIT = json.dumps({"methodConfig": [{"name": [{}], "waitForReady": True}]})
-"""Calls wait for a service that is being started, instead of failing by the channel's own back-off."""
+AGAIN = {
+    "maxAttempts": 5, "initialBackoff": "0.2s", "maxBackoff": "3s", "backoffMultiplier": 3,
+    "retryableStatusCodes": ["RESOURCE_EXHAUSTED"],
+}  # fmt: skip
+CALLS_WAIT = json.dumps({"methodConfig": [{"name": [{}], "waitForReady": True, "retryPolicy": AGAIN}]})
+"""Calls wait for a service that is being started, instead of failing by the channel's own back-off, and are made again
+where it is overloaded: the Go platform's take no more calls while the processor is busy."""
 
 
 def new_user() -> int:
