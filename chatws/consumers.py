@@ -17,12 +17,12 @@ from chatws.rpc.gateway import RETRY_AFTER_SECONDS, ChatServiceError
 from chatws.services import Services
 from chatws.session import Answer, Session, Tail
 from realtime.auth.principal import Principal
-from realtime.batch import Batch
 from realtime.close_codes import CloseCode
-from realtime.consumers import DeliveryConsumer
+from realtime.connection.consumer import DeliveryConsumer
 from realtime.exceptions import AuthenticationError, FeedUnavailable, Unavailable
 from realtime.feeds.log import Position
-from realtime.limits import Refusal
+from realtime.hub.batch import Batch
+from realtime.node.admission import Refusal
 from realtime.observability import metrics, tracing
 
 LONGEST_PING = 500

@@ -16,7 +16,7 @@ from chatws.rpc.gateway import ChatGateway, ChatServiceError, all_user_group_ids
 from realtime.aio import tasks
 from realtime.exceptions import FeedUnavailable
 from realtime.feeds.names import group_feed
-from realtime.hub import Hub
+from realtime.hub.hub import Hub
 
 logger = logging.getLogger(__name__)
 

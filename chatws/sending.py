@@ -17,10 +17,10 @@ from chatws.routes import MessageEvent
 from chatws.rpc.gateway import ChatGateway, ChatServiceError
 from chatws.stored import is_stored
 from realtime.auth.principal import Principal
-from realtime.limits import UserLimit
 from realtime.observability import metrics
 from realtime.publishing.intents import Noted
 from realtime.redis.errors import is_transient
+from realtime.redis.token_bucket import UserLimit
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:chatws:message")
 RETRY_AFTER_SECONDS = 2

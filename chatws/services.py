@@ -9,7 +9,7 @@ from chatws.membership import Memberships
 from chatws.names import Names
 from chatws.rpc.gateway import ChatGateway
 from chatws.sending import Sender
-from realtime.node import Node
+from realtime.node.node import Node
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,14 +35,14 @@ from chatws.services import Services
 from chatws.typists import Typist
 from realtime import conf
 from realtime.auth.principal import Principal
+from realtime.connection.outbox import Outbox
 from realtime.exceptions import FeedUnavailable
 from realtime.feeds.log import Position
 from realtime.feeds.names import group_feed, user_feed
-from realtime.heard import Member
+from realtime.hub.resume import MOST_BYTES_IN_ALL, Joined, Resume
+from realtime.hub.subscription import Member
 from realtime.observability import metrics
-from realtime.outbox import Outbox
 from realtime.redis.errors import is_transient
-from realtime.resume import MOST_BYTES_IN_ALL, Joined, Resume
 
 HEARTBEAT_SECONDS = 25
 LACKING = 501

@@ -27,11 +27,11 @@ from chatws.sending import Sender  # noqa: E402
 from chatws.services import Services  # noqa: E402
 from config import urls  # noqa: E402
 from realtime import conf as realtime_conf  # noqa: E402
-from realtime.limits import UserLimit  # noqa: E402
-from realtime.middleware import JWTAuthMiddleware  # noqa: E402
-from realtime.node import Node  # noqa: E402
+from realtime.connection.handshake import JWTAuthMiddleware  # noqa: E402
+from realtime.node.node import Node  # noqa: E402
 from realtime.observability import tracing  # noqa: E402
 from realtime.publishing.intents import Intents  # noqa: E402
+from realtime.redis.token_bucket import UserLimit  # noqa: E402
 
 OWN_HOST = settings.ALLOWED_HOSTS[0].lstrip(".").encode() if settings.ALLOWED_HOSTS else b"localhost"
 

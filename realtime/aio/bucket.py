@@ -24,3 +24,7 @@ class Bucket:
             return lacking / self._rate
         self._tokens -= amount
         return 0.0
+
+
+def bucket_of(rate: float, burst_seconds: float) -> Bucket | None:
+    return Bucket(rate, max(1.0, rate * burst_seconds)) if rate else None

@@ -19,7 +19,7 @@ from twisted.internet import defer
 
 from realtime import conf
 from realtime.aio import tasks
-from realtime.extension import EXTENSION
+from realtime.connection.extension import EXTENSION
 from realtime.observability import metrics
 from realtime.server import supervisor
 from realtime.server.compat import find_unsupported, lighten

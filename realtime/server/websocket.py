@@ -13,7 +13,7 @@ from twisted.internet import tcp
 
 from realtime.aio.bucket import Bucket
 from realtime.close_codes import CloseCode
-from realtime.extension import Flow
+from realtime.connection.extension import Flow
 from realtime.observability import metrics
 from realtime.server.parsing import whole_text
 from realtime.server.transport import backlog, reactor, write_now
@@ -47,7 +47,7 @@ _statistics: Any = autobahn.TrafficStats()  # type: ignore[no-untyped-call]
 
 
 class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
-    """daphne's WebSocket connection, which is also the scope extension `chatws.frames` (`realtime.extension.Frames`).
+    """daphne's WebSocket connection, which is also the scope extension `chatws.frames` (`connection.extension.Frames`).
 
     It stands between its transport and whoever writes as a Twisted producer. Over TLS, what is written goes out on the
     next turn of the loop. Where compression was negotiated our frames aren't compressed, which RFC 7692 allows.

@@ -5,7 +5,7 @@ import resource
 import time
 from dataclasses import dataclass, field
 
-from realtime.node import MEASURE_SECONDS
+from realtime.node.node import MEASURE_SECONDS
 from tests.abuse.beside import Beside, unharmed
 from tests.support.scrape import Scraped
 from tests.support.stack import Gateway, Stack

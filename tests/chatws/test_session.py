@@ -14,8 +14,8 @@ from chatws.membership import Membership
 from chatws.session import Session
 from realtime.auth.principal import Principal
 from realtime.conf import RealtimeConf
+from realtime.connection.asgi_outbox import AsgiOutbox
 from realtime.feeds.publication import DropUser
-from realtime.outbox import AsgiOutbox
 from realtime.redis.client import Redis
 from tests.support.hub import Listener, World
 

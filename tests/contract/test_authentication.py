@@ -6,7 +6,7 @@ import time
 import pytest
 import websockets
 
-from realtime.middleware import origin_allowed
+from realtime.connection.handshake import origin_allowed
 from tests.conftest import Connect
 from tests.support.chat import Chat, new_user
 from tests.support.client import bearer, connect, make_token

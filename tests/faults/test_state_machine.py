@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from chatws.client.places import Places, Step
-from realtime import catchup
-from realtime.batch import Batch
 from realtime.feeds.log import FeedLog, Position
 from realtime.feeds.publication import Publication
-from realtime.hub import Hub
+from realtime.hub import recovery
+from realtime.hub.batch import Batch
+from realtime.hub.hub import Hub
+from realtime.hub.resume import Resume
 from realtime.redis.client import connect
 from realtime.relay.publisher import Publisher, Routed
-from realtime.resume import Resume
 from tests.support.redis import RedisServer
 
 FEED = "group:g"
@@ -255,7 +255,7 @@ class HubAndClient(RuleBasedStateMachine):
 @pytest.fixture
 def machine(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> type[HubAndClient]:
     HubAndClient.server = redis_server
-    monkeypatch.setattr(catchup, "SETTLE_SECONDS", 0)
+    monkeypatch.setattr(recovery, "SETTLE_SECONDS", 0)
     return HubAndClient
 
 

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from chatws import routes
-from realtime import hub
-from realtime.catchup import CatchUp
 from realtime.conf import RealtimeConf
 from realtime.feeds import log
 from realtime.feeds.log import Appended, Rest
 from realtime.feeds.names import channels_group
 from realtime.feeds.publication import DropUser, Publication, decode_publication, encode_publication
-from realtime.heard import Feed, Member
-from realtime.hub import Hub
+from realtime.hub import hub
+from realtime.hub.hub import Hub
+from realtime.hub.recovery import CatchUp
+from realtime.hub.subscription import Feed, Member
 from realtime.redis.client import Redis
 from realtime.redis.scripts import Script
 from realtime.relay.publisher import Publisher, Routed, publication_message

@@ -7,12 +7,12 @@ from typing import Any
 
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
-from realtime.batch import Batch
 from realtime.conf import RealtimeConf
 from realtime.feeds.log import Appended, FeedLog, Position
 from realtime.feeds.names import channels_group
 from realtime.feeds.publication import Command, Publication, encode_publication
-from realtime.hub import Hub
+from realtime.hub.batch import Batch
+from realtime.hub.hub import Hub
 from realtime.layers.redis_pubsub import RedisPubSubLayer
 from realtime.redis.client import Redis
 from realtime.relay.publisher import Publisher, Routed, publication_message

@@ -3,7 +3,7 @@
 It never refuses by itself: the consumer accepts, says why, and closes, so that a browser can see the reason.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -13,8 +13,8 @@ from django.http.request import split_domain_port, validate_host
 
 from realtime.auth.principal import Principal
 from realtime.conf import RealtimeConf
+from realtime.connection.proxies import client_address, forwarded_for
 from realtime.exceptions import AuthenticationError, Unavailable
-from realtime.limits import client_address
 
 Scope = dict[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -71,11 +71,6 @@ async def read_handshake(scope: Scope, authenticate: Authenticate, conf: Realtim
         address=client_address(peer, forwarded_for(scope["headers"]), conf.trusted_proxies),
         user_agent=_latin(headers, b"user-agent"),
     )
-
-
-def forwarded_for(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """All `X-Forwarded-For` headers as one, in their order."""
-    return ",".join(value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for")
 
 
 def origin_allowed(origin: str, host: str, allowed: tuple[str, ...]) -> bool:

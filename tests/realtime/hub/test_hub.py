@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from prometheus_client import REGISTRY
 
-from realtime import catchup, hub
-from realtime.batch import Batch
 from realtime.conf import RealtimeConf
 from realtime.feeds.log import Appended, Position, Rest
 from realtime.feeds.publication import AskAccess, DropUser, Publication, encode_publication
+from realtime.hub import hub, recovery
+from realtime.hub.batch import Batch
+from realtime.hub.resume import Resume
 from realtime.redis.client import Redis
-from realtime.resume import Resume
 from tests.support.hub import Listener, World
 from tests.support.waiting import until
 
@@ -231,7 +231,7 @@ async def test_after_a_reset_who_has_to_ask_first_hears_nothing_more_and_can_com
 async def test_many_feeds_are_checked_in_chunks(
     redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch, layer: str
 ) -> None:
-    monkeypatch.setattr(catchup, "CHECKED_AT_ONCE", 3)
+    monkeypatch.setattr(recovery, "CHECKED_AT_ONCE", 3)
     world = World(redis, conf, layer, check_seconds=1_000)  # so that nothing else asks meanwhile
     world.hub.start()
     asked: list[int] = []
@@ -460,14 +460,14 @@ async def test_a_foreign_layer_is_checked_after_more_often_than_ours(
     redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch, layer: str, seconds: int
 ) -> None:
     checked_every: list[float] = []
-    run = catchup.CatchUp.run
+    run = recovery.CatchUp.run
 
-    async def quick(self: catchup.CatchUp, every: float) -> None:
+    async def quick(self: recovery.CatchUp, every: float) -> None:
         checked_every.append(every)
         await run(self, 0.05)
 
     monkeypatch.setattr(hub, "SUBSCRIBED_SECONDS", 1_000)
-    monkeypatch.setattr(catchup.CatchUp, "run", quick)
+    monkeypatch.setattr(recovery.CatchUp, "run", quick)
     world = World(redis, conf, layer, check_seconds=None)
     world.hub.start()
     listener = Listener()

@@ -21,9 +21,9 @@ from realtime.auth.revocations import Revocations
 from realtime.close_codes import CloseCode
 from realtime.conf import RealtimeConf
 from realtime.feeds.log import FeedLog
-from realtime.hub import Hub
+from realtime.hub.hub import Hub
 from realtime.ids import new_node_name
-from realtime.limits import Admission, resident_memory
+from realtime.node.admission import Admission, resident_memory
 from realtime.observability import metrics
 from realtime.presence.presence import Presence
 from realtime.presence.terminations import Kicks

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from realtime.aio import tasks
-from realtime.batch import Batch
 from realtime.feeds.names import channels_group
-from realtime.heard import Feed
+from realtime.hub.batch import Batch
+from realtime.hub.subscription import Feed
 from realtime.layers.protocol import Layer, send_all
 from realtime.observability import metrics
 

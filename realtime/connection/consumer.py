@@ -17,16 +17,20 @@ from channels.consumer import AsyncConsumer
 
 from realtime.aio import tasks
 from realtime.auth.principal import Principal
-from realtime.batch import Batch
 from realtime.close_codes import CloseCode, label_of
+from realtime.connection.asgi_outbox import AsgiOutbox, Send
+from realtime.connection.extension import EXTENSION
+from realtime.connection.frames_outbox import FramesOutbox
+from realtime.connection.handshake import Handshake
+from realtime.connection.outbox import Outbox
+from realtime.connection.rate_limit import FrameLimit
 from realtime.exceptions import AuthenticationError, Unavailable
 from realtime.feeds.log import Position
+from realtime.hub.batch import Batch
 from realtime.ids import new_connection_id
-from realtime.limits import FrameLimit, Refusal
-from realtime.middleware import Handshake
-from realtime.node import Node
+from realtime.node.admission import Refusal
+from realtime.node.node import Node
 from realtime.observability import log_context, metrics
-from realtime.outbox import open_outbox
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +65,7 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         self.scope = scope
         self.handshake: Handshake = scope["handshake"]
         self._receive = receive
-        self.outbox = open_outbox(scope, send, self.node.conf.outbox_bytes)
+        self.outbox = _open_outbox(scope, send, self.node.conf.outbox_bytes)
         self.deliver = self.outbox.write
         code: int = CloseCode.ABNORMAL
         try:
@@ -339,3 +343,9 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _open_outbox(scope: dict[str, Any], send: Send, limit: int) -> Outbox:
+    """The outbox of a socket: straight to the server where it offers that."""
+    frames = (scope.get("extensions") or {}).get(EXTENSION)
+    return AsgiOutbox(send, limit) if frames is None else FramesOutbox(frames, limit)

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from realtime.batch import Batch
-from realtime.extension import Flow
-from realtime.outbox import AsgiOutbox, FramesOutbox, Outbox
+from realtime.connection.asgi_outbox import AsgiOutbox
+from realtime.connection.extension import Flow
+from realtime.connection.frames_outbox import FramesOutbox
+from realtime.connection.outbox import Outbox
+from realtime.hub.batch import Batch
 from tests.support.waiting import LIMIT
 
 

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from realtime.batch import Batch
 from realtime.feeds.log import Position
+from realtime.hub.batch import Batch
 
 
 class Member(Protocol):

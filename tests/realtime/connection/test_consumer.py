@@ -9,10 +9,10 @@ from django.conf import settings
 
 from realtime.auth.principal import Principal
 from realtime.auth.revocations import Revocations
-from realtime.consumers import DeliveryConsumer
+from realtime.connection.consumer import DeliveryConsumer
+from realtime.connection.handshake import Handshake
 from realtime.exceptions import AuthenticationError
-from realtime.limits import Admission
-from realtime.middleware import Handshake
+from realtime.node.admission import Admission
 
 
 class Welcoming(DeliveryConsumer):

@@ -3,21 +3,16 @@
 Written to by the connection's consumer and the hub, never awaited: one slow reader delays nobody.
 """
 
-import asyncio
-import types
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
-from realtime.batch import Batch, batches
 from realtime.close_codes import CloseCode
-from realtime.extension import EXTENSION, Frames
+from realtime.hub.batch import Batch, batches
 from realtime.observability import metrics
 
 TAIL_BYTES = 16_384
 """How much of a tail is written at once."""
-
-Send = Callable[[dict[str, Any]], Coroutine[Any, Any, None]]
 
 
 class Waiting(NamedTuple):
@@ -164,161 +159,3 @@ class Outbox:
             self._transmit(batch)
         if not self._waiting:
             self._waiting = None  # an empty deque is 760 bytes
-
-
-class FramesOutbox(Outbox):
-    """An outbox before a server that takes ready frames."""
-
-    __slots__ = ("_frames", "_send")
-
-    def __init__(self, frames: Frames, limit: int) -> None:
-        super().__init__(limit)
-        self._frames = frames
-        self._send: Callable[[bytes], int] | None = None
-        """The socket's `send` while a frame may go out at once. The way of nearly every delivery: it touches nothing of
-        the connection but this outbox and the socket, since with many connections it's memory that costs."""
-        frames.flow = self
-
-    def write(self, batch: Batch) -> None:
-        if self._send is None:
-            super().write(batch)
-            self._look()
-            return
-        self.frames += batch.count
-        self.size += batch.size
-        wire = batch.wire
-        try:
-            sent = self._send(wire)
-        except OSError:  # full; or lost, which the transport then finds and reports in its own way
-            sent = 0
-        if sent < len(wire):
-            self._frames.write_rest(wire[sent:])
-
-    def hold(self) -> None:
-        super().hold()
-        self._send = None
-
-    def release(self, first: Batch | None = None, tail: Iterable[bytes] = ()) -> None:
-        super().release(first, tail)
-        self._look()
-
-    def drop_held(self) -> None:
-        super().drop_held()
-        self._look()
-
-    def close(self, code: int) -> None:
-        self._send = None
-        super().close(code)
-
-    def pause_writing(self) -> None:
-        """The socket takes no more."""
-        self._blocked = True
-        self._send = None
-
-    def resume_writing(self) -> None:
-        """The socket takes frames again."""
-        self._blocked = False
-        self._drain()
-        self._look()
-
-    def stop_sending(self) -> None:
-        """Whatever is still written is dropped by the server."""
-        self._send = None
-
-    def discard(self) -> None:
-        self._send = None
-        super().discard()
-        self._frames.flow = None
-
-    def _look(self) -> None:
-        self._send = self._frames.direct() if self._is_open else None
-
-    def _transmit(self, batch: Batch) -> None:
-        self._frames.write(batch.wire)
-
-    def _transmit_close(self, code: int) -> None:
-        self._frames.close(code)
-
-    def _overflow(self) -> None:
-        self._blocked = False  # the close doesn't wait for the socket to drain: it may never
-        super()._overflow()
-
-
-class AsgiOutbox(Outbox):
-    """An outbox before ASGI's ``send``, which is stepped by hand: as a rule it ends at once.
-
-    Where the server pushes back it is finished in a task, and what follows waits in the queue.
-    """
-
-    __slots__ = ("_send", "_task")
-
-    def __init__(self, send: Send, limit: int) -> None:
-        super().__init__(limit)
-        self._send = send
-        self._task: asyncio.Task[None] | None = None
-
-    def discard(self) -> None:
-        super().discard()
-        if self._task is not None:
-            self._task.cancel()
-
-    def _transmit(self, batch: Batch) -> None:
-        texts = iter(batch.texts)
-        for text in texts:
-            if not self._step({"type": "websocket.send", "text": text}, texts):
-                return
-
-    def _transmit_close(self, code: int) -> None:
-        self._step({"type": "websocket.close", "code": code}, iter(()))
-
-    def _step(self, event: dict[str, Any], rest: Iterable[str]) -> bool:
-        """Give one event to the server; what doesn't end at once is finished in a task, and ``rest`` behind it."""
-        step = self._send(event)
-        try:
-            blocker = step.send(None)
-        except StopIteration:
-            return True
-        except OSError:  # the server's own word that the socket is gone
-            self.discard()
-            return False
-        self._blocked = True
-        self._task = asyncio.ensure_future(self._finish(step, blocker, list(rest)))
-        self._task.add_done_callback(self._sent)
-        return False
-
-    async def _finish(self, step: Coroutine[Any, Any, None], blocker: Any, rest: list[str]) -> None:
-        await _go_on(step, blocker)
-        for text in rest:
-            await self._send({"type": "websocket.send", "text": text})
-
-    def _sent(self, task: asyncio.Task[None]) -> None:
-        self._task = None
-        self._blocked = False
-        if task.cancelled() or task.exception() is not None:
-            self.discard()
-        else:
-            self._drain()
-
-
-def open_outbox(scope: dict[str, Any], send: Send, limit: int) -> Outbox:
-    """The outbox of a socket: straight to the server where it offers that."""
-    frames = (scope.get("extensions") or {}).get(EXTENSION)
-    return AsgiOutbox(send, limit) if frames is None else FramesOutbox(frames, limit)
-
-
-@types.coroutine
-def _go_on(step: Coroutine[Any, Any, None], blocker: Any) -> Generator[Any, Any, None]:
-    """Go on with a coroutine whose first step, taken by hand, waits for ``blocker``."""
-    while True:
-        try:
-            value = yield blocker
-        except BaseException as error:
-            try:
-                blocker = step.throw(error)
-            except StopIteration:
-                return
-        else:
-            try:
-                blocker = step.send(value)
-            except StopIteration:
-                return

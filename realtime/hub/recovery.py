@@ -11,7 +11,7 @@ from contextlib import suppress
 from realtime.aio import tasks
 from realtime.feeds.log import FeedLog, Position, Rest
 from realtime.feeds.publication import Publication, decode_publication
-from realtime.heard import Feed
+from realtime.hub.subscription import Feed
 from realtime.observability import metrics
 from realtime.redis.errors import is_transient
 

@@ -1,6 +1,6 @@
 """The scope extension `chatws.frames`: what a server that takes ready frames offers, and what it asks of their writer.
 
-Offered by `realtime.server.websocket`, used by `realtime.outbox`.
+Offered by `realtime.server.websocket`, used by `realtime.connection.outbox`.
 """
 
 from collections.abc import Callable

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from realtime import resume as limits
 from realtime.conf import RealtimeConf
 from realtime.exceptions import FeedUnavailable
 from realtime.feeds.log import Position
 from realtime.feeds.publication import DropUser
+from realtime.hub import resume as limits
+from realtime.hub.resume import Joined, Resume
 from realtime.redis.client import Redis
-from realtime.resume import Joined, Resume
 from tests.support.hub import Listener, World
 
 FEED = "group:g"
@@ -237,7 +237,7 @@ async def test_a_tail_that_redis_does_not_give_leaves_the_feed_out_and_what_was_
 async def test_who_can_not_be_let_in_for_want_of_redis_is_told_so(conf: RealtimeConf, redis: Redis) -> None:
     world = World(redis, conf)  # not started: nothing opens
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("realtime.hub.OPEN_SECONDS", 0.1)
+        patch.setattr("realtime.hub.hub.OPEN_SECONDS", 0.1)
         with pytest.raises(FeedUnavailable):
             await world.hub.join(Listener(), [FEED], Resume({FEED: Position("e", 1)}))
     await world.stop()

@@ -10,19 +10,19 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from realtime.aio import tasks
-from realtime.batch import Batch
-from realtime.catchup import RETRY_SECONDS, CatchUp
 from realtime.conf import RealtimeConf
-from realtime.ephemeral import Ephemeral
 from realtime.exceptions import FeedUnavailable
 from realtime.feeds.log import Appended, FeedLog, Position
 from realtime.feeds.names import CONTROL_GROUP, channels_group
 from realtime.feeds.publication import DropUser, Publication, decode_publication
-from realtime.heard import Feed, Member
+from realtime.hub.batch import Batch
+from realtime.hub.ephemeral import Ephemeral
+from realtime.hub.recovery import RETRY_SECONDS, CatchUp
+from realtime.hub.resume import Joined, Resume, missed
+from realtime.hub.subscription import Feed, Member
 from realtime.layers.protocol import Layer
 from realtime.observability import metrics, tracing
 from realtime.redis.errors import is_transient
-from realtime.resume import Joined, Resume, missed
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from realtime.feeds.log import FeedLog, Position
 from realtime.feeds.publication import decode_publication
-from realtime.heard import Feed, Member
+from realtime.hub.subscription import Feed, Member
 
 MOST_PUBLICATIONS, MOST_BYTES = 256, 256 * 1024
 """Of one feed (docs/protocol.md, "Feeds, offsets, recovery")."""

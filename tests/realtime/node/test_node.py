@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from realtime import node as module
-from realtime.node import DRAIN_STEP, Node
+from realtime.node import node as module
+from realtime.node.node import DRAIN_STEP, Node
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from realtime import ephemeral
 from realtime.conf import RealtimeConf
+from realtime.hub import ephemeral
 from realtime.redis.client import Redis
 from tests.support.hub import Listener, World
 

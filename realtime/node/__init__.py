@@ -1,0 +1,1 @@
+"""One gateway process: what its connections share, from start to drain."""

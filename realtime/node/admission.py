@@ -1,0 +1,61 @@
+"""Who is let into this process."""
+
+import resource
+import time
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from realtime.aio.bucket import bucket_of
+from realtime.conf import RealtimeConf
+
+
+class Refusal(NamedTuple):
+    """Why a connection isn't let in, in words, as a label, and the seconds after which it may try again."""
+
+    message: str
+    reason: str
+    retry_after: int
+
+
+class Admission:
+    """Who is let into this process."""
+
+    def __init__(self, conf: RealtimeConf) -> None:
+        self._conf = conf
+        self._accepts = bucket_of(conf.accepts_per_second, conf.burst_seconds)
+        self._by_address: Counter[str] = Counter()
+        self._count = 0
+        self.memory = 0
+        """Bytes that this process holds, as last looked at."""
+
+    def enter(self, address: str) -> Refusal | None:
+        """Count a connection in, or say why it can't stay; `leave` counts it out in either case."""
+        self._count += 1
+        self._by_address[address] += 1
+        conf = self._conf
+        if 0 < conf.max_connections < self._count:
+            return Refusal(f"this gateway has its {conf.max_connections} connections", "connections", 5)
+        if 0 < conf.max_memory_bytes < self.memory:
+            return Refusal("this gateway is short of memory", "memory", 30)
+        if 0 < conf.connections_per_address < self._by_address[address]:
+            limit = conf.connections_per_address
+            return Refusal(f"{address or 'this address'} has its {limit} connections", "address", 5)
+        if self._accepts is not None and (wait := self._accepts.take(1, time.monotonic())):
+            return Refusal("connections come too fast", "accepts", int(wait) + 1)
+        return None
+
+    def leave(self, address: str) -> None:
+        """Count a connection out."""
+        self._count -= 1
+        self._by_address[address] -= 1
+        if not self._by_address[address]:
+            del self._by_address[address]
+
+
+def resident_memory() -> int:
+    """Bytes of memory that this process holds; 0 where the system doesn't tell as Linux does."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except (OSError, ValueError, IndexError):
+        return 0
