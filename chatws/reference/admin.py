@@ -3,7 +3,7 @@
 from django.contrib import admin
 
 from chatws.reference.models import ChatGroup, Member, Message, Notification, OutboxEvent, ReadCursor
-from realtime.admin import UserIdSearch
+from realtime.admin.base import UserIdSearch
 
 
 @admin.register(ChatGroup)

@@ -11,7 +11,7 @@ import pytest
 from config.env import BASE_DIR
 
 DOCUMENTS = ("drf_spectacular.openapi", "drf_spectacular.utils", "chatws.asyncapi")
-ADMIN = ("config.admin_urls", "realtime.admin", "realtime.forms", "realtime.overview", "chatws.reference.admin")
+ADMIN = ("config.admin_urls", "realtime.admin", "realtime.admin.overview", "chatws.reference.admin")
 """The package `django.contrib.admin` is imported by each process: the installed app does that, for its models."""
 API = (
     "rest_framework.views",

@@ -16,8 +16,8 @@ import pytest
 from chatws.conf import ChatConf
 from chatws.rpc.gateway import ChatServiceError
 from chatws.rpc.grpc_gateway import GrpcChatGateway
+from realtime.admin.overview import Away, ClosesByCode, Online, look
 from realtime.conf import RealtimeConf
-from realtime.overview import Away, ClosesByCode, Online, look
 from tests.contract.test_revocation import closed_as_revoked, revoke, welcomed
 from tests.proofs.figures import Figure, at_most, between
 from tests.support.chat import Chat, new_user
@@ -74,7 +74,7 @@ async def drain(stack: Stack) -> Figure:
 
 
 async def overview(conf: RealtimeConf) -> list[Figure]:
-    """Of the admin, five times at once; a source has `realtime.overview.PATIENCE` to answer."""
+    """Of the admin, five times at once; a source has `realtime.admin.overview.PATIENCE` to answer."""
     freed = threading.Event()
 
     def count() -> Mapping[int, int]:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from realtime import overview
+from realtime.admin import overview
+from realtime.admin.overview import Away, Behind, Closed, Closes, ClosesByCode, Gateway, Online, look
 from realtime.conf import RealtimeConf
 from realtime.exceptions import TryLater
 from realtime.models import ConnectionRecord
-from realtime.overview import Away, Behind, Closed, Closes, ClosesByCode, Gateway, Online, look
 from realtime.redis.client import Redis
 from realtime.relay.topic import Topic
 from tests.support.redis import free_port

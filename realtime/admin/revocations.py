@@ -1,15 +1,27 @@
-"""The admin's form that revokes tokens; what it allows is what `manage.py revoke` does."""
+"""Revoked tokens in Django's admin."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
 from django import forms
+from django.contrib import admin, messages
 from django.contrib.admin.widgets import AdminRadioSelect, AdminSplitDateTime
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 
-from realtime.auth.revocations import MAX_JTI
+from realtime import conf
+from realtime.admin.base import ReadOnlyAdmin, redis_problem
+from realtime.auth.revocations import MAX_JTI, connected
 from realtime.auth.tokens import MAX_USER_ID
 from realtime.models import Revocation
+from realtime.redis.errors import RedisError
+
+
+async def revoke(wanted: list[dict[str, Any]], by: str) -> list[Revocation]:
+    async with connected(conf.get(), get_channel_layer()) as revocations:
+        return [await revocations.revoke(**whose, by=by) for whose in wanted]
 
 
 class RevocationForm(forms.ModelForm):  # type: ignore[type-arg]  # django-stubs: generic only when type checking
@@ -66,3 +78,33 @@ class RevocationForm(forms.ModelForm):  # type: ignore[type-arg]  # django-stubs
                 self.add_error(name, "Leave it empty: it isn't what is to be revoked.")
         if what == self.TOKEN and self.cleaned_data.get("until"):
             self.add_error("until", "Leave it empty: a token by its id is revoked whenever it was issued.")
+
+
+@admin.register(Revocation)
+class RevocationAdmin(ReadOnlyAdmin):
+    """Tokens that no longer count. Who may add one revokes; the connections' action and `manage.py revoke` do too."""
+
+    list_display = ("revoked_at", "whose", "until", "revoked_by")
+    search_fields = ("whose",)
+
+    @admin.display(description="issued until")
+    def until(self, record: Revocation) -> datetime:
+        return datetime.fromtimestamp(record.issued_until, UTC)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        return super().get_form(request, obj, change, **({} if obj else {"form": RevocationForm}), **kwargs)
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """The form; if Redis is away nothing is kept, for the admin's transaction is undone."""
+        try:
+            return super().add_view(request, form_url, extra_context)
+        except (RedisError, OSError) as error:
+            self.message_user(request, f"Nothing was revoked: {redis_problem(error)}", messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+    def save_model(self, request: HttpRequest, obj: Revocation, form: RevocationForm, change: bool) -> None:
+        """Revoke, as the command does."""
+        obj.whose = async_to_sync(revoke)([form.wanted], request.user.get_username())[0].whose
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("realtime.add_revocation")

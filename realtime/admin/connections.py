@@ -1,0 +1,185 @@
+"""The audit of connections in Django's admin, where they can be ended."""
+
+import csv
+import itertools
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.core.exceptions import PermissionDenied
+from django.db import Error as DatabaseError
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.urls import URLPattern, path
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from realtime import conf
+from realtime.admin import overview
+from realtime.admin.base import UserIdSearch, redis_problem
+from realtime.admin.revocations import revoke
+from realtime.close_codes import CloseCode
+from realtime.models import ConnectionRecord
+from realtime.presence.terminations import Kicks
+from realtime.redis.client import connect
+from realtime.redis.errors import RedisError
+
+ROWS_AT_ONCE = 2_000
+
+admin.site.index_template = "admin/realtime/index.html"
+
+
+class OpenNow(admin.SimpleListFilter):
+    """Open connections, or closed ones."""
+
+    title = "state"
+    parameter_name = "open"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("1", "Open now"), ("0", "Closed")]
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[ConnectionRecord]") -> "QuerySet[ConnectionRecord]":
+        return queryset if self.value() is None else queryset.filter(closed_at__isnull=self.value() == "1")
+
+
+class CloseCodeFilter(admin.SimpleListFilter):
+    """By close code, each with its meaning."""
+
+    title = "close code"
+    parameter_name = "code"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(int(code)), f"{int(code)} {code.meaning}") for code in CloseCode]
+
+    def queryset(self, request: HttpRequest, queryset: "QuerySet[ConnectionRecord]") -> "QuerySet[ConnectionRecord]":
+        value = self.value() or ""
+        return queryset.filter(close_code=int(value)) if value.isascii() and value.isdigit() else queryset
+
+
+@admin.register(ConnectionRecord)
+class ConnectionRecordAdmin(UserIdSearch):
+    """Every connection, newest first. Nothing can be changed; open connections can be ended."""
+
+    list_display = ("opened_at", "user", "state", "traffic", "address", "node", "way", "closed_at", "agent")
+    list_display_links = ("opened_at",)
+    list_filter = (OpenNow, CloseCodeFilter, "node", "opened_at")
+    search_fields = ("address__startswith", "=connection_id")
+    search_help_text = "A user's id, the beginning of an address, or a connection's id"
+    ordering = ("-opened_at", "-id")
+    list_per_page = 50
+    date_hierarchy = "opened_at"
+    actions = ("end_connections", "revoke_tokens", "download_csv")
+
+    closes = overview.ClosesByCode()
+
+    def get_urls(self) -> list[URLPattern]:
+        """The list's own, and what the admin's index asks for every few seconds."""
+        return [path("overview/", self.overview_view, name="realtime_overview"), *super().get_urls()]
+
+    @method_decorator([require_safe, never_cache])
+    def overview_view(self, request: HttpRequest) -> HttpResponse:
+        """The cluster at a glance, as JSON. A program asks: who may not is refused, not sent to log in."""
+        try:
+            may = self.admin_site.has_permission(request) and request.user.has_perm("realtime.view_connectionrecord")
+        except DatabaseError as error:
+            problem = overview.Away(f"the database is away: {error}")
+            return HttpResponse(msgspec.json.encode(problem), "application/json", 503)
+        if not may:
+            raise PermissionDenied
+        seen = async_to_sync(overview.look)(conf.get(), self.closes)
+        return HttpResponse(msgspec.json.encode(seen), "application/json")
+
+    @admin.display(description="user", ordering="user_id")
+    def user(self, record: ConnectionRecord) -> str:
+        return "-" if record.user_id is None else str(record.user_id)
+
+    @admin.display(description="state", ordering="close_code")
+    def state(self, record: ConnectionRecord) -> str:
+        return "open" if record.closed_at is None else f"{record.close_code} {record.close_meaning}"
+
+    @admin.display(description="frames (bytes) in / out")
+    def traffic(self, record: ConnectionRecord) -> str:
+        if record.closed_at is None:
+            return "-"
+        return f"{record.frames_in} ({record.bytes_in}) / {record.frames_out} ({record.bytes_out})"
+
+    @admin.display(description="user agent")
+    def agent(self, record: ConnectionRecord) -> str:
+        return record.user_agent if len(record.user_agent) <= 40 else record.user_agent[:39] + "…"
+
+    @admin.action(description="End selected connections", permissions=["end"])
+    def end_connections(self, request: HttpRequest, queryset: "QuerySet[ConnectionRecord]") -> None:
+        """Close them with 4403, on whichever gateway they are."""
+        open_ones = list(queryset.filter(closed_at=None).values_list("connection_id", flat=True))
+        try:
+            async_to_sync(_ask_to_end)(open_ones)
+        except (RedisError, OSError) as error:
+            self.message_user(request, f"Nothing was ended: {redis_problem(error)}", messages.ERROR)
+            return
+        _note(request, queryset.filter(connection_id__in=open_ones), "Asked to end the connection.")
+        already = queryset.count() - len(open_ones)
+        note = f" {already} had been closed already." if already else ""
+        self.message_user(request, f"Asked to end {len(open_ones)} connection(s).{note}", messages.SUCCESS)
+
+    @admin.action(description="Revoke the tokens of the selected connections' users", permissions=["end"])
+    def revoke_tokens(self, request: HttpRequest, queryset: "QuerySet[ConnectionRecord]") -> None:
+        """All tokens of these users that have been issued by now; their connections are closed with 4401."""
+        users = sorted({user for user in queryset.values_list("user_id", flat=True) if user is not None})
+        try:
+            async_to_sync(revoke)([{"user_id": user} for user in users], request.user.get_username())
+        except (RedisError, OSError) as error:
+            self.message_user(request, f"Not all was revoked: {redis_problem(error)}", messages.ERROR)
+            return
+        _note(request, queryset.filter(user_id__in=users), "Revoked all tokens of its user.")
+        self.message_user(request, f"Revoked the tokens of {len(users)} user(s).", messages.SUCCESS)
+
+    @admin.action(description="Download selected connections as CSV", permissions=["view"])
+    def download_csv(self, request: HttpRequest, queryset: "QuerySet[ConnectionRecord]") -> StreamingHttpResponse:
+        """All columns, as they stand in the database; times in UTC."""
+        columns = [field.name for field in ConnectionRecord._meta.fields if field.name != "id"]
+        writer = csv.writer(_Echo())
+        rows = (
+            [_cell(getattr(record, name)) for name in columns] for record in queryset.iterator(chunk_size=ROWS_AT_ONCE)
+        )
+        lines = (writer.writerow(row) for row in itertools.chain([columns], rows))
+        answer = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+        answer["Content-Disposition"] = 'attachment; filename="connections.csv"'
+        return answer
+
+    def has_end_permission(self, request: HttpRequest) -> bool:
+        """Whether this user may end connections."""
+        return request.user.has_perm("realtime.end_connection")
+
+
+class _Echo:
+    """A file that gives back what is written to it."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def _cell(value: object) -> str:
+    """A value as a spreadsheet shows it; one that it would compute with is told to be text."""
+    if value is None:
+        return ""
+    text = value.isoformat() if isinstance(value, datetime) else str(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def _note(request: HttpRequest, records: "QuerySet[ConnectionRecord]", what: str) -> None:
+    """Keep who did something to connections."""
+    user_id = int(request.user.pk or 0)  # whoever may act has logged in
+    LogEntry.objects.log_actions(user_id=user_id, queryset=records, action_flag=CHANGE, change_message=what)
+
+
+async def _ask_to_end(connection_ids: list[str]) -> None:
+    redis = connect(conf.get().redis_url)
+    try:
+        await Kicks(redis, get_channel_layer()).ask(connection_ids, CloseCode.FORBIDDEN)
+    finally:
+        await redis.aclose()
