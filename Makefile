@@ -78,7 +78,7 @@ migrations: $(VENV)/dev.stamp ## check that every model has its migration
 	@DATABASE_URL=sqlite://:memory: DJANGO_SETTINGS_MODULE=config.settings.test $(BIN)/python manage.py makemigrations --check --dry-run
 
 stubs-check: $(VENV)/dev.stamp ## check that the gRPC stubs are what the .proto says
-	@$(BIN)/python -m chatws.rpc.generate --check
+	@$(BIN)/python -m chatws.chat_service.generate --check
 
 docs-check: $(VENV)/dev.stamp ## check that docs/ says of the interfaces what the code says
 	@DJANGO_SETTINGS_MODULE=config.settings.test $(BIN)/python manage.py interface_docs --check
@@ -87,7 +87,7 @@ docs: $(VENV)/dev.stamp ## write docs/openapi.yaml, docs/asyncapi.yaml and the r
 	@DJANGO_SETTINGS_MODULE=config.settings.test $(BIN)/python manage.py interface_docs
 
 stubs: $(VENV)/dev.stamp ## make the gRPC stubs again
-	@$(BIN)/python -m chatws.rpc.generate
+	@$(BIN)/python -m chatws.chat_service.generate
 
 lock-check: $(VENV)/dev.stamp ## check that the locks hold what pyproject.toml asks for
 	@$(BIN)/python -m tools.lock

@@ -10,8 +10,8 @@ import asyncio
 
 import grpc
 
-from chatws.rpc.pb import chat_pb2 as pb
-from chatws.rpc.pb.chat_pb2_grpc import ChatServiceServicer, add_ChatServiceServicer_to_server
+from chatws.chat_service.pb import chat_pb2 as pb
+from chatws.chat_service.pb.chat_pb2_grpc import ChatServiceServicer, add_ChatServiceServicer_to_server
 
 
 class CountingService(ChatServiceServicer):

@@ -6,7 +6,7 @@ A large group costs no more than `MOST_MEMBERS`: so many are looked at, and they
 import asyncio
 from collections.abc import Sequence
 
-from chatws.rpc.gateway import PAGE_SIZE, ChatGateway
+from chatws.chat_service.port import PAGE_SIZE, ChatGateway
 from realtime.presence.presence import Presence, UserPresence
 
 MOST_MEMBERS = 500

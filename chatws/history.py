@@ -5,9 +5,9 @@ With their senders' names and avatars; a recalled one without its content.
 
 from collections.abc import Sequence
 
+from chatws.chat_service.port import ChatGateway, Message
+from chatws.chat_service.users import Name, Names
 from chatws.frames import History, StoredMessage
-from chatws.names import Name, Names
-from chatws.rpc.gateway import ChatGateway, Message
 
 RECALLED = 2
 NAMELESS = Name("", "")

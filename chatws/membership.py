@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Protocol
 
-from chatws.rpc.gateway import ChatGateway, ChatServiceError, all_user_group_ids
+from chatws.chat_service.port import ChatGateway, ChatServiceError, all_user_group_ids
 from realtime.aio import tasks
 from realtime.exceptions import FeedUnavailable
 from realtime.feeds.names import group_feed

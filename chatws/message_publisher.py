@@ -13,10 +13,10 @@ from typing import TypeVar
 import msgspec
 from msgspec import structs
 
+from chatws.chat_service.port import ChatGateway, ChatServiceError
+from chatws.chat_service.users import Names
 from chatws.exceptions import FrameError
-from chatws.names import Names
 from chatws.routes import MessageEvent
-from chatws.rpc.gateway import ChatGateway, ChatServiceError
 from chatws.stored import is_stored
 from realtime.observability import metrics, tracing
 from realtime.publishing.intents import MOST, Intent, Intents, Noted

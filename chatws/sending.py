@@ -10,11 +10,11 @@ import time
 import uuid
 from contextlib import nullcontext, suppress
 
+from chatws.chat_service.port import ChatGateway, ChatServiceError
 from chatws.exceptions import FrameError
 from chatws.frames import SendMessage
 from chatws.message_publisher import MessagePublisher
 from chatws.routes import MessageEvent
-from chatws.rpc.gateway import ChatGateway, ChatServiceError
 from chatws.stored import is_stored
 from realtime.auth.principal import Principal
 from realtime.observability import metrics

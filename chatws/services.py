@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from django.http import HttpRequest
 
+from chatws.chat_service.port import ChatGateway
+from chatws.chat_service.users import Names
 from chatws.group_presence import GroupPresence
 from chatws.membership import Memberships
-from chatws.names import Names
-from chatws.rpc.gateway import ChatGateway
 from chatws.sending import Sender
 from realtime.node.node import Node
 

@@ -12,6 +12,7 @@ from typing import Protocol
 from msgspec import UNSET, UnsetType
 
 from chatws import codec
+from chatws.chat_service.port import ChatServiceError
 from chatws.exceptions import FrameError
 from chatws.frames import (
     AuthSuccess,
@@ -30,7 +31,6 @@ from chatws.frames import (
 )  # fmt: skip
 from chatws.history import history
 from chatws.membership import Membership, feeds_of
-from chatws.rpc.gateway import ChatServiceError
 from chatws.services import Services
 from chatws.typists import Typist
 from realtime import conf

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from chatws.rpc.gateway import PAGE_SIZE, ChatGateway, ChatServiceError, Message
+from chatws.chat_service.port import PAGE_SIZE, ChatGateway, ChatServiceError, Message
 
 NOT_THERE = 400, 404
 """With these a service that knows its messages answers when it is asked for those before one it hasn't."""

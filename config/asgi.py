@@ -15,14 +15,14 @@ http_application = get_asgi_application()
 
 # What follows needs Django's apps to be ready.
 from chatws import conf as chat_conf  # noqa: E402
+from chatws.chat_service.grpc import GrpcChatGateway  # noqa: E402
+from chatws.chat_service.port import Users  # noqa: E402
+from chatws.chat_service.users import Names  # noqa: E402
 from chatws.group_presence import GroupPresence  # noqa: E402
 from chatws.membership import Memberships  # noqa: E402
 from chatws.message_publisher import MessagePublisher  # noqa: E402
-from chatws.names import Names  # noqa: E402
 from chatws.routes import MESSAGE_NEW  # noqa: E402
 from chatws.routing import websocket_router  # noqa: E402
-from chatws.rpc.gateway import Users  # noqa: E402
-from chatws.rpc.grpc_gateway import GrpcChatGateway  # noqa: E402
 from chatws.sending import Sender  # noqa: E402
 from chatws.services import Services  # noqa: E402
 from config import urls  # noqa: E402
@@ -39,7 +39,7 @@ OWN_HOST = settings.ALLOWED_HOSTS[0].lstrip(".").encode() if settings.ALLOWED_HO
 def _users() -> Users | None:
     if not chat_conf.get().user_rpc_target:
         return None
-    from chatws.rpc.users import GrpcUsers  # here: most have no such service
+    from chatws.chat_service.grpc_users import GrpcUsers  # here: most have no such service
 
     return GrpcUsers(chat_conf.get())
 

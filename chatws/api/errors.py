@@ -9,7 +9,7 @@ from django.http import Http404
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
 
-from chatws.rpc.gateway import MAY_PASS, RETRY_AFTER_SECONDS, ChatServiceError
+from chatws.chat_service.port import MAY_PASS, RETRY_AFTER_SECONDS, ChatServiceError
 from realtime.exceptions import Unavailable
 from realtime.redis.errors import RedisError
 

@@ -8,7 +8,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from chatws import services
-from chatws.rpc.gateway import all_user_group_ids
+from chatws.chat_service.port import all_user_group_ids
 
 if TYPE_CHECKING:
     from chatws.api.views import ApiView

@@ -18,8 +18,8 @@ from chatws import conf, services
 from chatws.api import serializers
 from chatws.api.authentication import BearerAuthentication
 from chatws.api.permissions import SeesGroup, SeesUser
+from chatws.chat_service.port import ChatServiceError, ReadCursor
 from chatws.history import NAMELESS, history, shown
-from chatws.rpc.gateway import ChatServiceError, ReadCursor
 from chatws.services import Services
 
 LACKING = 501

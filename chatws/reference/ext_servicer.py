@@ -1,11 +1,11 @@
 """gRPC's side of `chat.ext`: read cursors."""
 
+from chatws.chat_service.pb import ext_pb2 as ext
+from chatws.chat_service.pb.ext_pb2_grpc import ReadCursorsServicer
 from chatws.reference import cursors, threads
 from chatws.reference.cursors import Unread
 from chatws.reference.models import ReadCursor
 from chatws.reference.servicer import Context, answer_of
-from chatws.rpc.pb import ext_pb2 as ext
-from chatws.rpc.pb.ext_pb2_grpc import ReadCursorsServicer
 
 
 class CursorServicer(ReadCursorsServicer):

@@ -9,13 +9,13 @@ from django.db import DatabaseError, connection
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from chatws.chat_service.pb import chat_pb2, ext_pb2
+from chatws.chat_service.pb.chat_pb2_grpc import add_ChatServiceServicer_to_server
+from chatws.chat_service.pb.ext_pb2_grpc import add_ReadCursorsServicer_to_server
 from chatws.reference.ext_servicer import CursorServicer
 from chatws.reference.outbox import OutboxPublisher
 from chatws.reference.servicer import ReferenceServicer
 from chatws.reference.timing import Timing
-from chatws.rpc.pb import chat_pb2, ext_pb2
-from chatws.rpc.pb.chat_pb2_grpc import add_ChatServiceServicer_to_server
-from chatws.rpc.pb.ext_pb2_grpc import add_ReadCursorsServicer_to_server
 from realtime.aio import tasks
 from realtime.conf import RealtimeConf
 from realtime.observability import metrics, tracing

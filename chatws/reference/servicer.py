@@ -6,12 +6,12 @@ from typing import Any, TypeVar
 
 import grpc
 
+from chatws.chat_service.pb import chat_pb2 as pb
+from chatws.chat_service.pb.chat_pb2_grpc import ChatServiceServicer
 from chatws.reference import lookups, services, threads
 from chatws.reference.models import ChatGroup, Member, Message, Notification
 from chatws.reference.saving import Saver
 from chatws.reference.services import NewMessage, ServiceError, UserGroup
-from chatws.rpc.pb import chat_pb2 as pb
-from chatws.rpc.pb.chat_pb2_grpc import ChatServiceServicer
 
 logger = logging.getLogger(__name__)
 

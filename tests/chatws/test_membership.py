@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from chatws import membership as module
+from chatws.chat_service.port import ChatServiceError, Group, Page, all_user_group_ids
 from chatws.membership import Memberships
-from chatws.rpc.gateway import ChatServiceError, Group, Page, all_user_group_ids
 from tests.support.waiting import until
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from chatws.chat_service.port import ChatServiceError, History, Message
+from chatws.chat_service.users import Names
 from chatws.exceptions import FrameError
 from chatws.frames import SendMessage, SendMessageData
 from chatws.message_publisher import MessagePublisher
-from chatws.names import Names
 from chatws.routes import MESSAGE_NEW, MessageEvent
-from chatws.rpc.gateway import ChatServiceError, History, Message
 from chatws.sending import Sender, stored_id
 from realtime.aio.tasks import end
 from realtime.auth.principal import Principal

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from chatws.rpc.gateway import ChatServiceError, History, Message
+from chatws.chat_service.port import ChatServiceError, History, Message
 from chatws.stored import LAG_SECONDS, MOST_PAGES, is_stored
 from tests.support.histories import SECOND, ByPlace, BySecond, Histories
 

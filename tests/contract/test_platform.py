@@ -12,8 +12,8 @@ import pytest
 import redis as redis_py
 import redis.asyncio as aioredis
 
-from chatws.rpc.pb import chat_pb2 as pb
-from chatws.rpc.pb.chat_pb2_grpc import ChatServiceStub
+from chatws.chat_service.pb import chat_pb2 as pb
+from chatws.chat_service.pb.chat_pb2_grpc import ChatServiceStub
 from realtime.relay.watermill import encode
 from tests.support.chat import new_user
 from tests.support.client import Client, connect, make_token

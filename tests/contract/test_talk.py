@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from chatws.rpc.pb import chat_pb2 as pb
-from chatws.rpc.pb import ext_pb2 as ext
+from chatws.chat_service.pb import chat_pb2 as pb
+from chatws.chat_service.pb import ext_pb2 as ext
 from tests.conftest import Connect
 from tests.support.chat import Chat, new_user
 from tests.support.client import Client, Frame, make_token

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Route, WebSocketRoute, expect
 
-from chatws.rpc.pb import chat_pb2 as pb
-from chatws.rpc.pb import ext_pb2 as ext
+from chatws.chat_service.pb import chat_pb2 as pb
+from chatws.chat_service.pb import ext_pb2 as ext
 from tests.support.browser import Person, arrive
 from tests.support.chat import Chat
 from tests.support.client import bearer, connect, make_token

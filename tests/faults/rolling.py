@@ -24,8 +24,8 @@ import django
 
 django.setup()
 
+from chatws.chat_service.pb import chat_pb2 as pb  # noqa: E402
 from chatws.client import ChatClient, Connected, Disconnected  # noqa: E402
-from chatws.rpc.pb import chat_pb2 as pb  # noqa: E402
 from tests.faults.ledger import Ledger, Reader  # noqa: E402
 from tests.support.chat import Chat  # noqa: E402
 from tests.support.client import make_token  # noqa: E402

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from chatws.chat_service.grpc import GrpcChatGateway
+from chatws.chat_service.port import ChatServiceError
 from chatws.conf import ChatConf
-from chatws.rpc.gateway import ChatServiceError
-from chatws.rpc.grpc_gateway import GrpcChatGateway
 from realtime.admin.overview import Away, ClosesByCode, Online, look
 from realtime.conf import RealtimeConf
 from tests.contract.test_revocation import closed_as_revoked, revoke, welcomed

@@ -12,10 +12,10 @@ from typing import Any
 import grpc
 import redis.asyncio as aioredis
 
-from chatws.rpc.pb import chat_pb2 as pb
-from chatws.rpc.pb import ext_pb2 as ext
-from chatws.rpc.pb.chat_pb2_grpc import ChatServiceStub
-from chatws.rpc.pb.ext_pb2_grpc import ReadCursorsStub
+from chatws.chat_service.pb import chat_pb2 as pb
+from chatws.chat_service.pb import ext_pb2 as ext
+from chatws.chat_service.pb.chat_pb2_grpc import ChatServiceStub
+from chatws.chat_service.pb.ext_pb2_grpc import ReadCursorsStub
 from realtime.relay.watermill import encode
 from tests.support.waiting import LOOK_SECONDS, until_answer
 

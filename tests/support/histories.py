@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from chatws.rpc.gateway import ChatServiceError, History, Message
+from chatws.chat_service.port import ChatServiceError, History, Message
 
 SECOND = 1_700_000_000
 

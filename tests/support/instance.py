@@ -5,7 +5,7 @@ from typing import Any
 
 import grpc
 
-from chatws.rpc.pb import chat_pb2 as pb
+from chatws.chat_service.pb import chat_pb2 as pb
 
 
 class Instance(grpc.GenericRpcHandler):

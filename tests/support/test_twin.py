@@ -18,7 +18,7 @@ import grpc
 import pytest
 from google.protobuf.json_format import MessageToDict
 
-from chatws.rpc.pb import chat_pb2 as pb
+from chatws.chat_service.pb import chat_pb2 as pb
 from tests.support.processes import start
 from tests.support.real import REAL, real
 from tests.support.redis import free_port

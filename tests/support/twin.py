@@ -24,8 +24,8 @@ import grpc
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from chatws.rpc.pb import chat_pb2 as pb
-from chatws.rpc.pb import user_pb2
+from chatws.chat_service.pb import chat_pb2 as pb
+from chatws.chat_service.pb import user_pb2
 from realtime.relay.watermill import encode
 
 FAILURE = "内部服务器错误"

@@ -61,9 +61,9 @@ def test_a_wrong_type(copy: Path) -> None:
 
 
 def test_a_proto_without_its_stubs(copy: Path) -> None:
-    check = [sys.executable, "-m", "chatws.rpc.generate", "--check"]
+    check = [sys.executable, "-m", "chatws.chat_service.generate", "--check"]
     passes(copy, *check)
-    proto = copy / "chatws/rpc/pb/chat.proto"
+    proto = copy / "chatws/chat_service/pb/chat.proto"
     proto.write_text(proto.read_text().replace("string cover_url = 5;", "string cover_link = 5;"))
     assert "chat_pb2.py" in fails(copy, *check)
 

@@ -9,7 +9,7 @@ from django.http import Http404
 from rest_framework.exceptions import APIException, NotFound, ValidationError
 
 from chatws.api.errors import answer_error
-from chatws.rpc.gateway import ChatServiceError
+from chatws.chat_service.port import ChatServiceError
 from realtime.exceptions import Unavailable
 from realtime.redis.errors import ConnectionLost
 

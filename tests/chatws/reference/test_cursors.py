@@ -5,7 +5,7 @@ from typing import Any
 import grpc
 import pytest
 
-from chatws.rpc.pb import ext_pb2 as ext
+from chatws.chat_service.pb import ext_pb2 as ext
 from tests.support.chat import Chat, new_user
 
 pytestmark = pytest.mark.database

@@ -5,7 +5,7 @@ import asyncio
 import grpc
 import pytest
 
-from chatws.rpc.pb import chat_pb2 as pb
+from chatws.chat_service.pb import chat_pb2 as pb
 from tests.conftest import Connect
 from tests.support.chat import Chat, new_user
 from tests.support.database import ON_POSTGRES

@@ -5,7 +5,7 @@ from typing import Any
 import grpc
 import pytest
 
-from chatws.rpc.pb import chat_pb2 as pb
+from chatws.chat_service.pb import chat_pb2 as pb
 from tests.support.chat import Chat, new_user
 
 pytestmark = pytest.mark.database

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from chatws.chat_service.circuit_breaker import FAILURES
+from chatws.chat_service.grpc import GrpcChatGateway
+from chatws.chat_service.port import ChatServiceError
 from chatws.conf import ChatConf
-from chatws.rpc.circuit import FAILURES
-from chatws.rpc.gateway import ChatServiceError
-from chatws.rpc.grpc_gateway import GrpcChatGateway
 from tests.support.instance import Instance
 
 

@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from chatws.rpc.pb import user_pb2 as chatws_dot_rpc_dot_pb_dot_user__pb2
+from chatws.chat_service.pb import user_pb2 as chatws_dot_chat__service_dot_pb_dot_user__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in chatws/rpc/pb/user_pb2_grpc.py depends on'
+        + ' but the generated code in chatws/chat_service/pb/user_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -36,8 +36,8 @@ class UserBasicServiceStub:
         """
         self.GetGroupUser = channel.unary_unary(
                 '/user.UserBasicService/GetGroupUser',
-                request_serializer=chatws_dot_rpc_dot_pb_dot_user__pb2.GetGroupUserReq.SerializeToString,
-                response_deserializer=chatws_dot_rpc_dot_pb_dot_user__pb2.GetGroupUserResponse.FromString,
+                request_serializer=chatws_dot_chat__service_dot_pb_dot_user__pb2.GetGroupUserReq.SerializeToString,
+                response_deserializer=chatws_dot_chat__service_dot_pb_dot_user__pb2.GetGroupUserResponse.FromString,
                 _registered_method=True)
 
 
@@ -55,8 +55,8 @@ def add_UserBasicServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'GetGroupUser': grpc.unary_unary_rpc_method_handler(
                     servicer.GetGroupUser,
-                    request_deserializer=chatws_dot_rpc_dot_pb_dot_user__pb2.GetGroupUserReq.FromString,
-                    response_serializer=chatws_dot_rpc_dot_pb_dot_user__pb2.GetGroupUserResponse.SerializeToString,
+                    request_deserializer=chatws_dot_chat__service_dot_pb_dot_user__pb2.GetGroupUserReq.FromString,
+                    response_serializer=chatws_dot_chat__service_dot_pb_dot_user__pb2.GetGroupUserResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -84,8 +84,8 @@ class UserBasicService:
             request,
             target,
             '/user.UserBasicService/GetGroupUser',
-            chatws_dot_rpc_dot_pb_dot_user__pb2.GetGroupUserReq.SerializeToString,
-            chatws_dot_rpc_dot_pb_dot_user__pb2.GetGroupUserResponse.FromString,
+            chatws_dot_chat__service_dot_pb_dot_user__pb2.GetGroupUserReq.SerializeToString,
+            chatws_dot_chat__service_dot_pb_dot_user__pb2.GetGroupUserResponse.FromString,
             options,
             channel_credentials,
             insecure,

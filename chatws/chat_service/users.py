@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chatws.rpc.gateway import User, Users, UserServiceError
+from chatws.chat_service.port import User, Users, UserServiceError
 from realtime.aio import tasks
 from realtime.redis.client import Redis
 from realtime.redis.errors import is_transient

@@ -3,7 +3,7 @@
 isort:skip_file
 The part of the platform's user service that names need (docs/protocol.md, "Beside the Go platform")."""
 
-from chatws.rpc.pb import user_pb2 as _user_pb2
+from chatws.chat_service.pb import user_pb2 as _user_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
 import abc as _abc_1

@@ -4,11 +4,11 @@ from collections.abc import Collection, Sequence
 
 import grpc
 
+from chatws.chat_service.channel import Channel, NobodyThere
+from chatws.chat_service.pb import user_pb2 as pb
+from chatws.chat_service.pb.user_pb2_grpc import UserBasicServiceStub
+from chatws.chat_service.port import User, UserServiceError
 from chatws.conf import ChatConf
-from chatws.rpc.channel import Channel, NobodyThere
-from chatws.rpc.gateway import User, UserServiceError
-from chatws.rpc.pb import user_pb2 as pb
-from chatws.rpc.pb.user_pb2_grpc import UserBasicServiceStub
 
 SERVICE = "user.UserBasicService"
 LARGEST_ID = 2**63 - 1

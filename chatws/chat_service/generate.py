@@ -1,4 +1,4 @@
-"""Makes the stubs of `pb/*.proto`: `python -m chatws.rpc.generate`, or `--check` to see that they are current.
+"""Makes the stubs of `pb/*.proto`: `python -m chatws.chat_service.generate`, or `--check` to see that they are current.
 
 A tool of development; nothing imports it.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-FOLDER = Path("chatws/rpc/pb")
+FOLDER = Path("chatws/chat_service/pb")
 PROTOS = ("chat", "etcd", "ext", "user")
 STUBS = [f"{proto}_{kind}" for proto in PROTOS for kind in ("pb2.py", "pb2.pyi", "pb2_grpc.py", "pb2_grpc.pyi")]
 
@@ -51,7 +51,7 @@ def stale() -> list[str]:
 
 def main() -> None:
     """Generate, or check."""
-    parser = argparse.ArgumentParser(prog="python -m chatws.rpc.generate", description="Make the gRPC stubs.")
+    parser = argparse.ArgumentParser(prog="python -m chatws.chat_service.generate", description="Make the gRPC stubs.")
     parser.add_argument("--check", action="store_true", help="only say whether the stubs are current; fail if not")
     if not parser.parse_args().check:
         generate(ROOT)

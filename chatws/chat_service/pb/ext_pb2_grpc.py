@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from chatws.rpc.pb import ext_pb2 as chatws_dot_rpc_dot_pb_dot_ext__pb2
+from chatws.chat_service.pb import ext_pb2 as chatws_dot_chat__service_dot_pb_dot_ext__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in chatws/rpc/pb/ext_pb2_grpc.py depends on'
+        + ' but the generated code in chatws/chat_service/pb/ext_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -37,18 +37,18 @@ class ReadCursorsStub:
         """
         self.MarkRead = channel.unary_unary(
                 '/chat.ext.ReadCursors/MarkRead',
-                request_serializer=chatws_dot_rpc_dot_pb_dot_ext__pb2.MarkReadReq.SerializeToString,
-                response_deserializer=chatws_dot_rpc_dot_pb_dot_ext__pb2.MarkReadResp.FromString,
+                request_serializer=chatws_dot_chat__service_dot_pb_dot_ext__pb2.MarkReadReq.SerializeToString,
+                response_deserializer=chatws_dot_chat__service_dot_pb_dot_ext__pb2.MarkReadResp.FromString,
                 _registered_method=True)
         self.GetGroupCursors = channel.unary_unary(
                 '/chat.ext.ReadCursors/GetGroupCursors',
-                request_serializer=chatws_dot_rpc_dot_pb_dot_ext__pb2.GetGroupCursorsReq.SerializeToString,
-                response_deserializer=chatws_dot_rpc_dot_pb_dot_ext__pb2.GetCursorsResp.FromString,
+                request_serializer=chatws_dot_chat__service_dot_pb_dot_ext__pb2.GetGroupCursorsReq.SerializeToString,
+                response_deserializer=chatws_dot_chat__service_dot_pb_dot_ext__pb2.GetCursorsResp.FromString,
                 _registered_method=True)
         self.GetUserCursors = channel.unary_unary(
                 '/chat.ext.ReadCursors/GetUserCursors',
-                request_serializer=chatws_dot_rpc_dot_pb_dot_ext__pb2.GetUserCursorsReq.SerializeToString,
-                response_deserializer=chatws_dot_rpc_dot_pb_dot_ext__pb2.GetCursorsResp.FromString,
+                request_serializer=chatws_dot_chat__service_dot_pb_dot_ext__pb2.GetUserCursorsReq.SerializeToString,
+                response_deserializer=chatws_dot_chat__service_dot_pb_dot_ext__pb2.GetCursorsResp.FromString,
                 _registered_method=True)
 
 
@@ -82,18 +82,18 @@ def add_ReadCursorsServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'MarkRead': grpc.unary_unary_rpc_method_handler(
                     servicer.MarkRead,
-                    request_deserializer=chatws_dot_rpc_dot_pb_dot_ext__pb2.MarkReadReq.FromString,
-                    response_serializer=chatws_dot_rpc_dot_pb_dot_ext__pb2.MarkReadResp.SerializeToString,
+                    request_deserializer=chatws_dot_chat__service_dot_pb_dot_ext__pb2.MarkReadReq.FromString,
+                    response_serializer=chatws_dot_chat__service_dot_pb_dot_ext__pb2.MarkReadResp.SerializeToString,
             ),
             'GetGroupCursors': grpc.unary_unary_rpc_method_handler(
                     servicer.GetGroupCursors,
-                    request_deserializer=chatws_dot_rpc_dot_pb_dot_ext__pb2.GetGroupCursorsReq.FromString,
-                    response_serializer=chatws_dot_rpc_dot_pb_dot_ext__pb2.GetCursorsResp.SerializeToString,
+                    request_deserializer=chatws_dot_chat__service_dot_pb_dot_ext__pb2.GetGroupCursorsReq.FromString,
+                    response_serializer=chatws_dot_chat__service_dot_pb_dot_ext__pb2.GetCursorsResp.SerializeToString,
             ),
             'GetUserCursors': grpc.unary_unary_rpc_method_handler(
                     servicer.GetUserCursors,
-                    request_deserializer=chatws_dot_rpc_dot_pb_dot_ext__pb2.GetUserCursorsReq.FromString,
-                    response_serializer=chatws_dot_rpc_dot_pb_dot_ext__pb2.GetCursorsResp.SerializeToString,
+                    request_deserializer=chatws_dot_chat__service_dot_pb_dot_ext__pb2.GetUserCursorsReq.FromString,
+                    response_serializer=chatws_dot_chat__service_dot_pb_dot_ext__pb2.GetCursorsResp.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -122,8 +122,8 @@ class ReadCursors:
             request,
             target,
             '/chat.ext.ReadCursors/MarkRead',
-            chatws_dot_rpc_dot_pb_dot_ext__pb2.MarkReadReq.SerializeToString,
-            chatws_dot_rpc_dot_pb_dot_ext__pb2.MarkReadResp.FromString,
+            chatws_dot_chat__service_dot_pb_dot_ext__pb2.MarkReadReq.SerializeToString,
+            chatws_dot_chat__service_dot_pb_dot_ext__pb2.MarkReadResp.FromString,
             options,
             channel_credentials,
             insecure,
@@ -149,8 +149,8 @@ class ReadCursors:
             request,
             target,
             '/chat.ext.ReadCursors/GetGroupCursors',
-            chatws_dot_rpc_dot_pb_dot_ext__pb2.GetGroupCursorsReq.SerializeToString,
-            chatws_dot_rpc_dot_pb_dot_ext__pb2.GetCursorsResp.FromString,
+            chatws_dot_chat__service_dot_pb_dot_ext__pb2.GetGroupCursorsReq.SerializeToString,
+            chatws_dot_chat__service_dot_pb_dot_ext__pb2.GetCursorsResp.FromString,
             options,
             channel_credentials,
             insecure,
@@ -176,8 +176,8 @@ class ReadCursors:
             request,
             target,
             '/chat.ext.ReadCursors/GetUserCursors',
-            chatws_dot_rpc_dot_pb_dot_ext__pb2.GetUserCursorsReq.SerializeToString,
-            chatws_dot_rpc_dot_pb_dot_ext__pb2.GetCursorsResp.FromString,
+            chatws_dot_chat__service_dot_pb_dot_ext__pb2.GetUserCursorsReq.SerializeToString,
+            chatws_dot_chat__service_dot_pb_dot_ext__pb2.GetCursorsResp.FromString,
             options,
             channel_credentials,
             insecure,

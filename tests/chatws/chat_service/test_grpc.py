@@ -15,10 +15,10 @@ from django.core.exceptions import ImproperlyConfigured
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from chatws.chat_service.channel import target_of
+from chatws.chat_service.grpc import GrpcChatGateway
+from chatws.chat_service.port import ChatServiceError, Group, Page, all_user_group_ids
 from chatws.conf import ChatConf
-from chatws.rpc.channel import target_of
-from chatws.rpc.gateway import ChatServiceError, Group, Page, all_user_group_ids
-from chatws.rpc.grpc_gateway import GrpcChatGateway
 from tests.support.chat import Chat, new_user
 from tests.support.redis import free_port
 from tests.support.stack import Stack

@@ -3,7 +3,7 @@
 isort:skip_file
 What our reference chat service can do beyond `chat.ChatService`. A peer that answers UNIMPLEMENTED costs only that."""
 
-from chatws.rpc.pb import ext_pb2 as _ext_pb2
+from chatws.chat_service.pb import ext_pb2 as _ext_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
 import abc as _abc_1

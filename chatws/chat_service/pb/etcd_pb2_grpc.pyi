@@ -3,7 +3,7 @@
 isort:skip_file
 The part of etcd's v3 API that discovery needs: read a range of keys, follow it, authenticate."""
 
-from chatws.rpc.pb import etcd_pb2 as _etcd_pb2
+from chatws.chat_service.pb import etcd_pb2 as _etcd_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
 import abc as _abc_1

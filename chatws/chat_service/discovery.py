@@ -15,8 +15,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import grpc
 from django.core.exceptions import ImproperlyConfigured
 
-from chatws.rpc.pb import etcd_pb2 as pb
-from chatws.rpc.pb.etcd_pb2_grpc import AuthStub, KVStub, WatchStub
+from chatws.chat_service.pb import etcd_pb2 as pb
+from chatws.chat_service.pb.etcd_pb2_grpc import AuthStub, KVStub, WatchStub
 from realtime.aio import tasks
 
 logger = logging.getLogger(__name__)

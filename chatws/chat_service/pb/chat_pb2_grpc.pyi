@@ -3,7 +3,7 @@
 isort:skip_file
 The chat service's contract (docs/protocol.md, "gRPC"). Names and numbers are fixed: other programs speak them."""
 
-from chatws.rpc.pb import chat_pb2 as _chat_pb2
+from chatws.chat_service.pb import chat_pb2 as _chat_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
 import abc as _abc_1

@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from chatws.rpc.pb import etcd_pb2 as chatws_dot_rpc_dot_pb_dot_etcd__pb2
+from chatws.chat_service.pb import etcd_pb2 as chatws_dot_chat__service_dot_pb_dot_etcd__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in chatws/rpc/pb/etcd_pb2_grpc.py depends on'
+        + ' but the generated code in chatws/chat_service/pb/etcd_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -36,8 +36,8 @@ class KVStub:
         """
         self.Range = channel.unary_unary(
                 '/etcdserverpb.KV/Range',
-                request_serializer=chatws_dot_rpc_dot_pb_dot_etcd__pb2.RangeRequest.SerializeToString,
-                response_deserializer=chatws_dot_rpc_dot_pb_dot_etcd__pb2.RangeResponse.FromString,
+                request_serializer=chatws_dot_chat__service_dot_pb_dot_etcd__pb2.RangeRequest.SerializeToString,
+                response_deserializer=chatws_dot_chat__service_dot_pb_dot_etcd__pb2.RangeResponse.FromString,
                 _registered_method=True)
 
 
@@ -55,8 +55,8 @@ def add_KVServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Range': grpc.unary_unary_rpc_method_handler(
                     servicer.Range,
-                    request_deserializer=chatws_dot_rpc_dot_pb_dot_etcd__pb2.RangeRequest.FromString,
-                    response_serializer=chatws_dot_rpc_dot_pb_dot_etcd__pb2.RangeResponse.SerializeToString,
+                    request_deserializer=chatws_dot_chat__service_dot_pb_dot_etcd__pb2.RangeRequest.FromString,
+                    response_serializer=chatws_dot_chat__service_dot_pb_dot_etcd__pb2.RangeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -84,8 +84,8 @@ class KV:
             request,
             target,
             '/etcdserverpb.KV/Range',
-            chatws_dot_rpc_dot_pb_dot_etcd__pb2.RangeRequest.SerializeToString,
-            chatws_dot_rpc_dot_pb_dot_etcd__pb2.RangeResponse.FromString,
+            chatws_dot_chat__service_dot_pb_dot_etcd__pb2.RangeRequest.SerializeToString,
+            chatws_dot_chat__service_dot_pb_dot_etcd__pb2.RangeResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -108,8 +108,8 @@ class WatchStub:
         """
         self.Watch = channel.stream_stream(
                 '/etcdserverpb.Watch/Watch',
-                request_serializer=chatws_dot_rpc_dot_pb_dot_etcd__pb2.WatchRequest.SerializeToString,
-                response_deserializer=chatws_dot_rpc_dot_pb_dot_etcd__pb2.WatchResponse.FromString,
+                request_serializer=chatws_dot_chat__service_dot_pb_dot_etcd__pb2.WatchRequest.SerializeToString,
+                response_deserializer=chatws_dot_chat__service_dot_pb_dot_etcd__pb2.WatchResponse.FromString,
                 _registered_method=True)
 
 
@@ -127,8 +127,8 @@ def add_WatchServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Watch': grpc.stream_stream_rpc_method_handler(
                     servicer.Watch,
-                    request_deserializer=chatws_dot_rpc_dot_pb_dot_etcd__pb2.WatchRequest.FromString,
-                    response_serializer=chatws_dot_rpc_dot_pb_dot_etcd__pb2.WatchResponse.SerializeToString,
+                    request_deserializer=chatws_dot_chat__service_dot_pb_dot_etcd__pb2.WatchRequest.FromString,
+                    response_serializer=chatws_dot_chat__service_dot_pb_dot_etcd__pb2.WatchResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -156,8 +156,8 @@ class Watch:
             request_iterator,
             target,
             '/etcdserverpb.Watch/Watch',
-            chatws_dot_rpc_dot_pb_dot_etcd__pb2.WatchRequest.SerializeToString,
-            chatws_dot_rpc_dot_pb_dot_etcd__pb2.WatchResponse.FromString,
+            chatws_dot_chat__service_dot_pb_dot_etcd__pb2.WatchRequest.SerializeToString,
+            chatws_dot_chat__service_dot_pb_dot_etcd__pb2.WatchResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -180,8 +180,8 @@ class AuthStub:
         """
         self.Authenticate = channel.unary_unary(
                 '/etcdserverpb.Auth/Authenticate',
-                request_serializer=chatws_dot_rpc_dot_pb_dot_etcd__pb2.AuthenticateRequest.SerializeToString,
-                response_deserializer=chatws_dot_rpc_dot_pb_dot_etcd__pb2.AuthenticateResponse.FromString,
+                request_serializer=chatws_dot_chat__service_dot_pb_dot_etcd__pb2.AuthenticateRequest.SerializeToString,
+                response_deserializer=chatws_dot_chat__service_dot_pb_dot_etcd__pb2.AuthenticateResponse.FromString,
                 _registered_method=True)
 
 
@@ -199,8 +199,8 @@ def add_AuthServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Authenticate': grpc.unary_unary_rpc_method_handler(
                     servicer.Authenticate,
-                    request_deserializer=chatws_dot_rpc_dot_pb_dot_etcd__pb2.AuthenticateRequest.FromString,
-                    response_serializer=chatws_dot_rpc_dot_pb_dot_etcd__pb2.AuthenticateResponse.SerializeToString,
+                    request_deserializer=chatws_dot_chat__service_dot_pb_dot_etcd__pb2.AuthenticateRequest.FromString,
+                    response_serializer=chatws_dot_chat__service_dot_pb_dot_etcd__pb2.AuthenticateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -228,8 +228,8 @@ class Auth:
             request,
             target,
             '/etcdserverpb.Auth/Authenticate',
-            chatws_dot_rpc_dot_pb_dot_etcd__pb2.AuthenticateRequest.SerializeToString,
-            chatws_dot_rpc_dot_pb_dot_etcd__pb2.AuthenticateResponse.FromString,
+            chatws_dot_chat__service_dot_pb_dot_etcd__pb2.AuthenticateRequest.SerializeToString,
+            chatws_dot_chat__service_dot_pb_dot_etcd__pb2.AuthenticateResponse.FromString,
             options,
             channel_credentials,
             insecure,

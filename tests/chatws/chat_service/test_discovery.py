@@ -10,11 +10,11 @@ import grpc
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from chatws.chat_service import discovery as discovery
+from chatws.chat_service.channel import Channel
+from chatws.chat_service.grpc import GrpcChatGateway
+from chatws.chat_service.port import ChatServiceError
 from chatws.conf import ChatConf
-from chatws.rpc import etcd as discovery
-from chatws.rpc.channel import Channel
-from chatws.rpc.gateway import ChatServiceError
-from chatws.rpc.grpc_gateway import GrpcChatGateway
 from tests.support.etcd import Etcd
 from tests.support.instance import Instance
 from tests.support.tls import make_certificate

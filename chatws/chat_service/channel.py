@@ -19,7 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 from realtime.aio import tasks
 
 if TYPE_CHECKING:
-    from chatws.rpc.etcd import Instances
+    from chatws.chat_service.discovery import Instances
 
 logger = logging.getLogger(__name__)
 
@@ -80,9 +80,9 @@ class Channel:
         self.address = address
         """For messages: without a password."""
         if address.startswith("etcd:"):
-            from chatws.rpc import etcd  # here: most have no etcd
+            from chatws.chat_service import discovery  # here: most have no etcd
 
-            self._instances = etcd.Instances(etcd.parse(setting, address), self._instances_changed)
+            self._instances = discovery.Instances(discovery.parse(setting, address), self._instances_changed)
             self.address = str(self._instances.address)
         else:
             self._target = target_of(setting, address)

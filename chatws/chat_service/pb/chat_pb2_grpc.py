@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from chatws.rpc.pb import chat_pb2 as chatws_dot_rpc_dot_pb_dot_chat__pb2
+from chatws.chat_service.pb import chat_pb2 as chatws_dot_chat__service_dot_pb_dot_chat__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in chatws/rpc/pb/chat_pb2_grpc.py depends on'
+        + ' but the generated code in chatws/chat_service/pb/chat_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -36,83 +36,83 @@ class ChatServiceStub:
         """
         self.CreateGroup = channel.unary_unary(
                 '/chat.ChatService/CreateGroup',
-                request_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.CreateGroupReq.SerializeToString,
-                response_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.CreateGroupResp.FromString,
+                request_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.CreateGroupReq.SerializeToString,
+                response_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.CreateGroupResp.FromString,
                 _registered_method=True)
         self.AddGroupMember = channel.unary_unary(
                 '/chat.ChatService/AddGroupMember',
-                request_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.AddGroupMemberReq.SerializeToString,
-                response_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.AddGroupMemberResp.FromString,
+                request_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.AddGroupMemberReq.SerializeToString,
+                response_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.AddGroupMemberResp.FromString,
                 _registered_method=True)
         self.RemoveGroupMember = channel.unary_unary(
                 '/chat.ChatService/RemoveGroupMember',
-                request_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.RemoveGroupMemberReq.SerializeToString,
-                response_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.RemoveGroupMemberResp.FromString,
+                request_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.RemoveGroupMemberReq.SerializeToString,
+                response_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.RemoveGroupMemberResp.FromString,
                 _registered_method=True)
         self.DisbandGroup = channel.unary_unary(
                 '/chat.ChatService/DisbandGroup',
-                request_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.DisbandGroupReq.SerializeToString,
-                response_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.DisbandGroupResp.FromString,
+                request_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.DisbandGroupReq.SerializeToString,
+                response_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.DisbandGroupResp.FromString,
                 _registered_method=True)
         self.GetGroupInfo = channel.unary_unary(
                 '/chat.ChatService/GetGroupInfo',
-                request_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetGroupInfoReq.SerializeToString,
-                response_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetGroupInfoResp.FromString,
+                request_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetGroupInfoReq.SerializeToString,
+                response_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetGroupInfoResp.FromString,
                 _registered_method=True)
         self.GetGroupMembers = channel.unary_unary(
                 '/chat.ChatService/GetGroupMembers',
-                request_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetGroupMembersReq.SerializeToString,
-                response_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetGroupMembersResp.FromString,
+                request_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetGroupMembersReq.SerializeToString,
+                response_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetGroupMembersResp.FromString,
                 _registered_method=True)
         self.GetUserGroups = channel.unary_unary(
                 '/chat.ChatService/GetUserGroups',
-                request_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetUserGroupsReq.SerializeToString,
-                response_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetUserGroupsResp.FromString,
+                request_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetUserGroupsReq.SerializeToString,
+                response_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetUserGroupsResp.FromString,
                 _registered_method=True)
         self.GetGroupByActivityId = channel.unary_unary(
                 '/chat.ChatService/GetGroupByActivityId',
-                request_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetGroupByActivityIdReq.SerializeToString,
-                response_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetGroupByActivityIdResp.FromString,
+                request_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetGroupByActivityIdReq.SerializeToString,
+                response_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetGroupByActivityIdResp.FromString,
                 _registered_method=True)
         self.SaveMessage = channel.unary_unary(
                 '/chat.ChatService/SaveMessage',
-                request_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.SaveMessageReq.SerializeToString,
-                response_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.SaveMessageResp.FromString,
+                request_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.SaveMessageReq.SerializeToString,
+                response_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.SaveMessageResp.FromString,
                 _registered_method=True)
         self.GetMessageHistory = channel.unary_unary(
                 '/chat.ChatService/GetMessageHistory',
-                request_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetMessageHistoryReq.SerializeToString,
-                response_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetMessageHistoryResp.FromString,
+                request_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetMessageHistoryReq.SerializeToString,
+                response_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetMessageHistoryResp.FromString,
                 _registered_method=True)
         self.GetOfflineMessages = channel.unary_unary(
                 '/chat.ChatService/GetOfflineMessages',
-                request_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetOfflineMessagesReq.SerializeToString,
-                response_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetOfflineMessagesResp.FromString,
+                request_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetOfflineMessagesReq.SerializeToString,
+                response_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetOfflineMessagesResp.FromString,
                 _registered_method=True)
         self.CreateNotification = channel.unary_unary(
                 '/chat.ChatService/CreateNotification',
-                request_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.CreateNotificationReq.SerializeToString,
-                response_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.CreateNotificationResp.FromString,
+                request_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.CreateNotificationReq.SerializeToString,
+                response_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.CreateNotificationResp.FromString,
                 _registered_method=True)
         self.GetNotifications = channel.unary_unary(
                 '/chat.ChatService/GetNotifications',
-                request_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetNotificationsReq.SerializeToString,
-                response_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetNotificationsResp.FromString,
+                request_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetNotificationsReq.SerializeToString,
+                response_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetNotificationsResp.FromString,
                 _registered_method=True)
         self.MarkNotificationRead = channel.unary_unary(
                 '/chat.ChatService/MarkNotificationRead',
-                request_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.MarkNotificationReadReq.SerializeToString,
-                response_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.MarkNotificationReadResp.FromString,
+                request_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.MarkNotificationReadReq.SerializeToString,
+                response_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.MarkNotificationReadResp.FromString,
                 _registered_method=True)
         self.GetUnreadCount = channel.unary_unary(
                 '/chat.ChatService/GetUnreadCount',
-                request_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetUnreadCountReq.SerializeToString,
-                response_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetUnreadCountResp.FromString,
+                request_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetUnreadCountReq.SerializeToString,
+                response_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetUnreadCountResp.FromString,
                 _registered_method=True)
         self.MarkAllRead = channel.unary_unary(
                 '/chat.ChatService/MarkAllRead',
-                request_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.MarkAllReadReq.SerializeToString,
-                response_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.MarkAllReadResp.FromString,
+                request_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.MarkAllReadReq.SerializeToString,
+                response_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.MarkAllReadResp.FromString,
                 _registered_method=True)
 
 
@@ -220,83 +220,83 @@ def add_ChatServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'CreateGroup': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateGroup,
-                    request_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.CreateGroupReq.FromString,
-                    response_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.CreateGroupResp.SerializeToString,
+                    request_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.CreateGroupReq.FromString,
+                    response_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.CreateGroupResp.SerializeToString,
             ),
             'AddGroupMember': grpc.unary_unary_rpc_method_handler(
                     servicer.AddGroupMember,
-                    request_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.AddGroupMemberReq.FromString,
-                    response_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.AddGroupMemberResp.SerializeToString,
+                    request_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.AddGroupMemberReq.FromString,
+                    response_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.AddGroupMemberResp.SerializeToString,
             ),
             'RemoveGroupMember': grpc.unary_unary_rpc_method_handler(
                     servicer.RemoveGroupMember,
-                    request_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.RemoveGroupMemberReq.FromString,
-                    response_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.RemoveGroupMemberResp.SerializeToString,
+                    request_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.RemoveGroupMemberReq.FromString,
+                    response_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.RemoveGroupMemberResp.SerializeToString,
             ),
             'DisbandGroup': grpc.unary_unary_rpc_method_handler(
                     servicer.DisbandGroup,
-                    request_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.DisbandGroupReq.FromString,
-                    response_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.DisbandGroupResp.SerializeToString,
+                    request_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.DisbandGroupReq.FromString,
+                    response_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.DisbandGroupResp.SerializeToString,
             ),
             'GetGroupInfo': grpc.unary_unary_rpc_method_handler(
                     servicer.GetGroupInfo,
-                    request_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetGroupInfoReq.FromString,
-                    response_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetGroupInfoResp.SerializeToString,
+                    request_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetGroupInfoReq.FromString,
+                    response_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetGroupInfoResp.SerializeToString,
             ),
             'GetGroupMembers': grpc.unary_unary_rpc_method_handler(
                     servicer.GetGroupMembers,
-                    request_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetGroupMembersReq.FromString,
-                    response_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetGroupMembersResp.SerializeToString,
+                    request_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetGroupMembersReq.FromString,
+                    response_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetGroupMembersResp.SerializeToString,
             ),
             'GetUserGroups': grpc.unary_unary_rpc_method_handler(
                     servicer.GetUserGroups,
-                    request_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetUserGroupsReq.FromString,
-                    response_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetUserGroupsResp.SerializeToString,
+                    request_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetUserGroupsReq.FromString,
+                    response_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetUserGroupsResp.SerializeToString,
             ),
             'GetGroupByActivityId': grpc.unary_unary_rpc_method_handler(
                     servicer.GetGroupByActivityId,
-                    request_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetGroupByActivityIdReq.FromString,
-                    response_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetGroupByActivityIdResp.SerializeToString,
+                    request_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetGroupByActivityIdReq.FromString,
+                    response_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetGroupByActivityIdResp.SerializeToString,
             ),
             'SaveMessage': grpc.unary_unary_rpc_method_handler(
                     servicer.SaveMessage,
-                    request_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.SaveMessageReq.FromString,
-                    response_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.SaveMessageResp.SerializeToString,
+                    request_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.SaveMessageReq.FromString,
+                    response_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.SaveMessageResp.SerializeToString,
             ),
             'GetMessageHistory': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMessageHistory,
-                    request_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetMessageHistoryReq.FromString,
-                    response_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetMessageHistoryResp.SerializeToString,
+                    request_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetMessageHistoryReq.FromString,
+                    response_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetMessageHistoryResp.SerializeToString,
             ),
             'GetOfflineMessages': grpc.unary_unary_rpc_method_handler(
                     servicer.GetOfflineMessages,
-                    request_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetOfflineMessagesReq.FromString,
-                    response_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetOfflineMessagesResp.SerializeToString,
+                    request_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetOfflineMessagesReq.FromString,
+                    response_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetOfflineMessagesResp.SerializeToString,
             ),
             'CreateNotification': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateNotification,
-                    request_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.CreateNotificationReq.FromString,
-                    response_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.CreateNotificationResp.SerializeToString,
+                    request_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.CreateNotificationReq.FromString,
+                    response_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.CreateNotificationResp.SerializeToString,
             ),
             'GetNotifications': grpc.unary_unary_rpc_method_handler(
                     servicer.GetNotifications,
-                    request_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetNotificationsReq.FromString,
-                    response_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetNotificationsResp.SerializeToString,
+                    request_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetNotificationsReq.FromString,
+                    response_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetNotificationsResp.SerializeToString,
             ),
             'MarkNotificationRead': grpc.unary_unary_rpc_method_handler(
                     servicer.MarkNotificationRead,
-                    request_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.MarkNotificationReadReq.FromString,
-                    response_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.MarkNotificationReadResp.SerializeToString,
+                    request_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.MarkNotificationReadReq.FromString,
+                    response_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.MarkNotificationReadResp.SerializeToString,
             ),
             'GetUnreadCount': grpc.unary_unary_rpc_method_handler(
                     servicer.GetUnreadCount,
-                    request_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetUnreadCountReq.FromString,
-                    response_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.GetUnreadCountResp.SerializeToString,
+                    request_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetUnreadCountReq.FromString,
+                    response_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetUnreadCountResp.SerializeToString,
             ),
             'MarkAllRead': grpc.unary_unary_rpc_method_handler(
                     servicer.MarkAllRead,
-                    request_deserializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.MarkAllReadReq.FromString,
-                    response_serializer=chatws_dot_rpc_dot_pb_dot_chat__pb2.MarkAllReadResp.SerializeToString,
+                    request_deserializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.MarkAllReadReq.FromString,
+                    response_serializer=chatws_dot_chat__service_dot_pb_dot_chat__pb2.MarkAllReadResp.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -324,8 +324,8 @@ class ChatService:
             request,
             target,
             '/chat.ChatService/CreateGroup',
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.CreateGroupReq.SerializeToString,
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.CreateGroupResp.FromString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.CreateGroupReq.SerializeToString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.CreateGroupResp.FromString,
             options,
             channel_credentials,
             insecure,
@@ -351,8 +351,8 @@ class ChatService:
             request,
             target,
             '/chat.ChatService/AddGroupMember',
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.AddGroupMemberReq.SerializeToString,
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.AddGroupMemberResp.FromString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.AddGroupMemberReq.SerializeToString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.AddGroupMemberResp.FromString,
             options,
             channel_credentials,
             insecure,
@@ -378,8 +378,8 @@ class ChatService:
             request,
             target,
             '/chat.ChatService/RemoveGroupMember',
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.RemoveGroupMemberReq.SerializeToString,
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.RemoveGroupMemberResp.FromString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.RemoveGroupMemberReq.SerializeToString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.RemoveGroupMemberResp.FromString,
             options,
             channel_credentials,
             insecure,
@@ -405,8 +405,8 @@ class ChatService:
             request,
             target,
             '/chat.ChatService/DisbandGroup',
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.DisbandGroupReq.SerializeToString,
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.DisbandGroupResp.FromString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.DisbandGroupReq.SerializeToString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.DisbandGroupResp.FromString,
             options,
             channel_credentials,
             insecure,
@@ -432,8 +432,8 @@ class ChatService:
             request,
             target,
             '/chat.ChatService/GetGroupInfo',
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.GetGroupInfoReq.SerializeToString,
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.GetGroupInfoResp.FromString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetGroupInfoReq.SerializeToString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetGroupInfoResp.FromString,
             options,
             channel_credentials,
             insecure,
@@ -459,8 +459,8 @@ class ChatService:
             request,
             target,
             '/chat.ChatService/GetGroupMembers',
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.GetGroupMembersReq.SerializeToString,
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.GetGroupMembersResp.FromString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetGroupMembersReq.SerializeToString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetGroupMembersResp.FromString,
             options,
             channel_credentials,
             insecure,
@@ -486,8 +486,8 @@ class ChatService:
             request,
             target,
             '/chat.ChatService/GetUserGroups',
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.GetUserGroupsReq.SerializeToString,
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.GetUserGroupsResp.FromString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetUserGroupsReq.SerializeToString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetUserGroupsResp.FromString,
             options,
             channel_credentials,
             insecure,
@@ -513,8 +513,8 @@ class ChatService:
             request,
             target,
             '/chat.ChatService/GetGroupByActivityId',
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.GetGroupByActivityIdReq.SerializeToString,
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.GetGroupByActivityIdResp.FromString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetGroupByActivityIdReq.SerializeToString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetGroupByActivityIdResp.FromString,
             options,
             channel_credentials,
             insecure,
@@ -540,8 +540,8 @@ class ChatService:
             request,
             target,
             '/chat.ChatService/SaveMessage',
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.SaveMessageReq.SerializeToString,
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.SaveMessageResp.FromString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.SaveMessageReq.SerializeToString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.SaveMessageResp.FromString,
             options,
             channel_credentials,
             insecure,
@@ -567,8 +567,8 @@ class ChatService:
             request,
             target,
             '/chat.ChatService/GetMessageHistory',
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.GetMessageHistoryReq.SerializeToString,
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.GetMessageHistoryResp.FromString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetMessageHistoryReq.SerializeToString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetMessageHistoryResp.FromString,
             options,
             channel_credentials,
             insecure,
@@ -594,8 +594,8 @@ class ChatService:
             request,
             target,
             '/chat.ChatService/GetOfflineMessages',
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.GetOfflineMessagesReq.SerializeToString,
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.GetOfflineMessagesResp.FromString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetOfflineMessagesReq.SerializeToString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetOfflineMessagesResp.FromString,
             options,
             channel_credentials,
             insecure,
@@ -621,8 +621,8 @@ class ChatService:
             request,
             target,
             '/chat.ChatService/CreateNotification',
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.CreateNotificationReq.SerializeToString,
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.CreateNotificationResp.FromString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.CreateNotificationReq.SerializeToString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.CreateNotificationResp.FromString,
             options,
             channel_credentials,
             insecure,
@@ -648,8 +648,8 @@ class ChatService:
             request,
             target,
             '/chat.ChatService/GetNotifications',
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.GetNotificationsReq.SerializeToString,
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.GetNotificationsResp.FromString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetNotificationsReq.SerializeToString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetNotificationsResp.FromString,
             options,
             channel_credentials,
             insecure,
@@ -675,8 +675,8 @@ class ChatService:
             request,
             target,
             '/chat.ChatService/MarkNotificationRead',
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.MarkNotificationReadReq.SerializeToString,
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.MarkNotificationReadResp.FromString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.MarkNotificationReadReq.SerializeToString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.MarkNotificationReadResp.FromString,
             options,
             channel_credentials,
             insecure,
@@ -702,8 +702,8 @@ class ChatService:
             request,
             target,
             '/chat.ChatService/GetUnreadCount',
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.GetUnreadCountReq.SerializeToString,
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.GetUnreadCountResp.FromString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetUnreadCountReq.SerializeToString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.GetUnreadCountResp.FromString,
             options,
             channel_credentials,
             insecure,
@@ -729,8 +729,8 @@ class ChatService:
             request,
             target,
             '/chat.ChatService/MarkAllRead',
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.MarkAllReadReq.SerializeToString,
-            chatws_dot_rpc_dot_pb_dot_chat__pb2.MarkAllReadResp.FromString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.MarkAllReadReq.SerializeToString,
+            chatws_dot_chat__service_dot_pb_dot_chat__pb2.MarkAllReadResp.FromString,
             options,
             channel_credentials,
             insecure,

@@ -9,10 +9,13 @@ from typing import Any, TypeVar
 
 import grpc
 
-from chatws.conf import ChatConf
-from chatws.rpc.channel import Channel, NobodyThere
-from chatws.rpc.circuit import Circuit
-from chatws.rpc.gateway import (
+from chatws.chat_service.channel import Channel, NobodyThere
+from chatws.chat_service.circuit_breaker import Circuit
+from chatws.chat_service.pb import chat_pb2 as pb
+from chatws.chat_service.pb import ext_pb2 as ext
+from chatws.chat_service.pb.chat_pb2_grpc import ChatServiceStub
+from chatws.chat_service.pb.ext_pb2_grpc import ReadCursorsStub
+from chatws.chat_service.port import (
     ChatServiceError,
     Group,
     GroupInfo,
@@ -24,10 +27,7 @@ from chatws.rpc.gateway import (
     Page,
     ReadCursor,
 )  # fmt: skip
-from chatws.rpc.pb import chat_pb2 as pb
-from chatws.rpc.pb import ext_pb2 as ext
-from chatws.rpc.pb.chat_pb2_grpc import ChatServiceStub
-from chatws.rpc.pb.ext_pb2_grpc import ReadCursorsStub
+from chatws.conf import ChatConf
 from realtime.observability import metrics, tracing
 
 CODES = {

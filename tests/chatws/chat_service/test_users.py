@@ -7,12 +7,12 @@ from typing import Any
 import grpc
 import pytest
 
+from chatws.chat_service.grpc_users import GrpcUsers
+from chatws.chat_service.pb import user_pb2 as pb
+from chatws.chat_service.pb.user_pb2_grpc import UserBasicServiceServicer, add_UserBasicServiceServicer_to_server
+from chatws.chat_service.port import User, UserServiceError
+from chatws.chat_service.users import NOBODY, PATIENCE, Name, Names
 from chatws.conf import ChatConf
-from chatws.names import NOBODY, PATIENCE, Name, Names
-from chatws.rpc.gateway import User, UserServiceError
-from chatws.rpc.pb import user_pb2 as pb
-from chatws.rpc.pb.user_pb2_grpc import UserBasicServiceServicer, add_UserBasicServiceServicer_to_server
-from chatws.rpc.users import GrpcUsers
 from realtime.redis.client import connect
 from tests.support.redis import free_port
 from tests.support.waiting import LIMIT, until_answer
@@ -55,7 +55,7 @@ def people() -> People:
 
 @pytest.fixture
 async def names(redis: Any, people: People, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Names]:
-    monkeypatch.setattr("chatws.names.PATIENCE", LIMIT)
+    monkeypatch.setattr("chatws.chat_service.users.PATIENCE", LIMIT)
     names = Names(redis, people)
     yield names
     await names.close()
@@ -100,7 +100,7 @@ async def test_a_slow_service_costs_the_name_and_its_answer_serves_the_next(
     assert people.asked == [{11}]
     people.answers.set()
     assert await until_answer(lambda: redis.hget("chat:user:info:11", "name"), what="the late answer") == b"Ada"
-    monkeypatch.setattr("chatws.names.PATIENCE", LIMIT)
+    monkeypatch.setattr("chatws.chat_service.users.PATIENCE", LIMIT)
     assert await names.of([11]) == {11: PEOPLE[11]}
     assert people.asked == [{11}]
     await names.close()
@@ -136,7 +136,7 @@ async def test_who_is_unknown_is_not_asked_for_each_time(names: Names, people: P
 
 
 async def test_without_redis_names_are_asked_for(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatws.names.PATIENCE", LIMIT)
+    monkeypatch.setattr("chatws.chat_service.users.PATIENCE", LIMIT)
     away = connect(f"redis://127.0.0.1:{free_port()}/0")
     assert await Names(away, people).of([11]) == {11: PEOPLE[11]}
     await away.aclose()
