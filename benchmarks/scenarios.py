@@ -17,7 +17,7 @@ from benchmarks.fanout import Result, across_feeds, at_rate, saturate
 from benchmarks.load import Load, Report
 from benchmarks.machine import Bench
 from benchmarks.servers import LONG_AGO, Nchan, NodeWs, Ours, Server, Tutorial, production
-from chatws.routes import ROUTES
+from chatws.events.routes import ROUTES
 from realtime.conf import RealtimeConf
 from realtime.feeds.log import FeedLog
 from realtime.layers.redis_pubsub import RedisPubSubLayer

@@ -9,11 +9,22 @@ from collections.abc import Sequence
 
 from msgspec import UNSET
 
-from chatws import codec
 from chatws.chat_service.port import RETRY_AFTER_SECONDS, ChatServiceError
 from chatws.exceptions import BadFrame, FrameError
-from chatws.frames import Auth, AuthFailed, ClientFrame, Error, FeedReset, Ping, Pong, ResumePoint, ServerData, Shutdown
 from chatws.handlers.table import HANDLERS
+from chatws.protocol import codec
+from chatws.protocol.frames import (
+    Auth,
+    AuthFailed,
+    ClientFrame,
+    Error,
+    FeedReset,
+    Ping,
+    Pong,
+    ResumePoint,
+    ServerData,
+    Shutdown,
+)
 from chatws.services import Services
 from chatws.session import Answer, Session, Tail
 from realtime.auth.principal import Principal

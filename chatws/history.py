@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from chatws.chat_service.port import ChatGateway, Message
 from chatws.chat_service.users import Name, Names
-from chatws.frames import History, StoredMessage
+from chatws.protocol.frames import History, StoredMessage
 
 RECALLED = 2
 NAMELESS = Name("", "")

@@ -15,8 +15,8 @@ from msgspec import structs
 
 from chatws.chat_service.port import ChatGateway, ChatServiceError
 from chatws.chat_service.users import Names
+from chatws.events.payloads import MessageEvent
 from chatws.exceptions import FrameError
-from chatws.routes import MessageEvent
 from chatws.stored import is_stored
 from realtime.observability import metrics, tracing
 from realtime.publishing.intents import MOST, Intent, Intents, Noted

@@ -11,10 +11,10 @@ import uuid
 from contextlib import nullcontext, suppress
 
 from chatws.chat_service.port import ChatGateway, ChatServiceError
+from chatws.events.payloads import MessageEvent
 from chatws.exceptions import FrameError
-from chatws.frames import SendMessage
 from chatws.message_publisher import MessagePublisher
-from chatws.routes import MessageEvent
+from chatws.protocol.frames import SendMessage
 from chatws.stored import is_stored
 from realtime.auth.principal import Principal
 from realtime.observability import metrics

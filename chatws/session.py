@@ -11,10 +11,12 @@ from typing import Protocol
 
 from msgspec import UNSET, UnsetType
 
-from chatws import codec
 from chatws.chat_service.port import ChatServiceError
 from chatws.exceptions import FrameError
-from chatws.frames import (
+from chatws.history import history
+from chatws.membership import Membership, feeds_of
+from chatws.protocol import codec
+from chatws.protocol.frames import (
     AuthSuccess,
     Error,
     FeedPlace,
@@ -29,8 +31,6 @@ from chatws.frames import (
     ServerData,
     UserTyping,
 )  # fmt: skip
-from chatws.history import history
-from chatws.membership import Membership, feeds_of
 from chatws.services import Services
 from chatws.typists import Typist
 from realtime import conf

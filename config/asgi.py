@@ -18,10 +18,10 @@ from chatws import conf as chat_conf  # noqa: E402
 from chatws.chat_service.grpc import GrpcChatGateway  # noqa: E402
 from chatws.chat_service.port import Users  # noqa: E402
 from chatws.chat_service.users import Names  # noqa: E402
+from chatws.events.routes import MESSAGE_NEW  # noqa: E402
 from chatws.group_presence import GroupPresence  # noqa: E402
 from chatws.membership import Memberships  # noqa: E402
 from chatws.message_publisher import MessagePublisher  # noqa: E402
-from chatws.routes import MESSAGE_NEW  # noqa: E402
 from chatws.routing import websocket_router  # noqa: E402
 from chatws.sending import Sender  # noqa: E402
 from chatws.services import Services  # noqa: E402

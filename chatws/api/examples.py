@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from chatws.examples import GROUP, IMAGE, NOTIFICATION, OTHER, TEXT, USER
+from chatws.protocol.examples import GROUP, IMAGE, NOTIFICATION, OTHER, TEXT, USER
 
 Values = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""The document itself: `document()` from the types in `chatws.frames` and `chatws.routes`."""
+"""The document itself: `document()` from the types in `chatws.protocol.frames` and `chatws.events.routes`."""
 
 import json
 from collections.abc import Mapping
@@ -6,10 +6,10 @@ from typing import Any, get_args
 
 import msgspec
 
-from chatws import routes
 from chatws.asyncapi.examples import EVENTS, FROM_CLIENT, FROM_SERVER
-from chatws.frames import ClientFrame, ServerData
-from chatws.publications import PublicationData
+from chatws.events import payloads, routes
+from chatws.protocol.frames import ClientFrame, ServerData
+from chatws.protocol.publications import PublicationData
 
 Json = dict[str, Any]
 REPLIES: Mapping[str, tuple[str, ...]] = {
@@ -19,11 +19,11 @@ REPLIES: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """What may answer a frame."""
 PAYLOADS: Mapping[str, type[msgspec.Struct]] = {
-    routes.MESSAGE_NEW: routes.MessageEvent,
-    routes.MEMBER_ADDED: routes.MemberEvent,
-    routes.MEMBER_REMOVED: routes.MemberEvent,
-    routes.NOTIFICATION_PUSH: routes.NotificationEvent,
-    routes.VERIFY_PROGRESS: routes.VerifyEvent,
+    routes.MESSAGE_NEW: payloads.MessageEvent,
+    routes.MEMBER_ADDED: payloads.MemberEvent,
+    routes.MEMBER_REMOVED: payloads.MemberEvent,
+    routes.NOTIFICATION_PUSH: payloads.NotificationEvent,
+    routes.VERIFY_PROGRESS: payloads.VerifyEvent,
 }
 HELD = "The last that is stored is 2^63 - 1; ids of users are unsigned and go to 2^64 - 1."
 SCHEMAS = "#/components/schemas/"

@@ -1,8 +1,8 @@
-"""One example of each frame and each event, in the world of `chatws.examples`. A test executes them all."""
+"""One example of each frame and each event, in the world of `chatws.protocol.examples`. A test executes them all."""
 
 from typing import Any
 
-from chatws.examples import GROUP, IMAGE, NOTIFICATION, OTHER, TEXT, USER
+from chatws.protocol.examples import GROUP, IMAGE, NOTIFICATION, OTHER, TEXT, USER
 
 Json = dict[str, Any]
 NOW, EPOCH = 1_700_000_200, "b7Qz0f6sK1E"

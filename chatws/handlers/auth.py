@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from chatws.exceptions import FrameError
-from chatws.frames import Auth, AuthFailed, ServerData
+from chatws.protocol.frames import Auth, AuthFailed, ServerData
 from chatws.session import Session
 from realtime.exceptions import AuthenticationError
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from chatws.frames import JoinGroup, LeaveGroup, ServerData
+from chatws.protocol.frames import JoinGroup, LeaveGroup, ServerData
 from chatws.session import Answer, Session
 
 

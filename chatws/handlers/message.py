@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from chatws import conf
 from chatws.exceptions import BadFrame
-from chatws.frames import Ack, SendMessage, ServerData
+from chatws.protocol.frames import Ack, SendMessage, ServerData
 from chatws.session import Session
 
 TEXT, IMAGE = 1, 2

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from chatws.frames import Ping, Pong, ServerData
+from chatws.protocol.frames import Ping, Pong, ServerData
 from chatws.session import Session
 
 

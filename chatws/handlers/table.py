@@ -3,7 +3,8 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from chatws.frames import (
+from chatws.handlers import auth, group, message, ping, talk
+from chatws.protocol.frames import (
     AskHistory,
     AskPresence,
     Auth,
@@ -15,7 +16,6 @@ from chatws.frames import (
     SendMessage,
     Typing,
 )
-from chatws.handlers import auth, group, message, ping, talk
 from chatws.session import Answer, Session
 
 Handler = Callable[[Session, Any], Awaitable[Sequence[Answer]]]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from chatws.frames import Ack, AskHistory, AskPresence, MarkRead, ServerData, Typing
+from chatws.protocol.frames import Ack, AskHistory, AskPresence, MarkRead, ServerData, Typing
 from chatws.session import Session
 
 

@@ -5,8 +5,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatws import codec
-from chatws.frames import SendMessage
+from chatws.protocol import codec
+from chatws.protocol.frames import SendMessage
 from chatws.sending import stored_id
 
 

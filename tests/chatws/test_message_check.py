@@ -3,8 +3,8 @@
 import pytest
 
 from chatws.exceptions import BadFrame
-from chatws.frames import SendMessage, SendMessageData
 from chatws.handlers.message import check
+from chatws.protocol.frames import SendMessage, SendMessageData
 
 
 def frame(content: str) -> SendMessage:

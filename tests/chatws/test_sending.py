@@ -12,10 +12,11 @@ import pytest
 
 from chatws.chat_service.port import ChatServiceError, History, Message
 from chatws.chat_service.users import Names
+from chatws.events.payloads import MessageEvent
+from chatws.events.routes import MESSAGE_NEW
 from chatws.exceptions import FrameError
-from chatws.frames import SendMessage, SendMessageData
 from chatws.message_publisher import MessagePublisher
-from chatws.routes import MESSAGE_NEW, MessageEvent
+from chatws.protocol.frames import SendMessage, SendMessageData
 from chatws.sending import Sender, stored_id
 from realtime.aio.tasks import end
 from realtime.auth.principal import Principal

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from chatws.consumers import ChatConsumer
-from chatws.frames import Ack
 from chatws.membership import Membership
+from chatws.protocol.frames import Ack
 from chatws.session import Session
 from realtime.auth.principal import Principal
 from realtime.conf import RealtimeConf

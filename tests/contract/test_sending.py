@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis as redis_py
 
-from chatws.frames import SendMessage, SendMessageData
+from chatws.protocol.frames import SendMessage, SendMessageData
 from chatws.sending import stored_id
 from tests.conftest import Connect
 from tests.support.chat import Chat, new_user

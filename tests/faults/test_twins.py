@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chatws import routes
+from chatws.events import routes
 from realtime.conf import RealtimeConf
 from realtime.feeds import log
 from realtime.feeds.log import Appended, Rest

@@ -1,8 +1,8 @@
-"""The small world that the documents' examples tell of (`chatws.examples`), put into a stack's database."""
+"""The small world that the documents' examples tell of (`chatws.protocol.examples`), put into a stack's database."""
 
 import sqlite3
 
-from chatws.examples import GROUP, IMAGE, NOTIFICATION, OTHER, TEXT, USER
+from chatws.protocol.examples import GROUP, IMAGE, NOTIFICATION, OTHER, TEXT, USER
 from tests.support.stack import Stack
 
 MADE, NOTIFIED = 1_700_000_000, 1_700_000_100

@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 from chatws import conf as chat_conf
-from chatws.routes import MESSAGE_NEW, ROUTES
+from chatws.events.routes import MESSAGE_NEW, ROUTES
 from realtime import conf
 from realtime.aio import tasks
 from realtime.audit.events import parse

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
-from chatws.examples import USER
+from chatws.protocol.examples import USER
 from tests.contract.test_heartbeats import until_online
 from tests.support.client import bearer, connect, make_token
 from tests.support.stack import Gateway, Stack

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from chatws.asyncapi.document import REPLIES, document
+from chatws.events.routes import ROUTES
 from chatws.handlers.table import HANDLERS
-from chatws.routes import ROUTES
 from config.env import BASE_DIR
 from tests.support import schemas
 from tests.support.waiting import LIMIT

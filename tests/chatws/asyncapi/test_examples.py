@@ -10,7 +10,7 @@ import pytest
 
 from chatws.asyncapi.document import REPLIES
 from chatws.asyncapi.examples import EVENTS, FROM_CLIENT, FROM_SERVER
-from chatws.examples import GROUP, OTHER, USER
+from chatws.protocol.examples import GROUP, OTHER, USER
 from tests.contract.test_heartbeats import until_online
 from tests.support.client import Client, Frame, connect, make_token
 from tests.support.stack import Gateway, Stack

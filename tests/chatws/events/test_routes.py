@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from chatws.routes import GROUPS_CHANGED, LATEST, ROUTES
+from chatws.events.routes import GROUPS_CHANGED, LATEST, ROUTES
 from realtime.exceptions import PoisonEntry
 from realtime.feeds.publication import AskAccess
 from realtime.relay.watermill import Entry

@@ -4,16 +4,12 @@ Judged from the entry's bytes alone, so that every relay judges alike; frames ar
 Lenient in, strict out: of a field that is no id, missing or null counts as its zero value.
 """
 
-import re
 from collections.abc import Mapping, Sequence
-from functools import cache
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
-from msgspec import Meta
 
-from chatws.frames import GroupId
-from chatws.publications import (
+from chatws.events.payloads import MemberEvent, MessageEvent, NotificationEvent, VerifyEvent, decode
+from chatws.protocol.publications import (
     Change,
     GroupMember,
     MembershipChanged,
@@ -22,64 +18,26 @@ from chatws.publications import (
     PublicationData,
     VerifyProgress,
 )
-from realtime.exceptions import PoisonEntry
 from realtime.feeds.names import group_feed, user_feed
 from realtime.feeds.publication import AskAccess, Command, DropUser, Publication
 from realtime.relay.watermill import Entry
 from realtime.relay.worker import Route
 
 MESSAGE_NEW = "chat.message.new"
+
 MEMBER_ADDED = "chat.group.member.added"
+
 MEMBER_REMOVED = "chat.group.member.removed"
+
 NOTIFICATION_PUSH = "notification:push"
+
 VERIFY_PROGRESS = "verify:progress"
 
 GROUPS_CHANGED = frozenset({"group_created", "group_joined", "group_left", "activity_cancelled"})
 """Types of notifications that say that their user's groups have changed, maybe the only word of it."""
 
-LARGEST_ID = 2**64 - 1
 LATEST = 253_402_300_799
 """The last second of the year 9999: what is later can't be shown as a date."""
-UserId = Annotated[int, Meta(ge=1)]
-Seconds = Annotated[int, "a time"]
-Name = Annotated[str, Meta(min_length=1, max_length=256)]
-
-
-class MessageEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """The `data` of `new_message`, as it is published."""
-
-    message_id: Name
-    group_id: GroupId
-    sender_id: UserId
-    msg_type: int = 0
-    created_at: Seconds = 0
-    sender_name: str = ""
-    sender_avatar: str = ""
-    content: str = ""
-    image_url: str = ""
-
-
-class MemberEvent(msgspec.Struct, frozen=True):
-    group_id: GroupId
-    user_id: UserId
-
-
-class NotificationEvent(msgspec.Struct, frozen=True):
-    user_id: UserId
-    notification_id: Name
-    type: str = ""
-    title: str = ""
-    content: str = ""
-    timestamp: Seconds = 0
-
-
-class VerifyEvent(msgspec.Struct, frozen=True):
-    user_id: UserId
-    verify_id: UserId
-    status: int = 0
-    refresh: bool = False
-    timestamp: Seconds = 0
-    operator: Any = None
 
 
 class _Frame(msgspec.Struct, frozen=True):
@@ -89,16 +47,12 @@ class _Frame(msgspec.Struct, frozen=True):
     data: PublicationData
 
 
-Event = TypeVar("Event", bound=msgspec.Struct)
-
 _encoder = msgspec.json.Encoder()
-_anything = msgspec.json.Decoder()
-_DECIMAL = re.compile(r"-?[0-9]{1,20}")
 
 
 def new_message(entry: Entry) -> Sequence[tuple[str, Publication]]:
     """A message goes to its chat group."""
-    event = _decode(MessageEvent, entry)
+    event = decode(MessageEvent, entry)
     data = NewMessage(
         message_id=event.message_id, group_id=event.group_id, sender_id=event.sender_id, sender_name=event.sender_name,
         sender_avatar=event.sender_avatar, msg_type=event.msg_type, content=event.content, image_url=event.image_url,
@@ -120,7 +74,7 @@ def member_removed(entry: Entry) -> Sequence[tuple[str, Publication]]:
 
 def notification(entry: Entry) -> Sequence[tuple[str, Publication]]:
     """A notification goes to its user; one that says that its groups have changed makes its connections ask."""
-    event = _decode(NotificationEvent, entry)
+    event = decode(NotificationEvent, entry)
     data = Notification(event.notification_id, event.type, event.title, event.content)
     frame = _Frame(data.TYPE, f"notif_{event.notification_id}", _time(event.timestamp, entry), data)
     feed = user_feed(event.user_id)
@@ -130,7 +84,7 @@ def notification(entry: Entry) -> Sequence[tuple[str, Publication]]:
 
 def verify_progress(entry: Entry) -> Sequence[tuple[str, Publication]]:
     """The progress of a verification goes to its user, without the operator."""
-    event = _decode(VerifyEvent, entry)
+    event = decode(VerifyEvent, entry)
     timestamp = _time(event.timestamp, entry)
     data = VerifyProgress(event.verify_id, event.status, event.refresh)
     frame = _Frame(data.TYPE, f"verify_{event.verify_id}_{timestamp}", timestamp, data)
@@ -147,7 +101,7 @@ ROUTES: Mapping[str, Route] = {
 
 
 def _member_changed(entry: Entry, change: Change, command: type[DropUser] | None) -> Sequence[tuple[str, Publication]]:
-    event = _decode(MemberEvent, entry)
+    event = decode(MemberEvent, entry)
     feed = group_feed(event.group_id)
     in_group = GroupMember(event.group_id, event.user_id, change)
     to_user = MembershipChanged(event.group_id, change)
@@ -168,44 +122,3 @@ def _publication(publication_id: str, frame: _Frame, command: Command | None = N
 def _time(seconds: int, entry: Entry) -> int:
     """A time that can be shown: the entry's own where none was given."""
     return min(seconds, LATEST) if seconds > 0 else entry.seconds
-
-
-def _decode(kind: type[Event], entry: Entry) -> Event:
-    try:
-        event: Event = _decoder(kind).decode(entry.payload)
-    except msgspec.ValidationError:
-        event = _decode_leniently(kind, entry)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise PoisonEntry(f"payload: {str(error) or 'nested too deeply'}") from None
-    for name in ("user_id", "sender_id", "verify_id"):
-        if getattr(event, name, 0) > LARGEST_ID:
-            raise PoisonEntry(f"payload: {name} is over {LARGEST_ID}")
-    return event
-
-
-def _decode_leniently(kind: type[Event], entry: Entry) -> Event:
-    """Read what other languages make of the same values: numbers as text, times with a fraction, null for nothing."""
-    try:
-        given = _anything.decode(entry.payload)
-        if isinstance(given, dict):
-            types = get_type_hints(kind, include_extras=True)
-            present = {name: given[name] for name in types if given.get(name) is not None}
-            given = {name: _leniently(value, types[name]) for name, value in present.items()}
-        event: Event = msgspec.convert(given, kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise PoisonEntry(f"payload: {str(error) or 'nested too deeply'}") from None
-    return event
-
-
-def _leniently(value: object, kind: Any) -> object:
-    if kind == Seconds and isinstance(value, float):
-        return int(value)
-    is_number = kind is int or (get_origin(kind) is Annotated and get_args(kind)[0] is int)
-    if is_number and isinstance(value, str) and _DECIMAL.fullmatch(value):
-        return int(value)
-    return value
-
-
-@cache
-def _decoder(kind: type[Event]) -> "msgspec.json.Decoder[Event]":
-    return msgspec.json.Decoder(kind)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from chatws.exceptions import BadFrame
-from chatws.frames import ClientFrame, ServerData
+from chatws.protocol.frames import ClientFrame, ServerData
 
 
 class _Envelope(msgspec.Struct, frozen=True):

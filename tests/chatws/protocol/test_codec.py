@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatws import codec, frames
 from chatws.exceptions import BadFrame
+from chatws.protocol import codec, frames
 
 SEND = {"type": "send_message", "message_id": "m-1", "timestamp": 1, "data": {"group_id": "g1", "msg_type": 1}}
 

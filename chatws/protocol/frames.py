@@ -1,6 +1,6 @@
 """The frames of the WebSocket protocol (docs/protocol.md): what a client sends, what the server answers.
 
-Decoded and encoded by `chatws.codec` alone.
+Decoded and encoded by `chatws.protocol.codec` alone.
 """
 
 from typing import Annotated, ClassVar, Literal

@@ -1,10 +1,10 @@
-"""The frames that stand in feeds (docs/protocol.md, "Feeds"): made by `chatws.routes` alone, from events."""
+"""The frames that stand in feeds (docs/protocol.md, "Feeds"): made by `chatws.events.routes` alone, from events."""
 
 from typing import ClassVar, Literal
 
 import msgspec
 
-from chatws.frames import Message
+from chatws.protocol.frames import Message
 
 
 class NewMessage(Message, frozen=True):
