@@ -6,9 +6,9 @@ from django.http import HttpRequest
 
 from chatws.chat_service.port import ChatGateway
 from chatws.chat_service.users import Names
-from chatws.group_presence import GroupPresence
-from chatws.membership import Memberships
-from chatws.sending import Sender
+from chatws.membership.registry import Memberships
+from chatws.messaging.group_presence import GroupPresence
+from chatws.messaging.sending import Sender
 from realtime.node.node import Node
 
 

@@ -13,8 +13,9 @@ from msgspec import UNSET, UnsetType
 
 from chatws.chat_service.port import ChatServiceError
 from chatws.exceptions import FrameError
-from chatws.history import history
-from chatws.membership import Membership, feeds_of
+from chatws.membership.membership import Membership, feeds_of
+from chatws.messaging.history import history
+from chatws.messaging.typing import Typist
 from chatws.protocol import codec
 from chatws.protocol.frames import (
     AuthSuccess,
@@ -32,7 +33,6 @@ from chatws.protocol.frames import (
     UserTyping,
 )  # fmt: skip
 from chatws.services import Services
-from chatws.typists import Typist
 from realtime import conf
 from realtime.auth.principal import Principal
 from realtime.connection.outbox import Outbox

@@ -19,11 +19,11 @@ from chatws.chat_service.grpc import GrpcChatGateway  # noqa: E402
 from chatws.chat_service.port import Users  # noqa: E402
 from chatws.chat_service.users import Names  # noqa: E402
 from chatws.events.routes import MESSAGE_NEW  # noqa: E402
-from chatws.group_presence import GroupPresence  # noqa: E402
-from chatws.membership import Memberships  # noqa: E402
-from chatws.message_publisher import MessagePublisher  # noqa: E402
+from chatws.membership.registry import Memberships  # noqa: E402
+from chatws.messaging.group_presence import GroupPresence  # noqa: E402
+from chatws.messaging.message_publisher import MessagePublisher  # noqa: E402
+from chatws.messaging.sending import Sender  # noqa: E402
 from chatws.routing import websocket_router  # noqa: E402
-from chatws.sending import Sender  # noqa: E402
 from chatws.services import Services  # noqa: E402
 from config import urls  # noqa: E402
 from realtime import conf as realtime_conf  # noqa: E402

@@ -19,7 +19,7 @@ from chatws.api import serializers
 from chatws.api.authentication import BearerAuthentication
 from chatws.api.permissions import SeesGroup, SeesUser
 from chatws.chat_service.port import ChatServiceError, ReadCursor
-from chatws.history import NAMELESS, history, shown
+from chatws.messaging.history import NAMELESS, history, shown
 from chatws.services import Services
 
 LACKING = 501

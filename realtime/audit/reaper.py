@@ -1,6 +1,7 @@
 """Open records of nodes that are gone, closed."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -8,7 +9,6 @@ from datetime import UTC, datetime
 from asgiref.sync import sync_to_async
 
 from realtime import database
-from realtime.audit.recorder import logger
 from realtime.close_codes import CloseCode
 from realtime.conf import RealtimeConf
 from realtime.exceptions import TryLater
@@ -16,6 +16,8 @@ from realtime.models import ConnectionRecord
 from realtime.presence.presence import Presence
 from realtime.redis.client import Redis
 from realtime.redis.errors import is_transient
+
+logger = logging.getLogger(__name__)
 
 
 class Reaper:

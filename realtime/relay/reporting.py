@@ -1,13 +1,16 @@
 """How far the relay is behind, in the log and in metrics."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from realtime.observability import metrics
 from realtime.redis.errors import is_transient
-from realtime.relay.worker import TopicWorker, logger
+from realtime.relay.worker import TopicWorker
+
+logger = logging.getLogger(__name__)
 
 
 async def report(workers: Sequence[TopicWorker[Any]], every: float = 60.0) -> None:

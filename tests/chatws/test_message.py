@@ -5,9 +5,9 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatws.messaging.sending import stored_id
 from chatws.protocol import codec
 from chatws.protocol.frames import SendMessage
-from chatws.sending import stored_id
 
 
 def frame(**changes: object) -> SendMessage:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chatws.consumers import ChatConsumer
-from chatws.membership import Membership
+from chatws.membership.membership import Membership
 from chatws.protocol.frames import Ack
 from chatws.session import Session
 from realtime.auth.principal import Principal

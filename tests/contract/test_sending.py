@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import redis as redis_py
 
+from chatws.messaging.sending import stored_id
 from chatws.protocol.frames import SendMessage, SendMessageData
-from chatws.sending import stored_id
 from tests.conftest import Connect
 from tests.support.chat import Chat, new_user
 from tests.support.client import Client, connect, make_token

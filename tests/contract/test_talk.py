@@ -18,8 +18,8 @@ from tests.support.waiting import until_answer
 
 NEVER_EXPIRES = """
 import runpy
-from chatws import typists
-typists.EXPIRES_SECONDS = 1e6
+from chatws.messaging import typing
+typing.EXPIRES_SECONDS = 1e6
 runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
 """
 """A server at which whoever types does so until something ends it."""

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from chatws import typists
 from chatws.exceptions import FrameError
-from chatws.typists import Typist
+from chatws.messaging import typing
+from chatws.messaging.typing import Typist
 from tests.support.waiting import until_news
 
 
@@ -24,7 +24,7 @@ class Others:
 
 
 async def test_it_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(typists, "EXPIRES_SECONDS", 0.05)
+    monkeypatch.setattr(typing, "EXPIRES_SECONDS", 0.05)
     others = Others()
     Typist(others).set("g", typing=True)
     await until_news(others.news, lambda: len(others.told) == 2)
@@ -32,13 +32,13 @@ async def test_it_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_who_repeats_it_goes_on_and_is_told_again_only_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(typists, "AGAIN_SECONDS", 1e6)
+    monkeypatch.setattr(typing, "AGAIN_SECONDS", 1e6)
     others = Others()
     typist = Typist(others)
     for _ in range(1_000):
         typist.set("g", typing=True)
     assert others.told == [("g", True)]
-    monkeypatch.setattr(typists, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(typing, "AGAIN_SECONDS", 0.0)
     typist.set("g", typing=True)
     assert others.told == [("g", True), ("g", True)]
     typist.set("g", typing=False)
@@ -49,12 +49,12 @@ async def test_who_repeats_it_goes_on_and_is_told_again_only_now_and_then(monkey
 async def test_each_repeat_puts_the_end_off(monkeypatch: pytest.MonkeyPatch) -> None:
     others = Others()
     typist = Typist(others)
-    monkeypatch.setattr(typists, "EXPIRES_SECONDS", 0.05)
+    monkeypatch.setattr(typing, "EXPIRES_SECONDS", 0.05)
     typist.set("g", typing=True)
-    monkeypatch.setattr(typists, "EXPIRES_SECONDS", 60.0)
+    monkeypatch.setattr(typing, "EXPIRES_SECONDS", 60.0)
     typist.set("g", typing=True)
     typist.set("short", typing=True)
-    monkeypatch.setattr(typists, "EXPIRES_SECONDS", 0.1)
+    monkeypatch.setattr(typing, "EXPIRES_SECONDS", 0.1)
     typist.set("short", typing=True)
     await until_news(others.news, lambda: ("short", False) in others.told)
     assert ("g", False) not in others.told
@@ -63,8 +63,8 @@ async def test_each_repeat_puts_the_end_off(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_who_changes_too_often_is_refused_and_what_is_on_still_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(typists, "EXPIRES_SECONDS", 0.05)
-    monkeypatch.setattr(typists, "time", SimpleNamespace(monotonic=lambda: 1e6))  # no change becomes free meanwhile
+    monkeypatch.setattr(typing, "EXPIRES_SECONDS", 0.05)
+    monkeypatch.setattr(typing, "time", SimpleNamespace(monotonic=lambda: 1e6))  # no change becomes free meanwhile
     others = Others()
     typist = Typist(others)
     for _ in range(4):

@@ -13,9 +13,9 @@ from contextlib import nullcontext, suppress
 from chatws.chat_service.port import ChatGateway, ChatServiceError
 from chatws.events.payloads import MessageEvent
 from chatws.exceptions import FrameError
-from chatws.message_publisher import MessagePublisher
+from chatws.messaging.message_publisher import MessagePublisher
+from chatws.messaging.stored import is_stored
 from chatws.protocol.frames import SendMessage
-from chatws.stored import is_stored
 from realtime.auth.principal import Principal
 from realtime.observability import metrics
 from realtime.publishing.intents import Noted

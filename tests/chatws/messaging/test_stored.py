@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from chatws.chat_service.port import ChatServiceError, History, Message
-from chatws.stored import LAG_SECONDS, MOST_PAGES, is_stored
+from chatws.messaging.stored import LAG_SECONDS, MOST_PAGES, is_stored
 from tests.support.histories import SECOND, ByPlace, BySecond, Histories
 
 HOUR = 3_600

@@ -17,7 +17,7 @@ from chatws.chat_service.port import ChatGateway, ChatServiceError
 from chatws.chat_service.users import Names
 from chatws.events.payloads import MessageEvent
 from chatws.exceptions import FrameError
-from chatws.stored import is_stored
+from chatws.messaging.stored import is_stored
 from realtime.observability import metrics, tracing
 from realtime.publishing.intents import MOST, Intent, Intents, Noted
 from realtime.redis.errors import is_transient

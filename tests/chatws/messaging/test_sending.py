@@ -15,9 +15,9 @@ from chatws.chat_service.users import Names
 from chatws.events.payloads import MessageEvent
 from chatws.events.routes import MESSAGE_NEW
 from chatws.exceptions import FrameError
-from chatws.message_publisher import MessagePublisher
+from chatws.messaging.message_publisher import MessagePublisher
+from chatws.messaging.sending import Sender, stored_id
 from chatws.protocol.frames import SendMessage, SendMessageData
-from chatws.sending import Sender, stored_id
 from realtime.aio.tasks import end
 from realtime.auth.principal import Principal
 from realtime.publishing.intents import Intents
@@ -193,7 +193,7 @@ async def test_one_instance_of_several_that_fails_to_say_what_is_stored_is_not_t
 async def test_what_an_earlier_try_stored_is_found_out_though_calls_fail_at_once(
     redis: Any, intents: Intents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chatws.sending.FIND_OUT_SECONDS", 0.5)
+    monkeypatch.setattr("chatws.messaging.sending.FIND_OUT_SECONDS", 0.5)
     chat = ChatService()
     chat.failure, chat.commits = ChatServiceError(503, "it hangs"), True
     chat.history_failure = chat.failure
@@ -231,7 +231,7 @@ async def test_a_refusal_leaves_nothing_behind(redis: Any, intents: Intents, cod
 async def test_a_refusal_of_what_an_earlier_attempt_may_have_stored_is_left_to_be_found_out(
     redis: Any, intents: Intents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chatws.sending.FIND_OUT_SECONDS", 0.5)
+    monkeypatch.setattr("chatws.messaging.sending.FIND_OUT_SECONDS", 0.5)
     chat = ChatService()
     chat.failure, chat.commits = ChatServiceError(503, "away"), True
     chat.history_failure = ChatServiceError(503, "away")
@@ -248,7 +248,7 @@ async def test_a_refusal_of_what_an_earlier_attempt_may_have_stored_is_left_to_b
 async def test_what_an_earlier_try_stored_is_acked_though_this_one_is_refused(
     redis: Any, intents: Intents, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    monkeypatch.setattr("chatws.sending.FIND_OUT_SECONDS", 0.5)
+    monkeypatch.setattr("chatws.messaging.sending.FIND_OUT_SECONDS", 0.5)
     chat = ChatService()
     chat.failure, chat.commits = ChatServiceError(503, "it hangs"), True
     chat.history_failure = chat.failure
@@ -303,7 +303,7 @@ class NoRedis:
 async def test_a_stored_message_sent_again_while_redis_is_away_waits_for_it(
     redis: Any, redis_server: RedisServer, intents: Intents, monkeypatch: pytest.MonkeyPatch, limit: Any
 ) -> None:
-    monkeypatch.setattr("chatws.message_publisher.NOTE_SECONDS", 0.1)
+    monkeypatch.setattr("chatws.messaging.message_publisher.NOTE_SECONDS", 0.1)
     chat = ChatService()
     chat.failure, chat.commits = ChatServiceError(503, "away"), True
     chat.history_failure = ChatServiceError(503, "away")
@@ -339,7 +339,7 @@ async def test_what_a_dead_gateway_stored_is_published_by_another_and_the_rest_i
     redis: Any, intents: Intents, heir: Callable[[ChatService], asyncio.Task[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("realtime.publishing.intents.LEASE_MS", 200)
-    monkeypatch.setattr("chatws.message_publisher.FORGOTTEN_AFTER", 1.0)
+    monkeypatch.setattr("chatws.messaging.message_publisher.FORGOTTEN_AFTER", 1.0)
     chat = ChatService()
     dead = MessagePublisher(chat, Names(NO_REDIS), intents)  # type: ignore[arg-type]
     for name in ("stored", "lost"):
@@ -377,7 +377,7 @@ async def test_what_can_not_be_found_out_holds_up_nothing_else_and_is_given_up_i
     heir(chat)
     await until_answer(lambda: published(redis), lambda ids: ids == ["stored"], "the other one")
     assert await noted(redis) == 1
-    monkeypatch.setattr("chatws.message_publisher.GIVEN_UP_AFTER", 0.5)
+    monkeypatch.setattr("chatws.messaging.message_publisher.GIVEN_UP_AFTER", 0.5)
     await until_answer(lambda: noted(redis), lambda count: count == 0, "given up")
     assert "another release's is stored was never found out" in caplog.text
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from chatws import membership as module
 from chatws.chat_service.port import ChatServiceError, Group, Page, all_user_group_ids
-from chatws.membership import Memberships
+from chatws.membership import membership as module
+from chatws.membership.registry import Memberships
 from tests.support.waiting import until
 
 

@@ -1,0 +1,1 @@
+"""The chat groups that the users of this process are in."""

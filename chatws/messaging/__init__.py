@@ -1,0 +1,1 @@
+"""Messages on their way in, and what is said about them: history, typing, who is online."""
