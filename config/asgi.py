@@ -23,8 +23,8 @@ from chatws.membership.registry import Memberships  # noqa: E402
 from chatws.messaging.group_presence import GroupPresence  # noqa: E402
 from chatws.messaging.message_publisher import MessagePublisher  # noqa: E402
 from chatws.messaging.sending import Sender  # noqa: E402
-from chatws.routing import websocket_router  # noqa: E402
 from chatws.services import Services  # noqa: E402
+from chatws.socket.routing import websocket_router  # noqa: E402
 from config import urls  # noqa: E402
 from realtime import conf as realtime_conf  # noqa: E402
 from realtime.connection.handshake import JWTAuthMiddleware  # noqa: E402

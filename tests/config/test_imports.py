@@ -109,7 +109,7 @@ def served(path: str, status: int = 200) -> str:
 def test_gateway_imports_what_probes_and_sockets_use(path: str, status: int) -> None:
     modules = imported(served(path, status), REDIS_URL="redis://127.0.0.1:1/0", CHATWS_RPC_TARGET="127.0.0.1:1")
     assert not unwanted(modules, GATEWAY)
-    assert "chatws.consumers" in modules
+    assert "chatws.socket.consumer" in modules
 
 
 def test_api_is_imported_without_its_documents() -> None:

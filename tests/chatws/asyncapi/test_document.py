@@ -15,7 +15,7 @@ import yaml
 
 from chatws.asyncapi.document import REPLIES, document
 from chatws.events.routes import ROUTES
-from chatws.handlers.table import HANDLERS
+from chatws.socket.handlers.table import HANDLERS
 from config.env import BASE_DIR
 from tests.support import schemas
 from tests.support.waiting import LIMIT

@@ -3,8 +3,8 @@
 import pytest
 
 from chatws.exceptions import BadFrame
-from chatws.handlers.message import check
 from chatws.protocol.frames import SendMessage, SendMessageData
+from chatws.socket.handlers.message import check
 
 
 def frame(content: str) -> SendMessage:

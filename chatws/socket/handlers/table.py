@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from chatws.handlers import auth, group, message, ping, talk
 from chatws.protocol.frames import (
     AskHistory,
     AskPresence,
@@ -16,7 +15,8 @@ from chatws.protocol.frames import (
     SendMessage,
     Typing,
 )
-from chatws.session import Answer, Session
+from chatws.socket.handlers import auth, group, message, ping, talk
+from chatws.socket.session import Answer, Session
 
 Handler = Callable[[Session, Any], Awaitable[Sequence[Answer]]]
 

@@ -5,8 +5,8 @@ from typing import Any
 from channels.routing import URLRouter
 from django.urls import path, re_path
 
-from chatws.consumers import ChatConsumer
 from chatws.services import Services
+from chatws.socket.consumer import ChatConsumer
 
 
 def websocket_router(services: Services) -> URLRouter:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from chatws.exceptions import FrameError
 from chatws.protocol.frames import Auth, AuthFailed, ServerData
-from chatws.session import Session
+from chatws.socket.session import Session
 from realtime.exceptions import AuthenticationError
 
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from chatws import conf
 from chatws.exceptions import BadFrame
 from chatws.protocol.frames import Ack, SendMessage, ServerData
-from chatws.session import Session
+from chatws.socket.session import Session
 
 TEXT, IMAGE = 1, 2
 LONGEST_TEXT = 5_000

@@ -11,7 +11,6 @@ from msgspec import UNSET
 
 from chatws.chat_service.port import RETRY_AFTER_SECONDS, ChatServiceError
 from chatws.exceptions import BadFrame, FrameError
-from chatws.handlers.table import HANDLERS
 from chatws.protocol import codec
 from chatws.protocol.frames import (
     Auth,
@@ -26,7 +25,8 @@ from chatws.protocol.frames import (
     Shutdown,
 )
 from chatws.services import Services
-from chatws.session import Answer, Session, Tail
+from chatws.socket.handlers.table import HANDLERS
+from chatws.socket.session import Answer, Session, Tail
 from realtime.auth.principal import Principal
 from realtime.close_codes import CloseCode
 from realtime.connection.consumer import DeliveryConsumer

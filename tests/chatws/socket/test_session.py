@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from chatws.consumers import ChatConsumer
 from chatws.membership.membership import Membership
 from chatws.protocol.frames import Ack
-from chatws.session import Session
+from chatws.socket.consumer import ChatConsumer
+from chatws.socket.session import Session
 from realtime.auth.principal import Principal
 from realtime.conf import RealtimeConf
 from realtime.connection.asgi_outbox import AsgiOutbox

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from chatws.protocol.frames import JoinGroup, LeaveGroup, ServerData
-from chatws.session import Answer, Session
+from chatws.socket.session import Answer, Session
 
 
 async def join_group(session: Session, frame: JoinGroup) -> Sequence[Answer]:

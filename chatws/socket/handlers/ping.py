@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from chatws.protocol.frames import Ping, Pong, ServerData
-from chatws.session import Session
+from chatws.socket.session import Session
 
 
 async def ping(session: Session, frame: Ping) -> Sequence[ServerData]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from chatws.protocol.frames import Ack, AskHistory, AskPresence, MarkRead, ServerData, Typing
-from chatws.session import Session
+from chatws.socket.session import Session
 
 
 async def mark_read(session: Session, frame: MarkRead) -> Sequence[ServerData]:
