@@ -2,13 +2,13 @@
 
 from django.urls import path
 
-from chatws import views
+from chatws.web import pages, probes
 
 urlpatterns = [
-    path("", views.page, name="chat"),
-    path("favicon.ico", views.favicon),
-    path("health", views.health),
-    path("ws/health", views.health),
-    path("ready", views.ready, name="ready"),
-    path("metrics", views.metrics),
+    path("", pages.page, name="chat"),
+    path("favicon.ico", pages.favicon),
+    path("health", probes.health),
+    path("ws/health", probes.health),
+    path("ready", probes.ready, name="ready"),
+    path("metrics", probes.metrics),
 ]

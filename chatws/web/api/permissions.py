@@ -11,7 +11,7 @@ from chatws import services
 from chatws.chat_service.port import all_user_group_ids
 
 if TYPE_CHECKING:
-    from chatws.api.views import ApiView
+    from chatws.web.api.views import ApiView
 
 
 class SeesUser(BasePermission):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chatws import csp
+from chatws.web import csp
 from tests.support.stack import Stack
 
 

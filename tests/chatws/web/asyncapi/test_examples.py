@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from chatws.asyncapi.document import REPLIES
-from chatws.asyncapi.examples import EVENTS, FROM_CLIENT, FROM_SERVER
 from chatws.protocol.examples import GROUP, OTHER, USER
+from chatws.web.asyncapi.document import REPLIES
+from chatws.web.asyncapi.examples import EVENTS, FROM_CLIENT, FROM_SERVER
 from tests.contract.test_heartbeats import until_online
 from tests.support.client import Client, Frame, connect, make_token
 from tests.support.stack import Gateway, Stack

@@ -7,8 +7,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from chatws.asyncapi.document import document
-from chatws.asyncapi.reference import Section, sections
+from chatws.web.asyncapi.document import document
+from chatws.web.asyncapi.reference import Section, sections
 
 
 @cache

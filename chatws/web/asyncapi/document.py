@@ -6,10 +6,10 @@ from typing import Any, get_args
 
 import msgspec
 
-from chatws.asyncapi.examples import EVENTS, FROM_CLIENT, FROM_SERVER
 from chatws.events import payloads, routes
 from chatws.protocol.frames import ClientFrame, ServerData
 from chatws.protocol.publications import PublicationData
+from chatws.web.asyncapi.examples import EVENTS, FROM_CLIENT, FROM_SERVER
 
 Json = dict[str, Any]
 REPLIES: Mapping[str, tuple[str, ...]] = {

@@ -8,8 +8,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404
 from rest_framework.exceptions import APIException, NotFound, ValidationError
 
-from chatws.api.errors import answer_error
 from chatws.chat_service.port import ChatServiceError
+from chatws.web.api.errors import answer_error
 from realtime.exceptions import Unavailable
 from realtime.redis.errors import ConnectionLost
 

@@ -15,12 +15,12 @@ from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
 from chatws import conf, services
-from chatws.api import serializers
-from chatws.api.authentication import BearerAuthentication
-from chatws.api.permissions import SeesGroup, SeesUser
 from chatws.chat_service.port import ChatServiceError, ReadCursor
 from chatws.messaging.history import NAMELESS, history, shown
 from chatws.services import Services
+from chatws.web.api import serializers
+from chatws.web.api.authentication import BearerAuthentication
+from chatws.web.api.permissions import SeesGroup, SeesUser
 
 LACKING = 501
 Answer = TypeVar("Answer")

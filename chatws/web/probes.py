@@ -1,35 +1,18 @@
-"""Pages, and what a supervisor asks: is the process well, what has it counted (docs/protocol.md, HTTP)."""
+"""What a supervisor asks: is the process well, what has it counted (docs/protocol.md, HTTP)."""
 
 import asyncio
 
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.shortcuts import render
-from django.templatetags.static import static
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.http import require_GET
 
-from chatws import conf, csp, services
-from chatws.bearer import bearer_token
+from chatws import conf, services
+from chatws.web.bearer import bearer_token
 from realtime.observability import metrics as realtime_metrics
 from realtime.redis.client import address_of
 from realtime.redis.errors import RedisError
 
 READY_SECONDS = 2.0
-
-
-@require_GET
-async def page(request: HttpRequest) -> HttpResponse:
-    """The chat page."""
-    here = conf.get()
-    response = render(request, "chatws/chat.html", {"demo_login": here.demo_login})
-    response.headers["Content-Security-Policy"] = csp.policy(here.image_sources)
-    return response
-
-
-@require_GET
-async def favicon(request: HttpRequest) -> HttpResponse:
-    """Where browsers look for an icon, for the pages that don't name one."""
-    return HttpResponseRedirect(static("chatws/icon.svg"))  # not `redirect`: it looks for a view of that name first
 
 
 @require_GET

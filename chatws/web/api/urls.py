@@ -4,7 +4,7 @@ from typing import Any
 
 from django.urls import path
 
-from chatws.api import views
+from chatws.web.api import views
 
 urlpatterns = [
     path("stats", views.StatsView.as_view()),

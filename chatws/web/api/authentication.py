@@ -6,7 +6,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from chatws import services
-from chatws.bearer import bearer_token
+from chatws.web.bearer import bearer_token
 from realtime.auth.principal import Principal
 from realtime.exceptions import AuthenticationError
 

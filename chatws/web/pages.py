@@ -1,0 +1,24 @@
+"""The chat page and its icon."""
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.templatetags.static import static
+from django.views.decorators.http import require_GET
+
+from chatws import conf
+from chatws.web import csp
+
+
+@require_GET
+async def page(request: HttpRequest) -> HttpResponse:
+    """The chat page."""
+    here = conf.get()
+    response = render(request, "chatws/chat.html", {"demo_login": here.demo_login})
+    response.headers["Content-Security-Policy"] = csp.policy(here.image_sources)
+    return response
+
+
+@require_GET
+async def favicon(request: HttpRequest) -> HttpResponse:
+    """Where browsers look for an icon, for the pages that don't name one."""
+    return HttpResponseRedirect(static("chatws/icon.svg"))  # not `redirect`: it looks for a view of that name first
