@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from config.env import BASE_DIR
+from realtime.close_codes import CloseCode
 
 PAGES = [BASE_DIR / "README.md", *sorted((BASE_DIR / "docs").glob("*.md"))]
 CLIENT = {"CHATWS_TOKEN", "CHATWS_PASSWORD"}
@@ -24,8 +25,38 @@ def test_what_a_page_points_at_is_there(page: Path) -> None:
     text = page.read_text()
     links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in link]
     assert [link for link in links if not (page.parent / link).exists()] == []
-    paths = re.findall(r"`((?:chatws|realtime|config|tests|docs|deploy)/[\w/.-]+)`", text)
+    paths = re.findall(r"`((?:chatws|realtime|config|tools|tests|docs|deploy)/[\w/.-]+)`", text)
     assert [path for path in paths if not (BASE_DIR / path).exists()] == []
     assert set(re.findall(r"\bCHATWS_[A-Z_]+[A-Z]\b(?![*_])", text)) - SETTINGS == set()
     assert [name for name in re.findall(r"`(chatws_\w+)`", text) if name not in METRICS] == []
     assert set(re.findall(r"manage\.py (\w+)", text)) - COMMANDS == set()
+
+
+def test_architecture_names_exist() -> None:
+    text = (BASE_DIR / "docs/architecture.md").read_text()
+    named = re.findall(r"`([\w/]+\.py)` \(`(\w+)`", text)
+    assert len(named) > 10
+    missing = [
+        (path, name) for path, name in named
+        if not re.search(rf"(def|class) {name}\b", (BASE_DIR / path).read_text())
+    ]  # fmt: skip
+    assert missing == []
+
+
+def test_architecture_lists_every_close_code_of_ours() -> None:
+    text = (BASE_DIR / "docs/architecture.md").read_text()
+    listed = {int(code) for row in re.findall(r"^\| ([\d, ]+) \|", text, re.MULTILINE) for code in row.split(", ")}
+    assert {int(code) for code in CloseCode if code >= 4400} <= listed
+
+
+def test_architecture_lists_every_folder() -> None:
+    text = (BASE_DIR / "docs/architecture.md").read_text()
+    folders = {
+        f"{path.parent.relative_to(BASE_DIR)}/"
+        for wing in ("realtime", "chatws") for path in (BASE_DIR / wing).glob("*/__init__.py")
+    }  # fmt: skip
+    assert {folder for folder in folders if f"`{folder}`" not in text} == {
+        "realtime/management/",
+        "realtime/migrations/",
+        "chatws/management/",
+    }
