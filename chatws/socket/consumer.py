@@ -3,7 +3,6 @@
 Every frame that goes out passes here or the hub.
 """
 
-import asyncio
 import math
 from collections.abc import Sequence
 
@@ -27,6 +26,7 @@ from chatws.protocol.frames import (
 from chatws.services import Services
 from chatws.socket.handlers.table import HANDLERS
 from chatws.socket.session import Answer, Session, Tail
+from realtime.aio.coalesce import Rerun
 from realtime.auth.principal import Principal
 from realtime.close_codes import CloseCode
 from realtime.connection.consumer import DeliveryConsumer
@@ -46,7 +46,7 @@ class ChatConsumer(DeliveryConsumer):
         super().__init__(services.node)
         self.services = services
         self.session: Session | None = None
-        self._reconciling: asyncio.Task[None] | None = None
+        self._reconciling = Rerun(self._reconcile, "reconciling a connection with its user's groups")
 
     def write(self, data: ServerData, message_id: str = "") -> None:
         """Send one frame."""
@@ -141,16 +141,17 @@ class ChatConsumer(DeliveryConsumer):
 
     def membership_changed(self) -> None:
         """The user's groups changed: hear what is new, leave what is gone."""
-        if self.session is not None and not self.session.starting and self._reconciling is None:
-            self._reconciling = asyncio.get_running_loop().create_task(self._reconcile(self.session))
+        if self.session is not None and not self.session.starting:
+            self._reconciling.ask()
 
-    async def _reconcile(self, session: Session) -> None:
+    async def _reconcile(self) -> None:
+        if self.session is None:
+            return
         try:
-            await session.reconcile()
+            await self.session.reconcile()
         except FeedUnavailable:
-            session.follow()
+            self.session.follow()
         finally:
-            self._reconciling = None
             if self.connection_id not in self.node.connections:  # gone meanwhile
                 self.node.hub.leave_all(self)
 
@@ -167,8 +168,7 @@ class ChatConsumer(DeliveryConsumer):
             self.session.follow()
 
     def left(self) -> None:
-        if self._reconciling is not None:
-            self._reconciling.cancel()
+        self._reconciling.cancel()
         if self.session is not None:
             self.session.end()
         if self.user_id:

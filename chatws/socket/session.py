@@ -247,21 +247,21 @@ class Session:
         return GroupLeft(group_id)
 
     async def reconcile(self) -> None:
-        """Hear what the user's membership says, until it says the same afterwards; tell the client of each change."""
+        """Subscribe to what the user's membership says, unsubscribe from the rest; tell the client of each change."""
         async with self._joining:
-            done: frozenset[str] | None = None
-            while (groups := self._membership.groups) is not None and groups != done:
-                done = groups
-                for feed in sorted(self._hub.feeds_of(self._connection)):
-                    if _group_of(feed) and _group_of(feed) not in groups:
-                        self._leave(feed)
-                self._connection.outbox.hold()
-                try:
-                    joined = await self._join_all()
-                except BaseException:
-                    self._connection.outbox.release()
-                    raise
-                self._connection.answer([*map(_joined, joined), _tail(joined)])
+            groups = self._membership.groups
+            if groups is None:
+                return
+            for feed in sorted(self._hub.feeds_of(self._connection)):
+                if _group_of(feed) and _group_of(feed) not in groups:
+                    self._leave(feed)
+            self._connection.outbox.hold()
+            try:
+                joined = await self._join_all()
+            except BaseException:
+                self._connection.outbox.release()
+                raise
+            self._connection.answer([*map(_joined, joined), _tail(joined)])
 
     def dropped(self, feed: str, position: Position) -> None:
         """The user was removed from a chat group: whoever joins it again hears it again, from there."""

@@ -70,7 +70,7 @@ class Resuming:
         await self.other.until(lambda: len(self.other.frames) > before)
 
     async def end(self) -> None:
-        joining = self.consumer._reconciling
+        joining = self.consumer._reconciling.task
         assert joining is not None
         self.goes_on.set()
         await joining
@@ -104,7 +104,11 @@ async def test_an_answer_to_something_else_does_not_let_live_frames_pass_a_tail(
 
 
 async def test_one_who_is_removed_meanwhile_gets_all_up_to_the_removal(resuming: Resuming) -> None:
-    resuming.world.hub.on_drop = lambda user_id, feed: setattr(resuming.membership, "groups", frozenset({"slow"}))
+    def drop(user_id: int, feed: str) -> None:
+        resuming.membership.groups = frozenset({"slow"})
+        resuming.consumer.membership_changed()
+
+    resuming.world.hub.on_drop = drop
     await resuming.publish(FEED)
     await resuming.world.publish(FEED, DropUser(7))
     await resuming.other.until(lambda: resuming.membership.groups == frozenset({"slow"}))
@@ -118,6 +122,7 @@ async def test_one_who_is_removed_meanwhile_gets_all_up_to_the_removal(resuming:
 async def test_one_who_is_no_member_any_more_meanwhile_gets_all_up_to_then(resuming: Resuming) -> None:
     await resuming.publish(FEED)
     resuming.membership.groups = frozenset({"slow"})  # the chat service says so; no removal was told
+    resuming.consumer.membership_changed()
     await resuming.end()
     assert FEED not in resuming.world.hub.feeds_of(resuming.consumer)
     await resuming.publish(FEED)
@@ -130,3 +135,12 @@ async def test_a_group_that_is_added_meanwhile_is_heard_too(resuming: Resuming) 
     resuming.consumer.membership_changed()
     await resuming.end()
     assert "group:fresh" in resuming.world.hub.feeds_of(resuming.consumer)
+
+
+async def test_removed_and_added_again_meanwhile_is_subscribed_again(resuming: Resuming) -> None:
+    """A flag once swallowed this wake-up: the groups are the same as before, the subscription isn't."""
+    await resuming.world.publish(FEED, DropUser(7))
+    await resuming.other.until(lambda: FEED not in resuming.world.hub.feeds_of(resuming.consumer))
+    resuming.consumer.membership_changed()  # the chat service says that nothing changed
+    await resuming.end()
+    assert FEED in resuming.world.hub.feeds_of(resuming.consumer)
