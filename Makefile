@@ -63,6 +63,7 @@ check: lock-check audit lint types floors migrations stubs-check docs-check ## a
 lint: $(VENV)/dev.stamp ## format and lint, without changing anything
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@$(BIN)/python -m tools.raw_tasks
 
 format: $(VENV)/dev.stamp ## format the code and fix what can be fixed
 	@$(BIN)/ruff format .

@@ -110,7 +110,7 @@ class Instances:
     def start(self) -> None:
         """Begin, in the running loop; once, further calls do nothing."""
         if self._task is None:
-            self._task = tasks.spawn(self._run(), f"following {self.address}")
+            self._task = tasks.supervise(self._run, "discovery")
 
     async def stop(self) -> None:
         """Follow no more."""

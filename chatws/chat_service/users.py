@@ -104,7 +104,7 @@ class Names:
         wanted = [user_id for user_id in user_ids if self._unknown.get(user_id, 0.0) <= now]
         fresh = [user_id for user_id in wanted if user_id not in self._asked]
         if fresh and now >= self._ask_at:
-            task = asyncio.get_running_loop().create_task(self._call(fresh, users), name="asking for names")
+            task = tasks.start(self._call(fresh, users), "asking for names")
             self._asked |= dict.fromkeys(fresh, task)
         asked = {self._asked[user_id] for user_id in wanted if user_id in self._asked}
         if asked:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from chatws.chat_service.port import ChatGateway, ChatServiceError, all_user_group_ids
+from realtime.aio import tasks
 from realtime.exceptions import FeedUnavailable
 from realtime.feeds.names import group_feed
 from realtime.hub.hub import Hub
@@ -57,7 +58,7 @@ class Membership:
         """
         self._stale = True
         if self._asking is None:
-            self._asking = asyncio.get_running_loop().create_task(self._ask())
+            self._asking = tasks.start(self._ask(), f"asking for the groups of user {self.user_id}")
             self._asking.add_done_callback(self._answered)
         return await asyncio.shield(self._asking)
 
@@ -93,7 +94,7 @@ class Membership:
         """Ask in the background until there is an answer, as long as somebody listens."""
         self._stale = True
         if self._following is None:
-            self._following = asyncio.get_running_loop().create_task(self._follow())
+            self._following = tasks.spawn(self._follow(), f"following the groups of user {self.user_id}")
 
     async def followed(self) -> None:
         """Like `follow`, and wait until there is an answer or nobody listens."""
@@ -123,8 +124,6 @@ class Membership:
 
     def _answered(self, task: asyncio.Task[frozenset[str]]) -> None:
         self._asking = None
-        if not task.cancelled():
-            task.exception()  # whoever waits has it; nobody may be waiting any more
 
     async def _follow(self) -> None:
         wait = 0.5

@@ -42,7 +42,7 @@ class Memberships:
     def enter(self, user_id: int, listener: Listener) -> Membership:
         """The membership of a user; ``listener`` hears of its changes until it leaves."""
         if self._every and self._checking is None:
-            self._checking = tasks.spawn(self._check(), "checking every user's groups")
+            self._checking = tasks.supervise(self._check, "checking every user's groups")
         membership = self._users.get(user_id)
         if membership is None:
             membership = self._users[user_id] = Membership(user_id, self._chat, self._hub, self._questions)

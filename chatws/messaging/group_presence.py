@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Sequence
 
 from chatws.chat_service.port import PAGE_SIZE, ChatGateway
+from realtime.aio import tasks
 from realtime.presence.presence import Presence, UserPresence
 
 MOST_MEMBERS = 500
@@ -31,8 +32,7 @@ class GroupPresence:
         """
         asking = self._members.get(group_id)
         if asking is None:
-            loop = asyncio.get_running_loop()
-            asking = self._members[group_id] = loop.create_task(self._ask(group_id))
+            asking = self._members[group_id] = tasks.start(self._ask(group_id), "asking for a group's members")
             asking.add_done_callback(lambda task: self._answered(group_id, task))
         users = await self._presence.of_users(await asyncio.shield(asking))
         return sorted(users, key=lambda user: (-min(user.connections, 1), -user.last_seen, user.user_id))

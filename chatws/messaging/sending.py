@@ -16,6 +16,7 @@ from chatws.exceptions import FrameError
 from chatws.messaging.message_publisher import MessagePublisher
 from chatws.messaging.stored import is_stored
 from chatws.protocol.frames import SendMessage
+from realtime.aio import tasks
 from realtime.auth.principal import Principal
 from realtime.observability import metrics
 from realtime.publishing.intents import Noted
@@ -61,9 +62,9 @@ class Sender:
                 created_at=int(time.time()), sender_name=principal.name, sender_avatar=principal.avatar,
                 content=data.content, image_url=data.image_url,
             )  # fmt: skip
-            attempt = asyncio.get_running_loop().create_task(self._attempt(event))
+            attempt = tasks.start(self._attempt(event), "sending a message")
             self._under_way[message_id] = attempt
-            attempt.add_done_callback(lambda task: self._ended(message_id, task))
+            attempt.add_done_callback(lambda _: self._under_way.pop(message_id))
         return await asyncio.shield(attempt)
 
     async def _attempt(self, event: MessageEvent) -> str:
@@ -130,11 +131,6 @@ class Sender:
                             return await is_stored(self._chat, event.group_id, event.message_id, event.created_at)
                     await asyncio.sleep(PAUSE_SECONDS)
         return False  # so far as we know: the frame, sent again, does no harm
-
-    def _ended(self, message_id: str, task: asyncio.Task[str]) -> None:
-        del self._under_way[message_id]
-        if not task.cancelled():
-            task.exception()  # whoever waits has it; nobody may be waiting any more
 
 
 def stored_id(user_id: int, frame: SendMessage) -> str:

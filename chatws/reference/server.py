@@ -50,7 +50,7 @@ async def serve(address: str, probes_at: str, conf: RealtimeConf) -> None:
     await server.start()
     for service in ("", *names):
         await checks.set(service, health_pb2.HealthCheckResponse.SERVING)
-    beside = [tasks.spawn(publisher.run(), "the outbox"), tasks.spawn(metrics.watch_loop(), "the loop's lag")]
+    beside = [tasks.supervise(publisher.run, "the outbox"), tasks.supervise(metrics.watch_loop, "the loop's lag")]
     logger.info("the reference chat service serves at %s", address)
 
     stop, loop = asyncio.Event(), asyncio.get_running_loop()

@@ -1,12 +1,58 @@
-"""Background tasks: started with a name and a word when they fail, ended for good."""
+"""Tasks: each is started here, with a name under which its failure is logged, and is ended for good.
+
+`supervise` is for work that goes on as long as the process, `spawn` for work that ends by itself, `start` for work with
+a result that somebody awaits.
+"""
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextvars import Context
-from typing import Any
+from typing import Any, TypeVar
+
+from realtime.observability import metrics
 
 logger = logging.getLogger(__name__)
+
+FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
+HEALTHY_SECONDS = 60.0
+"""Work that has run for so long has recovered: its next failure waits `FIRST_WAIT` again."""
+
+T = TypeVar("T")
+
+
+def supervise(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Task[None]:
+    """Start a task that runs ``work``, and again after any failure, with a growing wait; until it returns or is ended.
+
+    Each failure is logged under ``name`` and counted by it, so a process has few names.
+    """
+    return spawn(_supervised(work, name), name)
+
+
+async def _supervised(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+    loop, wait = asyncio.get_running_loop(), FIRST_WAIT
+    while True:
+        began = loop.time()
+        try:
+            await work()
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and is_cancelled():
+                raise
+            if loop.time() - began >= HEALTHY_SECONDS:
+                wait = FIRST_WAIT
+            metrics.task_failures.labels(name).inc()
+            logger.error("%s failed, starting again in %.1f s", name, wait, exc_info=error)
+        else:
+            return
+        await asyncio.sleep(wait)
+        wait = min(2 * wait, LONGEST_WAIT)
+
+
+def start(work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+    """Start a task whose result, or error, is for whoever awaits it; an error that nobody awaits is dropped."""
+    task = asyncio.get_running_loop().create_task(work, name=name)
+    task.add_done_callback(lambda task: task.cancelled() or task.exception())
+    return task
 
 
 def spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
@@ -28,7 +74,13 @@ class Group:
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Start a task of the group."""
-        task = spawn(work, name)
+        return self._add(spawn(work, name))
+
+    def supervise(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Task[None]:
+        """Start a supervised task of the group."""
+        return self._add(supervise(work, name))
+
+    def _add(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -5,6 +5,7 @@ import types
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from typing import Any
 
+from realtime.aio import tasks
 from realtime.connection.outbox import Outbox
 from realtime.hub.batch import Batch
 
@@ -49,7 +50,7 @@ class AsgiOutbox(Outbox):
             self.discard()
             return False
         self._blocked = True
-        self._task = asyncio.ensure_future(self._finish(step, blocker, list(rest)))
+        self._task = tasks.start(self._finish(step, blocker, list(rest)), "a blocked send")
         self._task.add_done_callback(self._sent)
         return False
 

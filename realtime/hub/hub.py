@@ -65,8 +65,8 @@ class Hub:
         if self._confirms:
             self._layer.on_resubscribed(self._resubscribed)
         every = self._conf.check_seconds or (CHECK_SECONDS if self._confirms else CHECK_SECONDS_FOREIGN)
-        self._tasks.spawn(self._run(), "hub receiver")
-        self._tasks.spawn(self._catch_up.run(every), "hub position check")
+        self._tasks.supervise(self._run, "hub receiver")
+        self._tasks.supervise(lambda: self._catch_up.run(every), "hub position check")
 
     async def stop(self) -> None:
         """End every task of the hub."""

@@ -164,7 +164,7 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
 
     def _ensure_receiver(self) -> None:
         if self._receive_task is None:
-            self._receive_task = asyncio.get_running_loop().create_task(self._do_receiving(), name="layer receiver")
+            self._receive_task = tasks.start(self._do_receiving(), "layer receiver")
             self._receive_task.add_done_callback(self._receiver_ended)
 
     def _receiver_ended(self, task: asyncio.Task[None]) -> None:
@@ -240,7 +240,7 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
 
     async def _hear(self) -> None:
         """Read until the connection is lost; one that stays silent although it is pinged counts as lost."""
-        reader = asyncio.get_running_loop().create_task(self._read(self._connection))
+        reader = tasks.start(self._read(self._connection), "layer reader")
         try:
             while True:
                 self._silent = True

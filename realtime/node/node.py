@@ -97,14 +97,14 @@ class Node:
         self.hub.on_control = lambda message: self._kick_hint.set()
         self.hub.start()
         self._tasks = [
-            tasks.spawn(self.presence.run(), "presence"),
-            tasks.spawn(self.audit.run(), "audit"),
-            tasks.spawn(self._end_unwanted(), "ending connections"),
-            tasks.spawn(self.keys.run(), "fetching keys"),
-            tasks.spawn(self._measure(), "measuring"),
-            tasks.spawn(self._find_slow(), "finding slow frames"),
-            tasks.spawn(metrics.watch_loop(), "the loop's lag"),
-            *(tasks.spawn(work(), name) for name, work in self._beside),
+            tasks.supervise(self.presence.run, "presence"),
+            tasks.supervise(self.audit.run, "audit"),
+            tasks.supervise(self._end_unwanted, "ending connections"),
+            tasks.supervise(self.keys.run, "fetching keys"),
+            tasks.supervise(self._measure, "measuring"),
+            tasks.supervise(self._find_slow, "finding slow frames"),
+            tasks.supervise(metrics.watch_loop, "the loop's lag"),
+            *(tasks.supervise(work, name) for name, work in self._beside),
         ]
         logger.info("gateway %s is up", self.name)
 

@@ -55,6 +55,11 @@ gaps = Counter(
     "chatws_gaps_total", "Feeds found not to follow on: found, then healed from the log or lost", ("outcome",)
 )
 position_checks = Counter("chatws_position_checks_total", "Comparisons of all feeds with their logs")
+task_failures = Counter(
+    "chatws_task_failures_total",
+    "Failures of work that goes on as long as the process, and was started again",
+    ("task",),
+)
 loop_lag_seconds = Histogram("chatws_loop_lag_seconds", "How late the event loop wakes a timer", buckets=_QUICK)
 
 rpc_seconds = Histogram("chatws_rpc_seconds", "Calls of the chat service", ("method", "outcome"), buckets=_SLOW)

@@ -101,10 +101,10 @@ class Presence:
                         await self.sweep()
                     renew_at = time.monotonic() + self._lease / 3
             except Exception as error:
-                if not is_transient(error):
-                    raise
                 # Whoever comes back first must not take the others off before they have come back too.
                 self._quiet_until = time.monotonic() + self._lease
+                if not is_transient(error):
+                    raise
                 logger.warning("presence can't be written now, trying again: %s", error)
                 await asyncio.sleep(1)
                 continue

@@ -159,7 +159,7 @@ class TopicWorker(Generic[T]):
             await tasks.end([reading])
 
     def _read_ahead(self, cursor: str) -> asyncio.Task[_Batch[T] | None]:
-        return asyncio.get_running_loop().create_task(self._read(cursor), name=f"reading {self.topic.name}")
+        return tasks.start(self._read(cursor), f"reading {self.topic.name}")
 
     async def _read(self, cursor: str) -> _Batch[T] | None:
         """The next batch; None if nothing came in a third of the lease."""

@@ -148,7 +148,7 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
         if self.offers_frames and isinstance(protocol, FramesProtocol):
             scope["extensions"] = {EXTENSION: protocol}
         scope["asgi"] = {"version": "3.0"}
-        running = asyncio.ensure_future(self.application(scope, inbox.get, partial(self.handle_reply, protocol)))
+        running = tasks.start(self.application(scope, inbox.get, partial(self.handle_reply, protocol)), "application")
         running.add_done_callback(lambda task: self._changed.add(protocol))
         self.connections[protocol]["application_instance"] = running
         return inbox
@@ -176,7 +176,7 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
     def _start_application(self) -> None:
         self._events.put_nowait({"type": "lifespan.startup"})
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self._state}
-        self._lifespan = asyncio.ensure_future(self.application(scope, self._events.get, _ignore))
+        self._lifespan = tasks.start(self.application(scope, self._events.get, _ignore), "lifespan")
         self._started = True
 
     def kill_all_applications(self) -> Any:
@@ -184,7 +184,7 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
 
         daphne's own stumbles over a connection whose application has ended, and would leave out what follows.
         """
-        return defer.Deferred.fromFuture(asyncio.ensure_future(self._end()))
+        return defer.Deferred.fromFuture(tasks.start(self._end(), "ending"))
 
     async def _end(self) -> None:
         if "drain" in self._state:

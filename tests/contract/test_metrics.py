@@ -105,6 +105,7 @@ async def test_every_metric_moves_with_what_it_counts(watch: Watch) -> None:
     await relaying_is_counted(watch)
     await a_slow_reader_is_counted(watch)
     await the_chat_service_is_counted(watch)
+    await an_error_reply_is_counted(watch)
     await a_redis_that_is_away_is_counted(watch)
     endings = {"counter": "_total", "histogram": "_count", "gauge": ""}
     still = {name for name, kind in OURS if name + endings[kind] not in watch.moved}
@@ -138,6 +139,23 @@ async def messages_are_counted(watch: Watch) -> None:
     assert 0 < ages < count * (time.monotonic() - began), "in seconds: no event is older than this test"
     assert seen.total("chatws_rpc_seconds_count", method="SaveMessage", outcome="OK") == 3
     assert seen.total("chatws_authentications_total", way="frame", outcome="ok") == 2
+
+
+async def an_error_reply_is_counted(watch: Watch) -> None:
+    """An error reply that isn't worth waiting for ends work for a moment only: presence finds a key of another type."""
+    with redis_py.Redis(port=watch.stack.redis.port) as client:
+        client.rename("chatws:nodes", "aside")
+        client.set("chatws:nodes", "of another type")
+        await watch.gateway_until(lambda seen: seen.total("chatws_task_failures_total", task="presence") > 1)
+        client.rename("aside", "chatws:nodes")
+    late = await connect(f"{watch.gateway.ws}?token={make_token(new_user())}")
+    admin = make_token(1, role="admin")
+
+    async def online() -> int:
+        return int(json.loads((await asyncio.to_thread(get, f"{watch.gateway.http}/stats", admin))[1])["online_users"])
+
+    await until_answer(online, lambda users: users == 3, "three users are online")
+    await late.close()
 
 
 async def refusals_are_counted(watch: Watch) -> None:

@@ -40,7 +40,7 @@ def test_an_import_from_a_floor_above(copy: Path) -> None:
     passes(copy, tool("lint-imports"), "--no-cache")
     with (copy / "realtime/feeds/names.py").open("a") as file:
         file.write("\nfrom realtime import hub\n")
-    assert "realtime.feeds.names -> realtime.hub.hub" in fails(copy, tool("lint-imports"), "--no-cache")
+    assert "realtime.feeds.names -> realtime.hub" in fails(copy, tool("lint-imports"), "--no-cache")
 
 
 def test_a_module_without_a_floor(copy: Path) -> None:
@@ -58,6 +58,14 @@ def test_a_wrong_type(copy: Path) -> None:
     with (copy / "realtime/feeds/names.py").open("a") as file:
         file.write("\nwrong: int = user_feed(1)\n")
     assert "realtime/feeds/names.py" in fails(copy, tool("mypy"), "realtime/feeds/names.py")
+
+
+def test_a_task_that_nobody_supervises(copy: Path) -> None:
+    check = [sys.executable, "-m", "tools.raw_tasks"]
+    passes(copy, *check)
+    file = copy / "realtime/ids.py"
+    file.write_text(f"import asyncio\n{file.read_text()}\n\ndef go(work):\n    asyncio.ensure_future(work)\n")
+    assert "realtime/ids.py" in fails(copy, *check)
 
 
 def test_a_proto_without_its_stubs(copy: Path) -> None:

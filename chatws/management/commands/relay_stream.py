@@ -81,11 +81,11 @@ async def relay(topics: list[str], settings: conf.RealtimeConf, probes_at: str =
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, workers)
     beside = [
-        tasks.spawn(report(workers), "the minute's report"),
-        tasks.spawn(watch_lag(workers), "the lag"),
-        tasks.spawn(Reaper(redis, settings).run(), "the reaper"),
-        tasks.spawn(copies.run(), "copying the cursors"),
-        tasks.spawn(metrics.watch_loop(), "the loop's lag"),
+        tasks.supervise(lambda: report(workers), "the minute's report"),
+        tasks.supervise(lambda: watch_lag(workers), "the lag"),
+        tasks.supervise(Reaper(redis, settings).run, "the reaper"),
+        tasks.supervise(copies.run, "copying the cursors"),
+        tasks.supervise(metrics.watch_loop, "the loop's lag"),
     ]
     with probes.listening_on(probes_at, lambda: {"redis": ping(redis, settings.redis_url, loop)}):
         await asyncio.gather(*(worker.run() for worker in workers))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from chatws.chat_service.port import ChatServiceError, Group, Page, all_user_group_ids
-from chatws.membership import membership as module
+from chatws.membership import registry
 from chatws.membership.registry import Memberships
 from tests.support.waiting import until
 
@@ -39,7 +39,7 @@ class Listener:
 async def test_a_flood_of_questions_is_paced_and_each_user_is_asked_about_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "QUESTIONS_AT_ONCE", 5)
+    monkeypatch.setattr(registry, "QUESTIONS_AT_ONCE", 5)
     chat = ChatService()
     memberships = Memberships(chat, Hub())  # type: ignore[arg-type]
     users = [memberships.enter(user_id, Listener()) for user_id in range(1, 61)]
