@@ -6,15 +6,16 @@ Iterate over it for what happens; `send_message` returns once the message is sto
 import asyncio
 import contextlib
 import logging
-import random
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
+from chatws.client.backoff import Backoff
 from chatws.client.connection import ABNORMAL, Broken, Connection, address, connection
 from chatws.client.events import Closed, Connected, Disconnected, Event, Frame, Lost, Received, encoded
+from chatws.client.history import older_messages
 from chatws.client.places import Place, Places, Step
 from chatws.client.requests import Requests
 from chatws.client.tokens import NoToken, TokenFunction, Tokens
@@ -67,18 +68,14 @@ class ChatClient:
         """Publications that were dropped since they had been received before."""
         self._tokens = Tokens(token)
         self._heartbeat = heartbeat_seconds
-        self._first_wait = first_wait
-        self._longest_wait = longest_wait
+        self._backoff = Backoff(first_wait, longest_wait)
         self._observer = observer
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
         self._room = asyncio.Semaphore(MOST_EVENTS)
-        self._requests = Requests(self._write, self._window)
+        self._requests = Requests(self._write, self._backoff.window)
         self._connection: Connection | None = None
         self._ready = asyncio.Event()
-        self._hurried = asyncio.Event()
         self._ready_at = 0.0
-        self._failures = 0
-        self._not_before = 0.0
         self._why: Frame = {}
         """Data of the last error or `auth_failed` that answered no frame of ours."""
         self._types = True
@@ -117,7 +114,7 @@ class ChatClient:
 
     def hurry(self) -> None:
         """Come back now if the server allows it, or see whether the connection lives."""
-        self._hurried.set()
+        self._backoff.hurry()
         if self._connection is not None:
             self._connection.probe()
 
@@ -143,29 +140,13 @@ class ChatClient:
     ) -> Frame:
         """Messages before an id: ``{"messages": newest first, "has_more": bool}``.
 
-        With ``known``, messages that you have, newest first: those before the oldest of them, none left out. Some
-        services take an id for the whole second of that message; asked from a later second on they leave out nothing.
+        With ``known``, messages that you have, newest first: those before the oldest of them, none left out.
         """
 
         async def ask(before_id: str, most: int) -> Frame:
             return await self.request("history", {"group_id": group_id, "before_id": before_id, "limit": most})
 
-        if not known:
-            return await ask(before, limit)
-        oldest, seconds = known[-1], [int(message["created_at"]) for message in known]
-        later = max((place for place, second in enumerate(seconds) if second > seconds[-1]), default=-1)
-        before_id = known[later]["message_id"] if later >= 0 else ""
-        found = await ask(before_id, min(limit + len(known) - 1 - later, 100))
-        ids = {message["message_id"] for message in known}
-        behind = max((n for n, message in enumerate(found["messages"]) if message["message_id"] in ids), default=-1)
-        messages = [
-            message
-            for n, message in enumerate(found["messages"])
-            if (n > behind or int(message["created_at"]) == seconds[-1]) and message["message_id"] not in ids
-        ]
-        if behind < 0 or (not messages and found["has_more"]):
-            return await ask(oldest["message_id"], limit)
-        return {**found, "messages": messages}
+        return await (older_messages(ask, known, limit) if known else ask(before, limit))
 
     async def presence(self, group_id: str) -> Frame:
         """Who of a group is online: ``{"users": [{"user_id", "connections", "last_seen"}]}``."""
@@ -226,23 +207,13 @@ class ChatClient:
                 return
             self._tokens.stale |= gone.code == UNAUTHENTICATED and gone.reason != "timeout"
             if gone.reason == "revoked":
-                self._wait_for(NEXT_SECOND)
+                self._backoff.wait_for(NEXT_SECOND)
             if online and time.monotonic() - self._ready_at > STEADY_SECONDS:
-                self._failures = 0
-            self._failures = max(self._failures, 9) if gone.code == TOO_FAST else self._failures + 1
+                self._backoff.failures = 0
+            failures = self._backoff.failures
+            self._backoff.failures = max(failures, 9) if gone.code == TOO_FAST else failures + 1
             await self._tell(gone)
-            await self._pause()
-
-    async def _pause(self) -> None:
-        """Full jitter, after what the server asked for; drawn anew, and short, when the application hurries."""
-        longest = self._window(self._failures)
-        with contextlib.suppress(TimeoutError):
-            while True:
-                self._hurried.clear()
-                asked = max(0.0, self._not_before - time.monotonic())
-                async with asyncio.timeout(asked + random.uniform(0, longest)):  # noqa: S311  # jitter
-                    await self._hurried.wait()
-                longest = self._first_wait
+            await self._backoff.pause()
 
     async def _attempt(self) -> Disconnected:
         """One connection, from its token to its end; how it ended."""
@@ -291,13 +262,13 @@ class ChatClient:
         elif kind == "auth_failed":
             self._why = data
         elif kind == "shutdown":
-            self._wait_for(data.get("retry_after", 0))
+            self._backoff.wait_for(data.get("retry_after", 0))
         elif kind == "error" and not answered:
             if frame.get("message_id") == "typing":
                 self._types &= data.get("code") not in (400, 501)
                 return True
             self._why = data
-            self._wait_for(data.get("retry_after", 0))
+            self._backoff.wait_for(data.get("retry_after", 0))
         if kind != "new_message" or self.places.is_new(frame.get("message_id", "")):
             await self._tell(Received(frame))
         return True
@@ -354,12 +325,6 @@ class ChatClient:
 
     def _write(self, text: bytes) -> bool:
         return self._connection is not None and self._connection.write(text)
-
-    def _window(self, failures: int) -> float:
-        return min(self._longest_wait, self._first_wait * 2.0 ** min(failures - 1, 30))
-
-    def _wait_for(self, seconds: float) -> None:
-        self._not_before = max(self._not_before, time.monotonic() + seconds)
 
     def _is_final(self, gone: Disconnected) -> bool:
         if gone.code == UNAUTHENTICATED and gone.reason != "timeout":

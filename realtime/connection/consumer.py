@@ -18,7 +18,7 @@ from channels.consumer import AsyncConsumer
 from realtime.aio import tasks
 from realtime.auth.principal import Principal
 from realtime.close_codes import CloseCode, label_of
-from realtime.connection.asgi_outbox import AsgiOutbox, Send
+from realtime.connection.asgi_outbox import AsgiOutbox
 from realtime.connection.extension import EXTENSION
 from realtime.connection.frames_outbox import FramesOutbox
 from realtime.connection.handshake import Handshake
@@ -65,7 +65,8 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         self.scope = scope
         self.handshake: Handshake = scope["handshake"]
         self._receive = receive
-        self.outbox = _open_outbox(scope, send, self.node.conf.outbox_bytes)
+        frames, limit = (scope.get("extensions") or {}).get(EXTENSION), self.node.conf.outbox_bytes
+        self.outbox: Outbox = AsgiOutbox(send, limit) if frames is None else FramesOutbox(frames, limit)
         self.deliver = self.outbox.write
         code: int = CloseCode.ABNORMAL
         try:
@@ -343,9 +344,3 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def _open_outbox(scope: dict[str, Any], send: Send, limit: int) -> Outbox:
-    """The outbox of a socket: straight to the server where it offers that."""
-    frames = (scope.get("extensions") or {}).get(EXTENSION)
-    return AsgiOutbox(send, limit) if frames is None else FramesOutbox(frames, limit)

@@ -6,17 +6,18 @@ What the channel layer brings is a hint; the log is the truth. A gap is filled f
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from realtime.aio import tasks
 from realtime.conf import RealtimeConf
 from realtime.exceptions import FeedUnavailable
 from realtime.feeds.log import Appended, FeedLog, Position
-from realtime.feeds.names import CONTROL_GROUP, channels_group
+from realtime.feeds.names import channels_group
 from realtime.feeds.publication import DropUser, Publication, decode_publication
 from realtime.hub.batch import Batch
 from realtime.hub.ephemeral import Ephemeral
+from realtime.hub.receiver import Receiver
 from realtime.hub.recovery import RETRY_SECONDS, CatchUp
 from realtime.hub.resume import Joined, Resume, missed
 from realtime.hub.subscription import Feed, Member
@@ -51,11 +52,10 @@ class Hub:
         self._tasks = tasks.Group()
         self.ephemeral = Ephemeral(layer, self._feeds, self._tasks, conf.ephemeral_per_second)
         self._catch_up = CatchUp(log, self._feeds, self._tasks, apply=self._apply, reset=self._reset)
-        self._channel = ""
-        self._ready = asyncio.Event()
+        self._receiver = Receiver(layer, self._receive)
         self.on_drop: Callable[[int, str], None] = lambda user_id, feed: None
         """Told of every removal that passes: user id, feed. Members hear of their own by `Member.dropped`."""
-        self.on_control: Callable[[dict[str, Any]], None] = lambda message: None
+        self.on_control: Callable[[Mapping[str, Any]], None] = lambda message: None
         """Told of messages to all gateways."""
         self.on_reconnect: Callable[[], None] = lambda: None
         """Told when the layer hears again after it was deaf."""
@@ -65,7 +65,7 @@ class Hub:
         if self._confirms:
             self._layer.on_resubscribed(self._resubscribed)
         every = self._conf.check_seconds or (CHECK_SECONDS if self._confirms else CHECK_SECONDS_FOREIGN)
-        self._tasks.supervise(self._run, "hub receiver")
+        self._tasks.supervise(self._receiver.run, "hub receiver")
         self._tasks.supervise(lambda: self._catch_up.run(every), "hub position check")
 
     async def stop(self) -> None:
@@ -218,7 +218,7 @@ class Hub:
     async def _discard(self, feed: Feed) -> None:
         await tasks.end(task for task in (feed.opening, feed.fill) if task is not None)
         try:
-            await self._layer.group_discard(channels_group(feed.name), self._channel)
+            await self._layer.group_discard(channels_group(feed.name), self._receiver.channel)
         except Exception as error:
             logger.warning("leaving the group of %s failed: %s", feed.name, error)
         finally:
@@ -226,11 +226,11 @@ class Hub:
             metrics.feeds.set(len(self._feeds))
 
     async def _open(self, feed: Feed) -> None:
-        await self._ready.wait()
+        await self._receiver.ready.wait()
         warned = False
         while True:
             try:
-                await self._layer.group_add(channels_group(feed.name), self._channel)
+                await self._layer.group_add(channels_group(feed.name), self._receiver.channel)
                 feed.move_to(await self._log.ensure(feed.name))
                 break
             except Exception as error:
@@ -247,36 +247,15 @@ class Hub:
 
     # Receiving
 
-    async def _run(self) -> None:
-        while not self._channel:
-            try:
-                channel = await self._layer.new_channel()
-                await self._layer.group_add(CONTROL_GROUP, channel)
-                self._channel = channel
-            except Exception as error:
-                logger.warning("the channel layer can't be reached yet, trying again: %s", error)
-                await asyncio.sleep(RETRY_SECONDS)
-        self._ready.set()
-        channel, receive_all = self._channel, getattr(self._layer, "receive_all", None)
-        while True:
-            try:
-                messages = await receive_all(channel) if receive_all else [await self._layer.receive(channel)]
-            except Exception:
-                logger.exception("a message of the channel layer could not be read")
-                await asyncio.sleep(0)
-                continue
-            for message in messages:
-                try:
-                    if message["type"] == "publication":
-                        place = Appended(message["epoch"], message["offset"], message.get("after"))
-                        self._publication(message["feed"], place, message["entry"], message.get("at"))
-                        tracing.current.deliver(message)
-                    elif message["type"] == "ephemeral":
-                        self.ephemeral.receive(message)
-                    else:
-                        self.on_control(message)
-                except Exception:
-                    logger.exception("a message of the channel layer could not be handled")
+    def _receive(self, message: Mapping[str, Any]) -> None:
+        if message["type"] == "publication":
+            place = Appended(message["epoch"], message["offset"], message.get("after"))
+            self._publication(message["feed"], place, message["entry"], message.get("at"))
+            tracing.current.deliver(message)
+        elif message["type"] == "ephemeral":
+            self.ephemeral.receive(message)
+        else:
+            self.on_control(message)
 
     def _publication(self, name: str, place: Appended, entry: bytes, at: int | None = None) -> None:
         feed = self._feeds.get(name)
