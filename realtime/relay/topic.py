@@ -13,7 +13,7 @@ import msgspec
 from realtime.conf import RealtimeConf
 from realtime.exceptions import PoisonEntry
 from realtime.redis.client import Redis
-from realtime.redis.errors import ResponseError
+from realtime.redis.errors import ResponseError, is_existing_group, is_missing_key
 from realtime.redis.scripts import Script
 from realtime.relay.watermill import METADATA, PAYLOAD, UUID, read_metadata
 
@@ -140,7 +140,7 @@ class Topic:
         try:
             await self._redis.xgroup_create(self.name, self._group, id="$", mkstream=True)
         except ResponseError as error:
-            if not str(error).startswith("BUSYGROUP"):
+            if not is_existing_group(error):
                 raise
         [group] = [group for group in await self._groups() if group["name"] == self._group.encode()]
         position: str = group["last-delivered-id"].decode()
@@ -154,8 +154,10 @@ class Topic:
         """How many entries the stream has had up to a position."""
         try:
             info = await self._redis.xinfo_stream(self.name)
-        except ResponseError:  # no such stream
-            return 0
+        except ResponseError as error:
+            if is_missing_key(error):
+                return 0
+            raise
         waiting, after = 0, f"({position}"
         while found := await self._redis.xrange(self.name, min=after, count=COUNTED_AT_ONCE):
             waiting += len(found)
@@ -172,7 +174,10 @@ class Topic:
     async def _losses(self, cursor: str) -> str:
         try:
             info = await self._redis.xinfo_stream(self.name)
-        except ResponseError:  # no such stream: nothing has been written since it was lost
+        except ResponseError as error:
+            if not is_missing_key(error):
+                raise
+            # Nothing has been written since it was lost.
             return "" if cursor == BEGINNING else f"the stream is gone; we had relayed it up to {cursor}"
         last: str = info["last-generated-id"].decode()
         if _order(last) < _order(cursor):
@@ -187,7 +192,7 @@ class Topic:
         try:
             groups: Sequence[dict[str, Any]] = await self._redis.xinfo_groups(self.name)
         except ResponseError as error:
-            if "no such key" in str(error):
+            if is_missing_key(error):
                 return []
             raise
         return groups

@@ -199,12 +199,18 @@ async def test_while_redis_is_away_sockets_stay_sends_get_503_and_all_heals_by_i
     assert set(await talk.chat.history(talk.group)) == {"back"}
 
 
-async def test_while_redis_is_full_nothing_is_lost_and_with_memory_again_all_goes_on(talk: Talk) -> None:
+@pytest.mark.parametrize(("option", "refusing", "well"), [
+    pytest.param("maxmemory", "1mb", "0", id="OOM"),
+    pytest.param("min-replicas-to-write", "1", "0", id="NOREPLICAS"),
+])  # fmt: skip
+async def test_while_redis_refuses_writes_nothing_is_lost_and_later_all_goes_on(
+    talk: Talk, option: str, refusing: str, well: str
+) -> None:
     assert await sent(talk.speaker, talk.group, "before") == 0
     await talk.listener.expect("new_message")
     with redis_py.Redis.from_url(talk.stack.redis.url) as redis:
-        redis.config_set("maxmemory", "1mb")
-        assert await sent(talk.speaker, talk.group, "while it is full") == 503
+        redis.config_set(option, refusing)
+        assert await sent(talk.speaker, talk.group, "refused") == 503
         for number in range(5):  # what reaches the chat service in other ways is stored, and waits in its outbox
             await talk.chat.say(talk.group, talk.one, f"stored {number}", f"{talk.group}-{number}")
         late = await connect(talk.gateway.ws)
@@ -212,7 +218,7 @@ async def test_while_redis_is_full_nothing_is_lost_and_with_memory_again_all_goe
         assert (answer["data"]["code"], answer["data"]["retry_after"] > 0) == (503, True)
         assert await late.closed() == 4501
         assert not [frame for frame in await talk.listener.settled() if frame["type"] == "new_message"]
-        redis.config_set("maxmemory", 0)
+        redis.config_set(option, well)
     heard = [(await talk.listener.expect("new_message"))["data"]["content"] for _ in range(5)]
     assert heard == [f"stored {number}" for number in range(5)]
     assert await sent(talk.speaker, talk.group, "after") == 0

@@ -30,6 +30,9 @@ _tail = Script("tail")
         exceptions.ConnectionError(), exceptions.TimeoutError(), exceptions.BusyLoadingError(), OSError(),
         exceptions.ReadOnlyError(), exceptions.OutOfMemoryError(), exceptions.ResponseError("OOM command not allowed"),
         exceptions.ResponseError("MASTERDOWN Link is down"), exceptions.ResponseError("CLUSTERDOWN"), TimeoutError(),
+        exceptions.ResponseError("MISCONF Redis is configured to save RDB snapshots, but it's unable to"),
+        exceptions.ResponseError("NOREPLICAS Not enough good replicas to write."),
+        exceptions.ResponseError("UNBLOCKED the stream key no longer exists"), exceptions.NoPermissionError("no"),
     ],
 )  # fmt: skip
 def test_what_passes_by_itself_is_transient(error: Exception) -> None:
@@ -39,6 +42,26 @@ def test_what_passes_by_itself_is_transient(error: Exception) -> None:
 @pytest.mark.parametrize("error", [exceptions.ResponseError("WRONGTYPE"), ValueError(), exceptions.DataError()])
 def test_a_mistake_is_not(error: Exception) -> None:
     assert not is_transient(error)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("EVAL", "return redis.call('LPUSH', 'k')", 0), ("EVAL", "return unknown()", 0), ("NO-SUCH",), ("SET", "k")],
+)
+async def test_a_real_mistake_is_not_either(redis: Redis, command: tuple[str | int, ...]) -> None:
+    with pytest.raises(exceptions.ResponseError) as refused:
+        await redis.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py's
+    assert not is_transient(refused.value)
+
+
+async def test_a_real_redis_that_lacks_replicas_is_worth_waiting_for(redis: Redis) -> None:
+    await redis.config_set("min-replicas-to-write", 1)
+    try:
+        with pytest.raises(exceptions.ResponseError, match="NOREPLICAS") as refused:
+            await redis.set("k", "v")
+    finally:
+        await redis.config_set("min-replicas-to-write", 0)
+    assert is_transient(refused.value)
 
 
 async def test_a_start_waits_for_redis(redis_server: RedisServer, redis: Redis) -> None:
