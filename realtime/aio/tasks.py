@@ -14,7 +14,7 @@ from realtime.observability import metrics
 
 logger = logging.getLogger(__name__)
 
-FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
+FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
 HEALTHY_SECONDS = 60.0
 """Work that has run for so long has recovered: its next failure waits `FIRST_WAIT` again."""
 

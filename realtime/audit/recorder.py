@@ -12,13 +12,13 @@ import msgspec
 
 from realtime.audit.events import FIELD, Authenticated, Closed, Event, Opened
 from realtime.conf import RealtimeConf
+from realtime.redis import keys
 from realtime.redis.client import Redis
 from realtime.redis.errors import is_transient
 from realtime.redis.pipeline import pipelined
 
 logger = logging.getLogger(__name__)
 
-AUDIT_STREAM = "chatws:audit"
 
 BATCH = 500
 
@@ -93,7 +93,7 @@ class Audit:
     async def _flush(self) -> None:
         while self._waiting:
             some = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-            adding = ("XADD", AUDIT_STREAM, "MAXLEN", "~", self._longest, "*", FIELD)
+            adding = ("XADD", keys.AUDIT_STREAM, "MAXLEN", "~", self._longest, "*", FIELD)
             try:
                 await pipelined(self._redis, [(*adding, _encoder.encode(event)) for event in some])
             except BaseException:

@@ -17,13 +17,11 @@ from realtime.feeds.names import CONTROL_GROUP
 from realtime.ids import new_epoch
 from realtime.layers.protocol import Layer
 from realtime.models import Revocation
+from realtime.redis import keys
 from realtime.redis.client import Redis, connect
 from realtime.redis.errors import RedisError
 from realtime.redis.scripts import Script
 
-REVOKED = "chatws:revoked"
-"""Hash: whose tokens (``jti:<id>``, ``user:<id>``, ``all``) to ``<issued until> <kept until>``, Unix seconds."""
-VERSION = "chatws:revoked:version"
 LOAD_SECONDS = 5.0
 COPIED_AT_ONCE = 1_000
 MAX_JTI = 256
@@ -74,21 +72,21 @@ class Revocations:
 
     async def refresh(self) -> bool:
         """Learn what is new; whether anything is. Raises what Redis and, if Redis lost them, the database raise."""
-        version = await self._redis.get(VERSION)
+        version = await self._redis.get(keys.REVOKED_VERSION)
         if version is None:
             await self._copy_all()
-            version = await self._redis.get(VERSION)
+            version = await self._redis.get(keys.REVOKED_VERSION)
         if version == self._version:
             return False
         now, known, forgotten = time.time(), {}, []
-        for name, value in (await self._redis.hgetall(REVOKED)).items():
+        for name, value in (await self._redis.hgetall(keys.REVOKED)).items():
             until, _, kept = value.decode().partition(" ")
             if int(kept) > now:
                 known[name.decode()] = (int(until), int(kept))
             else:
                 forgotten.append(name)
         if forgotten:
-            await self._redis.hdel(REVOKED, *forgotten)
+            await self._redis.hdel(keys.REVOKED, *forgotten)
         self._known, self._version = known, version
         self._loaded.set()
         return True
@@ -131,7 +129,7 @@ class Revocations:
         await self._copy(args)
 
     async def _copy(self, args: list[str | int]) -> None:
-        await _copy.run(self._redis, [REVOKED, VERSION], [new_epoch(), *args])
+        await _copy.run(self._redis, [keys.REVOKED, keys.REVOKED_VERSION], [new_epoch(), *args])
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from realtime.aio import tasks
 from realtime.conf import RealtimeConf
 from realtime.feeds.publication import decode_publication
 from realtime.ids import new_epoch
+from realtime.redis import keys
 from realtime.redis.client import Redis
 from realtime.redis.errors import ConnectionLost
 from realtime.redis.pipeline import pipelined
@@ -61,11 +62,6 @@ class Appended(msgspec.Struct, frozen=True):
     after: str | None = None
 
 
-def _keys(feed: str) -> list[str]:
-    tag = f"chatws:{{{feed}}}"
-    return [f"{tag}:meta", f"{tag}:log", f"{tag}:ids", f"{tag}:ids:old"]
-
-
 class FeedLog:
     """The logs of all feeds on one Redis.
 
@@ -99,8 +95,9 @@ class FeedLog:
             topic, new_epoch(), conf.log_publications, conf.log_bytes,
             conf.log_seconds, conf.ids_seconds, conf.meta_seconds,
         ]  # fmt: skip
-        calls: list[tuple[list[str], list[str | bytes | int]]] = [
-            (_keys(feed), [*first, *(part for entry in entries for part in entry)]) for feed, entries in batch.items()
+        calls: list[tuple[Sequence[str], list[str | bytes | int]]] = [
+            (keys.feed(feed), [*first, *(part for entry in entries for part in entry)])
+            for feed, entries in batch.items()
         ]
         answers = await _append.run_all(self._redis, calls)
         return [_places(answer, entries) for answer, entries in zip(answers, batch.values(), strict=True)]
@@ -122,8 +119,8 @@ class FeedLog:
         tasks.spawn(self._answer_ensuring(waiting), "ensuring feeds")
 
     async def _answer_ensuring(self, waiting: Mapping[str, asyncio.Future[Position]]) -> None:
-        calls: list[tuple[list[str], list[str | int]]] = [
-            (_keys(feed), [new_epoch(), self._conf.meta_seconds]) for feed in waiting
+        calls: list[tuple[Sequence[str], list[str | int]]] = [
+            (keys.feed(feed), [new_epoch(), self._conf.meta_seconds]) for feed in waiting
         ]
         try:
             answers = await _ensure.run_all(self._redis, calls)
@@ -141,7 +138,7 @@ class FeedLog:
 
     async def read(self, feed: str, after: int, limit: int) -> Rest:
         """At most ``limit`` entries after the offset ``after``, with the log's position at that moment."""
-        answer = await _read.run(self._redis, _keys(feed), [new_epoch(), self._conf.meta_seconds, after, limit])
+        answer = await _read.run(self._redis, keys.feed(feed), [new_epoch(), self._conf.meta_seconds, after, limit])
         *position, first, id_at, entries = answer
         return Rest(_position(position), first, entries, decode_publication(id_at).id if id_at else "")
 
@@ -151,17 +148,17 @@ class FeedLog:
         That is so if the epoch is another, the position lies beyond the log or before its first entry, or the entries
         are more than ``most`` or longer than ``most_bytes``.
         """
-        keys, limits = _keys(feed)[:2], [upto, most, most_bytes]
-        entries: list[bytes] | None = await _tail.run(self._redis, keys, [after.epoch, after.offset, *limits])
+        of_feed, limits = keys.feed(feed)[:2], [upto, most, most_bytes]
+        entries: list[bytes] | None = await _tail.run(self._redis, of_feed, [after.epoch, after.offset, *limits])
         return entries
 
     async def renew(self, feed: str, epoch: str) -> Position:
         """Begin a new epoch if ``epoch`` is still the present one; answers with the position either way."""
-        return _position(await _renew.run(self._redis, _keys(feed), [epoch, new_epoch(), self._conf.meta_seconds]))
+        return _position(await _renew.run(self._redis, keys.feed(feed), [epoch, new_epoch(), self._conf.meta_seconds]))
 
     async def positions(self, feeds: Sequence[str]) -> list[Position | None]:
         """The positions of many feeds in one round trip; None for a feed that has none."""
-        commands = [("HMGET", _keys(feed)[0], "epoch", "offset", "id") for feed in feeds]
+        commands = [("HMGET", keys.feed(feed).meta, "epoch", "offset", "id") for feed in feeds]
         answers = await pipelined(self._redis, commands)
         return [_position(answer) if answer[0] else None for answer in answers]
 

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from realtime.conf import RealtimeConf
+from realtime.redis import keys
 from realtime.redis.client import Redis
 from realtime.redis.errors import is_transient
 from realtime.redis.scripts import Script
 
 logger = logging.getLogger(__name__)
 
-NODES = "chatws:nodes"
-ONLINE = "chatws:online"
 CHUNK = 500
 STATUS_DAYS = 30
 
@@ -126,7 +125,7 @@ class Presence:
     async def sweep(self) -> None:
         """Take off the nodes whose lease has run out."""
         seconds, _ = await self._redis.time()
-        for node in await self._redis.zrangebyscore(NODES, "-inf", seconds):
+        for node in await self._redis.zrangebyscore(keys.NODES, "-inf", seconds):
             if node.decode() != self._node:
                 logger.warning("gateway %s is gone; its connections are taken off", node.decode())
                 await self._take_off(node.decode(), even_alive=False)
@@ -134,15 +133,15 @@ class Presence:
     async def live_nodes(self) -> set[str]:
         """The gateways whose lease holds."""
         seconds, _ = await self._redis.time()
-        return {node.decode() for node in await self._redis.zrangebyscore(NODES, seconds, "+inf")}
+        return {node.decode() for node in await self._redis.zrangebyscore(keys.NODES, seconds, "+inf")}
 
     async def gateways(self) -> tuple[int, dict[str, int]]:
         """How many users are online, and the connections of each gateway whose lease holds."""
         nodes = sorted(await self.live_nodes())
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.hlen(ONLINE)
+        pipeline.hlen(keys.ONLINE)
         for node in nodes:
-            pipeline.hlen(_connections_key(node))
+            pipeline.hlen(keys.node_connections(node))
         online, *connections = await pipeline.execute()
         return online, dict(zip(nodes, connections, strict=True))
 
@@ -153,7 +152,7 @@ class Presence:
 
     async def status(self, user_id: int) -> Status:
         """What is known of one user; offline and zeros if nothing is."""
-        known = {name.decode(): value for name, value in (await self._redis.hgetall(f"user:status:{user_id}")).items()}
+        known = {name.decode(): value for name, value in (await self._redis.hgetall(keys.user_status(user_id))).items()}
         times = [int(known.get(name, 0)) for name in ("last_seen", "last_online_at", "last_offline_at")]
         return Status(known.get("is_online") in (b"true", b"1"), *times)
 
@@ -162,9 +161,9 @@ class Presence:
         if not user_ids:
             return []
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.hmget(ONLINE, user_ids)
+        pipeline.hmget(keys.ONLINE, user_ids)
         for user_id in user_ids:
-            pipeline.hget(f"user:status:{user_id}", "last_seen")
+            pipeline.hget(keys.user_status(user_id), "last_seen")
         connections, *seen = await pipeline.execute()
         return [
             UserPresence(user_id, max(0, int(count or 0)), int(at or 0))
@@ -173,7 +172,7 @@ class Presence:
 
     async def forget(self, user_id: int) -> None:
         """Forget when a user was here; one that is online now is known again at its next change."""
-        await self._redis.delete(f"user:status:{user_id}")
+        await self._redis.delete(keys.user_status(user_id))
 
     async def _flush(self) -> int:
         """Write what changed and renew the lease; how many connections the cluster counts for this node."""
@@ -187,8 +186,16 @@ class Presence:
                 return count
 
     async def _write(self, changes: list[str]) -> int:
-        keys = [NODES, _connections_key(self._node), ONLINE]
-        answer = await _presence.run(self._redis, keys, [self._node, self._lease, STATUS_DAYS, self._most, *changes])
+        of_node = [keys.NODES, keys.node_connections(self._node), keys.ONLINE]
+        given: list[str | float] = [
+            self._node,
+            self._lease,
+            STATUS_DAYS,
+            self._most,
+            keys.USER_CONNECTIONS,
+            keys.USER_STATUS,
+        ]
+        answer = await _presence.run(self._redis, of_node, [*given, *changes])
         count, *oldest = answer
         if oldest:
             await self._one_too_many([connection_id.decode() for connection_id in oldest])
@@ -206,13 +213,10 @@ class Presence:
         await self._flush()
 
     async def _take_off(self, node: str, *, even_alive: bool) -> None:
-        keys = [NODES, _connections_key(node), ONLINE]
-        while await _sweep.run(self._redis, keys, [node, CHUNK, STATUS_DAYS, int(even_alive)]):
+        of_node = [keys.NODES, keys.node_connections(node), keys.ONLINE]
+        given: list[str | float] = [node, CHUNK, STATUS_DAYS, int(even_alive), keys.USER_CONNECTIONS, keys.USER_STATUS]
+        while await _sweep.run(self._redis, of_node, given):
             pass
 
     def _key(self) -> str:
-        return _connections_key(self._node)
-
-
-def _connections_key(node: str) -> str:
-    return f"chatws:node:{node}"
+        return keys.node_connections(self._node)

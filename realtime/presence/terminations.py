@@ -8,9 +8,9 @@ from typing import Any
 
 from realtime.feeds.names import CONTROL_GROUP
 from realtime.layers.protocol import Layer
+from realtime.redis import keys
 from realtime.redis.client import Redis
 
-KICKS = "chatws:kicks"
 KEPT_SECONDS = 600
 
 
@@ -27,15 +27,15 @@ class Kicks:
         if not wishes:
             return
         pipeline = self._redis.pipeline()
-        pipeline.hset(KICKS, mapping=wishes)
-        pipeline.expire(KICKS, KEPT_SECONDS)
+        pipeline.hset(keys.TERMINATIONS, mapping=wishes)
+        pipeline.expire(keys.TERMINATIONS, KEPT_SECONDS)
         await pipeline.execute()
         await self._layer.group_send(CONTROL_GROUP, {"type": "kick"})
 
     async def pending(self) -> Mapping[str, int]:
         """Connection ids, and the code to close each with."""
-        return {name.decode(): int(code) for name, code in (await self._redis.hgetall(KICKS)).items()}
+        return {name.decode(): int(code) for name, code in (await self._redis.hgetall(keys.TERMINATIONS)).items()}
 
     async def done(self, connection_ids: Iterable[str]) -> None:
         """These have been closed."""
-        await self._redis.hdel(KICKS, *connection_ids)
+        await self._redis.hdel(keys.TERMINATIONS, *connection_ids)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from realtime.redis import keys
 from realtime.redis.client import Redis
 from realtime.redis.scripts import Script
 
@@ -53,19 +54,19 @@ class Intents:
         self._redis: Any = redis
         self._topic = topic
         self._remembered = remembered
-        self._intents = f"chatws:{{{topic}}}:intents"
-        self._due = f"chatws:{{{topic}}}:intents:due"
+        self._intents = keys.intents(topic)
+        self._due = keys.intents_due(topic)
 
     async def note(self, intent_id: str, content: bytes) -> Noted:
         """Say what is about to be tried."""
-        keys = [self._intents, self._due, self._mark(intent_id)]
-        return Noted(await _intend.run(self._redis, keys, [intent_id, content, LEASE_MS, MOST]))
+        own = [self._intents, self._due, self._mark(intent_id)]
+        return Noted(await _intend.run(self._redis, own, [intent_id, content, LEASE_MS, MOST]))
 
     async def fulfil(self, intent_id: str, entry: Mapping[bytes, bytes]) -> bool:
         """Add the entry and forget the intent; False if it had been added."""
-        keys = [self._topic, self._intents, self._due, self._mark(intent_id)]
+        own = [self._topic, self._intents, self._due, self._mark(intent_id)]
         fields = [part for pair in entry.items() for part in pair]
-        return bool(await _fulfil.run(self._redis, keys, [intent_id, self._remembered, *fields]))
+        return bool(await _fulfil.run(self._redis, own, [intent_id, self._remembered, *fields]))
 
     async def withdraw(self, intent_id: str) -> None:
         """Forget an intent of which nothing will come."""
@@ -84,4 +85,4 @@ class Intents:
         return [Intent(intent_id.decode(), content, age / 1000) for intent_id, content, age in claimed]
 
     def _mark(self, intent_id: str) -> str:
-        return f"chatws:{{{self._topic}}}:added:{intent_id}"
+        return keys.added(self._topic, intent_id)

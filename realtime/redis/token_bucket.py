@@ -3,6 +3,7 @@
 import asyncio
 
 from realtime.aio import tasks
+from realtime.redis import keys
 from realtime.redis.client import Redis
 from realtime.redis.scripts import Script
 
@@ -38,7 +39,7 @@ class UserLimit:
 
     async def _answer_all(self, asked: list[tuple[int, asyncio.Future[float]]]) -> None:
         calls: list[tuple[list[str], list[str | int | float]]] = [
-            ([f"chatws:limit:{self._name}:{user_id}"], [self._rate, self._burst]) for user_id, _ in asked
+            ([keys.limit(self._name, user_id)], [self._rate, self._burst]) for user_id, _ in asked
         ]
         try:
             waits = await _allow.run_all(self._redis, calls)

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from realtime.exceptions import PoisonEntry
+from realtime.redis import keys
 from realtime.redis.client import Redis
 from realtime.redis.scripts import Script
-from realtime.relay.topic import DEAD_LETTER_TOPICS
 from realtime.relay.watermill import METADATA, PAYLOAD, read_metadata
 
 UNREADABLE_METADATA = b"dlq_metadata"
@@ -79,21 +79,21 @@ class DeadLetters:
 
     async def topics(self) -> list[str]:
         """The topics that have had a dead letter."""
-        return sorted(name.decode() for name in await self._redis.smembers(DEAD_LETTER_TOPICS))
+        return sorted(name.decode() for name in await self._redis.smembers(keys.DEAD_LETTER_TOPICS))
 
     async def count(self, topic: str) -> int:
         """How many dead letters a topic has."""
-        return int(await self._redis.xlen(f"{topic}.dlq"))
+        return int(await self._redis.xlen(keys.dead_letters(topic)))
 
     async def latest(self, topic: str, limit: int, before: str = "+") -> list[DeadLetter]:
         """At most ``limit`` dead letters of a topic, newest first, from the one before an id on."""
         upto = before if before == "+" else f"({before}"
-        found = await self._redis.xrevrange(f"{topic}.dlq", max=upto, count=limit)
+        found = await self._redis.xrevrange(keys.dead_letters(topic), max=upto, count=limit)
         return [_letter(topic, letter_id, fields) for letter_id, fields in found]
 
     async def get(self, topic: str, letter_id: str) -> DeadLetter | None:
         """One dead letter; None if it is gone."""
-        found = await self._redis.xrange(f"{topic}.dlq", min=letter_id, max=letter_id)
+        found = await self._redis.xrange(keys.dead_letters(topic), min=letter_id, max=letter_id)
         return _letter(topic, *found[0]) if found else None
 
     async def all(self, topic: str) -> AsyncIterator[DeadLetter]:
@@ -101,7 +101,7 @@ class DeadLetters:
         newest = await self.latest(topic, 1)
         after = "-"
         while newest:
-            found = await self._redis.xrange(f"{topic}.dlq", min=after, max=newest[0].id, count=100)
+            found = await self._redis.xrange(keys.dead_letters(topic), min=after, max=newest[0].id, count=100)
             if not found:
                 return
             for letter_id, fields in found:
@@ -110,14 +110,14 @@ class DeadLetters:
 
     async def replay(self, letter: DeadLetter) -> str | None:
         """Put a dead letter back at the end of its topic: the new entry's id, or None if it was gone already."""
-        keys = [f"{letter.topic}.dlq", letter.topic]
+        both = [keys.dead_letters(letter.topic), letter.topic]
         flat = [part for field in letter.entry().items() for part in field]
-        entry_id: bytes | None = await _replay.run(self._redis, keys, [letter.id, *flat])
+        entry_id: bytes | None = await _replay.run(self._redis, both, [letter.id, *flat])
         return entry_id.decode() if entry_id else None
 
     async def drop(self, letter: DeadLetter) -> bool:
         """Remove a dead letter for good; False if it was gone already."""
-        return bool(await self._redis.xdel(f"{letter.topic}.dlq", letter.id))
+        return bool(await self._redis.xdel(keys.dead_letters(letter.topic), letter.id))
 
 
 def _letter(topic: str, letter_id: bytes, fields: Mapping[bytes, bytes]) -> DeadLetter:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from realtime.redis import keys
 from realtime.redis.client import Redis
 from realtime.redis.scripts import Script
 
@@ -16,8 +17,8 @@ class Lease:
 
     def __init__(self, redis: Redis, topic: str, seconds: float, holder: str) -> None:
         self._redis = redis
-        self._keys = [f"chatws:{{{topic}}}:{part}" for part in ("lease", "token", "pos")]
-        self._roster_key = f"chatws:{{{topic}}}:relays"
+        self._keys = [keys.lease(topic), keys.lease_token(topic), keys.cursor(topic)]
+        self._roster_key = keys.relays(topic)
         self._holder = holder
         self._seconds = seconds
 

@@ -12,6 +12,7 @@ import msgspec
 
 from realtime.conf import RealtimeConf
 from realtime.exceptions import PoisonEntry
+from realtime.redis import keys
 from realtime.redis.client import Redis
 from realtime.redis.errors import ResponseError, is_existing_group, is_missing_key
 from realtime.redis.scripts import Script
@@ -22,10 +23,6 @@ logger = logging.getLogger(__name__)
 HANDLER_NAME = "relay_stream"
 BEGINNING = "0-0"
 COUNTED_AT_ONCE = 1_000
-RELAYED_TOPICS = "chatws:topics"
-"""Set of the topics that a relay has begun with."""
-DEAD_LETTER_TOPICS = "chatws:dlq:topics"
-"""Set of the topics that have had a dead letter."""
 
 _commit = Script("commit")
 _dead_letter = Script("dead_letter")
@@ -54,7 +51,7 @@ class Topic:
         self._redis: Any = redis  # redis-py's types give one signature for its two kinds of client
         self._group = conf.consumer_group
         self._dead_letters = conf.dead_letters
-        self._cursor_key = f"chatws:{{{name}}}:pos"
+        self._cursor_key = keys.cursor(name)
 
     async def start(self) -> str:
         """The cursor. Where Redis has none it is the database's copy; at the very first start the consumer group's
@@ -75,7 +72,7 @@ class Topic:
             read = await self._entries_up_to(position)
             await self._redis.hset(self._cursor_key, mapping={"id": position, "read": read})
             cursor = position.encode()
-        await self._redis.sadd(RELAYED_TOPICS, self.name)
+        await self._redis.sadd(keys.TOPICS, self.name)
         await self.look_for_losses(cursor.decode())
         return cursor.decode()
 
@@ -89,8 +86,8 @@ class Topic:
 
     async def commit(self, token: int, since: str, entry_id: str, count: int) -> bool:
         """Move the cursor from ``since`` over ``count`` entries to ``entry_id``; False if a later lease took over."""
-        keys = [self._cursor_key, self.name]
-        return bool(await _commit.run(self._redis, keys, [token, entry_id, count, self._group, since]))
+        of_topic = [self._cursor_key, self.name]
+        return bool(await _commit.run(self._redis, of_topic, [token, entry_id, count, self._group, since]))
 
     async def trim(self, cursor: str) -> int:
         """Remove what every consumer group of the stream, and we, have done with; how many entries."""
@@ -124,8 +121,8 @@ class Topic:
         for name, value in fields.items():
             if name not in (UUID, METADATA, PAYLOAD):
                 written += [name, value]
-        keys = [self._cursor_key, f"{self.name}.dlq", DEAD_LETTER_TOPICS]
-        if await _dead_letter.run(self._redis, keys, [entry_id, self._dead_letters, self.name, *written]):
+        of_topic = [self._cursor_key, keys.dead_letters(self.name), keys.DEAD_LETTER_TOPICS]
+        if await _dead_letter.run(self._redis, of_topic, [entry_id, self._dead_letters, self.name, *written]):
             logger.warning("%s: entry %s went to %s.dlq: %s", self.name, entry_id, self.name, reason)
 
     async def lag(self) -> int | None:
@@ -200,7 +197,7 @@ class Topic:
 
 async def relayed_topics(redis: Any) -> list[str]:
     """The topics that a relay has begun with."""
-    return sorted(name.decode() for name in await redis.smembers(RELAYED_TOPICS))
+    return sorted(name.decode() for name in await redis.smembers(keys.TOPICS))
 
 
 def _order(entry_id: str) -> tuple[int, int]:

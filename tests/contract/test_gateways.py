@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from realtime.auth.revocations import VERSION
 from realtime.redis.client import Redis
+from realtime.redis.keys import REVOKED_VERSION
 from tests.conftest import Connect
 from tests.support.announced import announced
 from tests.support.chat import Chat, new_user
@@ -201,8 +201,8 @@ async def test_plain_daphne_that_was_probed_first_still_reaches_the_database_whe
         stack.start_rpc()
         stack.start_gateway(server=SERVERS["daphne"])  # returns once a probe found it ready
         async with Redis.from_url(stack.redis.url) as client:
-            await client.delete(VERSION)
-            await until_answer(lambda: client.exists(VERSION), what="Redis knows the revoked tokens again")
+            await client.delete(REVOKED_VERSION)
+            await until_answer(lambda: client.exists(REVOKED_VERSION), what="Redis knows the revoked tokens again")
     finally:
         stack.stop()
 

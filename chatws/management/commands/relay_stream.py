@@ -17,12 +17,12 @@ from realtime import conf
 from realtime.aio import tasks
 from realtime.audit.events import parse
 from realtime.audit.reaper import Reaper
-from realtime.audit.recorder import AUDIT_STREAM
 from realtime.audit.sink import database_sink
 from realtime.exceptions import ListenError, RedisUnavailable
 from realtime.feeds.log import FeedLog
 from realtime.ids import new_node_name
 from realtime.observability import metrics, probes, tracing
+from realtime.redis import keys
 from realtime.redis.client import Redis, connect, ping, wait_for_redis
 from realtime.relay import cursor_backup
 from realtime.relay.publisher import Publisher
@@ -32,7 +32,7 @@ from realtime.relay.worker import TopicWorker, to_feeds
 
 logger = logging.getLogger(__name__)
 
-TOPICS = [*sorted(ROUTES), AUDIT_STREAM]
+TOPICS = [*sorted(ROUTES), keys.AUDIT_STREAM]
 
 
 class Command(BaseCommand):
@@ -99,10 +99,10 @@ def _worker(
     name: str, redis: Redis, publisher: Publisher, settings: conf.RealtimeConf, relay_name: str
 ) -> TopicWorker[Any]:
     chat = chat_conf.get()
-    is_ours = name == AUDIT_STREAM or (chat.owns_messages if name == MESSAGE_NEW else chat.owns_topics)
+    is_ours = name == keys.AUDIT_STREAM or (chat.owns_messages if name == MESSAGE_NEW else chat.owns_topics)
     topic = Topic(redis, name, settings, mirrored=cursor_backup.mirrored, is_ours=is_ours)
     number = TOPICS.index(name)
-    if name == AUDIT_STREAM:
+    if name == keys.AUDIT_STREAM:
         return TopicWorker(redis, topic, parse, database_sink, settings, name=relay_name, number=number)
     return TopicWorker(redis, topic, *to_feeds(name, ROUTES[name], publisher), settings, name=relay_name, number=number)
 

@@ -7,10 +7,10 @@ from asgiref.sync import async_to_sync
 from django.core.management.base import BaseCommand, CommandError
 
 from realtime import conf
-from realtime.audit.recorder import AUDIT_STREAM
 from realtime.auth.tokens import MAX_USER_ID
 from realtime.models import ConnectionRecord
 from realtime.presence.presence import Presence
+from realtime.redis import keys
 from realtime.redis.client import address_of, connect
 from realtime.redis.errors import RedisError
 from realtime.relay.topic import Topic
@@ -50,7 +50,7 @@ async def _forget(user_id: int, settings: conf.RealtimeConf) -> int:
     redis = connect(settings.redis_url)
     try:
         await Presence(redis, "", settings).forget(user_id)
-        lag = await Topic(redis, AUDIT_STREAM, settings).lag()
-        return int(await redis.xlen(AUDIT_STREAM)) if lag is None else lag
+        lag = await Topic(redis, keys.AUDIT_STREAM, settings).lag()
+        return int(await redis.xlen(keys.AUDIT_STREAM)) if lag is None else lag
     finally:
         await redis.aclose()

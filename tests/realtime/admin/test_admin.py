@@ -15,9 +15,8 @@ from django.core.management import CommandError, call_command
 from django.test import Client, override_settings
 from redis import Redis
 
-from realtime.audit.recorder import AUDIT_STREAM
-from realtime.auth.revocations import REVOKED
 from realtime.models import ConnectionRecord, Revocation
+from realtime.redis.keys import AUDIT_STREAM, REVOKED
 from tests.support.redis import RedisServer, free_port
 
 pytestmark = pytest.mark.django_db

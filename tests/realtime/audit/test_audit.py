@@ -10,12 +10,13 @@ from django.db import connection
 
 from realtime.audit.events import Event, parse
 from realtime.audit.reaper import Reaper
-from realtime.audit.recorder import AUDIT_STREAM, Audit
+from realtime.audit.recorder import Audit
 from realtime.audit.sink import database_sink
 from realtime.conf import RealtimeConf
 from realtime.exceptions import PoisonEntry, TryLater
 from realtime.models import ConnectionRecord
 from realtime.redis.client import Redis
+from realtime.redis.keys import AUDIT_STREAM
 from tests.support.waiting import until_answer
 
 pytestmark = pytest.mark.django_db(transaction=True)
