@@ -9,7 +9,7 @@ from realtime.exceptions import TryLater
 
 
 @contextmanager
-def waiting_for_it() -> Iterator[None]:
+def database_access() -> Iterator[None]:
     """In it a thread may use the ORM.
 
     Raises:

@@ -43,7 +43,7 @@ CODES = {
     grpc.StatusCode.DEADLINE_EXCEEDED: 503,
 }
 NOT_ANSWERED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED
-AWAY, LACKING = 503, 501
+AWAY, UNSUPPORTED = 503, 501
 PROBE_SECONDS, PROBE_AGAIN_SECONDS = 1.0, 2.0
 """How long, and how often, it is found out whether the service answers."""
 LACKING_SECONDS = 60.0
@@ -175,11 +175,11 @@ class GrpcChatGateway:
 
     async def _call_ext(self, method: str, request: object) -> Any:
         if time.monotonic() < self._lacks_ext_until:
-            raise ChatServiceError(LACKING, "the chat service keeps no read cursors")
+            raise ChatServiceError(UNSUPPORTED, "the chat service keeps no read cursors")
         try:
             return await self._ask(EXTENSION, method, getattr((await self._open())[1], method), request)
         except ChatServiceError as error:
-            if error.code == LACKING:
+            if error.code == UNSUPPORTED:
                 self._lacks_ext_until = time.monotonic() + LACKING_SECONDS
             raise
 

@@ -67,11 +67,11 @@ class Membership:
         if self.groups is None or self._unheard or self._stale or self._asking or self._following:
             await self.ask()
 
-    def unheard(self) -> None:
+    def mark_incomplete(self) -> None:
         """A connection stopped hearing one of the groups, so removals from it may be missed: ask each newcomer."""
         self._unheard = True
 
-    async def knows(self, group_id: str) -> bool:
+    async def is_member(self, group_id: str) -> bool:
         """Whether the user is in a chat group. One we don't know of is asked about, once in 5 s at most."""
         if self.groups is not None and group_id in self.groups:
             return True
@@ -83,7 +83,7 @@ class Membership:
             self._asked_at = now
         return group_id in await self.ask()
 
-    def doubted(self) -> None:
+    def invalidate(self) -> None:
         """The chat service refused what we took this user for allowed to do: ask again, once in 5 s at most."""
         now = time.monotonic()
         if now - self._asked_at >= ASK_AGAIN_SECONDS:
@@ -113,8 +113,8 @@ class Membership:
             self._stale = False
             async with self._questions:
                 groups = await all_user_group_ids(self._chat, self.user_id)
-            unheard = [feed for feed in map(group_feed, groups) if not self._hub.hears(feed)]
-            await self._hub.prepare(unheard)
+            unheard = [feed for feed in map(group_feed, groups) if not self._hub.is_subscribed(feed)]
+            await self._hub.ensure_subscribed(unheard)
             if not self._stale and not unheard:
                 break
         self.groups = groups

@@ -40,12 +40,12 @@ from realtime.exceptions import FeedUnavailable
 from realtime.feeds.log import Position
 from realtime.feeds.names import group_feed, user_feed
 from realtime.hub.resume import MOST_BYTES_IN_ALL, Joined, Resume
-from realtime.hub.subscription import Member
+from realtime.hub.subscription import Subscriber
 from realtime.observability import metrics
 from realtime.redis.errors import is_transient
 
 HEARTBEAT_SECONDS = 25
-LACKING = 501
+UNSUPPORTED = 501
 NO_LONGER = 403, 404, 409
 """With these the chat service refuses a message of one who isn't a member any more, or whose group is gone."""
 
@@ -61,7 +61,7 @@ class Tail:
 Answer = ServerData | Tail
 
 
-class Connection(Member, Protocol):
+class Connection(Subscriber, Protocol):
     """The socket under a session."""
 
     connection_id: str
@@ -163,7 +163,7 @@ class Session:
         Raises:
             FrameError: 403, it isn't; 503, the chat service can't say.
         """
-        if not await self._membership.knows(group_id):
+        if not await self._membership.is_member(group_id):
             raise FrameError(403, f"data.group_id: not a member of {group_id}")
 
     async def send(self, frame: SendMessage) -> str:
@@ -172,7 +172,7 @@ class Session:
             return await self._services.sender.send(self.principal, frame)
         except ChatServiceError as error:
             if error.code in NO_LONGER:
-                self._membership.doubted()
+                self._membership.invalidate()
             raise
 
     async def mark_read(self, group_id: str, message_id: str) -> None:
@@ -184,7 +184,7 @@ class Session:
         try:
             stands_at = await self._services.chat.mark_read(self.user_id, group_id, message_id)
         except ChatServiceError as error:
-            if error.code != LACKING:
+            if error.code != UNSUPPORTED:
                 raise
             stands_at = message_id
         if stands_at == message_id:
@@ -239,10 +239,10 @@ class Session:
         await self.require_member(group_id)
         raise FeedUnavailable("the feed can't be heard now")
 
-    def unhear(self, group_id: str) -> GroupLeft:
+    def unsubscribe_group(self, group_id: str) -> GroupLeft:
         """From now on nothing of this chat group reaches the connection."""
         self._left.add(group_id)
-        self._membership.unheard()
+        self._membership.mark_incomplete()
         self._hub.leave(self._connection, group_feed(group_id))
         return GroupLeft(group_id)
 
@@ -268,7 +268,7 @@ class Session:
         self._left.discard(_group_of(feed))
         if self._typist is not None:
             self._typist.end(_group_of(feed))
-        self._resume.leave_off(feed, position)
+        self._resume.remember_position(feed, position)
         self._connection.write(GroupLeft(_group_of(feed)))
 
     def feed_reset(self, feed: str, position: Position) -> bool:
@@ -277,7 +277,7 @@ class Session:
         if not group_id:
             self._membership.follow()
             return True
-        self._resume.leave_off(feed, position)
+        self._resume.remember_position(feed, position)
         self._membership.removed(group_id)
         return False
 

@@ -25,7 +25,7 @@ from realtime.admin.base import UserIdSearch, redis_problem
 from realtime.admin.revocations import revoke
 from realtime.close_codes import CloseCode
 from realtime.models import ConnectionRecord
-from realtime.presence.terminations import Kicks
+from realtime.presence.terminations import Terminations
 from realtime.redis.client import connect
 from realtime.redis.errors import RedisError
 
@@ -87,11 +87,11 @@ class ConnectionRecordAdmin(UserIdSearch):
         try:
             may = self.admin_site.has_permission(request) and request.user.has_perm("realtime.view_connectionrecord")
         except DatabaseError as error:
-            problem = overview.Away(f"the database is away: {error}")
+            problem = overview.SourceUnavailable(f"the database is away: {error}")
             return HttpResponse(msgspec.json.encode(problem), "application/json", 503)
         if not may:
             raise PermissionDenied
-        seen = async_to_sync(overview.look)(conf.get(), self.closes)
+        seen = async_to_sync(overview.collect)(conf.get(), self.closes)
         return HttpResponse(msgspec.json.encode(seen), "application/json")
 
     @admin.display(description="user", ordering="user_id")
@@ -180,6 +180,6 @@ def _note(request: HttpRequest, records: "QuerySet[ConnectionRecord]", what: str
 async def _ask_to_end(connection_ids: list[str]) -> None:
     redis = connect(conf.get().redis_url)
     try:
-        await Kicks(redis, get_channel_layer()).ask(connection_ids, CloseCode.FORBIDDEN)
+        await Terminations(redis, get_channel_layer()).ask(connection_ids, CloseCode.FORBIDDEN)
     finally:
         await redis.aclose()

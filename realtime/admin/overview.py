@@ -1,6 +1,6 @@
 """The cluster at a glance, for the admin's index: who is online, how sockets were closed, how far the relay is behind.
 
-A part whose source is away says so, the others stand; none is waited for longer than `PATIENCE`.
+A part whose source is away says so, the others stand; none is waited for longer than `SOURCE_TIMEOUT`.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from realtime.redis.errors import RedisError
 from realtime.relay.dead_letters import DeadLetters
 from realtime.relay.topic import Topic, relayed_topics
 
-PATIENCE = 1.5
+SOURCE_TIMEOUT = 1.5
 """Seconds that a source has to answer in."""
 SHOWN = 10
 """Gateways and close codes that are listed; what is left is summed up."""
@@ -37,7 +37,7 @@ CLOSES_OF = timedelta(days=1)
 T = TypeVar("T")
 
 
-class Away(msgspec.Struct, frozen=True):
+class SourceUnavailable(msgspec.Struct, frozen=True):
     """Instead of a part: why it can't be told."""
 
     away: str
@@ -71,7 +71,7 @@ class Closes(msgspec.Struct, frozen=True):
     top: list[Closed]
 
 
-class Behind(msgspec.Struct, frozen=True):
+class TopicLag(msgspec.Struct, frozen=True):
     """A topic: entries that wait for the relay, None where Redis can't tell, and its dead letters."""
 
     topic: str
@@ -82,9 +82,9 @@ class Behind(msgspec.Struct, frozen=True):
 class Overview(msgspec.Struct, frozen=True):
     """All of it, as the index's module reads it."""
 
-    online: Online | Away
-    topics: list[Behind] | Away
-    closes: Closes | Away
+    online: Online | SourceUnavailable
+    topics: list[TopicLag] | SourceUnavailable
+    closes: Closes | SourceUnavailable
 
 
 class ClosesByCode:
@@ -116,9 +116,9 @@ class ClosesByCode:
             asked.set_result(counts)
 
 
-async def look(conf: RealtimeConf, closes: ClosesByCode) -> Overview:
+async def collect(conf: RealtimeConf, closes: ClosesByCode) -> Overview:
     """Ask all sources at once."""
-    redis = connect(conf.redis_url, timeout=PATIENCE, max_connections=2)
+    redis = connect(conf.redis_url, timeout=SOURCE_TIMEOUT, max_connections=2)
     where = f"Redis at {address_of(conf.redis_url)}"
     try:
         return Overview(
@@ -132,16 +132,16 @@ async def look(conf: RealtimeConf, closes: ClosesByCode) -> Overview:
         await redis.aclose()
 
 
-async def _or_away(source: str, asking: Awaitable[T]) -> T | Away:
+async def _or_away(source: str, asking: Awaitable[T]) -> T | SourceUnavailable:
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(SOURCE_TIMEOUT):
             return await asking
     except TimeoutError:
-        return Away(f"{source} gave no answer within {PATIENCE:g} s.")
+        return SourceUnavailable(f"{source} gave no answer within {SOURCE_TIMEOUT:g} s.")
     except TryLater as error:
-        return Away(str(error))
+        return SourceUnavailable(str(error))
     except (RedisError, OSError) as error:
-        return Away(f"{source} can't be reached ({error}).")
+        return SourceUnavailable(f"{source} can't be reached ({error}).")
 
 
 async def _online(redis: Redis, conf: RealtimeConf) -> Online:
@@ -150,10 +150,10 @@ async def _online(redis: Redis, conf: RealtimeConf) -> Online:
     return Online(users, sum(gateways.values()), len(gateways), top)
 
 
-async def _topics(redis: Redis, conf: RealtimeConf) -> list[Behind]:
+async def _topics(redis: Redis, conf: RealtimeConf) -> list[TopicLag]:
     letters = DeadLetters(redis)
     names = sorted({*await relayed_topics(redis), *await letters.topics()})
-    return [Behind(name, await Topic(redis, name, conf).lag(), await letters.count(name)) for name in names]
+    return [TopicLag(name, await Topic(redis, name, conf).lag(), await letters.count(name)) for name in names]
 
 
 K = TypeVar("K", int, str)
@@ -166,7 +166,7 @@ def _top(counts: Iterable[tuple[K, int]]) -> list[tuple[K, int]]:
 def _count_closes() -> Mapping[int, int]:
     since = datetime.now(UTC) - CLOSES_OF
     try:
-        with database.waiting_for_it():
+        with database.database_access():
             records = ConnectionRecord.objects.filter(closed_at__gte=since, close_code__isnull=False).order_by()
             return dict(records.values_list("close_code").annotate(Count("id")))
     finally:

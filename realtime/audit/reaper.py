@@ -55,13 +55,13 @@ class Reaper:
 
 
 def _nodes_with_open_records() -> set[str]:
-    with database.waiting_for_it():
+    with database.database_access():
         nodes = ConnectionRecord.objects.filter(closed_at=None).order_by().values_list("node", flat=True).distinct()
         return set(nodes)
 
 
 def _close_records(nodes: Sequence[str]) -> int:
-    with database.waiting_for_it():
+    with database.database_access():
         records = ConnectionRecord.objects.filter(closed_at=None, node__in=nodes)
         count = records.update(closed_at=datetime.now(UTC), close_code=CloseCode.ABNORMAL)
     logger.warning("closed %d connection records of gateways that are gone: %s", count, ", ".join(nodes))

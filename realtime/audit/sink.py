@@ -22,7 +22,7 @@ async def database_sink(events: Sequence[Event]) -> None:
 def write(events: Sequence[Event]) -> None:
     """What `database_sink` does, in the calling thread."""
     ids = {event.connection_id for event in events}
-    with database.waiting_for_it():
+    with database.database_access():
         records = ConnectionRecord.objects.in_bulk(ids, field_name="connection_id")
         for event in events:
             record = records.get(event.connection_id)

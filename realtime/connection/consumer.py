@@ -126,7 +126,7 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
             if excess is not None:
                 metrics.refusals.labels(excess.limit).inc()
                 self.too_fast(text or "", excess.wait)
-                if self._limit.keeps_on():
+                if self._limit.exceeded():
                     self.close(CloseCode.RATE_LIMITED)
             elif text is None:
                 self.binary_received()

@@ -33,6 +33,6 @@ class FrameLimit:
             return Excess("bytes", wait)
         return None
 
-    def keeps_on(self) -> bool:
+    def exceeded(self) -> bool:
         """Count a frame that was refused: whether there were too many of them."""
         return self._refusals.take(1, time.monotonic()) > 0

@@ -41,7 +41,7 @@ class Position(msgspec.Struct, frozen=True):
     last_id: str = ""
 
 
-class Rest(msgspec.Struct, frozen=True):
+class LogSlice(msgspec.Struct, frozen=True):
     """What a log holds after an offset. ``entries`` start at ``first``; it lies above the offset asked for where the
     log no longer reaches back. ``id_at`` names the entry at that offset, empty if the log doesn't hold it."""
 
@@ -136,11 +136,11 @@ class FeedLog:
             if not future.done():
                 future.set_result(_position(answer))
 
-    async def read(self, feed: str, after: int, limit: int) -> Rest:
+    async def read(self, feed: str, after: int, limit: int) -> LogSlice:
         """At most ``limit`` entries after the offset ``after``, with the log's position at that moment."""
         answer = await _read.run(self._redis, keys.feed(feed), [new_epoch(), self._conf.meta_seconds, after, limit])
         *position, first, id_at, entries = answer
-        return Rest(_position(position), first, entries, decode_publication(id_at).id if id_at else "")
+        return LogSlice(_position(position), first, entries, decode_publication(id_at).id if id_at else "")
 
     async def tail(self, feed: str, after: Position, upto: int, most: int, most_bytes: int) -> Sequence[bytes] | None:
         """The entries after a position up to an offset: all of them, or None if the log can't give them all.

@@ -12,7 +12,7 @@ from typing import Any
 from realtime.aio import tasks
 from realtime.feeds.names import channels_group
 from realtime.hub.batch import Batch
-from realtime.hub.subscription import Feed
+from realtime.hub.subscription import LocalFeed
 from realtime.layers.protocol import Layer, send_all
 from realtime.observability import metrics
 
@@ -25,7 +25,7 @@ MOST_WAITING = 1_000
 class Ephemeral:
     """The way out and in of one process's ephemeral frames. ``most``: how many a second of one feed it hands out."""
 
-    def __init__(self, layer: Layer, feeds: Mapping[str, Feed], background: tasks.Group, most: int) -> None:
+    def __init__(self, layer: Layer, feeds: Mapping[str, LocalFeed], background: tasks.Group, most: int) -> None:
         self._layer = layer
         self._feeds = feeds
         self._background = background

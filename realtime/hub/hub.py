@@ -18,9 +18,9 @@ from realtime.feeds.publication import DropUser, Publication, decode_publication
 from realtime.hub.batch import Batch
 from realtime.hub.ephemeral import Ephemeral
 from realtime.hub.receiver import Receiver
-from realtime.hub.recovery import RETRY_SECONDS, CatchUp
+from realtime.hub.recovery import RETRY_SECONDS, Recovery
 from realtime.hub.resume import Joined, Resume, missed
-from realtime.hub.subscription import Feed, Member
+from realtime.hub.subscription import LocalFeed, Subscriber
 from realtime.layers.protocol import Layer
 from realtime.observability import metrics, tracing
 from realtime.redis.errors import is_transient
@@ -42,16 +42,16 @@ class Hub:
         self._confirms = hasattr(layer, "on_resubscribed")
         self._log = log
         self._conf = conf
-        self._feeds: dict[str, Feed] = {}
-        self._heard_by: dict[Member, set[str]] = {}
-        self._unflushed: list[Feed] = []
+        self._feeds: dict[str, LocalFeed] = {}
+        self._heard_by: dict[Subscriber, set[str]] = {}
+        self._unflushed: list[LocalFeed] = []
         self._handed_out: list[tuple[Sequence[bytes], int]] = []
         """What went out since the counters were told: frames, and to how many connections."""
         self._entered: list[int] = []
         """When what is handed out next entered its stream, in Unix milliseconds."""
         self._tasks = tasks.Group()
         self.ephemeral = Ephemeral(layer, self._feeds, self._tasks, conf.ephemeral_per_second)
-        self._catch_up = CatchUp(log, self._feeds, self._tasks, apply=self._apply, reset=self._reset)
+        self._recovery = Recovery(log, self._feeds, self._tasks, apply=self._apply, reset=self._reset)
         self._receiver = Receiver(layer, self._receive)
         self.on_drop: Callable[[int, str], None] = lambda user_id, feed: None
         """Told of every removal that passes: user id, feed. Members hear of their own by `Member.dropped`."""
@@ -66,7 +66,7 @@ class Hub:
             self._layer.on_resubscribed(self._resubscribed)
         every = self._conf.check_seconds or (CHECK_SECONDS if self._confirms else CHECK_SECONDS_FOREIGN)
         self._tasks.supervise(self._receiver.run, "hub receiver")
-        self._tasks.supervise(lambda: self._catch_up.run(every), "hub position check")
+        self._tasks.supervise(lambda: self._recovery.run(every), "hub position check")
 
     async def stop(self) -> None:
         """End every task of the hub."""
@@ -74,20 +74,20 @@ class Hub:
 
     async def check_all(self) -> None:
         """Compare the position of every feed with its log now. Raises what Redis raises."""
-        await self._catch_up.check_all()
+        await self._recovery.check_all()
 
     # Joining and leaving
 
-    def hears(self, feed: str) -> bool:
+    def is_subscribed(self, feed: str) -> bool:
         """Whether this process hears the feed already, its position known."""
         known = self._feeds.get(feed)
         return known is not None and bool(known.epoch) and known.closing is None
 
-    def feeds_of(self, member: Member) -> set[str]:
+    def feeds_of(self, member: Subscriber) -> set[str]:
         """The feeds that a connection hears; don't change it."""
         return self._heard_by.get(member, set())
 
-    async def prepare(self, names: Iterable[str]) -> None:
+    async def ensure_subscribed(self, names: Iterable[str]) -> None:
         """Hear these feeds, so that what comes after an answer about them can't be missed.
 
         Raises:
@@ -95,7 +95,7 @@ class Hub:
         """
         await self._wait_open([self._feed(name) for name in names])
 
-    async def join(self, member: Member, names: Iterable[str], resume: Resume | None = None) -> list[Joined]:
+    async def join(self, member: Subscriber, names: Iterable[str], resume: Resume | None = None) -> list[Joined]:
         """Let a connection hear feeds, from the positions that are answered.
 
         No frame reaches the member before the caller goes on, unless with ``resume``: then the caller holds them back
@@ -122,13 +122,13 @@ class Hub:
                 feed.joining.pop(member, None)
                 self._linger_if_empty(feed)
 
-    async def _join_resumed(self, member: Member, wanted: list[Feed], resume: Resume) -> list[Joined]:
+    async def _join_resumed(self, member: Subscriber, wanted: list[LocalFeed], resume: Resume) -> list[Joined]:
         joined: list[Joined] = []
         try:
             async with asyncio.timeout(OPEN_SECONDS):
                 for feed in wanted:
                     if member not in feed.members:
-                        tail = await missed(self._log, feed, resume, member, self._catch_up.wait)
+                        tail = await missed(self._log, feed, resume, member, self._recovery.wait)
                         if feed.joining.get(member):
                             metrics.resumes.labels("unrecoverable" if tail is None else "recovered").inc()
                             joined.append(Joined(feed.name, self._attach(feed, member), resumed=True, tail=tail))
@@ -140,7 +140,7 @@ class Hub:
                 feed.joining[member] = False
         return joined
 
-    def leave(self, member: Member, name: str) -> bool:
+    def leave(self, member: Subscriber, name: str) -> bool:
         """Stop a connection's hearing a feed, at once; whether it heard it or was about to."""
         feed = self._feeds.get(name)
         if feed is None:
@@ -154,21 +154,21 @@ class Hub:
         self._detach(feed, member)
         return True
 
-    def leave_all(self, member: Member) -> None:
+    def leave_all(self, member: Subscriber) -> None:
         """Forget a connection that is gone."""
         for name in list(self._heard_by.get(member, ())):
             self._detach(self._feeds[name], member)
         self._heard_by.pop(member, None)
 
-    def _feed(self, name: str) -> Feed:
+    def _feed(self, name: str) -> LocalFeed:
         feed = self._feeds.get(name)
         if feed is None:
-            feed = self._feeds[name] = Feed(name)
+            feed = self._feeds[name] = LocalFeed(name)
             feed.opening = self._tasks.spawn(self._open(feed), f"opening feed {name}")
             metrics.feeds.set(len(self._feeds))
         return feed
 
-    async def _wait_open(self, wanted: list[Feed], member: Member | None = None) -> list[Feed]:
+    async def _wait_open(self, wanted: list[LocalFeed], member: Subscriber | None = None) -> list[LocalFeed]:
         """Wait until all are open; one that was about to close is replaced by its successor."""
         try:
             async with asyncio.timeout(OPEN_SECONDS):
@@ -188,7 +188,7 @@ class Hub:
             return await self._wait_open(wanted, member)
         return wanted
 
-    def _attach(self, feed: Feed, member: Member) -> Position:
+    def _attach(self, feed: LocalFeed, member: Subscriber) -> Position:
         if member not in feed.members:
             self._flush(feed)
             if feed.linger is not None:
@@ -198,24 +198,24 @@ class Hub:
             self._heard_by.setdefault(member, set()).add(feed.name)
         return feed.position
 
-    def _detach(self, feed: Feed, member: Member) -> None:
+    def _detach(self, feed: LocalFeed, member: Subscriber) -> None:
         feed.members.pop(member, None)
         heard = self._heard_by.get(member)
         if heard is not None:
             heard.discard(feed.name)
         self._linger_if_empty(feed)
 
-    def _linger_if_empty(self, feed: Feed) -> None:
+    def _linger_if_empty(self, feed: LocalFeed) -> None:
         if not feed.members and not feed.joining and feed.linger is None and feed.closing is None:
             feed.linger = asyncio.get_running_loop().call_later(self._conf.linger_seconds, self._close, feed)
 
-    def _close(self, feed: Feed) -> None:
+    def _close(self, feed: LocalFeed) -> None:
         feed.linger = None
         if feed.members or feed.joining or self._feeds.get(feed.name) is not feed:
             return
         feed.closing = self._tasks.spawn(self._discard(feed), f"closing feed {feed.name}")
 
-    async def _discard(self, feed: Feed) -> None:
+    async def _discard(self, feed: LocalFeed) -> None:
         await tasks.end(task for task in (feed.opening, feed.fill) if task is not None)
         try:
             await self._layer.group_discard(channels_group(feed.name), self._receiver.channel)
@@ -225,7 +225,7 @@ class Hub:
             del self._feeds[feed.name]
             metrics.feeds.set(len(self._feeds))
 
-    async def _open(self, feed: Feed) -> None:
+    async def _open(self, feed: LocalFeed) -> None:
         await self._receiver.ready.wait()
         warned = False
         while True:
@@ -240,9 +240,9 @@ class Hub:
                 await asyncio.sleep(RETRY_SECONDS)
         feed.opening = None
         if feed.dirty:
-            self._catch_up.start(feed)
+            self._recovery.start(feed)
         if not self._confirms:
-            asyncio.get_running_loop().call_later(SUBSCRIBED_SECONDS, self._catch_up.start, feed)
+            asyncio.get_running_loop().call_later(SUBSCRIBED_SECONDS, self._recovery.start, feed)
         self._linger_if_empty(feed)
 
     # Receiving
@@ -270,9 +270,9 @@ class Hub:
             return
         feed.dirty = True
         if feed.epoch:
-            self._catch_up.start(feed)
+            self._recovery.start(feed)
 
-    def _apply(self, feed: Feed, publication: Publication) -> None:
+    def _apply(self, feed: LocalFeed, publication: Publication) -> None:
         feed.offset += 1
         feed.last_id = publication.id
         if not feed.pending:
@@ -288,7 +288,7 @@ class Hub:
             for member in list(feed.members):
                 member.ask_access(command.feed)
 
-    def _drop(self, feed: Feed, user_id: int) -> None:
+    def _drop(self, feed: LocalFeed, user_id: int) -> None:
         for member in feed.joining:
             if member.user_id == user_id:
                 feed.joining[member] = False
@@ -297,7 +297,7 @@ class Hub:
             member.dropped(feed.name, feed.position)
         self.on_drop(user_id, feed.name)
 
-    def _reset(self, feed: Feed, position: Position) -> None:
+    def _reset(self, feed: LocalFeed, position: Position) -> None:
         self._flush(feed)
         feed.move_to(position)
         for member in list(feed.members):
@@ -315,7 +315,7 @@ class Hub:
         entered, self._entered = self._entered, []
         metrics.observe_ages(entered)
 
-    def _flush(self, feed: Feed) -> None:
+    def _flush(self, feed: LocalFeed) -> None:
         frames, feed.pending = feed.pending, []
         if not frames:
             return
@@ -326,5 +326,5 @@ class Hub:
         self._handed_out.append((frames, len(deliveries)))
 
     def _resubscribed(self) -> None:
-        self._catch_up.wanted.set()
+        self._recovery.wanted.set()
         self.on_reconnect()

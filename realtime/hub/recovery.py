@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from realtime.aio import tasks
-from realtime.feeds.log import FeedLog, Position, Rest
+from realtime.feeds.log import FeedLog, LogSlice, Position
 from realtime.feeds.publication import Publication, decode_publication
-from realtime.hub.subscription import Feed
+from realtime.hub.subscription import LocalFeed
 from realtime.observability import metrics
 from realtime.redis.errors import is_transient
 
@@ -25,15 +25,15 @@ RETRY_SECONDS = 0.5
 SETTLE_SECONDS = 0.2
 """How long a publication may take from its log to us before it counts as missed."""
 
-Apply = Callable[[Feed, Publication], None]
-Reset = Callable[[Feed, Position], None]
+Apply = Callable[[LocalFeed, Publication], None]
+Reset = Callable[[LocalFeed, Position], None]
 
 
-class CatchUp:
+class Recovery:
     """Brings feeds level with their logs. ``apply`` takes each publication in order, ``reset`` a break in them."""
 
     def __init__(
-        self, log: FeedLog, heard: Mapping[str, Feed], tasks: tasks.Group, *, apply: Apply, reset: Reset
+        self, log: FeedLog, heard: Mapping[str, LocalFeed], tasks: tasks.Group, *, apply: Apply, reset: Reset
     ) -> None:
         self._log = log
         self._heard = heard
@@ -44,12 +44,12 @@ class CatchUp:
         self.wanted = asyncio.Event()
         """Set when all feeds should be checked soon, since a log could not be read."""
 
-    def start(self, feed: Feed) -> None:
+    def start(self, feed: LocalFeed) -> None:
         """Read a feed's log in the background, unless that is under way."""
         if feed.fill is None and feed.epoch and feed.closing is None and self._heard.get(feed.name) is feed:
             feed.fill = self._tasks.spawn(self._fill(feed), f"filling feed {feed.name}")
 
-    async def wait(self, feed: Feed) -> None:
+    async def wait(self, feed: LocalFeed) -> None:
         """Read a feed's log and return when that is done, however it ended."""
         self.start(feed)
         if feed.fill is not None:
@@ -77,7 +77,7 @@ class CatchUp:
         """Compare the position of every feed with its log, and read those that differ. Raises what Redis raises."""
         metrics.position_checks.inc()
         names = [name for name, feed in self._heard.items() if feed.epoch]
-        ahead: list[tuple[Feed, Position]] = []
+        ahead: list[tuple[LocalFeed, Position]] = []
         for start in range(0, len(names), CHECKED_AT_ONCE):
             chunk = [
                 (feed, feed.position)
@@ -98,7 +98,7 @@ class CatchUp:
             if feed.position == seen:
                 self.start(feed)
 
-    async def _fill(self, feed: Feed) -> None:
+    async def _fill(self, feed: LocalFeed) -> None:
         """Read the log from our offset until nothing new came meanwhile. Live publications only mark the feed dirty."""
         try:
             async with self._filling:
@@ -121,7 +121,7 @@ class CatchUp:
         finally:
             feed.fill = None
 
-    async def _judge(self, feed: Feed, rest: Rest) -> bool:
+    async def _judge(self, feed: LocalFeed, rest: LogSlice) -> bool:
         """Whether the log goes on from where we are; else the feed has been reset."""
         top = rest.position
         if top.epoch != feed.epoch:
@@ -136,7 +136,7 @@ class CatchUp:
             return False
         return True
 
-    def _break(self, feed: Feed, position: Position, why: str) -> None:
+    def _break(self, feed: LocalFeed, position: Position, why: str) -> None:
         metrics.gaps.labels("lost").inc()
         logger.warning(
             "feed %s was reset from %s/%d to %s/%d: %s",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from realtime.feeds.log import FeedLog, Position
 from realtime.feeds.publication import decode_publication
-from realtime.hub.subscription import Feed, Member
+from realtime.hub.subscription import LocalFeed, Subscriber
 
 MOST_PUBLICATIONS, MOST_BYTES = 256, 256 * 1024
 """Of one feed (docs/protocol.md, "Feeds, offsets, recovery")."""
@@ -24,7 +24,7 @@ class Resume:
     feeds: int = MOST_FEEDS
     bytes: int = MOST_BYTES_IN_ALL
 
-    def leave_off(self, feed: str, position: Position) -> None:
+    def remember_position(self, feed: str, position: Position) -> None:
         """The hub let the connection go at this position: from there it goes on if it joins again."""
         self.points[feed] = position
         self.feeds += 1
@@ -43,7 +43,7 @@ class Joined:
 
 
 async def missed(
-    log: FeedLog, feed: Feed, resume: Resume, member: Member, catch_up: Callable[[Feed], Awaitable[None]]
+    log: FeedLog, feed: LocalFeed, resume: Resume, member: Subscriber, catch_up: Callable[[LocalFeed], Awaitable[None]]
 ) -> Sequence[bytes] | None:
     """The frames after the point that ``resume`` has for the feed, or None if they can't be had.
 

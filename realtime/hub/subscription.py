@@ -8,7 +8,7 @@ from realtime.feeds.log import Position
 from realtime.hub.batch import Batch
 
 
-class Member(Protocol):
+class Subscriber(Protocol):
     """A connection, as the hub sees it. Its methods are called in the loop and must not block."""
 
     user_id: int
@@ -29,7 +29,7 @@ class Member(Protocol):
         """The user's access to this feed may have changed: ask."""
 
 
-class Feed:
+class LocalFeed:
     """A feed as this process hears it. ``epoch`` is empty until its position is known."""
 
     __slots__ = (
@@ -42,9 +42,9 @@ class Feed:
         self.epoch = ""
         self.offset = 0
         self.last_id = ""
-        self.members: dict[Member, Callable[[Batch], None]] = {}
+        self.members: dict[Subscriber, Callable[[Batch], None]] = {}
         """Who hears the feed, each with its `deliver`: with many connections each object that is touched costs."""
-        self.joining: dict[Member, bool] = {}
+        self.joining: dict[Subscriber, bool] = {}
         """Those who wait for the feed to open, and whether they are still wanted in it."""
         self.pending: list[bytes] = []
         self.opening: asyncio.Task[None] | None = None

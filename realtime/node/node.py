@@ -26,7 +26,7 @@ from realtime.ids import new_node_name
 from realtime.node.admission import Admission, resident_memory
 from realtime.observability import metrics
 from realtime.presence.presence import Presence
-from realtime.presence.terminations import Kicks
+from realtime.presence.terminations import Terminations
 from realtime.redis.client import connect
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ KICK_SECONDS = 1.0
 """How often wishes to end connections, and revocations, are read without a hint."""
 
 
-class Closable(Protocol):
+class LiveConnection(Protocol):
     """A live connection, as the node knows it."""
 
     def close(self, code: int) -> None: ...
@@ -67,13 +67,13 @@ class Node:
         self.conf = conf
         self.redis = connect(conf.redis_url)
         self.hub = Hub(layer, FeedLog(self.redis, conf), conf)
-        self.kicks = Kicks(self.redis, layer)
+        self.terminations = Terminations(self.redis, layer)
         self.keys = Keys(conf)
         self.revocations = Revocations(self.redis, layer, conf.revocation_days)
-        self.presence = Presence(self.redis, self.name, conf, one_too_many=self._end_oldest)
+        self.presence = Presence(self.redis, self.name, conf, on_excess=self._end_oldest)
         self.audit = Audit(self.redis, self.name, conf)
         self.admission = Admission(conf)
-        self.connections: dict[str, Closable] = {}
+        self.connections: dict[str, LiveConnection] = {}
         self.serving: set[Serving] = set()
         """Those of them that serve a frame now."""
         self.users: Counter[int] = Counter()
@@ -186,20 +186,20 @@ class Node:
         await self.redis.aclose()
 
     async def _end_oldest(self, connection_ids: list[str]) -> None:
-        await self.kicks.ask(connection_ids, CloseCode.TOO_MANY_CONNECTIONS)
+        await self.terminations.ask(connection_ids, CloseCode.TOO_MANY_CONNECTIONS)
 
     async def _end_unwanted(self) -> None:
         """Close connections that are to be ended or whose tokens are revoked, on a hint and regularly without one."""
         while True:
             try:
-                wishes = await self.kicks.pending()
+                wishes = await self.terminations.pending()
                 ended = [
                     (self.connections[name], name, code) for name, code in wishes.items() if name in self.connections
                 ]
                 for connection, _, code in ended:
                     connection.close(code)
                 if ended:
-                    await self.kicks.done([name for _, name, _ in ended])
+                    await self.terminations.done([name for _, name, _ in ended])
                 if await self.revocations.refresh():
                     for connection in list(self.connections.values()):
                         connection.recheck()

@@ -62,13 +62,13 @@ class Presence:
 
     def __init__(
         self, redis: Redis, node: str, conf: RealtimeConf,
-        *, one_too_many: Callable[[list[str]], Awaitable[None]] = _nothing,
+        *, on_excess: Callable[[list[str]], Awaitable[None]] = _nothing,
     ) -> None:  # fmt: skip
         self._redis: Any = redis  # redis-py's types give one signature for its two kinds of client
         self._node = node
         self._lease = conf.presence_seconds
         self._most = conf.connections_per_user
-        self._one_too_many = one_too_many
+        self._on_excess = on_excess
         self._users: dict[str, int] = {}
         self._changes: dict[str, tuple[str, int]] = {}
         self._news = asyncio.Event()
@@ -198,7 +198,7 @@ class Presence:
         answer = await _presence.run(self._redis, of_node, [*given, *changes])
         count, *oldest = answer
         if oldest:
-            await self._one_too_many([connection_id.decode() for connection_id in oldest])
+            await self._on_excess([connection_id.decode() for connection_id in oldest])
         return int(count)
 
     async def _repair(self) -> None:

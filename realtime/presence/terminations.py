@@ -14,7 +14,7 @@ from realtime.redis.client import Redis
 KEPT_SECONDS = 600
 
 
-class Kicks:
+class Terminations:
     """The connections that somebody wants ended."""
 
     def __init__(self, redis: Redis, layer: Layer) -> None:

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 EVERY_SECONDS = 5.0
 
 
-async def mirrored(topic: str) -> str | None:
+async def saved_cursor(topic: str) -> str | None:
     """The cursor of a topic as the database has it; None where it has none.
 
     Raises:
@@ -29,7 +29,7 @@ async def mirrored(topic: str) -> str | None:
     return await sync_to_async(_read, thread_sensitive=False)(topic)
 
 
-class Mirror:
+class CursorBackup:
     """Writes the cursors that moved."""
 
     def __init__(self, workers: Sequence[TopicWorker[Any]]) -> None:
@@ -57,12 +57,12 @@ class Mirror:
 
 
 def _read(topic: str) -> str | None:
-    with database.waiting_for_it():
+    with database.database_access():
         return RelayCursor.objects.filter(pk=topic).values_list("entry_id", flat=True).first()
 
 
 def _write(cursors: Mapping[str, str]) -> None:
-    with database.waiting_for_it():
+    with database.database_access():
         RelayCursor.objects.bulk_create(
             [RelayCursor(topic=topic, entry_id=entry_id) for topic, entry_id in cursors.items()],
             update_conflicts=True, unique_fields=["topic"], update_fields=["entry_id", "updated_at"],

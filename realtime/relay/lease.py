@@ -39,7 +39,7 @@ class Lease:
         """Let the next worker take it at once."""
         await _unlease.run(self._redis, self._keys[:1], [self._holder])
 
-    async def sign_in(self) -> list[str]:
+    async def announce(self) -> list[str]:
         """Say that this worker serves the topic, for the length of a lease; the names of all who do, in order."""
         return sorted(
             name.decode() for name in await _roster.run(self._redis, [self._roster_key], [self._holder, self._seconds])

@@ -42,11 +42,11 @@ class Topic:
     """A stream and its cursor, ``chatws:{<topic>}:pos``. One that is ours may be trimmed."""
 
     def __init__(
-        self, redis: Redis, name: str, conf: RealtimeConf, *, mirrored: Mirrored = _nowhere, is_ours: bool = False
+        self, redis: Redis, name: str, conf: RealtimeConf, *, saved_cursor: Mirrored = _nowhere, is_ours: bool = False
     ) -> None:
         self.name = name
         self.is_ours = is_ours
-        self._mirrored = mirrored
+        self._mirrored = saved_cursor
         self._alarm = ""
         self._redis: Any = redis  # redis-py's types give one signature for its two kinds of client
         self._group = conf.consumer_group

@@ -104,7 +104,7 @@ class TopicWorker(Generic[T]):
         wait, said = FIRST_WAIT, -SAY_AGAIN_SECONDS
         while not self._stopping.is_set():
             try:
-                await self._lease.sign_in()
+                await self._lease.announce()
                 token = await self._lease.take()
                 if token:
                     await self._relay(token)
@@ -148,7 +148,7 @@ class TopicWorker(Generic[T]):
                 if time.monotonic() - looked >= self._third:
                     looked = time.monotonic()
                     await self._look_after(cursor)
-                    if looked - since >= SPREAD_SECONDS and await self._is_another_s():
+                    if looked - since >= SPREAD_SECONDS and await self._yield_to_preferred():
                         return
             else:
                 if self._stopping.is_set():
@@ -176,15 +176,15 @@ class TopicWorker(Generic[T]):
         return _Batch(entries[-1][0], len(entries), prepared, poison)
 
     async def _look_after(self, cursor: str) -> None:
-        await self._lease.sign_in()
+        await self._lease.announce()
         await self.topic.look_for_losses(cursor)
         if self.topic.is_ours and time.monotonic() - self._trimmed >= TRIM_SECONDS:
             self._trimmed = time.monotonic()
             await self.topic.trim(cursor)
 
-    async def _is_another_s(self) -> bool:
+    async def _yield_to_preferred(self) -> bool:
         """Whether another relay is to hold this topic; then the lease is free, and left alone for a while."""
-        relays = await self._lease.sign_in()
+        relays = await self._lease.announce()
         rightful = relays[self._number % len(relays)]
         if rightful == self._name:
             return False
@@ -195,12 +195,12 @@ class TopicWorker(Generic[T]):
 
     async def _deliver(self, token: int, batch: _Batch[T]) -> None:
         if batch.prepared:
-            await self._until_it_succeeds(token, batch)
+            await self._deliver_with_retry(token, batch)
         for entry, reason in batch.poison:
             await self.topic.dead_letter(entry, reason)
             metrics.dead_letters.labels(self.topic.name).inc()
 
-    async def _until_it_succeeds(self, token: int, batch: _Batch[T]) -> None:
+    async def _deliver_with_retry(self, token: int, batch: _Batch[T]) -> None:
         wait = FIRST_WAIT
         while True:
             try:

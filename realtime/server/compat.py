@@ -48,7 +48,7 @@ def find_unsupported() -> str:
     return ""
 
 
-def lighten(factory: Any) -> None:
+def patch_autobahn(factory: Any) -> None:
     """Make each connection cheaper for autobahn; where a release has moved what this touches, nothing changes.
 
     It would copy thirty options of the factory to each connection, which it doesn't where the class has them, and
@@ -60,8 +60,8 @@ def lighten(factory: Any) -> None:
     for module in (autobahn, autobahn_twisted):
         for name in ("pformat", "hltype", "hlval"):
             if hasattr(module, name):
-                setattr(module, name, _unsaid)
+                setattr(module, name, _skip_format)
 
 
-def _unsaid(thing: object) -> str:
+def _skip_format(thing: object) -> str:
     return ""

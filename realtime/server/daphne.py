@@ -22,9 +22,9 @@ from realtime.aio import tasks
 from realtime.connection.extension import EXTENSION
 from realtime.observability import metrics
 from realtime.server import supervisor
-from realtime.server.compat import find_unsupported, lighten
+from realtime.server.compat import find_unsupported, patch_autobahn
 from realtime.server.inbox import Inbox
-from realtime.server.sniffer import Doorway, has_asked
+from realtime.server.sniffer import Sniffer, has_asked
 from realtime.server.transport import reactor
 from realtime.server.websocket import FramesProtocol
 
@@ -88,8 +88,8 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
             channel.timeoutConnection = partial(_time_out, channel, channel.timeoutConnection)
             return protocol
 
-        def doorway(address: Any) -> Doorway:
-            return Doorway(partial(self.ws_factory.buildProtocol, address), partial(http, address), self._opened)
+        def doorway(address: Any) -> Sniffer:
+            return Sniffer(partial(self.ws_factory.buildProtocol, address), partial(http, address), self._opened)
 
         factory.buildProtocol = doorway
         factory.timeOut = self._request_seconds
@@ -132,7 +132,7 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
     def listen_success(self, port: Any) -> None:
         """Cap what the kernel keeps for a slow reader, which accepted sockets inherit; let many connect at once."""
         if self.verbosity <= 1:  # else Twisted's log is shown
-            lighten(self.ws_factory)
+            patch_autobahn(self.ws_factory)
         listening = getattr(port, "socket", None)
         if listening is not None:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)

@@ -31,7 +31,7 @@ def websocket_query(data: bytes) -> bytes | None:
     return found and (found[1] or b"")
 
 
-class Doorway(Protocol):
+class Sniffer(Protocol):
     """Stands before a fresh connection until its first bytes say what it is."""
 
     transport: Any
@@ -60,7 +60,7 @@ class Doorway(Protocol):
 def has_asked(transport: Any) -> bool:
     """Whether a connection's first request has come whole."""
     protocol = getattr(transport, _attribute(transport))
-    if isinstance(protocol, Doorway):
+    if isinstance(protocol, Sniffer):
         return False
     channel = getattr(protocol, "_channel", None)  # of HTTP
     return channel is None or getattr(channel, "has_asked", False)

@@ -14,13 +14,13 @@ import pytest
 from chatws.events import routes
 from realtime.conf import RealtimeConf
 from realtime.feeds import log
-from realtime.feeds.log import Appended, Rest
+from realtime.feeds.log import Appended, LogSlice
 from realtime.feeds.names import channels_group
 from realtime.feeds.publication import DropUser, Publication, decode_publication, encode_publication
 from realtime.hub import hub
 from realtime.hub.hub import Hub
-from realtime.hub.recovery import CatchUp
-from realtime.hub.subscription import Feed, Member
+from realtime.hub.recovery import Recovery
+from realtime.hub.subscription import LocalFeed, Subscriber
 from realtime.redis.client import Redis
 from realtime.redis.scripts import Script
 from realtime.relay.publisher import Publisher, Routed, publication_message
@@ -136,16 +136,16 @@ async def layer_drops_the_last(world: World, patch: Patch) -> set[str]:
 
 
 def without_position_check(patch: Patch) -> None:
-    async def nothing(self: CatchUp) -> None: ...
+    async def nothing(self: Recovery) -> None: ...
 
-    patch.setattr(CatchUp, "check_all", nothing)
+    patch.setattr(Recovery, "check_all", nothing)
 
 
 # recheck after group_add: a foreign layer's returns before Redis has subscribed
 
 
 async def published_before_redis_subscribed(world: World, patch: Patch) -> set[str]:
-    patch.setattr(CatchUp, "check_all", _never)
+    patch.setattr(Recovery, "check_all", _never)
     listener = Listener()
     await world.hub.join(listener, [FEED])
     await world.append_untold(FEED)
@@ -153,7 +153,7 @@ async def published_before_redis_subscribed(world: World, patch: Patch) -> set[s
     return problems(listener, [1])
 
 
-async def _never(self: CatchUp) -> None: ...
+async def _never(self: Recovery) -> None: ...
 
 
 def without_recheck(patch: Patch) -> None:
@@ -177,7 +177,7 @@ async def joined_in_the_turn_of_a_publication(world: World, patch: Patch) -> set
 def without_flush(patch: Patch) -> None:
     sound = Hub._attach
 
-    def careless(self: Hub, feed: Feed, member: Member) -> Any:
+    def careless(self: Hub, feed: LocalFeed, member: Subscriber) -> Any:
         pending, feed.pending = feed.pending, []
         position = sound(self, feed, member)
         feed.pending = pending
@@ -251,7 +251,7 @@ def with_ids_bounded_by_the_log(patch: Patch) -> None:
 
 
 async def removed_while_the_user_feed_is_silent(world: World, patch: Patch) -> set[str]:
-    patch.setattr(CatchUp, "check_all", _never)
+    patch.setattr(Recovery, "check_all", _never)
     patch.setattr(hub, "SUBSCRIBED_SECONDS", 1_000)
     removed, other = Listener(user_id=7), Listener(user_id=8)
     await world.hub.join(removed, [FEED, "user:7"])
@@ -304,7 +304,7 @@ async def redis_goes_back(world: World, patch: Patch) -> set[str]:
 
 
 def without_going_back_check(patch: Patch) -> None:
-    async def careless(self: CatchUp, feed: Feed, rest: Rest) -> bool:
+    async def careless(self: Recovery, feed: LocalFeed, rest: LogSlice) -> bool:
         return rest.position.offset > feed.offset and rest.first == feed.offset + 1
 
     sound = Hub._publication
@@ -312,7 +312,7 @@ def without_going_back_check(patch: Patch) -> None:
     def by_offset_only(self: Hub, name: str, place: Appended, entry: bytes, at: int | None = None) -> None:
         sound(self, name, Appended(place.epoch, place.offset, self._feeds[name].last_id), entry)
 
-    patch.setattr(CatchUp, "_judge", careless)
+    patch.setattr(Recovery, "_judge", careless)
     patch.setattr(Hub, "_publication", by_offset_only)
 
 

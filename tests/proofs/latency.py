@@ -16,7 +16,7 @@ import pytest
 from chatws.chat_service.grpc import GrpcChatGateway
 from chatws.chat_service.port import ChatServiceError
 from chatws.conf import ChatConf
-from realtime.admin.overview import Away, ClosesByCode, Online, look
+from realtime.admin.overview import ClosesByCode, Online, SourceUnavailable, collect
 from realtime.conf import RealtimeConf
 from tests.contract.test_revocation import closed_as_revoked, revoke, welcomed
 from tests.proofs.figures import Figure, at_most, between
@@ -74,7 +74,7 @@ async def drain(stack: Stack) -> Figure:
 
 
 async def overview(conf: RealtimeConf) -> list[Figure]:
-    """Of the admin, five times at once; a source has `realtime.admin.overview.PATIENCE` to answer."""
+    """Of the admin, five times at once; a source has `realtime.admin.overview.SOURCE_TIMEOUT` to answer."""
     freed = threading.Event()
 
     def count() -> Mapping[int, int]:
@@ -87,15 +87,15 @@ async def overview(conf: RealtimeConf) -> list[Figure]:
 
     closes = ClosesByCode(count)
     began = time.monotonic()
-    seen = await asyncio.gather(*(look(conf, closes) for _ in range(5)))
+    seen = await asyncio.gather(*(collect(conf, closes) for _ in range(5)))
     without_database = time.monotonic() - began
     freed.set()
-    assert all(isinstance(one.online, Online) and isinstance(one.closes, Away) for one in seen)
+    assert all(isinstance(one.online, Online) and isinstance(one.closes, SourceUnavailable) for one in seen)
     async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         hanging = replace(conf, redis_url=f"redis://127.0.0.1:{port}/0")
         began = time.monotonic()
-        assert isinstance((await look(hanging, ClosesByCode(dict))).online, Away)
+        assert isinstance((await collect(hanging, ClosesByCode(dict))).online, SourceUnavailable)
         without_redis = time.monotonic() - began
     return [
         at_most("the overview beside a database that hangs", without_database, 2),

@@ -76,7 +76,7 @@ async def relay(topics: list[str], settings: conf.RealtimeConf, probes_at: str =
     name = new_node_name()
     workers = [_worker(topic, redis, publisher, settings, name) for topic in topics]
     logger.info("this is relay %s", name)
-    copies = cursor_backup.Mirror(workers)
+    copies = cursor_backup.CursorBackup(workers)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, workers)
@@ -100,7 +100,7 @@ def _worker(
 ) -> TopicWorker[Any]:
     chat = chat_conf.get()
     is_ours = name == keys.AUDIT_STREAM or (chat.owns_messages if name == MESSAGE_NEW else chat.owns_topics)
-    topic = Topic(redis, name, settings, mirrored=cursor_backup.mirrored, is_ours=is_ours)
+    topic = Topic(redis, name, settings, saved_cursor=cursor_backup.saved_cursor, is_ours=is_ours)
     number = TOPICS.index(name)
     if name == keys.AUDIT_STREAM:
         return TopicWorker(redis, topic, parse, database_sink, settings, name=relay_name, number=number)

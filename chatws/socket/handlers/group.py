@@ -13,4 +13,4 @@ async def join_group(session: Session, frame: JoinGroup) -> Sequence[Answer]:
 
 async def leave_group(session: Session, frame: LeaveGroup) -> Sequence[ServerData]:
     """Stop hearing a chat group; in effect before the answer is written."""
-    return [session.unhear(frame.data.group_id)]
+    return [session.unsubscribe_group(frame.data.group_id)]

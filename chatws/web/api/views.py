@@ -22,7 +22,7 @@ from chatws.web.api import serializers
 from chatws.web.api.authentication import BearerAuthentication
 from chatws.web.api.permissions import SeesGroup, SeesUser
 
-LACKING = 501
+UNSUPPORTED = 501
 Answer = TypeVar("Answer")
 
 
@@ -76,7 +76,7 @@ def cursors_of(asking: Awaitable[Sequence[ReadCursor]]) -> Sequence[ReadCursor] 
     try:
         return wait(asking)
     except ChatServiceError as error:
-        if error.code != LACKING:
+        if error.code != UNSUPPORTED:
             raise
         return None
 

@@ -5,9 +5,9 @@ Each place asks ``current``, which records them by OpenTelemetry (extra `tracing
 
 from django.core.exceptions import ImproperlyConfigured
 
-from realtime.observability.tracing.noop import Untraced
+from realtime.observability.tracing.noop import NoopTracer
 
-current = Untraced()
+current = NoopTracer()
 """Of this process."""
 
 
@@ -21,7 +21,7 @@ def configure(service: str, *, on: bool) -> None:
     if not on:
         return
     try:
-        from realtime.observability.tracing.otel import Spans
+        from realtime.observability.tracing.otel import OtelTracer
     except ImportError as error:
         raise ImproperlyConfigured(f"CHATWS_TRACING: {error}: install requirements-tracing.txt") from None
-    current = Spans(service)
+    current = OtelTracer(service)

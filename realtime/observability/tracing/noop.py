@@ -18,7 +18,7 @@ class Relayed(Protocol):
     def parent(self) -> str: ...
 
 
-class Untraced:
+class NoopTracer:
     """Nothing is recorded. A parent is a trace's and a span's id in hexadecimal digits, ``<32>-<16>``, or empty."""
 
     async def stop(self) -> None:

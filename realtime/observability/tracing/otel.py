@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags
 
 from realtime.observability import log_context
-from realtime.observability.tracing.noop import Metadata, Relayed, Untraced
+from realtime.observability.tracing.noop import Metadata, NoopTracer, Relayed
 
 LAST_SECONDS = 2.0
 """How long a process that ends tries to send what is left."""
@@ -28,7 +28,7 @@ TRACE_ID, SPAN_ID = "trace_id", "span_id"
 _PARENT = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16})")
 
 
-class Spans(Untraced):
+class OtelTracer(NoopTracer):
     """Every frame, call, relayed entry and delivery that is sampled (`OTEL_TRACES_SAMPLER`) is a span."""
 
     def __init__(self, service: str) -> None:

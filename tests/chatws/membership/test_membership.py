@@ -29,7 +29,7 @@ class ChatService:
 class Hub:
     on_drop = on_reconnect = None
 
-    async def prepare(self, names: Any) -> None: ...
+    async def ensure_subscribed(self, names: Any) -> None: ...
 
 
 class Listener:
@@ -65,7 +65,7 @@ async def test_another_device_does_not_ask_again_unless_something_may_have_been_
     assert asked > 1
     await user.followed()
     asked = chat.asked
-    user.unheard()
+    user.mark_incomplete()
     for _ in range(2):
         await user.current()
     assert chat.asked == asked + 2

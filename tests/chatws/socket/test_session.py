@@ -46,7 +46,7 @@ class Resuming:
         """Two publications were missed in `FEED` and one in `SLOW`."""
         for feed, missed in ((FEED, 2), (SLOW, 1)):
             [joined] = await self.world.hub.join(self.other, [feed])
-            self.session._resume.leave_off(feed, joined.position)
+            self.session._resume.remember_position(feed, joined.position)
             for _ in range(missed):
                 await self.publish(feed)
         reading, read = asyncio.Event(), self.world.log.tail

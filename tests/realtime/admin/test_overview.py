@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from realtime.admin import overview
-from realtime.admin.overview import Away, Behind, Closed, Closes, ClosesByCode, Gateway, Online, look
+from realtime.admin.overview import Closed, Closes, ClosesByCode, Gateway, Online, SourceUnavailable, TopicLag, collect
 from realtime.conf import RealtimeConf
 from realtime.exceptions import TryLater
 from realtime.models import ConnectionRecord
@@ -25,7 +25,7 @@ LEASED_UNTIL = 2**40
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every source that answers at all does so in time; tests of those that hang have less of it."""
-    monkeypatch.setattr(overview, "PATIENCE", LIMIT)
+    monkeypatch.setattr(overview, "SOURCE_TIMEOUT", LIMIT)
 
 
 def no_closes() -> Mapping[int, int]:
@@ -45,7 +45,7 @@ async def test_of_hundreds_of_gateways_the_fullest_are_listed_and_all_are_counte
         await gateway(redis, f"gateway-{number:03}", number)
     await gateway(redis, "gone", 1_000, until=1)
     await redis.hset("chatws:online", mapping={"7": 2, "8": 1})
-    seen = (await look(conf, ClosesByCode(no_closes))).online
+    seen = (await collect(conf, ClosesByCode(no_closes))).online
     assert isinstance(seen, Online)
     assert (seen.users, seen.connections, seen.gateways) == (2, sum(range(1, 301)), 300)
     assert seen.top == [Gateway(f"gateway-{number:03}", number) for number in range(300, 290, -1)]
@@ -59,10 +59,10 @@ async def test_each_topic_has_its_lag_and_its_dead_letters(redis: Any, conf: Rea
     await topic.dead_letter((entry_id, {b"payload": b"{}"}), "for this test")
     await Topic(redis, "notification:push", conf).start()
     await redis.sadd("chatws:dlq:topics", "of.old")
-    assert (await look(conf, ClosesByCode(no_closes))).topics == [
-        Behind("chat.message.new", 2, 1),
-        Behind("notification:push", 0, 0),
-        Behind("of.old", None, 0),
+    assert (await collect(conf, ClosesByCode(no_closes))).topics == [
+        TopicLag("chat.message.new", 2, 1),
+        TopicLag("notification:push", 0, 0),
+        TopicLag("of.old", None, 0),
     ]
 
 
@@ -76,7 +76,7 @@ async def test_closes_of_one_day_are_counted_by_code(redis: Redis, conf: Realtim
     )
     await ConnectionRecord.objects.acreate(connection_id="open", node="a", opened_at=now)
     expected = [Closed(1000, "closed normally", 3), Closed(4401, "not authenticated", 2), Closed(4999, "unknown", 1)]
-    assert (await look(conf, ClosesByCode())).closes == Closes(6, 3, expected)
+    assert (await collect(conf, ClosesByCode())).closes == Closes(6, 3, expected)
 
 
 async def test_rare_close_codes_are_summed_up() -> None:
@@ -103,7 +103,7 @@ async def test_closes_are_counted_once_for_all_who_ask_within_some_seconds(monke
 async def test_a_database_that_hangs_takes_one_thread_and_no_other_part_with_it(
     redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(overview, "PATIENCE", 5.0)
+    monkeypatch.setattr(overview, "SOURCE_TIMEOUT", 5.0)
     freed = threading.Event()
     counting: list[str] = []
 
@@ -113,8 +113,8 @@ async def test_a_database_that_hangs_takes_one_thread_and_no_other_part_with_it(
         return {1000: 7}
 
     closes = ClosesByCode(count)
-    seen = await asyncio.gather(*(look(conf, closes) for _ in range(5)))
-    assert {answer.closes for answer in seen} == {Away("the database gave no answer within 5 s.")}
+    seen = await asyncio.gather(*(collect(conf, closes) for _ in range(5)))
+    assert {answer.closes for answer in seen} == {SourceUnavailable("the database gave no answer within 5 s.")}
     assert all(isinstance(answer.online, Online) for answer in seen)
     assert counting == ["closes"]
     freed.set()
@@ -130,23 +130,23 @@ async def test_a_database_that_is_away_is_asked_again_at_once(redis: Redis, conf
         return {1000: 1}
 
     closes = ClosesByCode(count)
-    first = (await look(conf, closes)).closes
-    assert first == Away("the database is away: no such host")
-    assert isinstance((await look(conf, closes)).closes, Closes)
+    first = (await collect(conf, closes)).closes
+    assert first == SourceUnavailable("the database is away: no such host")
+    assert isinstance((await collect(conf, closes)).closes, Closes)
 
 
 async def test_a_redis_that_is_away_is_said_with_its_address_and_the_closes_stand(conf: RealtimeConf) -> None:
     where = f"127.0.0.1:{free_port()}"
-    seen = await look(replace(conf, redis_url=f"redis://:hidden@{where}/0"), ClosesByCode(lambda: {1000: 1}))
+    seen = await collect(replace(conf, redis_url=f"redis://:hidden@{where}/0"), ClosesByCode(lambda: {1000: 1}))
     for part in (seen.online, seen.topics):
-        assert isinstance(part, Away)
+        assert isinstance(part, SourceUnavailable)
         assert part.away.startswith(f"Redis at {where} can't be reached (")
         assert "hidden" not in part.away
     assert isinstance(seen.closes, Closes)
 
 
 async def test_a_redis_that_hangs_is_not_waited_for(conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overview, "PATIENCE", 0.5)
+    monkeypatch.setattr(overview, "SOURCE_TIMEOUT", 0.5)
 
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
@@ -155,6 +155,6 @@ async def test_a_redis_that_hangs_is_not_waited_for(conf: RealtimeConf, monkeypa
     server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server:
-        seen = await look(replace(conf, redis_url=f"redis://127.0.0.1:{port}/0"), ClosesByCode(no_closes))
-    assert isinstance(seen.online, Away)
-    assert isinstance(seen.topics, Away)
+        seen = await collect(replace(conf, redis_url=f"redis://127.0.0.1:{port}/0"), ClosesByCode(no_closes))
+    assert isinstance(seen.online, SourceUnavailable)
+    assert isinstance(seen.topics, SourceUnavailable)

@@ -37,6 +37,6 @@ def test_frames_over_the_rate_wait_and_are_counted_by_name(clock: Clock) -> None
 
 def test_who_is_refused_eleven_times_in_a_minute_keeps_on(clock: Clock) -> None:
     limit = FrameLimit(replace(settings.REALTIME, refusals_per_minute=10))
-    assert [limit.keeps_on() for _ in range(11)] == [False] * 10 + [True]
+    assert [limit.exceeded() for _ in range(11)] == [False] * 10 + [True]
     clock.now += 6
-    assert [limit.keeps_on() for _ in range(2)] == [False, True]
+    assert [limit.exceeded() for _ in range(2)] == [False, True]

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from realtime.conf import RealtimeConf
-from realtime.feeds.log import Appended, Position, Rest
+from realtime.feeds.log import Appended, LogSlice, Position
 from realtime.feeds.publication import AskAccess, DropUser, Publication, encode_publication
 from realtime.hub import hub, recovery
 from realtime.hub.batch import Batch
@@ -359,7 +359,7 @@ async def test_a_log_that_could_not_be_read_is_read_again_soon(
     read = world.log.read
     failures = 2
 
-    async def sometimes(feed: str, after: int, limit: int) -> Rest:
+    async def sometimes(feed: str, after: int, limit: int) -> LogSlice:
         nonlocal failures
         failures -= 1
         if failures >= 0:
@@ -460,14 +460,14 @@ async def test_a_foreign_layer_is_checked_after_more_often_than_ours(
     redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch, layer: str, seconds: int
 ) -> None:
     checked_every: list[float] = []
-    run = recovery.CatchUp.run
+    run = recovery.Recovery.run
 
-    async def quick(self: recovery.CatchUp, every: float) -> None:
+    async def quick(self: recovery.Recovery, every: float) -> None:
         checked_every.append(every)
         await run(self, 0.05)
 
     monkeypatch.setattr(hub, "SUBSCRIBED_SECONDS", 1_000)
-    monkeypatch.setattr(recovery.CatchUp, "run", quick)
+    monkeypatch.setattr(recovery.Recovery, "run", quick)
     world = World(redis, conf, layer, check_seconds=None)
     world.hub.start()
     listener = Listener()

@@ -214,11 +214,12 @@ async def test_while_a_busy_feed_goes_on_every_resume_is_gapless(world: World) -
 async def test_a_tail_that_redis_does_not_give_leaves_the_feed_out_and_what_was_joined_in(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = ["group:a", "group:b"]
-    first = await world.hub.join(Listener(), names)
+    names, other = ["group:a", "group:b"], Listener()
+    first = await world.hub.join(other, names)
     for name in names:
         await world.publish(name)
         await world.publish(name)
+    await other.until(lambda: len(other.frames) == 4)  # before that nothing has been missed
     points = {joined.feed: Position(joined.position.epoch, 1) for joined in first}
     read = world.log.tail
 
@@ -249,5 +250,5 @@ async def test_what_the_hub_let_go_comes_back_however_much_was_resumed_before(wo
     used_up = Resume(feeds=0, bytes=0)
     for joined in first:
         await world.publish(joined.feed)
-        used_up.leave_off(joined.feed, joined.position)
+        used_up.remember_position(joined.feed, joined.position)
     assert [one.tail is not None for one in await world.hub.join(Listener(), names, used_up)] == [True] * 3

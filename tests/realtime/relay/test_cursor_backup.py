@@ -9,7 +9,7 @@ from django.db import OperationalError
 
 from realtime.exceptions import TryLater
 from realtime.models import RelayCursor
-from realtime.relay.cursor_backup import Mirror, mirrored
+from realtime.relay.cursor_backup import CursorBackup, saved_cursor
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -20,15 +20,15 @@ def worker(topic: str, committed: str) -> Any:
 
 async def test_what_moved_is_written_and_found_again() -> None:
     active, standby = worker("a", "5-0"), worker("b", "")
-    copies = Mirror([active, standby])
+    copies = CursorBackup([active, standby])
     await copies.write()
-    assert (await mirrored("a"), await mirrored("b")) == ("5-0", None)
+    assert (await saved_cursor("a"), await saved_cursor("b")) == ("5-0", None)
     active.committed = "6-0"
     await copies.write()
-    assert await mirrored("a") == "6-0"
+    assert await saved_cursor("a") == "6-0"
     await sync_to_async(RelayCursor.objects.all().delete)()
     await copies.write()
-    assert await mirrored("a") is None, "nothing moved, nothing is written"
+    assert await saved_cursor("a") is None, "nothing moved, nothing is written"
 
 
 async def test_a_database_that_is_away_is_reported_and_tried_again(
@@ -37,13 +37,13 @@ async def test_a_database_that_is_away_is_reported_and_tried_again(
     def away(*arguments: object, **options: object) -> None:
         raise OperationalError("gone")
 
-    copies = Mirror([worker("a", "5-0")])
+    copies = CursorBackup([worker("a", "5-0")])
     with monkeypatch.context() as patch:
         patch.setattr(RelayCursor.objects, "bulk_create", away)
         patch.setattr(RelayCursor.objects, "filter", away)
         await copies.write()
         with pytest.raises(TryLater, match="gone"):
-            await mirrored("a")
+            await saved_cursor("a")
     assert "can't be written to the database now" in caplog.text
     await copies.write()
-    assert await mirrored("a") == "5-0"
+    assert await saved_cursor("a") == "5-0"

@@ -45,9 +45,9 @@ async def test_only_the_holder_writes_and_in_order(redis: Redis) -> None:
 
 async def test_who_serves_a_topic_is_known_for_the_length_of_a_lease(redis: Redis) -> None:
     one, two = leases(redis)
-    assert await one.sign_in() == ["one"]
-    assert await two.sign_in() == ["one", "two"]
+    assert await one.announce() == ["one"]
+    assert await two.announce() == ["one", "two"]
     await one.sign_out()
-    assert await two.sign_in() == ["two"]
-    await Lease(redis, "topic", 0.3, "one").sign_in()
-    await until_answer(two.sign_in, lambda names: names == ["two"], "the word of one no longer holds")
+    assert await two.announce() == ["two"]
+    await Lease(redis, "topic", 0.3, "one").announce()
+    await until_answer(two.announce, lambda names: names == ["two"], "the word of one no longer holds")

@@ -111,11 +111,11 @@ async def test_a_commit_that_overlaps_another_counts_each_entry_once(topic: Topi
 async def test_a_cursor_that_redis_lost_is_read_on_from_the_other_copy(redis: Redis, conf: RealtimeConf) -> None:
     ids = await write(redis, 4)
 
-    async def mirrored(topic: str) -> str | None:
+    async def saved_cursor(topic: str) -> str | None:
         assert topic == TOPIC
         return ids[1]
 
-    topic = Topic(redis, TOPIC, conf, mirrored=mirrored)
+    topic = Topic(redis, TOPIC, conf, saved_cursor=saved_cursor)
     assert await topic.start() == ids[1]
     assert await redis.hget("chatws:{chat.message.new}:pos", "read") == b"2"
 
@@ -125,7 +125,7 @@ async def test_without_a_word_from_the_other_copy_nothing_begins(redis: Redis, c
         raise TryLater("the database is away")
 
     with pytest.raises(TryLater):
-        await Topic(redis, TOPIC, conf, mirrored=away).start()
+        await Topic(redis, TOPIC, conf, saved_cursor=away).start()
     assert not await redis.exists("chatws:{chat.message.new}:pos")
 
 
