@@ -83,9 +83,11 @@ stubs-check: $(VENV)/dev.stamp ## check that the gRPC stubs are what the .proto 
 
 docs-check: $(VENV)/dev.stamp ## check that docs/ says of the interfaces what the code says
 	@DJANGO_SETTINGS_MODULE=config.settings.test $(BIN)/python manage.py interface_docs --check
+	@$(BIN)/python -m tools.settings_table --check
 
 docs: $(VENV)/dev.stamp ## write docs/openapi.yaml, docs/asyncapi.yaml and the reference again
 	@DJANGO_SETTINGS_MODULE=config.settings.test $(BIN)/python manage.py interface_docs
+	@$(BIN)/python -m tools.settings_table
 
 stubs: $(VENV)/dev.stamp ## make the gRPC stubs again
 	@$(BIN)/python -m chatws.chat_service.generate

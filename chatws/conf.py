@@ -22,7 +22,7 @@ class ChatConf:
     """How often each user's groups are asked for, whatever the events say; 0: never."""
     publishes_messages: bool = False
     """Whether the gateway publishes `chat.message.new` itself, for a chat service that doesn't."""
-    longest_image_url: int = 2_048
+    max_image_url: int = 2_048
     """Most characters of an image's address: what the chat service can store."""
     owns_topics: bool = False
     """Whether the chat service's streams are ours to trim, behind their slowest consumer group."""

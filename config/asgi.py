@@ -51,7 +51,7 @@ names = Names(node.redis, _users())
 limit = UserLimit(node.redis, "sends", node.conf.sends_per_second, node.conf.burst_seconds)
 publisher = None
 if chat_conf.get().publishes_messages:
-    publisher = MessagePublisher(chat, names, Intents(node.redis, MESSAGE_NEW, node.conf.ids_seconds))
+    publisher = MessagePublisher(chat, names, Intents(node.redis, MESSAGE_NEW, node.conf.id_seconds))
     node.beside("publishing what was left unpublished", publisher.run)
 sender = Sender(chat, publisher, limit)
 memberships = Memberships(chat, node.hub, chat_conf.get().membership_seconds)

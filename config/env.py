@@ -21,73 +21,148 @@ BASE_DIR: Path = Path(__file__).resolve().parent.parent
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
-    """Variables by name (upper-cased). An empty value counts as unset."""
+    """Variables by name (upper-cased), each with its row of the README's table. An empty value counts as unset."""
 
     host: str = "127.0.0.1"
+    """address that the gateway listens on"""
     port: Port = 8889
-    redis_url: str = ""
-    database_url: str = ""
-    django_secret_key: str = ""
+    """port that the gateway listens on"""
     chatws_data_dir: str = ".data"
+    """folder of everything a run keeps"""
+    redis_url: str = ""
+    """Redis to use; unset: `make run` starts an embedded one"""
     chatws_redis_port: Port = 6399
+    """port of the embedded Redis"""
+    database_url: str = ""
+    """e.g. `postgres://user@host/name`; unset: SQLite in the data folder"""
     chatws_rpc_target: str = ""
+    """chat service: IPs with ports, comma separated and balanced, one DNS name with a port, or
+    `etcd://host:port,…/<key>` (`?user=…&password=…`, `&tls=1`, `&tls_ca=…`, `&tls_cert=…&tls_key=…`); unset: `make
+    run` starts the reference service"""
     chatws_user_rpc_target: str = ""
+    """user service that knows names and avatars, in the same forms; unset: names are the token's"""
     chatws_rpc_port: Port = 9003
+    """port of the reference chat service"""
     chatws_rpc_tls_ca: str = ""
+    """file with the certificates that the chat service's is checked against, which names the address (of several: each
+    names the first); unset: no TLS"""
     chatws_jwt_secret: str = ""
+    """secret that tokens are signed with (HS256); development makes one in the data folder"""
     chatws_jwt_previous_secret: str = ""
+    """the secret before it, which counts too while its tokens live"""
     chatws_jwt_public_keys: str = ""
+    """PEM files of public keys, comma separated: RSA (RS256), P-256 (ES256), Ed25519 (EdDSA); several count at once"""
     chatws_jwt_jwks_url: str = ""
+    """key set of the identity provider, read every 5 minutes and for a key that is new; the last one stays while it is
+    away"""
     chatws_jwt_issuer: str = ""
+    """what a token's `iss` has to be; unset: anything"""
     chatws_jwt_audience: str = ""
+    """what a token's `aud` has to hold; unset: anything"""
     chatws_jwt_leeway: Rate = 0.0
+    """seconds by which the clocks of those who issue tokens may be off"""
     chatws_query_token: bool = True
-    chatws_allowed_hosts: str = ""
-    chatws_allowed_origins: str = ""
-    chatws_behind_tls_proxy: bool = False
+    """whether a token in the address (`?token=`) counts; it is in no log of ours, but proxies write theirs"""
+    django_secret_key: str = ""
+    """Django's secret; development makes one in the data folder"""
     chatws_allow_short_secrets: bool = False
+    """production takes secrets under 32 bytes"""
+    chatws_allowed_hosts: str = ""
+    """host names that are served; development: localhost"""
+    chatws_allowed_origins: str = ""
+    """origins whose pages may open sockets besides the page's own"""
+    chatws_behind_tls_proxy: bool = False
+    """production: TLS ends at a proxy that sets `X-Forwarded-Proto`"""
     chatws_demo_login: bool | None = None
-    chatws_public_status: bool | None = None
+    """tokens for Django's users at `/api/token/`; on where the reference service is used"""
     chatws_metrics_token: str = ""
+    """bearer token that `/metrics` asks for; without one it is there only with `CHATWS_PUBLIC_STATUS`"""
+    chatws_public_status: bool | None = None
+    """`/stats` and `/api/users/status` answer without a token; on in development"""
     chatws_image_sources: Annotated[str, msgspec.Meta(pattern=r"\A[^;,\r\n]*\Z")] = "https:"
-    chatws_log_format: Literal["", "line", "json"] = ""
-    chatws_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    chatws_tracing: bool = False
+    """where the chat page may load images and avatars from besides its own host, as a Content-Security-Policy puts it,
+    e.g. `https://images.example`; `'none'`: nowhere"""
     chatws_start_timeout: Seconds = 10.0
+    """seconds that a process waits for Redis when it starts"""
     chatws_request_seconds: Seconds = 10.0
+    """seconds within which a connection's first request has to come whole, and for which one may be idle after a
+    request"""
     chatws_auth_timeout: Seconds = 10.0
+    """seconds that a socket may take to authenticate"""
     chatws_presence_lease: Seconds = 30.0
+    """seconds after which a gateway that died counts as gone"""
     chatws_membership_seconds: Rate = 300.0
+    """how often the chat service is asked for each user's groups, whatever the events say; 0: never"""
     chatws_message_publisher: Literal["rpc", "gateway"] = "rpc"
+    """who publishes `chat.message.new`: `rpc` (the chat service) or `gateway`"""
     chatws_own_topics: bool | None = None
+    """the chat service's streams are trimmed behind their slowest consumer group; on where the reference service is
+    used, and for `chat.message.new` where the gateway writes it"""
     chatws_max_image_url: Annotated[int, msgspec.Meta(ge=0, le=2_048)] = 0
+    """most characters of an image's address, what the chat service can store: 512 where the gateway publishes, else
+    2,048"""
     chatws_consumer_group: str = "chatws"
+    """consumer group that shows the relay's lag on each topic; where it stands is where the first relay begins"""
     chatws_feed_publications: Count = 1_000
+    """most publications that a feed's log keeps"""
     chatws_feed_bytes: Count = 1_048_576
+    """most bytes that a feed's log keeps"""
     chatws_feed_seconds: Count = 86_400
+    """seconds that a feed's log is kept after its last publication"""
     chatws_id_seconds: Annotated[int, msgspec.Meta(ge=600)] = 600
-    chatws_trusted_proxies: str = ""
+    """seconds for which a publication's id is remembered at least"""
     chatws_drain_seconds: Seconds = 30.0
+    """most seconds that a gateway which ends takes to send its connections away; 4 under `make run`"""
     chatws_drain_delay: Rate = 0.0
+    """seconds for which `/ready` fails before the first connection is sent away"""
     chatws_drain_per_second: Seconds = 500.0
+    """connections a second that are sent away"""
     chatws_drain_retry_seconds: Count = 10
+    """most seconds that a connection which is sent away is told to wait before it comes back"""
     chatws_revocation_days: Count = 90
+    """how long a revoked token is remembered; no token may live longer"""
+    chatws_trusted_proxies: str = ""
+    """addresses and networks, comma separated, whose `X-Forwarded-For` is believed"""
     chatws_max_frame_bytes: Count = 65_536
+    """most bytes of a frame; over it the socket is closed with 1009"""
     chatws_waiting_frames: Count = 64
+    """frames of a connection that wait behind one that is being served; then its socket isn't read"""
     chatws_bad_frames_per_minute: Count = 20
+    """bad frames in a minute that close a socket (4400)"""
     chatws_outbox_bytes: Count = 1_048_576
+    """most bytes that wait for a client that reads slowly (4502)"""
     chatws_max_connections: Limit = 50_000
+    """most connections of a gateway process (4503); 0 here and below: no limit"""
     chatws_max_memory_bytes: Limit = 0
+    """over so much memory a gateway process lets nobody new in (4503)"""
     chatws_connections_per_address: Limit = 1_000
+    """most connections from one address at a gateway process (4503)"""
     chatws_connections_per_user: Limit = 20
+    """most connections of a user over all gateways; the oldest goes (4409)"""
     chatws_accepts_per_second: Rate = 1_000.0
+    """connections a second that a gateway process lets in (4503)"""
     chatws_frames_per_second: Rate = 50.0
+    """frames a second that are served on a connection (429, then 4529)"""
     chatws_bytes_per_second: Rate = 65_536.0
+    """bytes a second that are served on a connection (429, then 4529)"""
     chatws_sends_per_second: Rate = 10.0
+    """messages a second that a user may send, over all devices and gateways (429)"""
     chatws_burst_seconds: Seconds = 5.0
+    """how many seconds' worth of these rates may come at once"""
     chatws_ephemeral_per_second: Limit = 50
+    """frames a second that are told of a feed and not kept (`typing`, `message_read`); what is over it is left out"""
     chatws_refusals_per_minute: Count = 60
+    """frames in a minute that are refused with 429 before the socket is closed (4529)"""
     chatws_groups_per_connection: Limit = 1_000
+    """most chat groups that a connection hears (429 `groups_limit`)"""
+    chatws_tracing: bool = False
+    """spans by OpenTelemetry (`requirements-tracing.txt`), to where `OTEL_EXPORTER_OTLP_ENDPOINT` says; the other
+    `OTEL_` variables count too"""
+    chatws_log_format: Literal["", "line", "json"] = ""
+    """`line` to be read, `json` to be collected (an object a line, with connection, user and trace); production writes
+    JSON"""
+    chatws_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """`DEBUG`, `INFO`, `WARNING` or `ERROR`"""
 
     @property
     def data_dir(self) -> Path:

@@ -33,7 +33,7 @@ class RealtimeConf:
 
     request_seconds: float = 10.0
     """How long a connection's first request may take to come whole, and how long one may be idle after a request."""
-    auth_seconds: float = 10.0
+    auth_timeout: float = 10.0
     """How long a socket may stay without authenticating."""
     query_token: bool = True
     """Whether `?token=` is looked at."""
@@ -82,10 +82,10 @@ class RealtimeConf:
     """How many frames of a connection may be refused as too fast before it is closed."""
     groups_per_connection: int = 1_000
 
-    log_publications: int = 1_000
-    log_bytes: int = 1_048_576
-    log_seconds: int = 86_400
-    ids_seconds: int = 600
+    feed_publications: int = 1_000
+    feed_bytes: int = 1_048_576
+    feed_seconds: int = 86_400
+    id_seconds: int = 600
     """Least time for which a publication's id is remembered."""
     meta_seconds: int = 30 * 86_400
     linger_seconds: float = 30.0
@@ -93,7 +93,7 @@ class RealtimeConf:
     check_seconds: float | None = None
     """How often every feed's position is compared with its log; None: as the channel layer needs it."""
 
-    presence_seconds: float = 30.0
+    presence_lease: float = 30.0
     """Length of a gateway's lease on the presence of its connections."""
 
     audit_entries: int = 100_000

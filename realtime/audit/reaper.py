@@ -25,8 +25,8 @@ class Reaper:
 
     def __init__(self, redis: Redis, conf: RealtimeConf) -> None:
         self._presence = Presence(redis, "", conf)
-        self._every = conf.presence_seconds / 3
-        self._grace = conf.presence_seconds
+        self._every = conf.presence_lease / 3
+        self._grace = conf.presence_lease
         self._missing_since: dict[str, float] = {}
 
     async def run(self) -> None:

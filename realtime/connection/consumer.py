@@ -293,7 +293,7 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
                 self.failed()
                 self.close(CloseCode.INTERNAL_ERROR)
         else:
-            self._schedule(self.node.conf.auth_seconds, self._deadline_passed)
+            self._schedule(self.node.conf.auth_timeout, self._deadline_passed)
 
     def _ended(self, code: int) -> None:
         self._cancel_timer()
@@ -325,7 +325,7 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
 
     def _deadline_passed(self) -> None:
         metrics.authentications.labels("frame", "timeout").inc()
-        self.refused(AuthenticationError("timeout", f"not authenticated within {self.node.conf.auth_seconds:g} s"))
+        self.refused(AuthenticationError("timeout", f"not authenticated within {self.node.conf.auth_timeout:g} s"))
         self.close(CloseCode.UNAUTHENTICATED)
 
     def _check_expiry(self) -> None:

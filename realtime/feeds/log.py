@@ -92,8 +92,8 @@ class FeedLog:
         """`append` for many feeds in one round trip: each feed's entries all or none, the feeds each for itself."""
         conf = self._conf
         first: list[str | int] = [
-            topic, new_epoch(), conf.log_publications, conf.log_bytes,
-            conf.log_seconds, conf.ids_seconds, conf.meta_seconds,
+            topic, new_epoch(), conf.feed_publications, conf.feed_bytes,
+            conf.feed_seconds, conf.id_seconds, conf.meta_seconds,
         ]  # fmt: skip
         calls: list[tuple[Sequence[str], list[str | bytes | int]]] = [
             (keys.feed(feed), [*first, *(part for entry in entries for part in entry)])

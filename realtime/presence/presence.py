@@ -66,7 +66,7 @@ class Presence:
     ) -> None:  # fmt: skip
         self._redis: Any = redis  # redis-py's types give one signature for its two kinds of client
         self._node = node
-        self._lease = conf.presence_seconds
+        self._lease = conf.presence_lease
         self._most = conf.connections_per_user
         self._on_excess = on_excess
         self._users: dict[str, int] = {}

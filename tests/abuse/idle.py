@@ -42,13 +42,13 @@ async def idle_socket(gateway: Gateway) -> Socket:
     return reader, writer
 
 
-async def attack(stack: Stack, count: int, *, auth_seconds: float, megabytes: int) -> Idle:
-    """Open so many sockets, see each of them closed after ``auth_seconds``, and nothing left of them."""
+async def attack(stack: Stack, count: int, *, auth_timeout: float, megabytes: int) -> Idle:
+    """Open so many sockets, see each of them closed after ``auth_timeout``, and nothing left of them."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     began = time.monotonic()
     gateway = await asyncio.to_thread(
-        stack.start_gateway, CHATWS_AUTH_TIMEOUT=str(auth_seconds), CHATWS_CONNECTIONS_PER_ADDRESS="0"
+        stack.start_gateway, CHATWS_AUTH_TIMEOUT=str(auth_timeout), CHATWS_CONNECTIONS_PER_ADDRESS="0"
     )
     found = Idle()
     async with unharmed(gateway, megabytes) as found.beside, asyncio.timeout(PATIENCE_SECONDS):

@@ -175,7 +175,7 @@ async def test_a_token_that_isn_t_ours_opens_nothing_whatever_way_it_comes(
 async def test_hundreds_of_silent_sockets_are_closed_and_forgotten(attacked: tuple[Stack, Gateway]) -> None:
     """`make proofs` opens ten thousand, sees them open at once, and judges what the client beside them waits."""
     stack, _ = attacked
-    found = await idle.attack(stack, 500, auth_seconds=5, megabytes=40)
+    found = await idle.attack(stack, 500, auth_timeout=5, megabytes=40)
     assert found.told == 500
     assert found.beside.answered > 0
 

@@ -55,3 +55,19 @@ def test_what_the_settings_take_from_the_environment_reaches_the_code() -> None:
         for field in fields(conf):
             if f"chatws_{field.name}" in known:
                 assert field.name in passed[conf.__name__], field.name
+
+
+def test_settings_keep_their_name() -> None:
+    """From the environment's variable to the code that reads it there is one name."""
+    source = ast.parse((BASE_DIR / "config/settings/base.py").read_text())
+    given = [
+        (keyword.arg, keyword.value.attr)
+        for call in ast.walk(source)
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and call.func.id in ("RealtimeConf", "ChatConf")
+        for keyword in call.keywords
+        if isinstance(keyword.value, ast.Attribute) and ast.unparse(keyword.value.value) == "ENV"
+    ]
+    assert len(given) > 40
+    assert [(name, of) for name, of in given if of not in (name, f"chatws_{name}")] == [("redis_url", "redis_address")]

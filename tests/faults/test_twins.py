@@ -220,7 +220,7 @@ def without_cursor(patch: Patch) -> None:
 
 
 async def resent_in_a_busy_feed(world: World, patch: Patch) -> set[str]:
-    world.log._conf = world.conf.__class__(**{**_fields(world.conf), "log_publications": 3})
+    world.log._conf = world.conf.__class__(**{**_fields(world.conf), "feed_publications": 3})
     listener = Listener()
     await world.hub.join(listener, [FEED])
     for _ in range(6):

@@ -124,7 +124,7 @@ async def ten_thousand_sockets(size: Size) -> list[Figure]:
     stack = Stack(size.folder, CHATWS_ACCEPTS_PER_SECOND="0")
     try:
         await asyncio.to_thread(stack.start)
-        found = await idle.attack(stack, count, auth_seconds=45, megabytes=100 * most_mb)
+        found = await idle.attack(stack, count, auth_timeout=45, megabytes=100 * most_mb)
     finally:
         await asyncio.to_thread(stack.stop)
     return [

@@ -89,6 +89,16 @@ def test_docs_that_are_not_what_the_code_says(copy: Path) -> None:
     passes(copy, *check)
 
 
+def test_a_setting_that_the_readme_tells_otherwise(copy: Path) -> None:
+    check = [sys.executable, "-m", "tools.settings_table", "--check"]
+    passes(copy, *check)
+    env = copy / "config/env.py"
+    env.write_text(env.read_text().replace("chatws_waiting_frames: Count = 64", "chatws_waiting_frames: Count = 65"))
+    assert "run `make docs`" in fails(copy, *check)
+    passes(copy, *check[:-1])
+    passes(copy, *check)
+
+
 def test_a_model_without_its_migration(copy: Path) -> None:
     check = [sys.executable, "manage.py", "makemigrations", "--check", "--dry-run"]
     passes(copy, *check)

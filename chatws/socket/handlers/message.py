@@ -37,7 +37,7 @@ def check(frame: SendMessage) -> None:
             raise BadFrame("data.content: empty")
     elif not _is_web_url(data.image_url):
         raise BadFrame("data.image_url: not an absolute http(s) URL")
-    longest = conf.get().longest_image_url
+    longest = conf.get().max_image_url
     if len(data.image_url) > longest:
         raise BadFrame(f"data.image_url: {len(data.image_url)} characters, at most {longest}")
 

@@ -104,7 +104,7 @@ async def test_records_of_a_gateway_that_is_gone_are_closed_after_a_lease(redis:
     told.opened("c1", address="", user_agent="")
     await told.stop()
     await database_sink(await entries(redis))
-    reaper = Reaper(redis, replace(conf, presence_seconds=0.2))
+    reaper = Reaper(redis, replace(conf, presence_lease=0.2))
     assert await reaper.reap() == 0
     assert await until_answer(reaper.reap, what="it is closed") == 1
     assert (await record("c1")).close_code == 1006

@@ -67,7 +67,7 @@ async def test_stream_ids_are_compared_as_numbers(log: FeedLog) -> None:
 
 
 async def test_the_log_keeps_its_latest_entries_by_count(redis: Redis, conf: RealtimeConf) -> None:
-    log = FeedLog(redis, replace(conf, log_publications=3))
+    log = FeedLog(redis, replace(conf, feed_publications=3))
     assert await append(log, *range(1, 11)) == list(range(1, 11))
     tail = await log.read("group:g", 0, 100)
     assert (tail.first, len(tail.entries), tail.position.offset) == (8, 3, 10)
@@ -77,7 +77,7 @@ async def test_the_log_keeps_its_latest_entries_by_count(redis: Redis, conf: Rea
 async def test_the_log_keeps_its_latest_entries_by_bytes_and_never_less_than_one(
     redis: Redis, conf: RealtimeConf
 ) -> None:
-    log = FeedLog(redis, replace(conf, log_bytes=1_000))
+    log = FeedLog(redis, replace(conf, feed_bytes=1_000))
     await log.append("group:g", "topic", [entry(number, "x" * 400) for number in range(1, 6)])
     assert len((await log.read("group:g", 0, 100)).entries) == 2
     await log.append("group:g", "topic", [entry(9, "x" * 4_000)])
@@ -86,7 +86,7 @@ async def test_the_log_keeps_its_latest_entries_by_bytes_and_never_less_than_one
 
 
 async def test_ids_outlive_the_log_s_bound(redis: Redis, conf: RealtimeConf) -> None:
-    log = FeedLog(redis, replace(conf, log_publications=2))
+    log = FeedLog(redis, replace(conf, feed_publications=2))
     await append(log, *range(1, 11))
     again = await log.append("group:g", "topic", [("99-0", "p1", entry(1)[2])])
     assert again[0].offset == 1
@@ -141,7 +141,7 @@ async def test_a_redis_that_is_full_takes_nothing_of_a_batch(log: FeedLog, redis
 async def test_what_expires_does(log: FeedLog, redis: Redis, conf: RealtimeConf) -> None:
     began = time.monotonic()
     await append(log, 1)
-    for name, seconds in (("meta", conf.meta_seconds), ("log", conf.log_seconds), ("ids", 2 * conf.ids_seconds)):
+    for name, seconds in (("meta", conf.meta_seconds), ("log", conf.feed_seconds), ("ids", 2 * conf.id_seconds)):
         left = await redis.ttl(f"chatws:{{group:g}}:{name}")
         assert seconds - (time.monotonic() - began) - 1 <= left <= seconds
 

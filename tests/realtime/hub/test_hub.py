@@ -128,7 +128,7 @@ async def test_a_gap_that_the_log_cannot_fill_is_a_reset(
     redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "SUBSCRIBED_SECONDS", 1_000)
-    world = World(redis, conf, check_seconds=1_000, log_publications=2)
+    world = World(redis, conf, check_seconds=1_000, feed_publications=2)
     world.hub.start()
     listener = Listener()
     await world.hub.join(listener, ["group:g"])

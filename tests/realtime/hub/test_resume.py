@@ -72,7 +72,7 @@ async def test_an_offset_beyond_the_log_is_not_recovered(world: World) -> None:
 
 
 async def test_a_log_that_no_longer_reaches_back_is_not_recovered(redis: Redis, conf: RealtimeConf) -> None:
-    world = World(redis, conf, log_publications=3)
+    world = World(redis, conf, feed_publications=3)
     world.hub.start()
     [first] = await world.hub.join(Listener(), [FEED])
     for _ in range(5):

@@ -31,7 +31,7 @@ async def until(answer: Callable[[], Awaitable[Any]], wanted: Any) -> None:
 @pytest.fixture
 def fast(conf: RealtimeConf) -> RealtimeConf:
     """Leases that end soon: also those of nodes that live and are held up, until their next word."""
-    return replace(conf, presence_seconds=1.5)
+    return replace(conf, presence_lease=1.5)
 
 
 async def test_a_user_is_online_from_the_first_device_to_the_last(redis: Redis, conf: RealtimeConf) -> None:
