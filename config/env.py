@@ -102,7 +102,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """most characters of an image's address, what the chat service can store: 512 where the gateway publishes, else
     2,048"""
     chatws_consumer_group: str = "chatws"
-    """consumer group that shows the relay's lag on each topic; where it stands is where the first relay begins"""
+    """consumer group that shows the relay's lag on each topic; the first relay begins at its position"""
     chatws_feed_publications: Count = 1_000
     """most publications that a feed's log keeps"""
     chatws_feed_bytes: Count = 1_048_576
@@ -118,7 +118,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_drain_per_second: Seconds = 500.0
     """connections a second that are sent away"""
     chatws_drain_retry_seconds: Count = 10
-    """most seconds that a connection which is sent away is told to wait before it comes back"""
+    """most seconds that a connection which is sent away has to wait before it comes back"""
     chatws_revocation_days: Count = 90
     """how long a revoked token is remembered; no token may live longer"""
     chatws_trusted_proxies: str = ""
@@ -140,7 +140,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_connections_per_user: Limit = 20
     """most connections of a user over all gateways; the oldest goes (4409)"""
     chatws_accepts_per_second: Rate = 1_000.0
-    """connections a second that a gateway process lets in (4503)"""
+    """connections a second that a gateway process accepts (4503)"""
     chatws_frames_per_second: Rate = 50.0
     """frames a second that are served on a connection (429, then 4529)"""
     chatws_bytes_per_second: Rate = 65_536.0
@@ -150,11 +150,11 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_burst_seconds: Seconds = 5.0
     """how many seconds' worth of these rates may come at once"""
     chatws_ephemeral_per_second: Limit = 50
-    """frames a second that are told of a feed and not kept (`typing`, `message_read`); what is over it is left out"""
+    """frames a second of a feed that aren't kept (`typing`, `message_read`); the rest is dropped"""
     chatws_refusals_per_minute: Count = 60
     """frames in a minute that are refused with 429 before the socket is closed (4529)"""
     chatws_groups_per_connection: Limit = 1_000
-    """most chat groups that a connection hears (429 `groups_limit`)"""
+    """most chat groups that a connection is subscribed to (429 `groups_limit`)"""
     chatws_tracing: bool = False
     """spans by OpenTelemetry (`requirements-tracing.txt`), to where `OTEL_EXPORTER_OTLP_ENDPOINT` says; the other
     `OTEL_` variables count too"""

@@ -16,6 +16,7 @@ from chatws.chat_service.pb import ext_pb2 as ext
 from chatws.chat_service.pb.chat_pb2_grpc import ChatServiceStub
 from chatws.chat_service.pb.ext_pb2_grpc import ReadCursorsStub
 from chatws.chat_service.port import (
+    UNSUPPORTED,
     ChatServiceError,
     Group,
     GroupInfo,
@@ -43,7 +44,7 @@ CODES = {
     grpc.StatusCode.DEADLINE_EXCEEDED: 503,
 }
 NOT_ANSWERED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED
-AWAY, UNSUPPORTED = 503, 501
+AWAY = 503
 PROBE_SECONDS, PROBE_AGAIN_SECONDS = 1.0, 2.0
 """How long, and how often, it is found out whether the service answers."""
 LACKING_SECONDS = 60.0

@@ -13,6 +13,8 @@ DISBANDED = 2
 MAY_PASS = 429, 503
 """Codes of what another try may overcome: the chat service is overloaded, or can't be reached."""
 RETRY_AFTER_SECONDS = 2
+UNSUPPORTED = 501
+"""The code of what a chat service may lack: read cursors."""
 
 Item = TypeVar("Item")
 

@@ -40,7 +40,7 @@ class Memberships:
         self._unasked: list[Membership] = []
 
     def enter(self, user_id: int, listener: Listener) -> Membership:
-        """The membership of a user; ``listener`` hears of its changes until it leaves."""
+        """The membership of a user; ``listener`` is notified of its changes until it leaves."""
         if self._every and self._checking is None:
             self._checking = tasks.supervise(self._check, "checking every user's groups")
         membership = self._users.get(user_id)

@@ -13,7 +13,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import structs
 
-from chatws.chat_service.port import ChatGateway, ChatServiceError
+from chatws.chat_service.port import RETRY_AFTER_SECONDS, ChatGateway, ChatServiceError
 from chatws.chat_service.users import Names
 from chatws.events.payloads import MessageEvent
 from chatws.exceptions import FrameError
@@ -28,7 +28,6 @@ logger = logging.getLogger(__name__)
 NOTE_SECONDS, PUBLISH_SECONDS = 2.0, 60.0
 """How long one sender waits for Redis before its message is stored, and after that: an error would then say that it
 isn't."""
-RETRY_AFTER_SECONDS = 2
 FIRST_WAIT, LONGEST_WAIT = 0.05, 1.0
 LOOK_SECONDS = 1.0
 """How often intents are looked for that nobody works on."""

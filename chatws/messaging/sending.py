@@ -10,7 +10,7 @@ import time
 import uuid
 from contextlib import nullcontext, suppress
 
-from chatws.chat_service.port import ChatGateway, ChatServiceError
+from chatws.chat_service.port import RETRY_AFTER_SECONDS, ChatGateway, ChatServiceError
 from chatws.events.payloads import MessageEvent
 from chatws.exceptions import FrameError
 from chatws.messaging.message_publisher import MessagePublisher
@@ -24,7 +24,6 @@ from realtime.redis.errors import is_transient
 from realtime.redis.token_bucket import UserLimit
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:chatws:message")
-RETRY_AFTER_SECONDS = 2
 FIND_OUT_SECONDS, ASK_SECONDS, PAUSE_SECONDS = 3.0, 1.0, 0.2
 """How long the history is asked after an error, how long once, and the pause before it is asked again.
 

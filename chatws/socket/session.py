@@ -11,7 +11,7 @@ from typing import Protocol
 
 from msgspec import UNSET, UnsetType
 
-from chatws.chat_service.port import ChatServiceError
+from chatws.chat_service.port import RETRY_AFTER_SECONDS, UNSUPPORTED, ChatServiceError
 from chatws.exceptions import FrameError
 from chatws.membership.membership import Membership, feeds_of
 from chatws.messaging.history import history
@@ -45,7 +45,6 @@ from realtime.observability import metrics
 from realtime.redis.errors import is_transient
 
 HEARTBEAT_SECONDS = 25
-UNSUPPORTED = 501
 NO_LONGER = 403, 404, 409
 """With these the chat service refuses a message of one who isn't a member any more, or whose group is gone."""
 
@@ -203,7 +202,7 @@ class Session:
         except Exception as error:
             if not is_transient(error):
                 raise
-            raise FrameError(503, f"Redis can't be reached: {error}", retry_after=2) from error
+            raise FrameError(503, f"Redis can't be reached: {error}", retry_after=RETRY_AFTER_SECONDS) from error
         return PresentUsers(group_id, [PresentUser(user.user_id, user.connections, user.last_seen) for user in users])
 
     async def history(self, group_id: str, before_id: str, limit: int) -> History:

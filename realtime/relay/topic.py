@@ -30,7 +30,7 @@ _dead_letter = Script("dead_letter")
 RawEntry = tuple[str, Mapping[bytes, bytes]]
 
 
-Mirrored = Callable[[str], Awaitable[str | None]]
+SavedCursor = Callable[[str], Awaitable[str | None]]
 """A topic's cursor as another store has it; raises `TryLater`."""
 
 
@@ -42,11 +42,17 @@ class Topic:
     """A stream and its cursor, ``chatws:{<topic>}:pos``. One that is ours may be trimmed."""
 
     def __init__(
-        self, redis: Redis, name: str, conf: RealtimeConf, *, saved_cursor: Mirrored = _nowhere, is_ours: bool = False
+        self,
+        redis: Redis,
+        name: str,
+        conf: RealtimeConf,
+        *,
+        saved_cursor: SavedCursor = _nowhere,
+        is_ours: bool = False,
     ) -> None:
         self.name = name
         self.is_ours = is_ours
-        self._mirrored = saved_cursor
+        self._saved_cursor = saved_cursor
         self._alarm = ""
         self._redis: Any = redis  # redis-py's types give one signature for its two kinds of client
         self._group = conf.consumer_group
@@ -62,7 +68,7 @@ class Topic:
         """
         cursor: bytes | None = await self._redis.hget(self._cursor_key, "id")
         if cursor is None:
-            position = await self._mirrored(self.name)
+            position = await self._saved_cursor(self.name)
             if position is not None:
                 logger.warning(
                     "%s: Redis lost the cursor; reading on from the database's copy, %s", self.name, position

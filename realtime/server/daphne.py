@@ -88,10 +88,10 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
             channel.timeoutConnection = partial(_time_out, channel, channel.timeoutConnection)
             return protocol
 
-        def doorway(address: Any) -> Sniffer:
+        def sniffer(address: Any) -> Sniffer:
             return Sniffer(partial(self.ws_factory.buildProtocol, address), partial(http, address), self._opened)
 
-        factory.buildProtocol = doorway
+        factory.buildProtocol = sniffer
         factory.timeOut = self._request_seconds
         self._http_factory = factory
 

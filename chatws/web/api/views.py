@@ -15,14 +15,13 @@ from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
 from chatws import conf, services
-from chatws.chat_service.port import ChatServiceError, ReadCursor
+from chatws.chat_service.port import UNSUPPORTED, ChatServiceError, ReadCursor
 from chatws.messaging.history import NAMELESS, history, shown
 from chatws.services import Services
 from chatws.web.api import serializers
 from chatws.web.api.authentication import BearerAuthentication
 from chatws.web.api.permissions import SeesGroup, SeesUser
 
-UNSUPPORTED = 501
 Answer = TypeVar("Answer")
 
 

@@ -10,6 +10,7 @@ from chatws.chat_service.grpc import GrpcChatGateway
 from chatws.chat_service.port import ChatServiceError
 from chatws.conf import ChatConf
 from tests.support.instance import Instance
+from tests.support.waiting import until_answer
 
 
 @pytest.fixture
@@ -54,8 +55,7 @@ async def test_when_all_hang_calls_fail_at_once_until_one_answers(
     assert [error.was_asked for error in refused] == [False] * 4
     for one in instances:
         one.answers.set()
-    while await unanswered(gateway, 1):
-        await asyncio.sleep(0.05)
+    await until_answer(lambda: unanswered(gateway, 1), lambda errors: not errors, "a call that passes")
     assert not await unanswered(gateway, 4)
 
 
