@@ -26,6 +26,7 @@ from redis.exceptions import RedisError
 
 from chatws.chat_service.pb import chat_pb2 as pb
 from chatws.chat_service.pb import user_pb2
+from realtime.aio import tasks
 from realtime.relay.watermill import encode
 
 FAILURE = "内部服务器错误"
@@ -524,8 +525,7 @@ async def serve(port: int, user_port: int, database: Path, redis_url: str) -> No
         stopping = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
         await stopping.wait()
-        following.cancel()
-        await asyncio.wait([following])
+        await tasks.end([following])  # one cancellation may be swallowed: redis-py makes a time-out of it
         for server in servers:
             await server.stop(0.5)
         await events.aclose()
