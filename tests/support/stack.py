@@ -187,7 +187,11 @@ class Stack:
     def start_rpc(self, *options: str) -> Process:
         process = self._start("rpc", [sys.executable, *self.service_command(), *options])
         with grpc.insecure_channel(self.rpc_target, options=CONNECTS_OFTEN) as channel:
-            grpc.channel_ready_future(channel).result(timeout=START_SECONDS)
+            # `channel_ready_future` would leave a thread behind that raises if the channel is closed too soon.
+            try:
+                channel.unary_unary("/chatws/Ready")(b"", wait_for_ready=True, timeout=START_SECONDS)
+            except grpc.RpcError as error:  # it has no such method, but it answers
+                assert error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED), error
         return process
 
     def start_relay(self, *options: str, **env: str) -> Process:
