@@ -1,1 +1,1 @@
-"""Who is online, and which connections are to be ended."""
+"""Presence over all gateways, and requests to close connections."""

@@ -1,6 +1,7 @@
-"""Who is online: a lease per gateway, and under it the gateway's connections. Right with several devices and gateways.
+"""Presence: which users are online, counted over all their devices and all gateways.
 
-`opened` and `closed` never wait; a background task writes them, and its regular renewal repairs what was lost.
+Each gateway holds a lease in Redis, and its connections are stored under that lease. `opened` and `closed` never wait:
+a background task writes the changes, renews the lease and repairs differences.
 """
 
 import asyncio
@@ -11,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from realtime.conf import RealtimeConf
+from realtime.exceptions import RealtimeError, TransientError
 from realtime.redis import keys
 from realtime.redis.client import Redis
-from realtime.redis.errors import is_transient
 from realtime.redis.scripts import Script
 
 logger = logging.getLogger(__name__)
@@ -26,12 +27,12 @@ _sweep = Script("sweep")
 
 
 async def _nothing(connection_ids: list[str]) -> None:
-    """What a node without connections does about a user's oldest."""
+    """Do nothing about a user's excess connections: the default for a process without connections."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Over the whole cluster."""
+    """Counts over the whole cluster."""
 
     online_users: int
     connections: int
@@ -40,7 +41,7 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One user; times in Unix seconds, 0 where never."""
+    """The status of one user; times in Unix seconds, 0 for never."""
 
     is_online: bool
     last_seen: int
@@ -50,7 +51,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class UserPresence:
-    """One user's connections over the cluster, and when it was last seen: Unix seconds, 0 where never."""
+    """One user's connections over the cluster, and when the user was last seen: Unix seconds, 0 for never."""
 
     user_id: int
     connections: int
@@ -58,7 +59,7 @@ class UserPresence:
 
 
 class Presence:
-    """This node's connections as the cluster sees them, and what the cluster knows of others'."""
+    """Publishes this node's connections to the cluster, and reads the presence of all users."""
 
     def __init__(
         self, redis: Redis, node: str, conf: RealtimeConf,
@@ -75,19 +76,19 @@ class Presence:
         self._quiet_until = 0.0
 
     def opened(self, user_id: int, connection_id: str) -> None:
-        """A connection of this node has authenticated."""
+        """Note that a connection of this node has authenticated."""
         self._users[connection_id] = user_id
         self._changes[connection_id] = ("+", user_id)
         self._news.set()
 
     def closed(self, user_id: int, connection_id: str) -> None:
-        """A connection of this node is gone."""
+        """Note that a connection of this node has closed."""
         self._users.pop(connection_id, None)
         self._changes[connection_id] = ("-", user_id)
         self._news.set()
 
     async def run(self) -> None:
-        """Write changes as they come, renew the lease, take off nodes that are gone; until cancelled."""
+        """Write changes as they come, renew the lease and remove expired nodes, until cancelled."""
         renew_at = 0.0
         while True:
             try:
@@ -99,12 +100,12 @@ class Presence:
                     if time.monotonic() >= self._quiet_until:
                         await self.sweep()
                     renew_at = time.monotonic() + self._lease / 3
-            except Exception as error:
-                # Whoever comes back first must not take the others off before they have come back too.
+            except RealtimeError as error:
+                # After an outage wait one lease: the other nodes need that time to renew theirs.
                 self._quiet_until = time.monotonic() + self._lease
-                if not is_transient(error):
+                if not isinstance(error, TransientError):
                     raise
-                logger.warning("presence can't be written now, trying again: %s", error)
+                logger.warning("presence could not be written, retrying: %s", error)
                 await asyncio.sleep(1)
                 continue
             try:
@@ -115,28 +116,28 @@ class Presence:
                 continue
 
     async def stop(self) -> None:
-        """This node's connections are gone at once."""
+        """Remove this node's connections at once, without waiting for the lease to expire."""
         try:
             await self._flush()
             await self._take_off(self._node, even_alive=True)
-        except Exception as error:
-            logger.warning("presence of this node ends with its lease: %s", error)
+        except TransientError as error:
+            logger.warning("presence of this node could not be removed and expires with its lease: %s", error)
 
     async def sweep(self) -> None:
-        """Take off the nodes whose lease has run out."""
+        """Remove the nodes whose lease has expired, with their connections."""
         seconds, _ = await self._redis.time()
         for node in await self._redis.zrangebyscore(keys.NODES, "-inf", seconds):
             if node.decode() != self._node:
-                logger.warning("gateway %s is gone; its connections are taken off", node.decode())
+                logger.warning("the lease of gateway %s expired; removing its connections", node.decode())
                 await self._take_off(node.decode(), even_alive=False)
 
     async def live_nodes(self) -> set[str]:
-        """The gateways whose lease holds."""
+        """Return the names of the gateways with a valid lease."""
         seconds, _ = await self._redis.time()
         return {node.decode() for node in await self._redis.zrangebyscore(keys.NODES, seconds, "+inf")}
 
     async def gateways(self) -> tuple[int, dict[str, int]]:
-        """How many users are online, and the connections of each gateway whose lease holds."""
+        """Return how many users are online, and the connections of each gateway with a valid lease."""
         nodes = sorted(await self.live_nodes())
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.hlen(keys.ONLINE)
@@ -146,18 +147,18 @@ class Presence:
         return online, dict(zip(nodes, connections, strict=True))
 
     async def stats(self) -> Stats:
-        """Users, connections and gateways of the cluster."""
+        """Return the counts of users, connections and gateways of the cluster."""
         online, connections = await self.gateways()
         return Stats(online, sum(connections.values()), len(connections))
 
     async def status(self, user_id: int) -> Status:
-        """What is known of one user; offline and zeros if nothing is."""
+        """Return the status of one user; offline with zeros for an unknown user."""
         known = {name.decode(): value for name, value in (await self._redis.hgetall(keys.user_status(user_id))).items()}
         times = [int(known.get(name, 0)) for name in ("last_seen", "last_online_at", "last_offline_at")]
         return Status(known.get("is_online") in (b"true", b"1"), *times)
 
     async def of_users(self, user_ids: Sequence[int]) -> list[UserPresence]:
-        """Of each user, in one round trip; raises what Redis raises."""
+        """Return the presence of each user, in one round trip; raises what Redis raises."""
         if not user_ids:
             return []
         pipeline = self._redis.pipeline(transaction=False)
@@ -171,11 +172,11 @@ class Presence:
         ]
 
     async def forget(self, user_id: int) -> None:
-        """Forget when a user was here; one that is online now is known again at its next change."""
+        """Delete a user's status; a user who is online gets a new one at the next change."""
         await self._redis.delete(keys.user_status(user_id))
 
     async def _flush(self) -> int:
-        """Write what changed and renew the lease; how many connections the cluster counts for this node."""
+        """Write what changed and renew the lease; return how many connections Redis holds for this node."""
         while True:
             some = list(self._changes.items())[:CHUNK]
             count = await self._write([part for name, (change, user) in some for part in (change, name, str(user))])
@@ -202,7 +203,7 @@ class Presence:
         return int(count)
 
     async def _repair(self) -> None:
-        """Redis was emptied, or we were taken for gone: announce what differs."""
+        """Write the differences to Redis: it was emptied, or another node removed this one as expired."""
         known = {name.decode(): int(user) for name, user in (await self._redis.hgetall(self._key())).items()}
         for name, user in self._users.items():
             if name not in known:

@@ -1,1 +1,1 @@
-"""Entries that are added to a stream of Redis: what is meant to be added, kept until it is."""
+"""Publishing to a Redis stream: intents, stored until their entry is added."""

@@ -1,7 +1,8 @@
-"""Entries that are to be added to a topic once something else has happened, and are added once, whoever dies.
+"""Intents: add an entry to a topic exactly once after an external action, even if the process dies in between.
 
-An intent is noted before that something is tried, and taken away in the same step that adds the entry. Whoever works on
-one postpones it; one that nobody postpones is claimed by another process, which finds out what happened.
+A process notes an intent before it tries the action. Adding the entry deletes the intent in the same step. The process
+that works on an intent postpones it regularly; another process may claim an intent that was not postponed, and then
+finds out whether the action succeeded.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,9 +15,9 @@ from realtime.redis.client import Redis
 from realtime.redis.scripts import Script
 
 LEASE_MS = 4_000
-"""How long an intent is left to whoever noted, postponed or claimed it."""
+"""How long nobody else may claim an intent after it was noted, postponed or claimed."""
 MOST = 20_000
-"""Intents of a topic at a time: what Redis keeps of them is bounded by so many times the largest content."""
+"""Most intents of a topic at a time. They take at most this many times the largest content in Redis."""
 
 _intend = Script("intend")
 _fulfil = Script("fulfil")
@@ -25,19 +26,20 @@ _claim = Script("claim")
 
 
 class Noted(IntEnum):
-    """What became of noting an intent."""
+    """The result of noting an intent."""
 
     NEW = 0
     BEFORE = 1
+    """It had been noted before."""
     ADDED = 2
     """The entry has been added already."""
     FULL = 3
-    """It was not noted: `MOST` are."""
+    """It was not noted, because the topic has `MOST` intents."""
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """One that nobody works on any more; ``age`` in seconds since it was noted."""
+    """An intent claimed from a process that stopped working on it; ``age`` in seconds since it was noted."""
 
     id: str
     content: bytes
@@ -47,7 +49,7 @@ class Intent:
 class Intents:
     """The intents of one topic. An entry's id is remembered for ``remembered`` seconds after it was added.
 
-    Every method raises what Redis raises, and may be called again.
+    Every method raises what Redis raises, and is safe to repeat.
     """
 
     def __init__(self, redis: Redis, topic: str, remembered: int) -> None:
@@ -58,29 +60,29 @@ class Intents:
         self._due = keys.intents_due(topic)
 
     async def note(self, intent_id: str, content: bytes) -> Noted:
-        """Say what is about to be tried."""
+        """Store an intent before its action is tried."""
         own = [self._intents, self._due, self._mark(intent_id)]
         return Noted(await _intend.run(self._redis, own, [intent_id, content, LEASE_MS, MOST]))
 
     async def fulfil(self, intent_id: str, entry: Mapping[bytes, bytes]) -> bool:
-        """Add the entry and forget the intent; False if it had been added."""
+        """Add the entry and delete the intent in one step; False if the entry had been added before."""
         own = [self._topic, self._intents, self._due, self._mark(intent_id)]
         fields = [part for pair in entry.items() for part in pair]
         return bool(await _fulfil.run(self._redis, own, [intent_id, self._remembered, *fields]))
 
     async def withdraw(self, intent_id: str) -> None:
-        """Forget an intent of which nothing will come."""
+        """Delete an intent whose action failed for good."""
         async with self._redis.pipeline(transaction=True) as both:
             both.hdel(self._intents, intent_id)
             both.zrem(self._due, intent_id)
             await both.execute()
 
     async def postpone(self, intent_ids: Iterable[str]) -> None:
-        """These are being worked on here."""
+        """Extend the lease of intents that this process works on."""
         await _postpone.run(self._redis, [self._due], [LEASE_MS, *intent_ids])
 
     async def claim(self, most: int) -> list[Intent]:
-        """Intents that nobody works on, from now on ours: the oldest first."""
+        """Claim up to ``most`` intents with an expired lease, oldest first."""
         claimed = await _claim.run(self._redis, [self._intents, self._due], [most, LEASE_MS])
         return [Intent(intent_id.decode(), content, age / 1000) for intent_id, content, age in claimed]
 

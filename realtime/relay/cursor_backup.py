@@ -1,6 +1,7 @@
-"""The topics' cursors once more, in the database: where a Redis that lost them is read on from.
+"""Copy the topics' cursors to the database: the relay continues from the copy if Redis lost them.
 
-Written beside the relay every few seconds, so that a slow database delays nothing; an older copy costs a second look.
+A separate task writes the copy every few seconds, so that a slow database does not delay the relay. With an older copy
+the relay reads some entries again.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 
 from realtime import database
-from realtime.exceptions import TryLater
+from realtime.exceptions import DatabaseUnavailable
 from realtime.models import RelayCursor
 from realtime.relay.worker import TopicWorker
 
@@ -21,37 +22,37 @@ EVERY_SECONDS = 5.0
 
 
 async def saved_cursor(topic: str) -> str | None:
-    """The cursor of a topic as the database has it; None where it has none.
+    """Return the database's copy of a topic's cursor; None if there is none.
 
     Raises:
-        TryLater: the database is away.
+        DatabaseUnavailable: the database is unavailable.
     """
     return await sync_to_async(_read, thread_sensitive=False)(topic)
 
 
 class CursorBackup:
-    """Writes the cursors that moved."""
+    """Writes the cursors that moved to the database."""
 
     def __init__(self, workers: Sequence[TopicWorker[Any]]) -> None:
         self._workers = workers
         self._written: dict[str, str] = {}
 
     async def run(self) -> None:
-        """Write regularly, until cancelled."""
+        """Write every `EVERY_SECONDS`, until cancelled."""
         while True:
             await asyncio.sleep(EVERY_SECONDS)
             await self.write()
 
     async def write(self) -> None:
-        """Write what moved since the last time; a database that is away is reported and tried again."""
+        """Write the cursors that moved since the last write; if the database is unavailable, log it and retry later."""
         cursors = {worker.topic.name: worker.committed for worker in self._workers if worker.committed}
         moved = {topic: cursor for topic, cursor in cursors.items() if self._written.get(topic) != cursor}
         if not moved:
             return
         try:
             await sync_to_async(_write, thread_sensitive=False)(moved)
-        except TryLater as error:
-            logger.warning("the cursors can't be written to the database now: %s", error)
+        except DatabaseUnavailable as error:
+            logger.warning("the cursors could not be written to the database, retrying: %s", error)
         else:
             self._written |= moved
 

@@ -1,6 +1,6 @@
-"""Dead letters: entries that could never succeed, with the reason; looked at, put back on their topic, or dropped.
+"""Read, replay and drop dead letters: stream entries that can never succeed, each with a reason.
 
-For the command `dead_letters` and the admin. Written by `realtime.relay.topic`.
+`realtime.relay.topic` writes them; the command `dead_letters` and the admin use this module.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -23,8 +23,10 @@ _replay = Script("replay")
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """An entry of ``<topic>.dlq``. ``id`` is its own there, ``entry_id`` the one it had on the topic; ``replays`` how
-    often it has been put back before."""
+    """An entry of ``<topic>.dlq``.
+
+    ``id`` is its id in that stream, ``entry_id`` its id on the topic; ``replays`` counts earlier replays.
+    """
 
     topic: str
     id: str
@@ -46,7 +48,7 @@ class DeadLetter:
 
     @property
     def time(self) -> datetime | None:
-        """When it was written; None if it doesn't say."""
+        """When the dead letter was written; None if its metadata has no readable time."""
         try:
             return datetime.fromisoformat(self.metadata.get("dlq_timestamp", ""))
         except ValueError:
@@ -54,14 +56,14 @@ class DeadLetter:
 
     @property
     def payload(self) -> str:
-        """The payload as text; of an entry without one, all its fields."""
+        """The payload as text; for an entry without a payload, all its fields."""
         shown = self.fields.get(PAYLOAD) or b", ".join(
             name + b"=" + value for name, value in self.fields.items() if name not in (PAYLOAD, METADATA)
         )
         return shown.decode(errors="backslashreplace")
 
     def entry(self) -> dict[bytes, bytes]:
-        """The fields as they go back on the topic: as they came, with the count of replays in the metadata."""
+        """Return the fields to replay: the original ones, with the count of replays in the metadata."""
         fields = {name: value for name, value in self.fields.items() if name != UNREADABLE_METADATA}
         if UNREADABLE_METADATA in self.fields:
             fields[METADATA] = self.fields[UNREADABLE_METADATA]
@@ -78,26 +80,26 @@ class DeadLetters:
         self._redis: Any = redis  # redis-py's types give one signature for its two kinds of client
 
     async def topics(self) -> list[str]:
-        """The topics that have had a dead letter."""
+        """Return the topics that have ever had a dead letter."""
         return sorted(name.decode() for name in await self._redis.smembers(keys.DEAD_LETTER_TOPICS))
 
     async def count(self, topic: str) -> int:
-        """How many dead letters a topic has."""
+        """Return how many dead letters a topic has."""
         return int(await self._redis.xlen(keys.dead_letters(topic)))
 
     async def latest(self, topic: str, limit: int, before: str = "+") -> list[DeadLetter]:
-        """At most ``limit`` dead letters of a topic, newest first, from the one before an id on."""
+        """Return at most ``limit`` dead letters of a topic that are older than ``before``, newest first."""
         upto = before if before == "+" else f"({before}"
         found = await self._redis.xrevrange(keys.dead_letters(topic), max=upto, count=limit)
         return [_letter(topic, letter_id, fields) for letter_id, fields in found]
 
     async def get(self, topic: str, letter_id: str) -> DeadLetter | None:
-        """One dead letter; None if it is gone."""
+        """Return one dead letter; None if it no longer exists."""
         found = await self._redis.xrange(keys.dead_letters(topic), min=letter_id, max=letter_id)
         return _letter(topic, *found[0]) if found else None
 
     async def all(self, topic: str) -> AsyncIterator[DeadLetter]:
-        """Every dead letter of a topic that is there now, oldest first."""
+        """Yield every dead letter that a topic has at the time of the call, oldest first."""
         newest = await self.latest(topic, 1)
         after = "-"
         while newest:
@@ -109,14 +111,14 @@ class DeadLetters:
             after = f"({found[-1][0].decode()}"
 
     async def replay(self, letter: DeadLetter) -> str | None:
-        """Put a dead letter back at the end of its topic: the new entry's id, or None if it was gone already."""
+        """Append a dead letter to its topic again; return the new entry's id, or None if it no longer existed."""
         both = [keys.dead_letters(letter.topic), letter.topic]
         flat = [part for field in letter.entry().items() for part in field]
         entry_id: bytes | None = await _replay.run(self._redis, both, [letter.id, *flat])
         return entry_id.decode() if entry_id else None
 
     async def drop(self, letter: DeadLetter) -> bool:
-        """Remove a dead letter for good; False if it was gone already."""
+        """Delete a dead letter for good; False if it no longer existed."""
         return bool(await self._redis.xdel(keys.dead_letters(letter.topic), letter.id))
 
 

@@ -1,4 +1,7 @@
-"""Who works on a topic now. For thrift, not for safety: two that both believe they do append the same sequence."""
+"""The lease of a topic: it decides which relay works on the topic.
+
+It only saves work and is not needed for correctness: two relays that both believe to hold it append the same sequence.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +16,7 @@ _publish = Script("publish")
 
 
 class Lease:
-    """One worker's claim on one topic. The token of a later holder is greater."""
+    """One worker's lease on one topic. A later holder gets a greater token."""
 
     def __init__(self, redis: Redis, topic: str, seconds: float, holder: str) -> None:
         self._redis = redis
@@ -23,11 +26,11 @@ class Lease:
         self._seconds = seconds
 
     async def take(self) -> int:
-        """Take or keep the lease: its token, or 0 while another worker has it."""
+        """Acquire or renew the lease; return its token, or 0 while another worker holds it."""
         return int(await _lease.run(self._redis, self._keys, [self._holder, int(self._seconds * 1000)]))
 
     async def publish(self, entries: Sequence[tuple[str, Mapping[bytes, bytes]]]) -> bool:
-        """Write entries, each with its stream's name, in order and all or none; False if the lease is gone."""
+        """Write entries to their streams in order, all or none; False if this worker lost the lease."""
         streams = list(dict.fromkeys(stream for stream, _ in entries))
         args: list[str | bytes | int] = [self._holder]
         for stream, fields in entries:
@@ -36,15 +39,15 @@ class Lease:
         return bool(await _publish.run(self._redis, [self._keys[0], *streams], args))
 
     async def give_back(self) -> None:
-        """Let the next worker take it at once."""
+        """Release the lease, so that another worker can acquire it at once."""
         await _unlease.run(self._redis, self._keys[:1], [self._holder])
 
     async def announce(self) -> list[str]:
-        """Say that this worker serves the topic, for the length of a lease; the names of all who do, in order."""
+        """Register this worker for the topic for the length of a lease; return all registered names, sorted."""
         return sorted(
             name.decode() for name in await _roster.run(self._redis, [self._roster_key], [self._holder, self._seconds])
         )
 
     async def sign_out(self) -> None:
-        """Say that this worker no longer serves the topic."""
+        """Remove this worker from the topic's registered workers."""
         await self._redis.zrem(self._roster_key, self._holder)

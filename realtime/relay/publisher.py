@@ -1,6 +1,6 @@
-"""Publications out: each into its feed's log first, then one message to the feed's Channels group.
+"""Publish to feeds: append each publication to its feed's log, then send a message to the feed's Channels group.
 
-Called by the relay alone. The message is a hint: whoever misses it finds the entry in the log.
+Only the relay calls this. The message is a hint: a gateway that misses it finds the entry in the log.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from realtime.layers.protocol import Layer, send_all
 
 
 class Routed(msgspec.Struct, frozen=True):
-    """A publication on its way: the stream entry it came from and the feed it goes to.
+    """A publication with the stream entry it came from and the feed it is published to.
 
     ``parent`` is the span that wrote the entry (`realtime.observability.tracing`).
     """
@@ -30,11 +30,11 @@ class Routed(msgspec.Struct, frozen=True):
 NO_PARENTS: Mapping[str, str] = {}
 
 PARTS, LEAST_FEEDS = 4, 10
-"""How many parts of a batch are published beside each other, and the fewest feeds that make one."""
+"""How many parts of a batch are published concurrently, and the fewest feeds in a part."""
 
 
 class Publisher:
-    """Appends batches to feeds and tells the gateways."""
+    """Appends batches to feeds and notifies the gateways."""
 
     def __init__(self, log: FeedLog, layer: Layer) -> None:
         self._log = log
@@ -43,16 +43,16 @@ class Publisher:
     async def publish(self, topic: str, batch: Sequence[Routed], parents: Mapping[str, str] = NO_PARENTS) -> None:
         """Publish a batch of one topic, in order; safe to repeat as a whole.
 
-        ``parents``: the spans of entries that are traced, by the entries' ids.
-        Raises whatever Redis raises. What was appended by then is known by its id when the batch is tried again.
+        ``parents``: the spans of traced entries, by the entries' ids.
+        Raises what Redis raises. On a retry, the publications appended before are recognised by their ids.
         """
         by_feed: dict[str, list[tuple[str, Publication]]] = {}
         for routed in batch:
             by_feed.setdefault(routed.feed, []).append((routed.entry_id, routed.publication))
-        # A removal stands in the group's feed before the user's feed tells of it.
+        # Append a removal to the group's feed before the user's feed reports it.
         for removals in (True, False):
             some = [(feed, entries) for feed, entries in by_feed.items() if _has_removal(entries) is removals]
-            # Feeds don't wait for each other: while Redis appends to some, others are encoded.
+            # Parts run concurrently: while Redis appends to some feeds, others are encoded.
             size = max(len(some) // PARTS, LEAST_FEEDS)
             parts = [some[start : start + size] for start in range(0, len(some), size)]
             ended = await asyncio.gather(
@@ -65,7 +65,7 @@ class Publisher:
     async def _publish(
         self, topic: str, some: Sequence[tuple[str, Sequence[tuple[str, Publication]]]], parents: Mapping[str, str]
     ) -> None:
-        """Append to some feeds, each in order, then tell the gateways."""
+        """Append to some feeds, each in order, then notify the gateways."""
         encoded = {feed: [(entry_id, p.id, encode_publication(p)) for entry_id, p in entries] for feed, entries in some}
         appended = await self._log.append_all(topic, encoded)
         messages: list[tuple[str, dict[str, Any]]] = []
@@ -86,8 +86,10 @@ def _has_removal(entries: Sequence[tuple[str, Publication]]) -> bool:
 def publication_message(
     feed: str, place: Appended, entry: bytes, entry_id: str, parent: str | None = None
 ) -> dict[str, Any]:
-    """A publication as it travels over the channel layer. ``at``: when it entered its stream, in Unix milliseconds;
-    ``trace``, where it is traced: the span of its relaying."""
+    """Return the channel layer's message for a publication.
+
+    ``at`` is when the entry was added to its stream, in Unix milliseconds; ``trace`` is the relay's span, if traced.
+    """
     message = {
         "type": "publication", "feed": feed, "epoch": place.epoch, "offset": place.offset, "after": place.after,
         "entry": entry, "at": int(entry_id.partition("-")[0]),

@@ -1,4 +1,4 @@
-"""How far the relay is behind, in the log and in metrics."""
+"""Report the relay's rate and lag in the log and in metrics."""
 
 import asyncio
 import logging
@@ -6,15 +6,15 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from realtime.exceptions import TransientError
 from realtime.observability import metrics
-from realtime.redis.errors import is_transient
 from realtime.relay.worker import TopicWorker
 
 logger = logging.getLogger(__name__)
 
 
 async def report(workers: Sequence[TopicWorker[Any]], every: float = 60.0) -> None:
-    """A log line a minute: what each topic relayed since the last, and how many entries wait."""
+    """Log one line every ``every`` seconds: each topic's rate since the last line, and how many entries wait."""
     before = {worker.topic.name: worker.relayed for worker in workers}
     since = time.monotonic()
     while True:
@@ -27,21 +27,20 @@ async def report(workers: Sequence[TopicWorker[Any]], every: float = 60.0) -> No
             before[name] = worker.relayed
             try:
                 lag: object = await worker.topic.lag()
-            except Exception as error:
+            except TransientError as error:
                 lag = f"unknown ({error})"
             parts.append(f"{name} {rate:.1f}/s lag {lag}")
         logger.info("relay: %s", ", ".join(parts))
 
 
 async def watch_lag(workers: Sequence[TopicWorker[Any]], every: float = 1.0) -> None:
-    """Keep the gauge of what waits, whoever holds the topics, and also while nothing succeeds."""
+    """Update the lag gauge of every topic, including topics that another relay holds and topics that fail."""
     while True:
         for worker in workers:
             try:
                 lag = await worker.topic.lag()
-            except Exception as error:
-                if not is_transient(error):
-                    raise
+            except TransientError:
+                continue
             else:
                 metrics.relay_lag.labels(worker.topic.name).set(lag or 0)
         await asyncio.sleep(every)

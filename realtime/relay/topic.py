@@ -1,6 +1,6 @@
-"""One stream: where its relay stands, what comes next, what can never succeed.
+"""One topic's stream: its cursor, its next entries and its dead letters.
 
-Read by XREAD from our own cursor; the consumer group only shows the position to whoever watches.
+Entries are read by XREAD from a cursor of our own; the consumer group only shows the position to monitoring.
 """
 
 import logging
@@ -11,10 +11,9 @@ from typing import Any
 import msgspec
 
 from realtime.conf import RealtimeConf
-from realtime.exceptions import PoisonEntry
+from realtime.exceptions import GroupExists, MissingKey, PoisonEntry
 from realtime.redis import keys
 from realtime.redis.client import Redis
-from realtime.redis.errors import ResponseError, is_existing_group, is_missing_key
 from realtime.redis.scripts import Script
 from realtime.relay.watermill import METADATA, PAYLOAD, UUID, read_metadata
 
@@ -31,7 +30,7 @@ RawEntry = tuple[str, Mapping[bytes, bytes]]
 
 
 SavedCursor = Callable[[str], Awaitable[str | None]]
-"""A topic's cursor as another store has it; raises `TryLater`."""
+"""Returns a topic's cursor from another store; raises `DatabaseUnavailable`."""
 
 
 async def _nowhere(topic: str) -> str | None:
@@ -39,7 +38,7 @@ async def _nowhere(topic: str) -> str | None:
 
 
 class Topic:
-    """A stream and its cursor, ``chatws:{<topic>}:pos``. One that is ours may be trimmed."""
+    """A stream and its cursor, ``chatws:{<topic>}:pos``. A stream of our own (``is_ours``) may be trimmed."""
 
     def __init__(
         self,
@@ -60,18 +59,20 @@ class Topic:
         self._cursor_key = keys.cursor(name)
 
     async def start(self) -> str:
-        """The cursor. Where Redis has none it is the database's copy; at the very first start the consumer group's
-        position where that exists, else the stream's end.
+        """Return the cursor, and store it if Redis has none.
+
+        Without a cursor in Redis it is the database's copy. At the very first start it is the consumer group's position
+        if the group exists, else the stream's end.
 
         Raises:
-            TryLater: neither store can say.
+            DatabaseUnavailable: Redis has no cursor and the database is unavailable.
         """
         cursor: bytes | None = await self._redis.hget(self._cursor_key, "id")
         if cursor is None:
             position = await self._saved_cursor(self.name)
             if position is not None:
                 logger.warning(
-                    "%s: Redis lost the cursor; reading on from the database's copy, %s", self.name, position
+                    "%s: Redis lost the cursor; continuing from the database's copy, %s", self.name, position
                 )
             else:
                 position = await self._first_position()
@@ -83,7 +84,7 @@ class Topic:
         return cursor.decode()
 
     async def read(self, cursor: str, count: int, block_ms: int) -> list[RawEntry]:
-        """At most ``count`` entries after the cursor, waiting up to ``block_ms`` for the first."""
+        """Return at most ``count`` entries after the cursor; wait up to ``block_ms`` for the first."""
         answer = await self._redis.xread({self.name: cursor}, count=count, block=block_ms)
         if not answer:
             return []
@@ -91,12 +92,12 @@ class Topic:
         return [(entry_id.decode(), fields or {}) for entry_id, fields in entries]
 
     async def commit(self, token: int, since: str, entry_id: str, count: int) -> bool:
-        """Move the cursor from ``since`` over ``count`` entries to ``entry_id``; False if a later lease took over."""
+        """Move the cursor from ``since`` over ``count`` entries to ``entry_id``; False if the lease was lost."""
         of_topic = [self._cursor_key, self.name]
         return bool(await _commit.run(self._redis, of_topic, [token, entry_id, count, self._group, since]))
 
     async def trim(self, cursor: str) -> int:
-        """Remove what every consumer group of the stream, and we, have done with; how many entries."""
+        """Remove entries that the relay and every consumer group of the stream have processed; return how many."""
         done = cursor
         for group in await self._groups():
             pending = await self._redis.xpending(self.name, group["name"])
@@ -106,7 +107,7 @@ class Topic:
         return removed
 
     async def dead_letter(self, entry: RawEntry, reason: str) -> None:
-        """Write an entry that can never succeed to ``<topic>.dlq``, payload and metadata untouched."""
+        """Write an entry that can never succeed to ``<topic>.dlq``, with payload and metadata unchanged."""
         entry_id, fields = entry
         unreadable: list[bytes] = []
         try:
@@ -129,10 +130,10 @@ class Topic:
                 written += [name, value]
         of_topic = [self._cursor_key, keys.dead_letters(self.name), keys.DEAD_LETTER_TOPICS]
         if await _dead_letter.run(self._redis, of_topic, [entry_id, self._dead_letters, self.name, *written]):
-            logger.warning("%s: entry %s went to %s.dlq: %s", self.name, entry_id, self.name, reason)
+            logger.warning("%s: entry %s was moved to %s.dlq: %s", self.name, entry_id, self.name, reason)
 
     async def lag(self) -> int | None:
-        """Entries that wait; None where Redis can't tell."""
+        """Return how many entries wait; None if Redis does not know."""
         for group in await self._groups():
             if group["name"] == self._group.encode():
                 lag: int | None = group["lag"]
@@ -142,9 +143,8 @@ class Topic:
     async def _first_position(self) -> str:
         try:
             await self._redis.xgroup_create(self.name, self._group, id="$", mkstream=True)
-        except ResponseError as error:
-            if not is_existing_group(error):
-                raise
+        except GroupExists:
+            pass
         [group] = [group for group in await self._groups() if group["name"] == self._group.encode()]
         position: str = group["last-delivered-id"].decode()
         pending = await self._redis.xpending(self.name, self._group)
@@ -154,13 +154,11 @@ class Topic:
         return position
 
     async def _entries_up_to(self, position: str) -> int:
-        """How many entries the stream has had up to a position."""
+        """Return how many entries the stream has ever had up to a position."""
         try:
             info = await self._redis.xinfo_stream(self.name)
-        except ResponseError as error:
-            if is_missing_key(error):
-                return 0
-            raise
+        except MissingKey:
+            return 0
         waiting, after = 0, f"({position}"
         while found := await self._redis.xrange(self.name, min=after, count=COUNTED_AT_ONCE):
             waiting += len(found)
@@ -168,7 +166,7 @@ class Topic:
         return int(info["entries-added"]) - waiting
 
     async def look_for_losses(self, cursor: str) -> None:
-        """An alarm, not something to skip: a stream that ends before the cursor, or begins after what we have read."""
+        """Log an error if the stream ends before the cursor, or lost entries that the relay has not read."""
         alarm = await self._losses(cursor)
         if alarm and alarm != self._alarm:
             logger.error("%s: %s", self.name, alarm)
@@ -177,32 +175,28 @@ class Topic:
     async def _losses(self, cursor: str) -> str:
         try:
             info = await self._redis.xinfo_stream(self.name)
-        except ResponseError as error:
-            if not is_missing_key(error):
-                raise
-            # Nothing has been written since it was lost.
-            return "" if cursor == BEGINNING else f"the stream is gone; we had relayed it up to {cursor}"
+        except MissingKey:
+            # Redis creates the stream again with the next entry.
+            return "" if cursor == BEGINNING else f"the stream no longer exists; it was relayed up to {cursor}"
         last: str = info["last-generated-id"].decode()
         if _order(last) < _order(cursor):
-            return f"the stream ends at {last}, before our cursor {cursor}: Redis lost entries, or its clock went back"
+            return f"the stream ends at {last}, before the cursor {cursor}: Redis lost entries, or its clock went back"
         removed = info["entries-added"] - info["length"]
         read = int(await self._redis.hget(self._cursor_key, "read") or 0)
         if removed > read:
-            return f"{removed - read} entries after our cursor {cursor} were removed unread"
+            return f"{removed - read} entries after the cursor {cursor} were removed unread"
         return ""
 
     async def _groups(self) -> Sequence[dict[str, Any]]:
         try:
             groups: Sequence[dict[str, Any]] = await self._redis.xinfo_groups(self.name)
-        except ResponseError as error:
-            if is_missing_key(error):
-                return []
-            raise
+        except MissingKey:
+            return []
         return groups
 
 
 async def relayed_topics(redis: Any) -> list[str]:
-    """The topics that a relay has begun with."""
+    """Return the topics that a relay has ever started on, sorted."""
     return sorted(name.decode() for name in await redis.smembers(keys.TOPICS))
 
 

@@ -1,4 +1,4 @@
-"""A stream entry as Watermill's Redis publisher writes it: three fields in any order (docs/protocol.md, Streams)."""
+"""Parse and encode stream entries in the format of Watermill's Redis publisher (docs/protocol.md, Streams)."""
 
 import uuid as uuids
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _metadata = msgspec.msgpack.Decoder(dict[str, str])
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """An entry that could be read. ``publication_id`` makes a repeat known where the payload has no id of its own."""
+    """A parsed entry."""
 
     id: str
     fields: Mapping[bytes, bytes]
@@ -25,17 +25,17 @@ class Entry(msgspec.Struct, frozen=True):
 
     @property
     def publication_id(self) -> str:
-        """Watermill's uuid, else the entry's id."""
+        """Watermill's uuid, else the entry's id: identifies a repeat if the payload has no id of its own."""
         return self.uuid or self.id
 
     @property
     def seconds(self) -> int:
-        """When the entry was written, by its id: Unix seconds."""
+        """When the entry was written, from its id, in Unix seconds."""
         return int(self.id.partition("-")[0]) // 1000
 
 
 def parse(entry_id: str, fields: Mapping[bytes, bytes]) -> Entry:
-    """The entry of a stream's raw fields; one with just a ``payload`` is accepted.
+    """Parse an entry's raw fields; an entry with only a ``payload`` is accepted.
 
     Raises:
         PoisonEntry: no payload, a uuid that isn't text, metadata that isn't a msgpack map of strings.
@@ -51,7 +51,7 @@ def parse(entry_id: str, fields: Mapping[bytes, bytes]) -> Entry:
 
 
 def read_metadata(fields: Mapping[bytes, bytes]) -> dict[str, str]:
-    """The metadata of raw fields; empty or none is an empty map.
+    """Return the metadata of raw fields; a missing or empty field is an empty map.
 
     Raises:
         PoisonEntry: it isn't a msgpack map of strings.
@@ -66,7 +66,7 @@ def read_metadata(fields: Mapping[bytes, bytes]) -> dict[str, str]:
 
 
 def encode(payload: bytes, metadata: Mapping[str, str] | None = None, uuid: str = "") -> dict[bytes, bytes]:
-    """Fields of an entry in Watermill's form; without ``uuid`` it gets a fresh one."""
+    """Return the fields of an entry in Watermill's format; without ``uuid`` the entry gets a new one."""
     return {
         UUID: (uuid or str(uuids.uuid4())).encode(),
         METADATA: msgspec.msgpack.encode(dict(metadata or {})),

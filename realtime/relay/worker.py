@@ -1,7 +1,7 @@
-"""A topic's loop: lease, read, sink, commit. Nothing is committed before its batch is out, nothing overtakes.
+"""A topic's relay loop: acquire the lease, read a batch, deliver it, commit the cursor. The order is kept.
 
-The next batch is read and prepared while this one goes out. What may succeed later is tried again in place; what never
-can, judged from its bytes, becomes a dead letter.
+A batch is committed only after it was delivered. The next batch is read and prepared in the meantime. A transient
+failure is retried in place; an entry that can never succeed, judged from its bytes, becomes a dead letter.
 """
 
 import asyncio
@@ -13,11 +13,10 @@ from typing import Generic, TypeVar
 
 from realtime.aio import tasks
 from realtime.conf import RealtimeConf
-from realtime.exceptions import PoisonEntry, TryLater
+from realtime.exceptions import LeaseLost, PoisonEntry, TransientError
 from realtime.feeds.publication import Publication
 from realtime.observability import metrics, tracing
 from realtime.redis.client import Redis
-from realtime.redis.errors import is_transient
 from realtime.relay.lease import Lease
 from realtime.relay.publisher import Publisher, Routed
 from realtime.relay.topic import RawEntry, Topic
@@ -28,27 +27,27 @@ logger = logging.getLogger(__name__)
 FIRST_WAIT, LONGEST_WAIT = 0.1, 10.0
 
 SPREAD_SECONDS = 10.0
-"""How long a relay holds a topic before it leaves it to the one that should have it."""
+"""How long a relay holds a topic before it yields the topic to the preferred relay."""
 
 TRIM_SECONDS = 30.0
 
 SAY_AGAIN_SECONDS = 10.0
-"""How often a lasting trouble is reported."""
+"""How often a lasting failure is logged again."""
 
 T = TypeVar("T")
 
 Prepare = Callable[[str, Mapping[bytes, bytes]], Sequence[T]]
-"""What a stream's entry, its id and raw fields, makes for the sink; raises `PoisonEntry`."""
+"""Turns an entry's id and raw fields into items for the sink; raises `PoisonEntry`."""
 
 Sink = Callable[[Sequence[T]], Awaitable[object]]
-"""Takes what a batch made, in order. Safe to repeat as a whole."""
+"""Delivers the items of a batch, in order. Safe to repeat as a whole."""
 
 Route = Callable[[Entry], Sequence[tuple[str, Publication]]]
-"""The publications of an entry, each with its feed; raises `PoisonEntry`."""
+"""Returns the publications of an entry, each with its feed; raises `PoisonEntry`."""
 
 
 def to_feeds(topic: str, route: Route, publisher: Publisher) -> tuple[Prepare[Routed], Sink[Routed]]:
-    """What a worker needs to publish what ``route`` makes of each entry."""
+    """Return a worker's ``prepare`` and ``sink`` that publish the publications ``route`` returns for each entry."""
 
     def prepare(entry_id: str, fields: Mapping[bytes, bytes]) -> Sequence[Routed]:
         entry = parse(entry_id, fields)
@@ -71,10 +70,10 @@ class _Batch(Generic[T]):
 
 
 class TopicWorker(Generic[T]):
-    """Relays one topic while it holds the topic's lease; else it stands by.
+    """Relays one topic while it holds the topic's lease; otherwise it waits for the lease.
 
-    ``name`` is the relay's. Where several relays serve a topic, the one at ``number``, counted round, is to hold it in
-    the long run, so that topics spread over relays; until then whoever came first goes on.
+    ``name`` is the relay's name. If several relays serve a topic, the preferred holder is the one at index ``number``,
+    modulo their count, of their sorted names; so topics spread over relays. Another holder yields to it after a while.
     """
 
     def __init__(
@@ -84,7 +83,7 @@ class TopicWorker(Generic[T]):
         self.topic = topic
         self.relayed = 0
         self.committed = ""
-        """The cursor as this worker last knew it."""
+        """The cursor that this worker last read or committed."""
         self._prepare = prepare
         self._sink = sink
         self._name = name
@@ -96,11 +95,11 @@ class TopicWorker(Generic[T]):
         self._trimmed = 0.0
 
     def stop(self) -> None:
-        """Finish the batch under way, then end."""
+        """Finish the current batch, then end."""
         self._stopping.set()
 
     async def run(self) -> None:
-        """Work, or stand by, until `stop`."""
+        """Relay, or wait for the lease, until `stop`."""
         wait, said = FIRST_WAIT, -SAY_AGAIN_SECONDS
         while not self._stopping.is_set():
             try:
@@ -110,23 +109,23 @@ class TopicWorker(Generic[T]):
                     await self._relay(token)
                 wait, said = FIRST_WAIT, -SAY_AGAIN_SECONDS
                 await self._pause(self._third)
-            except Exception as error:
+            except Exception as error:  # it supervises the topic: nothing may end its relaying
                 longest = LONGEST_WAIT
                 metrics.relay_retries.labels(self.topic.name).inc()
-                if isinstance(error, TryLater) or is_transient(error):
+                if isinstance(error, TransientError):
                     if time.monotonic() - said >= SAY_AGAIN_SECONDS:
                         said = time.monotonic()
-                        logger.warning("%s: waiting: %s", self.topic.name, error or repr(error))
-                    longest = self._third  # who stands by has to be there when it is needed
+                        logger.warning("%s: relaying failed, retrying: %s", self.topic.name, error or repr(error))
+                    longest = self._third  # a waiting relay has to take over soon after the lease expires
                 else:
-                    logger.exception("%s: relaying failed, trying again in %.1f s", self.topic.name, wait)
+                    logger.exception("%s: relaying failed, retrying in %.1f s", self.topic.name, wait)
                 await self._pause(wait)
                 wait = min(2 * wait, longest)
         try:
             await self._lease.give_back()
             await self._lease.sign_out()
-        except Exception as error:
-            logger.warning("%s: the lease could not be given back: %s", self.topic.name, error)
+        except TransientError as error:
+            logger.warning("%s: the lease could not be released: %s", self.topic.name, error)
 
     async def _relay(self, token: int) -> None:
         cursor = self.committed = await self.topic.start()
@@ -162,7 +161,7 @@ class TopicWorker(Generic[T]):
         return tasks.start(self._read(cursor), f"reading {self.topic.name}")
 
     async def _read(self, cursor: str) -> _Batch[T] | None:
-        """The next batch; None if nothing came in a third of the lease."""
+        """Return the next batch; None if no entry came within a third of the lease."""
         entries = await self.topic.read(cursor, self._most, int(self._third * 1000))
         if not entries:
             return None
@@ -183,12 +182,12 @@ class TopicWorker(Generic[T]):
             await self.topic.trim(cursor)
 
     async def _yield_to_preferred(self) -> bool:
-        """Whether another relay is to hold this topic; then the lease is free, and left alone for a while."""
+        """If another relay is preferred, release the lease, pause for one lease and return True."""
         relays = await self._lease.announce()
         rightful = relays[self._number % len(relays)]
         if rightful == self._name:
             return False
-        logger.info("%s: leaving it to the relay %s", self.topic.name, rightful)
+        logger.info("%s: yielding the topic to relay %s", self.topic.name, rightful)
         await self._lease.give_back()
         await self._pause(3 * self._third)
         return True
@@ -206,18 +205,18 @@ class TopicWorker(Generic[T]):
             try:
                 await self._sink(batch.prepared)
                 return
-            except Exception as error:
-                if self._stopping.is_set() or not (isinstance(error, TryLater) or is_transient(error)):
+            except TransientError as error:
+                if self._stopping.is_set():
                     raise
                 metrics.relay_retries.labels(self.topic.name).inc()
                 logger.warning(
-                    "%s: trying the batch that ends with %s again in %.1f s: %s",
+                    "%s: retrying the batch that ends with %s in %.1f s: %s",
                     self.topic.name, batch.last, wait, error,
                 )  # fmt: skip
             until = time.monotonic() + wait
             while (left := until - time.monotonic()) > 0 and not self._stopping.is_set():
                 if await self._lease.take() != token:
-                    raise TryLater("another relay has taken over")
+                    raise LeaseLost("another relay has taken over")
                 await self._pause(min(left, self._third))
             wait = min(2 * wait, LONGEST_WAIT)
 
