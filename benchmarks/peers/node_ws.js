@@ -4,7 +4,7 @@ const { createClient } = require("redis");
 const { WebSocket, WebSocketServer } = require("ws");
 
 async function main() {
-  const server = http.createServer((request, response) => response.end("ok"));
+  const server = http.createServer((_request, response) => response.end("ok"));
   const sockets = new WebSocketServer({ server, perMessageDeflate: false });
   const redis = createClient({ url: process.env.REDIS_URL });
   await redis.connect();

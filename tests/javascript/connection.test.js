@@ -23,14 +23,21 @@ test("after a break it comes back and hears what was said meanwhile, once and in
   const { ann, ben, group } = await twoInAGroup();
   for (let round = 0; round < 3; round += 1) {
     await control("reset");
-    const said = [1, 2, 3].map((number) => control("say", group, ben.id, `${round}.${number}`, `${group}-${round}-${number}`));
+    const said = [1, 2, 3].map((number) =>
+      control("say", group, ben.id, `${round}.${number}`, `${group}-${round}-${number}`),
+    );
     await Promise.all(said);
     await until(ann.client, () => ann.texts().length === 3 * (round + 1));
   }
   assert.deepEqual(ann.texts(), ["0.1", "0.2", "0.3", "1.1", "1.2", "1.3", "2.1", "2.2", "2.3"]);
   assert.deepEqual(ann.of("lost"), []);
   assert.ok(ann.of("ready").length > 1);
-  assert.ok(ann.of("ready").at(-1).feeds.every(({ recovered }) => recovered));
+  assert.ok(
+    ann
+      .of("ready")
+      .at(-1)
+      .feeds.every(({ recovered }) => recovered),
+  );
 });
 
 test("another client goes on where the places of an earlier one end", async () => {
@@ -124,7 +131,10 @@ test("a 44xx stops it: too many bad frames", async () => {
   const errors = await Promise.all(bad);
   assert.equal(ann.client.state, "stopped");
   assert.equal(ann.of("state").at(-1).code, 4400);
-  assert.deepEqual(new Set(errors.map(({ name, code }) => `${name} ${code}`)), new Set(["RefusedError 400", "ClosedError 4400"]));
+  assert.deepEqual(
+    new Set(errors.map(({ name, code }) => `${name} ${code}`)),
+    new Set(["RefusedError 400", "ClosedError 4400"]),
+  );
   await assert.rejects(ann.client.send("g", "late"), { name: "ClosedError", code: 4400 });
   await online(ann.client); // the application may begin again
 });
@@ -138,8 +148,17 @@ const STOPS = "stops";
 const COMES_BACK = "comes back, later each time";
 const WAITS_LONG = "comes back, after the longest wait";
 const CODES = {
-  1000: STOPS, 1001: COMES_BACK, 4403: STOPS, 4409: STOPS, 4499: STOPS,
-  4500: COMES_BACK, 4501: COMES_BACK, 4502: COMES_BACK, 4503: COMES_BACK, 4508: COMES_BACK, 4529: WAITS_LONG,
+  1000: STOPS,
+  1001: COMES_BACK,
+  4403: STOPS,
+  4409: STOPS,
+  4499: STOPS,
+  4500: COMES_BACK,
+  4501: COMES_BACK,
+  4502: COMES_BACK,
+  4503: COMES_BACK,
+  4508: COMES_BACK,
+  4529: WAITS_LONG,
 };
 
 for (const [code, expected] of Object.entries(CODES)) {
@@ -153,7 +172,14 @@ for (const [code, expected] of Object.entries(CODES)) {
     await until(ann.client, () => ends().length === (expected === STOPS ? 1 : 3));
     assert.equal(ann.client.state, expected === STOPS ? "stopped" : "waiting");
     ann.client.close();
-    assert.deepEqual(new Set(ends().slice(0, 3).map((end) => end.code)), new Set([Number(code)]));
+    assert.deepEqual(
+      new Set(
+        ends()
+          .slice(0, 3)
+          .map((end) => end.code),
+      ),
+      new Set([Number(code)]),
+    );
     assert.deepEqual(waits(timers), { [STOPS]: [], [COMES_BACK]: [1, 2, 4], [WAITS_LONG]: [100, 100, 100] }[expected]);
   });
 }
@@ -178,7 +204,10 @@ test("a gateway that ends is left for as long as it asks, whoever hurries", asyn
   await until(ann.client, () => ann.client.state === "online");
   const [, again] = ann.of("state").filter(({ state }) => state === "connecting");
   assert.ok(retryAfter >= 1);
-  assert.ok(again.at - told >= retryAfter * 1000 - 5, `tried ${again.at - told} ms after it was asked for ${retryAfter} s`);
+  assert.ok(
+    again.at - told >= retryAfter * 1000 - 5,
+    `tried ${again.at - told} ms after it was asked for ${retryAfter} s`,
+  );
   assert.equal(ann.of("ready").length, 2);
 });
 
@@ -224,7 +253,12 @@ test("where typing isn't known it falls silent, without an error", async () => {
     }
   }
   const { ann } = await twoInAGroup({ WebSocket: Lacking });
-  for (const [answer, expected] of [[429, 1], [403, 2], [501, 3], [501, 3]]) {
+  for (const [answer, expected] of [
+    [429, 1],
+    [403, 2],
+    [501, 3],
+    [501, 3],
+  ]) {
     code = answer;
     ann.client.typing("not-mine");
     await ann.client.request("ping", {});

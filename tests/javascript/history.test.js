@@ -11,7 +11,9 @@ function client(seconds, bySecond) {
   return {
     async history(_group, { before, limit }) {
       const place = all.findIndex((message) => message.message_id === before);
-      const older = all.filter((message, n) => place < 0 || (bySecond ? message.created_at < all[place].created_at : n < place));
+      const older = all.filter(
+        (message, n) => place < 0 || (bySecond ? message.created_at < all[place].created_at : n < place),
+      );
       return { messages: older.reverse().slice(0, limit), has_more: older.length > limit };
     },
   };
@@ -26,14 +28,20 @@ const HISTORIES = {
 };
 
 test("by message, with times in any order", async () => {
-  const asked = client(Array.from({ length: 130 }, (_, n) => (n * 37) % 100), false);
+  const asked = client(
+    Array.from({ length: 130 }, (_, n) => (n * 37) % 100),
+    false,
+  );
   const known = [];
   for (let more = true; more; ) {
     const page = await messagesBefore(asked, "g", known, { limit: 50 });
     known.push(...page.messages);
     more = page.has_more;
   }
-  assert.deepEqual(known.map((message) => message.message_id), Array.from({ length: 130 }, (_, n) => `m${129 - n}`));
+  assert.deepEqual(
+    known.map((message) => message.message_id),
+    Array.from({ length: 130 }, (_, n) => `m${129 - n}`),
+  );
 });
 
 for (const [name, seconds] of Object.entries(HISTORIES)) {
@@ -46,7 +54,10 @@ for (const [name, seconds] of Object.entries(HISTORIES)) {
         known.push(...page.messages);
         more = page.has_more;
       }
-      assert.deepEqual(known.map((message) => message.message_id), seconds.map((_, n) => `m${n}`).reverse());
+      assert.deepEqual(
+        known.map((message) => message.message_id),
+        seconds.map((_, n) => `m${n}`).reverse(),
+      );
     });
   }
 }

@@ -24,19 +24,26 @@ after(() => socket.end());
 
 /** Ask pytest for something: tests/javascript/control.py. */
 export function control(...command) {
-  last = last.catch(() => {}).then(async () => {
-    socket.write(`${JSON.stringify(command)}\n`);
-    const { value, error } = JSON.parse((await lines.next()).value);
-    if (error) throw new Error(error);
-    return value;
-  });
+  last = last
+    .catch(() => {})
+    .then(async () => {
+      socket.write(`${JSON.stringify(command)}\n`);
+      const { value, error } = JSON.parse((await lines.next()).value);
+      if (error) throw new Error(error);
+      return value;
+    });
   return last;
 }
 
 /** A new user with a client that is not connected yet; `seen` holds what it heard. */
 export async function newUser(options = {}, url = URL) {
   const id = options.user ?? (await control("user"));
-  const client = new ChatClient(url, { token: () => control("token", id), firstWait: 0.05, longestWait: 1, ...options });
+  const client = new ChatClient(url, {
+    token: () => control("token", id),
+    firstWait: 0.05,
+    longestWait: 1,
+    ...options,
+  });
   clients.add(client);
   const seen = [];
   for (const type of ["state", "ready", "lost", "error", "new_message", "group_member", "group_joined", "auth_success"])
@@ -63,7 +70,16 @@ export async function online(client) {
 }
 
 const TYPES = [
-  "state", "ready", "lost", "error", "new_message", "group_member", "group_joined", "auth_success", "ack", "pong",
+  "state",
+  "ready",
+  "lost",
+  "error",
+  "new_message",
+  "group_member",
+  "group_joined",
+  "auth_success",
+  "ack",
+  "pong",
 ];
 
 /** Wait until a condition holds, looked at after each event of the client. */
@@ -95,7 +111,10 @@ export async function untilTrue(condition) {
 export function through(filter) {
   return class extends WebSocket {
     set onmessage(listener) {
-      super.onmessage = listener && ((event) => filter(event.data).forEach((data) => listener({ data })));
+      const passOn = (event) => {
+        for (const data of filter(event.data)) listener({ data });
+      };
+      super.onmessage = listener && passOn;
     }
   };
 }

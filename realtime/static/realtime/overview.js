@@ -7,33 +7,85 @@ const KEPT = 100; // points of the line: five minutes
 
 const WORDS = {
   en: {
-    title: "Right now", users: "Online users", connections: "Connections", gateways: "Gateways",
-    perGateway: "Connections per gateway", closes: "Closes in the last 24 hours", lag: "Entries waiting for the relay",
-    deadLetters: "Dead letters", gateway: "Gateway", code: "Close code", topic: "Topic", count: "Number",
-    noGateways: "No gateway is running.", noCloses: "No connection was closed.", noTopics: "No relay has begun yet.",
-    noDeadLetters: "There are none.", unknown: "unknown", more: "and {n} more ({sum})", loading: "Loading…",
-    updated: "Updated at {time}", stale: "No new figures since {time}: {why}", never: "No figures: {why}",
-    pause: "Pause", refused: "you are logged out, or may not see them.", failed: "the server answered {status}.",
-    unreachable: "the server can't be reached.", line: "Users in the last minutes: {low} to {high}",
-    here: "This gateway", what: "What it needs", state: "State", ok: "in order",
+    title: "Right now",
+    users: "Online users",
+    connections: "Connections",
+    gateways: "Gateways",
+    perGateway: "Connections per gateway",
+    closes: "Closes in the last 24 hours",
+    lag: "Entries waiting for the relay",
+    deadLetters: "Dead letters",
+    gateway: "Gateway",
+    code: "Close code",
+    topic: "Topic",
+    count: "Number",
+    noGateways: "No gateway is running.",
+    noCloses: "No connection was closed.",
+    noTopics: "No relay has begun yet.",
+    noDeadLetters: "There are none.",
+    unknown: "unknown",
+    more: "and {n} more ({sum})",
+    loading: "Loading…",
+    updated: "Updated at {time}",
+    stale: "No new figures since {time}: {why}",
+    never: "No figures: {why}",
+    pause: "Pause",
+    refused: "you are logged out, or may not see them.",
+    failed: "the server answered {status}.",
+    unreachable: "the server can't be reached.",
+    line: "Users in the last minutes: {low} to {high}",
+    here: "This gateway",
+    what: "What it needs",
+    state: "State",
+    ok: "in order",
     parts: {
-      gateway: "Gateway", redis: "Redis", chat_rpc: "Chat service", chat_rpc_instances: "Its instances, by etcd",
-      user_rpc: "User service", user_rpc_instances: "Its instances, by etcd",
+      gateway: "Gateway",
+      redis: "Redis",
+      chat_rpc: "Chat service",
+      chat_rpc_instances: "Its instances, by etcd",
+      user_rpc: "User service",
+      user_rpc_instances: "Its instances, by etcd",
     },
   },
   zh: {
-    title: "实时状态", users: "在线用户", connections: "连接数", gateways: "网关数",
-    perGateway: "各网关的连接数", closes: "最近 24 小时的连接关闭", lag: "等待中继的条目",
-    deadLetters: "死信", gateway: "网关", code: "关闭代码", topic: "主题", count: "数量",
-    noGateways: "没有正在运行的网关。", noCloses: "没有连接被关闭。", noTopics: "中继尚未启动过。",
-    noDeadLetters: "没有死信。", unknown: "未知", more: "以及另外 {n} 个（{sum}）", loading: "正在加载…",
-    updated: "更新于 {time}", stale: "自 {time} 起没有新数据：{why}", never: "没有数据：{why}",
-    pause: "暂停", refused: "您已退出登录，或无权查看。", failed: "服务器返回 {status}。",
-    unreachable: "无法连接服务器。", line: "最近几分钟的用户：{low} 至 {high}",
-    here: "当前网关", what: "依赖", state: "状态", ok: "正常",
+    title: "实时状态",
+    users: "在线用户",
+    connections: "连接数",
+    gateways: "网关数",
+    perGateway: "各网关的连接数",
+    closes: "最近 24 小时的连接关闭",
+    lag: "等待中继的条目",
+    deadLetters: "死信",
+    gateway: "网关",
+    code: "关闭代码",
+    topic: "主题",
+    count: "数量",
+    noGateways: "没有正在运行的网关。",
+    noCloses: "没有连接被关闭。",
+    noTopics: "中继尚未启动过。",
+    noDeadLetters: "没有死信。",
+    unknown: "未知",
+    more: "以及另外 {n} 个（{sum}）",
+    loading: "正在加载…",
+    updated: "更新于 {time}",
+    stale: "自 {time} 起没有新数据：{why}",
+    never: "没有数据：{why}",
+    pause: "暂停",
+    refused: "您已退出登录，或无权查看。",
+    failed: "服务器返回 {status}。",
+    unreachable: "无法连接服务器。",
+    line: "最近几分钟的用户：{low} 至 {high}",
+    here: "当前网关",
+    what: "依赖",
+    state: "状态",
+    ok: "正常",
     parts: {
-      gateway: "网关", redis: "Redis", chat_rpc: "聊天服务", chat_rpc_instances: "实例（etcd）",
-      user_rpc: "用户服务", user_rpc_instances: "实例（etcd）",
+      gateway: "网关",
+      redis: "Redis",
+      chat_rpc: "聊天服务",
+      chat_rpc_instances: "实例（etcd）",
+      user_rpc: "用户服务",
+      user_rpc_instances: "实例（etcd）",
     },
   },
 };
@@ -64,8 +116,11 @@ class Chart {
     this.nothing = nothing;
     this.rows = new Map();
     this.body = make("tbody");
-    const head = make("thead.visually-hidden", {}, make("tr", {},
-      make("th", { scope: "col" }, first), make("th", { scope: "col" }, words.count)));
+    const head = make(
+      "thead.visually-hidden",
+      {},
+      make("tr", {}, make("th", { scope: "col" }, first), make("th", { scope: "col" }, words.count)),
+    );
     this.table = make("table", {}, head, this.body);
     this.table.setAttribute("aria-labelledby", id);
     this.note = make("p.note", {}, words.loading);
@@ -103,10 +158,18 @@ class Chart {
     let row = this.rows.get(key);
     if (!row) {
       const label = link ? make("a", { href: link }, name) : make("span", {}, name);
-      row = make("tr", {},
-        make("th", { scope: "row" }, label, ...(note ? [" ", make("span.meaning", {}, note)] : []),
-          make("span.bar", { ariaHidden: "true" }, make("span"))),
-        make("td"));
+      row = make(
+        "tr",
+        {},
+        make(
+          "th",
+          { scope: "row" },
+          label,
+          ...(note ? [" ", make("span.meaning", {}, note)] : []),
+          make("span.bar", { ariaHidden: "true" }, make("span")),
+        ),
+        make("td"),
+      );
       this.rows.set(key, row);
     }
     row.className = count ? kind : "";
@@ -157,7 +220,9 @@ class Figures {
     const [low, high] = [Math.min(...this.points), Math.max(...this.points)];
     const y = (value) => (high === low ? 20 : 37 - (34 * (value - low)) / (high - low));
     const shown = this.points.length > 1 ? this.points : [low, low];
-    const line = shown.map((value, place) => `${((100 * place) / (shown.length - 1)).toFixed(2)},${y(value).toFixed(1)}`);
+    const line = shown.map(
+      (value, place) => `${((100 * place) / (shown.length - 1)).toFixed(2)},${y(value).toFixed(1)}`,
+    );
     this.paths[0].setAttribute("d", `M0,40L${line.join("L")}L100,40Z`);
     this.paths[1].setAttribute("d", `M${line.join("L")}`);
     write(this.note, fill(words.line, { low: number.format(low), high: number.format(high) }));
@@ -168,8 +233,11 @@ class Figures {
 class States {
   constructor() {
     this.body = make("tbody");
-    const head = make("thead.visually-hidden", {}, make("tr", {},
-      make("th", { scope: "col" }, words.what), make("th", { scope: "col" }, words.state)));
+    const head = make(
+      "thead.visually-hidden",
+      {},
+      make("tr", {}, make("th", { scope: "col" }, words.what), make("th", { scope: "col" }, words.state)),
+    );
     const table = make("table.states", {}, head, this.body);
     table.setAttribute("aria-labelledby", "overview-here");
     this.element = make("div.card", { hidden: true }, make("h3", { id: "overview-here" }, words.here), table);
@@ -179,8 +247,12 @@ class States {
     this.element.hidden = false;
     const rows = Object.entries(states).map(([part, state]) => {
       const lines = Array.isArray(state) ? state : [state === "ok" ? words.ok : state];
-      return make(Array.isArray(state) || state === "ok" ? "tr" : "tr.away", {},
-        make("th", { scope: "row" }, words.parts[part] ?? part), make("td", {}, ...lines.map((line) => make("div", {}, line))));
+      return make(
+        Array.isArray(state) || state === "ok" ? "tr" : "tr.away",
+        {},
+        make("th", { scope: "row" }, words.parts[part] ?? part),
+        make("td", {}, ...lines.map((line) => make("div", {}, line))),
+      );
     });
     if (this.body.textContent !== rows.map((row) => row.textContent).join("")) this.body.replaceChildren(...rows);
   }
@@ -206,7 +278,9 @@ problem.setAttribute("role", "status");
 const pause = make("button", { type: "button", ariaPressed: "false" }, words.pause);
 
 root.replaceChildren(
-  make("div.head", {}, make("h2", { id: "overview-title" }, words.title), state, pause), problem, figures.element,
+  make("div.head", {}, make("h2", { id: "overview-title" }, words.title), state, pause),
+  problem,
+  figures.element,
   make("div.cards", {}, gateways.element, closes.element, lag.element, letters.element, here.element),
 );
 
@@ -223,14 +297,24 @@ function show(seen) {
     gateways.fail(online.away);
   } else {
     figures.show(online);
-    const rows = online.top.map(({ name, connections: count }) =>
-      ({ key: name, name, count, link: query(connections, { node: name, open: 1 }) }));
+    const rows = online.top.map(({ name, connections: count }) => ({
+      key: name,
+      name,
+      count,
+      link: query(connections, { node: name, open: 1 }),
+    }));
     gateways.show(rows, rest(online.gateways, online.connections, rows));
   }
   if (closed.away) closes.fail(closed.away);
   else {
-    const rows = closed.top.map(({ code, meaning, count }) =>
-      ({ key: code, name: String(code), note: meaning, count, kind: kindOf(code), link: query(connections, { code }) }));
+    const rows = closed.top.map(({ code, meaning, count }) => ({
+      key: code,
+      name: String(code),
+      note: meaning,
+      count,
+      kind: kindOf(code),
+      link: query(connections, { code }),
+    }));
     closes.show(rows, rest(closed.codes, closed.total, rows));
   }
   if (topics.away) {
@@ -238,8 +322,17 @@ function show(seen) {
     letters.fail(topics.away);
   } else {
     lag.show(topics.map(({ topic, lag: count }) => ({ key: topic, name: topic, count, kind: "odd" })));
-    letters.show(topics.filter(({ dead_letters: count }) => count).map(({ topic, dead_letters: count }) =>
-      ({ key: topic, name: topic, count, kind: "bad", link: query(deadLetters, { topic }) })));
+    letters.show(
+      topics
+        .filter(({ dead_letters: count }) => count)
+        .map(({ topic, dead_letters: count }) => ({
+          key: topic,
+          name: topic,
+          count,
+          kind: "bad",
+          link: query(deadLetters, { topic }),
+        })),
+    );
   }
 }
 

@@ -1,12 +1,17 @@
-import { ChatClient, ClosedError, newId, RefusedError, type ChatEvents, type Message } from "chatws";
+import { ChatClient, type ChatEvents, ClosedError, type Message, newId, RefusedError } from "chatws";
 import { messagesBefore } from "chatws/history";
+
 const chat = new ChatClient("/ws", { token: async ({ fresh }) => (fresh ? null : "t"), places: {}, longestWait: 10 });
 const stop: () => void = chat.listen("new_message", (message, event) => {
   const text: string = message.content;
   const offset: number | undefined = event.frame?.offset;
-  void text; void offset;
+  void text;
+  void offset;
 });
-chat.addEventListener("state", (event) => { const s: "stopped" | "connecting" | "online" | "waiting" = event.detail.state; void s; });
+chat.addEventListener("state", (event) => {
+  const s: "stopped" | "connecting" | "online" | "waiting" = event.detail.state;
+  void s;
+});
 chat.addEventListener("lost", ({ detail }) => detail.feed.toUpperCase());
 // @ts-expect-error no such event
 chat.listen("nothing", () => {});
@@ -28,4 +33,6 @@ async function main(): Promise<void> {
   }
   stop();
 }
-const names: keyof ChatEvents = "typing"; void names; void main;
+const names: keyof ChatEvents = "typing";
+void names;
+void main;

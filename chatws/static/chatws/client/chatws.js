@@ -202,7 +202,10 @@ export class ChatClient extends EventTarget {
   #attempt = null; // which of several ways to a connection still counts
   #socket = null;
   #places;
-  #queue = new Queue((frame) => this.#state === "online" && this.#write(frame), (failures) => this.#window(failures));
+  #queue = new Queue(
+    (frame) => this.#state === "online" && this.#write(frame),
+    (failures) => this.#window(failures),
+  );
   #timers = {};
   #listening = null;
   #failures = 0;
@@ -317,7 +320,8 @@ export class ChatClient extends EventTarget {
   }
 
   async #open() {
-    const attempt = (this.#attempt = {});
+    const attempt = {};
+    this.#attempt = attempt;
     this.#become("connecting");
     this.#why = null;
     let token;
@@ -329,7 +333,8 @@ export class ChatClient extends EventTarget {
     }
     if (this.#attempt !== attempt) return;
     if (!token) return this.#stop(UNAUTHENTICATED, { reason: "missing", message: "there is no token" });
-    const socket = (this.#socket = new this.#options.WebSocket(this.url));
+    const socket = new this.#options.WebSocket(this.url);
+    this.#socket = socket;
     socket.onopen = () => this.#auth({ token, resume: this.#places.resume() });
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code }) => this.#closed(code);
@@ -363,7 +368,8 @@ export class ChatClient extends EventTarget {
     const { type, message_id: id, data = {} } = frame;
     if ("offset" in frame) {
       const step = this.#places.step(frame);
-      if (step === "gap") this.#giveUp(); // and resume from where we stand
+      // After a gap the next connection resumes from where we stand.
+      if (step === "gap") this.#giveUp();
       else if (step === "next") this.#tell(type, data, frame);
       return;
     }
@@ -478,7 +484,7 @@ export class ChatClient extends EventTarget {
   #letGo(code) {
     const socket = this.#socket;
     this.#socket = this.#attempt = null;
-    Object.keys(this.#timers).forEach((name) => this.#clear(name));
+    for (const name of Object.keys(this.#timers)) this.#clear(name);
     if (socket) socket.onopen = socket.onmessage = socket.onclose = null;
     if (code) socket?.close(code);
   }

@@ -11,6 +11,7 @@ export async function messagesBefore(client, groupId, known, { limit = 50, ...op
   const ids = new Set(known.map((message) => message.message_id));
   const behind = page.messages.findLastIndex((message) => ids.has(message.message_id));
   const isOlder = (message, place) => place > behind || Number(message.created_at) === Number(last.created_at);
-  const messages = behind < 0 ? [] : page.messages.filter((message, n) => isOlder(message, n) && !ids.has(message.message_id));
+  const messages =
+    behind < 0 ? [] : page.messages.filter((message, n) => isOlder(message, n) && !ids.has(message.message_id));
   return messages.length || (behind >= 0 && !page.has_more) ? { ...page, messages } : ask(last.message_id, limit);
 }

@@ -32,9 +32,15 @@ const timeline = new Timeline({
   onTop: () => conversation.older(),
   onSeen: () => conversation.seen(),
   look: () => ({
-    self: client?.userId ?? self(), online: conversation.online, alwaysImages: settings.alwaysImages,
-    language: document.documentElement.lang, connected: client?.state === "online", redraw: () => timeline.render(),
-    again: (message) => outbox.again(message), remove: (message) => outbox.remove(message), open: openImage,
+    self: client?.userId ?? self(),
+    online: conversation.online,
+    alwaysImages: settings.alwaysImages,
+    language: document.documentElement.lang,
+    connected: client?.state === "online",
+    redraw: () => timeline.render(),
+    again: (message) => outbox.again(message),
+    remove: (message) => outbox.remove(message),
+    open: openImage,
   }),
 });
 const conversation = new Conversation({ client: () => client, timeline, onRead: (id) => groups.seen(id) });
@@ -160,7 +166,8 @@ function welcome(userId) {
 
 function showState(detail) {
   stoppedBy = detail.state === "stopped" ? detail : null;
-  if (detail.state === "stopped" && detail.code === UNAUTHENTICATED) return leave(t(refusedFor === "invalid" ? "loginInvalid" : "loginExpired"));
+  if (detail.state === "stopped" && detail.code === UNAUTHENTICATED)
+    return leave(t(refusedFor === "invalid" ? "loginInvalid" : "loginExpired"));
   const words = { waiting: navigator.onLine ? "connecting" : "offline" }[detail.state] ?? detail.state;
   $("state").dataset.state = detail.state;
   $("state").textContent = t(words);
@@ -206,7 +213,8 @@ function loadGroups(afterMs = 0) {
 async function askForGroups() {
   const mine = client;
   if (!mine) return;
-  const asked = (groupsAsked += 1);
+  groupsAsked += 1;
+  const asked = groupsAsked;
   const outdated = () => mine !== client || asked !== groupsAsked;
   try {
     const found = await api.groups(mine.userId);
@@ -260,7 +268,8 @@ function left(id) {
 
 function wasRead(data) {
   if (String(data.user_id) !== client.userId) conversation.wasRead(data);
-  else if (data.group_id !== conversation.room?.id || conversation.isNewest(data.message_id)) groups.seen(data.group_id);
+  else if (data.group_id !== conversation.room?.id || conversation.isNewest(data.message_id))
+    groups.seen(data.group_id);
 }
 
 function openGroup(id) {
@@ -293,7 +302,9 @@ $("back").addEventListener("click", () => {
   const { id } = conversation.room;
   conversation.room.draft = composer.text;
   showRoom(false);
-  $("groups").querySelector(`button[data-id="${CSS.escape(id)}"]`)?.focus();
+  $("groups")
+    .querySelector(`button[data-id="${CSS.escape(id)}"]`)
+    ?.focus();
 });
 
 document.addEventListener("visibilitychange", () => {

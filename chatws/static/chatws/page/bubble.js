@@ -17,7 +17,18 @@ export function messageRow(room, message, { first, last }, look) {
   const here = !mine && last && look.online.has(message.sender);
   const waits = message.state === "sending" && !look.connected;
   const signature = [
-    message.id, message.state, message.why, message.recalled, mine, first, last, readers, showsImage, here, waits, look.language,
+    message.id,
+    message.state,
+    message.why,
+    message.recalled,
+    mine,
+    first,
+    last,
+    readers,
+    showsImage,
+    here,
+    waits,
+    look.language,
   ].join("|");
   const make = () => draw(message, { mine, first, last, readers, showsImage, here, waits }, look);
   return { key: `m-${message.key}`, signature, make };
@@ -66,7 +77,12 @@ function ask(message, look) {
 }
 
 function picture(message, look) {
-  const image = h("img", { src: message.image, alt: message.text || t("image"), referrerPolicy: "no-referrer", decoding: "async" });
+  const image = h("img", {
+    src: message.image,
+    alt: message.text || t("image"),
+    referrerPolicy: "no-referrer",
+    decoding: "async",
+  });
   const button = h("button.preview", { type: "button", title: t("openImage"), "aria-label": t("openImage") }, image);
   button.addEventListener("click", () => look.open(message.image));
   image.addEventListener("error", () => {
@@ -78,9 +94,14 @@ function picture(message, look) {
 
 function meta(message, { mine, readers, waits }) {
   if (message.state === "failed") return h("span.meta");
-  if (message.state === "sending") return h("span.meta", {}, waits ? t("waiting") : t("sending"), h("span.tick.clock", { "aria-hidden": "true" }));
+  if (message.state === "sending")
+    return h("span.meta", {}, waits ? t("waiting") : t("sending"), h("span.tick.clock", { "aria-hidden": "true" }));
   const at = new Date(message.at * 1000);
-  const time = h("time", { dateTime: at.toISOString(), title: at.toLocaleString(document.documentElement.lang) }, clock(message.at));
+  const time = h(
+    "time",
+    { dateTime: at.toISOString(), title: at.toLocaleString(document.documentElement.lang) },
+    clock(message.at),
+  );
   if (!mine) return h("span.meta", {}, time);
   const state = readers > 1 ? t("readBy", { n: readers }) : readers ? t("read") : t("sent");
   const tick = h("span.tick", { title: state }, h("span.sr", {}, state));

@@ -89,7 +89,9 @@ export class Composer {
 
   #address() {
     const url = $("image-url").value.trim();
-    return URL.canParse(url) && /^https?:$/.test(new URL(url).protocol) && !/\s/.test(url) && url.length <= 2_048 ? url : null;
+    return URL.canParse(url) && /^https?:$/.test(new URL(url).protocol) && !/\s/.test(url) && url.length <= 2_048
+      ? url
+      : null;
   }
 
   #preview() {

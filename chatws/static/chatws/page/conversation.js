@@ -5,7 +5,7 @@ import { messagesBefore } from "../client/history.js";
 import * as api from "./api.js";
 import { $, announce, avatar } from "./dom.js";
 import { reason, t } from "./i18n.js";
-import { received, Room } from "./room.js";
+import { Room, received } from "./room.js";
 
 const PAGE = 50;
 const OLDER = 100;
@@ -210,7 +210,11 @@ export class Conversation {
     if (groupId !== this.room?.id || user === this.client().userId) return;
     this.#stopTyping(user);
     this.#met(user);
-    if (typing) this.#typing.set(user, setTimeout(() => this.#stopTyping(user), TYPING_MS));
+    if (typing)
+      this.#typing.set(
+        user,
+        setTimeout(() => this.#stopTyping(user), TYPING_MS),
+      );
     this.#showTyping();
   }
 

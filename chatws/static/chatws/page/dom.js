@@ -24,14 +24,15 @@ export function translate(root = document) {
     element.setAttribute("aria-label", t(element.dataset.tLabel));
     if (element.tagName === "BUTTON") element.title = t(element.dataset.tLabel);
   }
-  for (const element of root.querySelectorAll("[data-t-placeholder]")) element.placeholder = t(element.dataset.tPlaceholder);
+  for (const element of root.querySelectorAll("[data-t-placeholder]"))
+    element.placeholder = t(element.dataset.tPlaceholder);
 }
 
 const HUES = 8;
 
 /** A round picture, or the first letters of a name on a colour that belongs to `id`. */
 export function avatar(id, name, picture) {
-  const letters = [...(name || "?")].slice(0, /^[\x00-\x7f]/.test(name) ? 2 : 1).join("");
+  const letters = [...(name || "?")].slice(0, /^\p{ASCII}/u.test(name) ? 2 : 1).join("");
   const hue = [...String(id)].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 997, 7) % HUES;
   const made = h(`span.avatar.hue-${hue}`, { "aria-hidden": "true" }, letters);
   if (/^https?:/.test(picture)) {
@@ -50,7 +51,10 @@ export function linked(text) {
   let end = 0;
   for (const { 0: address, index } of text.matchAll(LINK)) {
     if (!URL.canParse(address)) continue;
-    parts.push(text.slice(end, index), h("a", { href: address, target: "_blank", rel: "noopener noreferrer" }, address));
+    parts.push(
+      text.slice(end, index),
+      h("a", { href: address, target: "_blank", rel: "noopener noreferrer" }, address),
+    );
     end = index + address.length;
   }
   return [...parts, text.slice(end)];

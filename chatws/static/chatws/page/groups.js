@@ -65,13 +65,21 @@ export class Groups {
     for (const data of found) {
       const old = before.get(data.group_id);
       const group = {
-        id: data.group_id, name: data.name, cover: data.cover_url, members: data.member_count,
-        last: data.last_message, from: data.last_sender_name, at: Number(data.last_message_at), unread: old?.unread ?? 0,
-        counted: old?.counted ?? { at: 0 }, heard: old?.heard ?? early.get(data.group_id) ?? [],
+        id: data.group_id,
+        name: data.name,
+        cover: data.cover_url,
+        members: data.member_count,
+        last: data.last_message,
+        from: data.last_sender_name,
+        at: Number(data.last_message_at),
+        unread: old?.unread ?? 0,
+        counted: old?.counted ?? { at: 0 },
+        heard: old?.heard ?? early.get(data.group_id) ?? [],
       };
       this.#groups.set(group.id, group);
       const newest = { at: group.at, text: group.last };
-      const readAt = (this.#read[group.id] ??= group.at);
+      this.#read[group.id] ??= group.at;
+      const readAt = this.#read[group.id];
       if (typeof data.unread_count === "number") this.count(group, data.unread_count, newest);
       else if (group.at > readAt) open.push({ group, readAt });
       else this.count(group, 0, newest);
@@ -129,11 +137,16 @@ export class Groups {
   }
 
   render() {
-    const sorted = [...this.#groups.values()].sort((one, other) => other.at - one.at || one.name.localeCompare(other.name));
+    const sorted = [...this.#groups.values()].sort(
+      (one, other) => other.at - one.at || one.name.localeCompare(other.name),
+    );
     const focused = document.activeElement?.dataset?.id;
     $("groups").replaceChildren(...sorted.map((group) => this.#row(group)));
     $("no-groups").hidden = sorted.length > 0;
-    if (focused) $("groups").querySelector(`button[data-id="${CSS.escape(focused)}"]`)?.focus();
+    if (focused)
+      $("groups")
+        .querySelector(`button[data-id="${CSS.escape(focused)}"]`)
+        ?.focus();
     const { unread } = this;
     document.title = unread > 0 ? `(${unread}) ${t("chat")}` : t("chat");
   }
@@ -142,7 +155,8 @@ export class Groups {
     const said = ADDRESS_OF_IMAGE.test(group.last) ? t("image") : group.last;
     const last = said && group.from ? `${group.from}: ${said}` : said;
     const button = h(
-      "button.group", { type: "button" },
+      "button.group",
+      { type: "button" },
       avatar(group.id, group.name, group.cover),
       h("span.name", {}, group.name),
       h("span.when", {}, group.at ? shortTime(group.at) : ""),
@@ -151,7 +165,14 @@ export class Groups {
     button.dataset.id = group.id;
     if (group.unread > 0) {
       const words = h("span.sr", {}, ` ${t("unread", { n: group.unread })}`);
-      button.append(h("span.unread", {}, h("span", { "aria-hidden": "true" }, group.unread > 99 ? "99+" : String(group.unread)), words));
+      button.append(
+        h(
+          "span.unread",
+          {},
+          h("span", { "aria-hidden": "true" }, group.unread > 99 ? "99+" : String(group.unread)),
+          words,
+        ),
+      );
     }
     if (group.id === this.current) button.setAttribute("aria-current", "true");
     return h("li", {}, button);

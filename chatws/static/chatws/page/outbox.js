@@ -28,7 +28,13 @@ export class Outbox {
 
   send(groupId, content, userId) {
     const image = typeof content === "object";
-    const data = { group_id: groupId, msg_type: image ? 2 : 1, content: "", image_url: "", ...(image ? content : { content }) };
+    const data = {
+      group_id: groupId,
+      msg_type: image ? 2 : 1,
+      content: "",
+      image_url: "",
+      ...(image ? content : { content }),
+    };
     const frame = { type: "send_message", message_id: newId(), timestamp: Math.floor(Date.now() / 1000), data };
     const message = written(frame, userId);
     const room = this.roomOf(groupId);
@@ -84,7 +90,10 @@ export class Outbox {
   }
 
   #changed(room, mine) {
-    const frames = this.#unsent().map((message) => ({ ...message.frame, why: isRefused(message) ? message.why : undefined }));
+    const frames = this.#unsent().map((message) => ({
+      ...message.frame,
+      why: isRefused(message) ? message.why : undefined,
+    }));
     if (this.#store) sessionStorage.setItem(this.#store, JSON.stringify(frames));
     this.onChange(room, mine);
   }

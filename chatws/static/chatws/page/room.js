@@ -6,9 +6,17 @@ const KEPT_PENDING = /^(sending|failed)$/;
 /** A message as the server tells it, live or from the history. */
 export function received(data) {
   return {
-    key: data.message_id, id: data.message_id, sender: data.sender ?? String(data.sender_id), name: data.sender_name,
-    avatar: data.sender_avatar, type: data.msg_type, text: data.content, image: data.image_url, at: Number(data.created_at),
-    recalled: data.status === 2, state: "sent",
+    key: data.message_id,
+    id: data.message_id,
+    sender: data.sender ?? String(data.sender_id),
+    name: data.sender_name,
+    avatar: data.sender_avatar,
+    type: data.msg_type,
+    text: data.content,
+    image: data.image_url,
+    at: Number(data.created_at),
+    recalled: data.status === 2,
+    state: "sent",
   };
 }
 

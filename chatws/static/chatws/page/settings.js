@@ -13,7 +13,10 @@ export class Settings {
     const options = Object.entries(LANGUAGES).map(([code, name]) => new Option(name, code));
     for (const option of options) option.lang = option.value;
     $("language").append(...options);
-    for (const [id, key] of [["language", "language"], ["theme", "theme"]]) {
+    for (const [id, key] of [
+      ["language", "language"],
+      ["theme", "theme"],
+    ]) {
       $(id).addEventListener("change", ({ target }) => this.#choose(key, target.value));
     }
     $("images").addEventListener("change", ({ target }) => this.#choose("images", target.checked));

@@ -85,13 +85,18 @@ export class Timeline {
   #plan(all) {
     const rows = [];
     const room = this.#room;
-    if (this.#from === 0) rows.push(separator("start", room.hasMore ? t("loading") : room.loaded ? t("beginning") : ""));
+    if (this.#from === 0)
+      rows.push(separator("start", room.hasMore ? t("loading") : room.loaded ? t("beginning") : ""));
     for (let index = this.#from; index < this.#to; index += 1) {
       const message = all[index];
       const [before, after] = [all[index - 1], all[index + 1]];
-      if (index === this.#from || dayOf(before.at) !== dayOf(message.at)) rows.push(separator(`day-${dayOf(message.at)}`, dayName(message.at), "day"));
+      if (index === this.#from || dayOf(before.at) !== dayOf(message.at))
+        rows.push(separator(`day-${dayOf(message.at)}`, dayName(message.at), "day"));
       if (message.id && message.id === room.newFrom) rows.push(separator("new", t("newMessages"), "new"));
-      const place = { first: !together(before, message) || message.id === room.newFrom, last: !together(message, after) || after.id === room.newFrom };
+      const place = {
+        first: !together(before, message) || message.id === room.newFrom,
+        last: !together(message, after) || after.id === room.newFrom,
+      };
       rows.push(messageRow(room, message, place, this.look()));
     }
     return rows;

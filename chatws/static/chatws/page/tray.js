@@ -30,7 +30,11 @@ export class Tray {
       if (userId !== this.#userId || marked !== this.#marked) return;
       this.#stored = true;
       const items = found.notifications.map((item) => ({
-        id: item.notification_id, title: item.title, content: item.content, at: Number(item.created_at), isRead: item.is_read,
+        id: item.notification_id,
+        title: item.title,
+        content: item.content,
+        at: Number(item.created_at),
+        isRead: item.is_read,
       }));
       const live = this.#items.filter((item) => item.isLive && isMissing(item, items));
       this.#unread = (found.unread_count ?? 0) + live.filter(({ isRead }) => !isRead).length;
@@ -61,19 +65,28 @@ export class Tray {
   render() {
     $("bell-count").hidden = this.#unread === 0;
     $("bell-count").textContent = this.#unread > 99 ? "99+" : String(this.#unread);
-    $("bell").setAttribute("aria-label", this.#unread ? `${t("notifications")}, ${t("unread", { n: this.#unread })}` : t("notifications"));
+    $("bell").setAttribute(
+      "aria-label",
+      this.#unread ? `${t("notifications")}, ${t("unread", { n: this.#unread })}` : t("notifications"),
+    );
     $("read-all").hidden = this.#unread === 0;
     $("only-live").hidden = this.#stored;
     $("no-notifications").hidden = this.#items.length > 0;
     const focused = document.activeElement?.closest("#notifications button")?.dataset.id;
     $("notifications").replaceChildren(...this.#items.map((item) => this.#row(item)));
-    if (focused) $("notifications").querySelector(`button[data-id="${CSS.escape(focused)}"]`)?.focus();
+    if (focused)
+      $("notifications")
+        .querySelector(`button[data-id="${CSS.escape(focused)}"]`)
+        ?.focus();
   }
 
   #row(item) {
     const button = h(
-      "button.notification", { type: "button" },
-      h("strong", {}, item.title), h("span", {}, item.content), h("time", {}, shortTime(item.at)),
+      "button.notification",
+      { type: "button" },
+      h("strong", {}, item.title),
+      h("span", {}, item.content),
+      h("time", {}, shortTime(item.at)),
     );
     if (!item.isRead) button.append(h("span.sr", {}, ` (${t("unread", { n: 1 })})`));
     button.dataset.id = item.id;
