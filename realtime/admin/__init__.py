@@ -1,4 +1,4 @@
-"""Django's admin: connections and who may end them, dead letters, revocations, the cluster at a glance."""
+"""Django's admin: connections, dead letters, revocations and an overview of the cluster."""
 
 from realtime.admin import connections, dead_letters, history, revocations
 

@@ -1,4 +1,4 @@
-"""What the admin's pages have in common."""
+"""Base classes and helpers of the admin's pages."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from realtime.redis.client import address_of
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # django-stubs: generic only when type checking
-    """Rows to look at: what is done to them is done by actions, or elsewhere."""
+    """A read-only list: rows are changed only by actions, or outside the admin."""
 
     show_full_result_count = False
 
@@ -27,7 +27,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # django-stubs
 
 
 class UserIdSearch(ReadOnlyAdmin):
-    """A search for a number is one for the user with that id, by its index; Django's own would compare texts."""
+    """A list with a search by user id: a number finds that user by the index, where Django's search compares texts."""
 
     user_id_field = "user_id"
 
@@ -41,4 +41,4 @@ class UserIdSearch(ReadOnlyAdmin):
 
 
 def redis_problem(error: Exception) -> str:
-    return f"Redis at {address_of(conf.get().redis_url)} can't be reached ({error})."
+    return f"Redis at {address_of(conf.get().redis_url)} is unavailable ({error})."

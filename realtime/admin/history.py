@@ -1,4 +1,4 @@
-"""Who did what in Django's admin."""
+"""The history of actions in Django's admin."""
 
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
@@ -8,7 +8,7 @@ from realtime.admin.base import ReadOnlyAdmin
 
 @admin.register(LogEntry)
 class ActionAdmin(ReadOnlyAdmin):
-    """Who did what here: ended and revoked connections, replayed and dropped dead letters, and Django's own changes."""
+    """Actions by user: connections closed, tokens revoked, dead letters replayed or dropped, and Django's changes."""
 
     list_display = ("action_time", "user", "content_type", "object_repr", "action_flag", "change_message")
     list_filter = ("action_time", "content_type", "action_flag")

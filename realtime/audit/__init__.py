@@ -1,1 +1,1 @@
-"""The audit of connections: from a stream of events into the database."""
+"""The connection audit: gateways write events to a stream, the relay writes them to the database."""

@@ -1,4 +1,4 @@
-"""What happens to connections, as entries of a stream."""
+"""The audit's events and how they are decoded from stream entries."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,14 +23,14 @@ class Opened(_Event, frozen=True, tag="opened", kw_only=True):
 
 
 class Authenticated(_Event, frozen=True, tag="authenticated", kw_only=True):
-    """A socket has a user."""
+    """A socket was authenticated; ``way`` is how its token came."""
 
     user_id: int
     way: str
 
 
 class Closed(_Event, frozen=True, tag="closed", kw_only=True):
-    """A socket is gone; frames and bytes from the client (in) and to it (out)."""
+    """A socket was closed; counts of frames and bytes from the client (in) and to it (out)."""
 
     code: int
     frames_in: int
@@ -45,10 +45,10 @@ _decoder = msgspec.msgpack.Decoder(Event)
 
 
 def parse(entry_id: str, fields: Mapping[bytes, bytes]) -> Sequence[Event]:
-    """The event of an entry of the audit's stream.
+    """Decode the event of an entry of the audit's stream.
 
     Raises:
-        PoisonEntry: no event, or one that can't be read.
+        PoisonEntry: the entry has no event, or one that cannot be decoded.
     """
     try:
         return [_decoder.decode(fields.get(FIELD, b""))]

@@ -1,1 +1,1 @@
-"""Tokens to principals: the keys that count, and the tokens that were revoked."""
+"""Authentication: verify tokens with the configured keys, and check revocations."""

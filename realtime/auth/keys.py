@@ -1,6 +1,6 @@
-"""The keys that tokens may be signed with: a secret and the one before it, public keys, and a key set by URL (JWKS).
+"""The keys that verify tokens: a secret and the previous one, public keys, and a key set from a URL (JWKS).
 
-A key counts only for the algorithms of its own kind, whatever a token's header says.
+A key verifies only the one algorithm of its own kind, regardless of a token's header.
 """
 
 import asyncio
@@ -26,13 +26,13 @@ logger = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 300.0
 AGAIN_SECONDS = 10.0
-"""Least time between two fetches of the key set, whatever tokens ask for."""
+"""Least time between two fetches of the key set."""
 FETCH_SECONDS = 5.0
 MOST_BYTES = 1_000_000
 
 
 class Key(NamedTuple):
-    """A key by its id (``""``: it has none), and the class of the tokens that it signs."""
+    """A key: its id (``""`` for none), its algorithm and the token class that verifies with it."""
 
     id: str
     algorithm: str
@@ -40,7 +40,7 @@ class Key(NamedTuple):
 
 
 class Keys:
-    """All keys of this process. Only `refresh` and `run` wait for anything."""
+    """All keys of this process. Only `refresh` and `run` do I/O."""
 
     def __init__(self, conf: RealtimeConf) -> None:
         self._conf = conf
@@ -55,14 +55,14 @@ class Keys:
         self._fetching = asyncio.Lock()
 
     def for_token(self, token: str) -> Sequence[type[AccessToken]]:
-        """Which keys to try for a token, by its header; they still have to verify it.
+        """Return the token classes whose key matches the token's header; each still has to verify the token.
 
         Raises:
-            AuthenticationError: the header can't be read.
+            AuthenticationError: the header cannot be decoded.
         """
         keys = (*self._own, *(self._fetched or ()))
         if len(keys) == 1 and not keys[0].id:
-            return [keys[0].tokens]  # which takes one algorithm only
+            return [keys[0].tokens]  # it accepts only its own algorithm
         try:
             header = jwt.get_unverified_header(token)
         except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
@@ -71,12 +71,12 @@ class Keys:
         return [key.tokens for key in keys if key.algorithm == algorithm and (not kid or key.id in (kid, ""))]
 
     async def refresh(self) -> bool:
-        """Fetch the key set, unless that was tried a moment ago; whether it is another one now.
+        """Fetch the key set, at most once in `AGAIN_SECONDS`; return whether it was replaced.
 
-        Whoever asks while it is being fetched waits for that.
+        A call during a fetch waits for that fetch.
 
         Raises:
-            KeysUnavailable: it has never been.
+            KeysUnavailable: the key set has never been fetched.
         """
         if not self._conf.jwt_jwks_url:
             return False
@@ -86,11 +86,11 @@ class Keys:
                 self._fetched_at = time.monotonic()
                 await self._fetch()
         if self._fetched is None:
-            raise KeysUnavailable(f"the keys at {self._conf.jwt_jwks_url} can't be had now")
+            raise KeysUnavailable(f"the keys at {self._conf.jwt_jwks_url} are unavailable")
         return self._fetched is not before
 
     async def run(self) -> None:
-        """Fetch the key set regularly; returns at once where there is none."""
+        """Fetch the key set regularly; return at once if no URL is set."""
         while self._conf.jwt_jwks_url:
             with suppress(KeysUnavailable):
                 await self.refresh()
@@ -102,10 +102,10 @@ class Keys:
             document = await asyncio.to_thread(_read, url)
             self._fetched = list(self._parse(document))
         except (OSError, ValueError, RecursionError, jwt.PyJWTError) as error:
-            kept = f"; {len(self._fetched)} keys from before stay" if self._fetched else ""
-            logger.warning("the keys at %s can't be had: %s%s", url, error, kept)
+            kept = f"; keeping the {len(self._fetched)} keys fetched before" if self._fetched else ""
+            logger.warning("the keys at %s are unavailable: %s%s", url, error, kept)
         else:
-            logger.info("%d keys from %s", len(self._fetched), url)
+            logger.info("fetched %d keys from %s", len(self._fetched), url)
 
     def _parse(self, document: Any) -> Sequence[Key]:
         if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
@@ -116,19 +116,19 @@ class Keys:
                 key = jwt.PyJWK.from_dict(raw)
                 algorithm = algorithm_of(key.key)
             except (jwt.PyJWTError, ValueError, TypeError, AttributeError):
-                continue  # of a kind that we don't know, or not for verifying: others may still be
+                continue  # skip a key of an unknown kind; the set may hold usable ones
             if raw.get("use", "sig") == "sig" and raw.get("alg", algorithm) == algorithm:
                 keys.append(Key(key.key_id or "", algorithm, _tokens(algorithm, self._conf, public=key.key)))
         if not keys:
-            raise ValueError("a key set without a key that can be used")
+            raise ValueError("the key set has no usable key")
         return keys
 
 
 def algorithm_of(key: object) -> str:
-    """The algorithm that a public key counts for.
+    """Return the algorithm that a public key verifies.
 
     Raises:
-        ValueError: for none that we take.
+        ValueError: the key is of a kind or size that is not accepted.
     """
     if isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048:
         return "RS256"
@@ -140,7 +140,7 @@ def algorithm_of(key: object) -> str:
 
 
 def _read(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=FETCH_SECONDS) as answer:  # noqa: S310  # settings take http(s) only
+    with urllib.request.urlopen(url, timeout=FETCH_SECONDS) as answer:  # noqa: S310  # settings accept http(s) only
         return json.loads(answer.read(MOST_BYTES))
 
 
@@ -155,7 +155,7 @@ def _tokens(algorithm: str, conf: RealtimeConf, *, secret: str = "", public: Any
     )
 
     class GatewayToken(AccessToken):
-        """An access token that needs `exp`, may lack `jti` and `token_type`, and is never another type."""
+        """An access token: `exp` is required, `jti` and `token_type` may be absent, other token types are rejected."""
 
         def get_token_backend(self) -> TokenBackend:
             return backend

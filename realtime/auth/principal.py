@@ -1,4 +1,4 @@
-"""The user of a token."""
+"""The principal: the user of a token, with the token's claims."""
 
 from dataclasses import dataclass
 
@@ -13,6 +13,6 @@ class Principal:
     name: str = ""
     avatar: str = ""
     issued_at: int = 0
-    """In Unix seconds; 0 where the token doesn't say."""
+    """In Unix seconds; 0 if the token has no ``iat``."""
     jti: str = ""
-    """The token's own id, where it has one."""
+    """The token's id; empty if it has none."""

@@ -1,4 +1,4 @@
-"""Token to principal; without the database. Which keys may have signed it: `realtime.auth.keys`."""
+"""Verify a token and return its principal, without the database; `realtime.auth.keys` holds the keys."""
 
 import re
 from typing import Any
@@ -15,11 +15,11 @@ _DIGITS = re.compile(r"[0-9]{1,20}")
 
 
 async def resolve(token: str, keys: Keys) -> Principal:
-    """As `authenticate`; before a token is refused, the key set is fetched again, since a new key may have signed it.
+    """Return the principal of a token; before rejecting it, fetch the key set again: a new key may have signed it.
 
     Raises:
-        AuthenticationError: as there.
-        KeysUnavailable: nobody knows the keys yet.
+        AuthenticationError: as `authenticate`.
+        KeysUnavailable: the key set has never been fetched.
     """
     try:
         return authenticate(token, keys)
@@ -30,7 +30,7 @@ async def resolve(token: str, keys: Keys) -> Principal:
 
 
 def authenticate(token: str, keys: Keys) -> Principal:
-    """The principal of a token (docs/protocol.md, "Authentication").
+    """Return the principal of a token, with the keys at hand (docs/protocol.md, "Authentication").
 
     Raises:
         AuthenticationError: reason ``missing``, ``expired`` or ``invalid``.
@@ -60,7 +60,7 @@ def _claims(token: str, keys: Keys) -> dict[str, Any]:
         except ExpiredTokenError as error:
             raise AuthenticationError("expired", "the token has expired") from error
         except (TokenError, ValueError, TypeError, OverflowError, OSError, RecursionError):
-            continue  # of two keys with one algorithm, as while one takes over from the other
+            continue  # try the next key: during a rotation two keys have the same algorithm
     raise AuthenticationError("invalid", "the token is not valid")
 
 

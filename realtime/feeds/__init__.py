@@ -1,1 +1,1 @@
-"""Feeds: ordered logs in Redis, their entries and their names."""
+"""Feeds: ordered logs in Redis, their publications and their names."""

@@ -77,7 +77,7 @@ async def test_each_connection_is_shown_with_its_close_code_and_can_be_ended(
         [row] = await admin.rows_until("open", q=str(user))
         assert " frame " in row
         page = await admin.end(row)
-        assert "Asked to end 1 connection(s)." in page
+        assert "Requested the termination of 1 connection(s)." in page
         assert await client.closed() == 4403
         await admin.rows_until("4403 closed by an administrator", q=str(user))
 
@@ -86,7 +86,7 @@ async def test_each_connection_is_shown_with_its_close_code_and_can_be_ended(
         assert "Revoked the tokens of 1 user(s)." in await admin.end(row, "revoke_tokens")
         assert await client.closed() == 4401
         kept = (await http.get("/admin/admin/logentry/")).text
-        assert "Asked to end the connection." in kept
+        assert "Requested the connection's termination." in kept
         assert "Revoked all tokens of its user." in kept
         assert f"user:{user}" in (await http.get("/admin/realtime/revocation/")).text
 

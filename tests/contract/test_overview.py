@@ -143,7 +143,7 @@ async def test_a_redis_that_hangs_and_a_table_that_is_gone_cost_only_what_they_k
     stack.query("ALTER TABLE realtime_connectionrecord RENAME TO elsewhere")
     try:
         seen = await glances.until(away, {"closes"})
-        assert "the database is away" in seen["closes"]["away"]
+        assert "the database is unavailable" in seen["closes"]["away"]
         assert seen["online"]["gateways"] == 2
     finally:
         stack.query("ALTER TABLE elsewhere RENAME TO realtime_connectionrecord")
@@ -160,5 +160,5 @@ async def test_without_sessions_nobody_can_be_told_apart_and_that_is_said(
     finally:
         stack.query("ALTER TABLE elsewhere RENAME TO django_session")
     assert answer.status_code == 503
-    assert answer.json()["away"].startswith("the database is away: ")
+    assert answer.json()["away"].startswith("the database is unavailable: ")
     await glances.look()

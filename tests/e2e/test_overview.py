@@ -152,7 +152,7 @@ async def test_this_gateway_s_services_are_listed_with_where_they_were_found(
     assert person.complaints == []
     city.redis.kill()
     try:
-        await expect(here.get_by_role("row", name="Redis")).to_contain_text("can't be reached")
+        await expect(here.get_by_role("row", name="Redis")).to_contain_text("is unavailable")
     finally:
         city.redis.start()
     await expect(here.get_by_role("row", name="Redis")).to_contain_text("in order")
@@ -214,7 +214,7 @@ async def test_while_redis_is_away_the_rest_goes_on_and_it_comes_back_by_itself(
     city.redis.kill()
     try:
         gateways = page.locator("#overview .card", has=page.get_by_role("heading", name="Connections per gateway"))
-        await expect(gateways).to_contain_text(f"Redis at 127.0.0.1:{city.redis.port} can't be reached")
+        await expect(gateways).to_contain_text(f"Redis at 127.0.0.1:{city.redis.port} is unavailable")
         await expect(figure(page, "Online users")).to_have_text("–")
         closes = page.get_by_role("table", name="Closes in the last 24 hours")
         await expect(closes.get_by_role("row", name="4502")).to_be_visible()

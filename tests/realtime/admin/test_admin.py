@@ -91,7 +91,7 @@ def test_a_redis_that_is_away_is_said_with_its_address(admin_client: Client, row
     data = {"action": "end_connections", "_selected_action": str(rows[0].pk)}
     with override_settings(REALTIME=replace(settings.REALTIME, redis_url=f"redis://127.0.0.1:{port}/0")):
         page = admin_client.post(LIST, data, follow=True).content.decode()
-    assert "Nothing was ended" in page
+    assert "No connection was closed" in page
     assert f"127.0.0.1:{port}" in page
 
 

@@ -208,5 +208,5 @@ async def test_garbage_at_the_address_leaves_the_keys_from_before(
         endpoint.document = document
         assert not await keys.refresh()
         assert endpoint.url in caplog.text
-        assert "1 keys from before stay" in caplog.text
+        assert "keeping the 1 keys fetched before" in caplog.text
         assert authenticate(token(private["ES256"], "ES256", kid="signs"), keys).user_id == 42

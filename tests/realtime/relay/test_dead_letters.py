@@ -167,7 +167,7 @@ def test_the_admin_shows_replays_and_drops_and_keeps_who_did(
     assert "payload: broken" in text
     assert "{&quot;broken&quot;: " in text
     answer = admin_client.post(PAGE, {"action": "replay", "letter": [newest, newest]}, follow=True)
-    assert "Put back on their topics: 1 dead letter(s). 1 were gone already." in answer.content.decode()
+    assert "Replayed: 1 dead letter(s). 1 no longer existed." in answer.content.decode()
     [(_, fields)] = on_redis.xrange(TOPIC)
     assert fields[b"payload"] == FIELDS[b"payload"]
     answer = admin_client.post(f"{PAGE}?topic={TOPIC}", {"action": "drop", "letter": [oldest]}, follow=True)
@@ -177,7 +177,7 @@ def test_the_admin_shows_replays_and_drops_and_keeps_who_did(
     assert admin_client.get(f"{PAGE}1/change/").status_code == 404
     kept = LogEntry.objects.order_by("id").values_list("user", "action_flag", "object_repr", "change_message")
     assert list(kept) == [
-        (admin_user.pk, CHANGE, f"{TOPIC} 6-0", "Put back on its topic."),
+        (admin_user.pk, CHANGE, f"{TOPIC} 6-0", "Replayed to its topic."),
         (admin_user.pk, DELETION, f"{TOPIC} 5-0", "Dropped: payload: broken"),
     ]
 
