@@ -32,7 +32,7 @@ proofs: $(VENV)/dev.stamp chromium etcd ## measure what depends on the machine's
 	@$(BIN)/python -m tests.proofs $(if $(SEED),--seed $(SEED)) $(addprefix --only ,$(ONLY)) $(if $(SCALE),--scale $(SCALE))
 
 screenshots: $(VENV)/dev.stamp chromium ## take the pictures in docs/images again
-	@CHATWS_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/e2e/test_pages.py "tests/e2e/test_overview.py::test_the_index_is_without_barriers[light-1440]"
+	@CHATWS_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/e2e/test_pages.py "tests/e2e/test_overview.py::test_index_is_accessible[light-1440]"
 
 faults: $(VENV)/dev.stamp etcd ## break the whole chat at random: MINUTES=20 SEED=7 SERVER=uvicorn, PLATFORM=1: beside the Go platform's twin
 	@$(BIN)/python -m tests.faults.run --minutes $(or $(MINUTES),2) $(if $(SERVER),--server $(SERVER)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)") $(if $(PLATFORM),--platform)

@@ -68,7 +68,7 @@ async def close_code(raw: RawSocket) -> int:
 
 
 @pytest.mark.parametrize("first", [b"", b"GET /ws HT", UPGRADE])
-async def test_a_request_that_doesn_t_come_ends(first: bytes, attacked: tuple[Stack, Gateway]) -> None:
+async def test_connection_without_a_request_is_closed(first: bytes, attacked: tuple[Stack, Gateway]) -> None:
     _, gateway = attacked
     async with unharmed(gateway):
         began = time.monotonic()
@@ -80,7 +80,7 @@ async def test_a_request_that_doesn_t_come_ends(first: bytes, attacked: tuple[St
         assert Scraped(f"{gateway.http}/metrics").total("chatws_refusals_total", limit="request") > 0
 
 
-async def test_a_request_that_drips_ends_too(attacked: tuple[Stack, Gateway]) -> None:
+async def test_slow_request_is_closed(attacked: tuple[Stack, Gateway]) -> None:
     _, gateway = attacked
 
     async def drip(writer: asyncio.StreamWriter) -> None:
@@ -103,7 +103,7 @@ async def test_a_request_that_drips_ends_too(attacked: tuple[Stack, Gateway]) ->
         writer.close()
 
 
-async def test_sockets_that_never_authenticate_go_and_leave_nothing(attacked: tuple[Stack, Gateway]) -> None:
+async def test_unauthenticated_sockets_are_closed_without_a_trace(attacked: tuple[Stack, Gateway]) -> None:
     _, gateway = attacked
     async with unharmed(gateway):
         silent: list[Client] = []
@@ -153,9 +153,7 @@ async def shown(gateway: Gateway, way: str, token: str) -> Client:
 
 
 @pytest.mark.parametrize("what", BAD_TOKENS)
-async def test_a_token_that_isn_t_ours_opens_nothing_whatever_way_it_comes(
-    what: str, attacked: tuple[Stack, Gateway]
-) -> None:
+async def test_foreign_token_is_rejected_in_every_form(what: str, attacked: tuple[Stack, Gateway]) -> None:
     _, gateway = attacked
     key = new_key("RS256")
     with KeySet(jwk(key, "RS256", kid="theirs")) as theirs:
@@ -172,7 +170,7 @@ async def test_a_token_that_isn_t_ours_opens_nothing_whatever_way_it_comes(
         assert theirs.asked == 0
 
 
-async def test_hundreds_of_silent_sockets_are_closed_and_forgotten(attacked: tuple[Stack, Gateway]) -> None:
+async def test_hundreds_of_silent_sockets_are_closed(attacked: tuple[Stack, Gateway]) -> None:
     """`make proofs` opens ten thousand, sees them open at once, and judges what the client beside them waits."""
     stack, _ = attacked
     found = await idle.attack(stack, 500, auth_timeout=5, megabytes=40)
@@ -184,7 +182,7 @@ DEAD_AFTER = ("--ping-interval", "1", "--ping-timeout", "4")
 """Options of a gateway that soon takes a silent client for dead; a slow machine answers a ping in time."""
 
 
-async def test_a_frame_that_drips_is_a_dead_connection(attacked: tuple[Stack, Gateway]) -> None:
+async def test_slow_frame_counts_as_a_dead_connection(attacked: tuple[Stack, Gateway]) -> None:
     stack, _ = attacked
     gateway = stack.start_gateway(*DEAD_AFTER)
 
@@ -202,7 +200,7 @@ async def test_a_frame_that_drips_is_a_dead_connection(attacked: tuple[Stack, Ga
         dripping.cancel()
 
 
-async def test_a_frame_that_stops_halfway_is_a_dead_connection(attacked: tuple[Stack, Gateway]) -> None:
+async def test_unfinished_frame_counts_as_a_dead_connection(attacked: tuple[Stack, Gateway]) -> None:
     stack, _ = attacked
     gateway = stack.start_gateway(*DEAD_AFTER)
     async with unharmed(gateway), raw_socket(gateway.port, new_user()) as raw:
@@ -210,7 +208,7 @@ async def test_a_frame_that_stops_halfway_is_a_dead_connection(attacked: tuple[S
         assert await close_code(raw) == 4508
 
 
-async def test_a_flood_of_pings_is_ended(attacked: tuple[Stack, Gateway]) -> None:
+async def test_flood_of_pings_is_closed(attacked: tuple[Stack, Gateway]) -> None:
     _, gateway = attacked
     async with unharmed(gateway), raw_socket(gateway.port, new_user()) as raw:
         for _ in range(1_000):
@@ -219,7 +217,7 @@ async def test_a_flood_of_pings_is_ended(attacked: tuple[Stack, Gateway]) -> Non
 
 
 @pytest.mark.parametrize("part", [b"", b"x"])
-async def test_a_message_of_endless_parts_is_ended(part: bytes, attacked: tuple[Stack, Gateway]) -> None:
+async def test_message_of_endless_fragments_is_closed(part: bytes, attacked: tuple[Stack, Gateway]) -> None:
     _, gateway = attacked
     async with unharmed(gateway), raw_socket(gateway.port, new_user()) as raw:
         raw.send(TEXT, b"{", final=False)
@@ -228,7 +226,7 @@ async def test_a_message_of_endless_parts_is_ended(part: bytes, attacked: tuple[
         assert await close_code(raw) == 4400
 
 
-async def test_a_flood_of_frames_is_ended(attacked: tuple[Stack, Gateway]) -> None:
+async def test_flood_of_frames_is_closed(attacked: tuple[Stack, Gateway]) -> None:
     _, gateway = attacked
     async with unharmed(gateway), raw_socket(gateway.port, new_user()) as raw:
         for _ in range(5_000):
@@ -241,7 +239,7 @@ def overflows(gateway: Gateway) -> float:
     return Scraped(f"{gateway.http}/metrics").total("chatws_closes_total", code="4502")
 
 
-async def test_who_reads_nothing_is_ended(attacked: tuple[Stack, Gateway]) -> None:
+async def test_client_that_never_reads_is_closed(attacked: tuple[Stack, Gateway]) -> None:
     stack, _ = attacked
     gateway = stack.start_gateway(
         CHATWS_FRAMES_PER_SECOND="0", CHATWS_BYTES_PER_SECOND="0", CHATWS_OUTBOX_BYTES="65536", CHATWS_PUBLIC_STATUS="1"
@@ -265,7 +263,7 @@ async def test_who_reads_nothing_is_ended(attacked: tuple[Stack, Gateway]) -> No
         asking.cancel()
 
 
-async def test_a_user_with_fifty_connections_keeps_twenty_and_sends_no_faster(attacked: tuple[Stack, Gateway]) -> None:
+async def test_fifty_connections_of_a_user_are_limited_to_twenty(attacked: tuple[Stack, Gateway]) -> None:
     stack, gateway = attacked
     chat = Chat(stack.rpc_target)
     user, other = new_user(), new_user()
@@ -307,7 +305,7 @@ async def first_closed(clients: list[Client], count: int) -> list[Client]:
     return [closing[task] for task in gone]
 
 
-async def test_a_removed_member_keeps_trying_in_vain(attacked: tuple[Stack, Gateway]) -> None:
+async def test_removed_member_cannot_return_by_retrying(attacked: tuple[Stack, Gateway]) -> None:
     stack, gateway = attacked
     chat = Chat(stack.rpc_target)
     owner, removed = new_user(), new_user()
@@ -344,9 +342,7 @@ async def test_a_removed_member_keeps_trying_in_vain(attacked: tuple[Stack, Gate
         b"\x16\x03\x01\x02\x00\x01\x00",
     ],
 )  # fmt: skip
-async def test_a_request_that_can_be_read_in_two_ways_is_refused(
-    request_line: bytes, attacked: tuple[Stack, Gateway]
-) -> None:
+async def test_ambiguous_request_is_rejected(request_line: bytes, attacked: tuple[Stack, Gateway]) -> None:
     """What a proxy before us may take for one request isn't taken for two here."""
     _, gateway = attacked
     async with unharmed(gateway):

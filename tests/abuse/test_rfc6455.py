@@ -61,7 +61,7 @@ TEXTS = [
 
 
 @pytest.mark.parametrize(("frames", "expected"), [case[1:] for case in TEXTS], ids=[case[0] for case in TEXTS])
-async def test_what_the_rfc_allows_is_served(
+async def test_frames_allowed_by_the_rfc_are_served(
     frames: list[tuple[int, bytes] | tuple[int, bytes, bool]], expected: list[tuple[int, object]], gateway: Gateway
 ) -> None:
     async with raw_socket(gateway.port, new_user()) as raw:
@@ -99,22 +99,20 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("sent", "code"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
-async def test_what_it_forbids_ends_the_connection_with_the_code_for_it(
-    sent: bytes, code: int, gateway: Gateway
-) -> None:
+async def test_forbidden_frames_close_with_their_code(sent: bytes, code: int, gateway: Gateway) -> None:
     async with raw_socket(gateway.port, new_user()) as raw:
         raw.writer.write(sent)
         assert await outcome(raw) == [(CLOSE, code)]
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1011, 3000, 4999])
-async def test_a_close_is_answered_with_its_code(code: int, gateway: Gateway) -> None:
+async def test_close_is_answered_with_its_code(code: int, gateway: Gateway) -> None:
     async with raw_socket(gateway.port, new_user()) as raw:
         raw.send(CLOSE, code.to_bytes(2) + b"bye")
         assert await outcome(raw) == [(CLOSE, code)]
 
 
-async def test_after_a_close_nothing_more_is_served(gateway: Gateway) -> None:
+async def test_nothing_is_served_after_a_close(gateway: Gateway) -> None:
     async with raw_socket(gateway.port, new_user()) as raw:
         raw.send(CLOSE, (1000).to_bytes(2))
         raw.send(TEXT, HELLO)

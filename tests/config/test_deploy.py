@@ -55,7 +55,7 @@ def metrics_of(expression: str) -> set[str]:
     return set(re.findall(r"chatws_\w+", expression))
 
 
-def test_the_dockerfile_copies_what_is_there_and_ends_without_root() -> None:
+def test_dockerfile_copies_existing_files_and_drops_root() -> None:
     text = (DEPLOY / "Dockerfile").read_text().replace("\\\n", " ")
     steps = [line.split(None, 1) for line in text.splitlines() if line and not line.startswith("#")]
     known = {"FROM", "ARG", "ENV", "RUN", "COPY", "WORKDIR", "USER", "EXPOSE", "HEALTHCHECK", "CMD"}
@@ -73,7 +73,7 @@ def test_the_dockerfile_copies_what_is_there_and_ends_without_root() -> None:
     assert needed <= set(re.findall(r"[\w.]+", " ".join(rest for name, rest in steps if name == "COPY")))
 
 
-def test_compose_starts_what_there_is() -> None:
+def test_compose_starts_existing_commands() -> None:
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
     services = compose["services"]
     assert {"gateway", "relay", "rpc", "valkey", "postgres", "nginx", "migrate"} == services.keys()
@@ -98,7 +98,7 @@ def containers(document: Any) -> list[dict[str, Any]]:
     return []
 
 
-def test_kubernetes_probes_what_is_served() -> None:
+def test_kubernetes_probes_served_paths() -> None:
     documents = list(yaml.safe_load_all((DEPLOY / "kubernetes/chatws.yaml").read_text()))
     kinds = [document["kind"] for document in documents]
     assert sorted(set(kinds)) == [
@@ -122,7 +122,7 @@ def test_kubernetes_probes_what_is_served() -> None:
 
 
 @pytest.mark.parametrize("unit", sorted((DEPLOY / "systemd").iterdir()), ids=lambda path: path.name)
-def test_units_start_what_there_is(unit: Path) -> None:
+def test_units_start_existing_commands(unit: Path) -> None:
     parsed = configparser.ConfigParser(strict=False, interpolation=None)
     parsed.optionxform = str  # type: ignore[assignment,method-assign]  # as configparser's documentation has it
     parsed.read_string(unit.read_text())
@@ -173,7 +173,7 @@ def test_prometheus_accepts_every_expression() -> None:
         promql_parser.parse("sum(rate(chatws_gaps_total[5m])")
 
 
-def test_alerts_and_dashboard_ask_for_metrics_that_there_are() -> None:
+def test_alerts_and_dashboard_use_existing_metrics() -> None:
     alerts = yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())
     rules = [rule for group in alerts["groups"] for rule in group["rules"]]
     for rule in rules:
@@ -194,7 +194,7 @@ def test_alerts_and_dashboard_ask_for_metrics_that_there_are() -> None:
     }  # fmt: skip
 
 
-def test_nginx_passes_on_what_the_gateway_needs() -> None:
+def test_nginx_passes_on_the_headers_a_gateway_needs() -> None:
     text = (DEPLOY / "nginx/chatws.conf").read_text()
     assert text.count("{") == text.count("}")
     for header in ("Host", "Upgrade", "Connection", "X-Forwarded-For", "X-Forwarded-Proto"):

@@ -21,7 +21,7 @@ COMMANDS = {path.stem for path in BASE_DIR.glob("*/**/management/commands/*.py")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_what_a_page_points_at_is_there(page: Path) -> None:
+def test_links_of_the_docs_lead_somewhere(page: Path) -> None:
     text = page.read_text()
     links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in link]
     assert [link for link in links if not (page.parent / link).exists()] == []
@@ -32,7 +32,7 @@ def test_what_a_page_points_at_is_there(page: Path) -> None:
     assert set(re.findall(r"manage\.py (\w+)", text)) - COMMANDS == set()
 
 
-def test_architecture_names_exist() -> None:
+def test_names_in_architecture_exist() -> None:
     text = (BASE_DIR / "docs/architecture.md").read_text()
     named = re.findall(r"`([\w/]+\.py)` \(`(\w+)`", text)
     assert len(named) > 10
@@ -43,7 +43,7 @@ def test_architecture_names_exist() -> None:
     assert missing == []
 
 
-def test_architecture_lists_every_close_code_of_ours() -> None:
+def test_architecture_lists_every_close_code() -> None:
     text = (BASE_DIR / "docs/architecture.md").read_text()
     listed = {int(code) for row in re.findall(r"^\| ([\d, ]+) \|", text, re.MULTILINE) for code in row.split(", ")}
     assert {int(code) for code in CloseCode if code >= 4400} <= listed

@@ -29,15 +29,13 @@ def test_unset_and_empty_variables_take_the_defaults(monkeypatch: pytest.MonkeyP
     ("name", "value"),
     [("PORT", "http"), ("PORT", "0"), ("PORT", "65536"), ("CHATWS_START_TIMEOUT", "soon"), ("CHATWS_DEMO_LOGIN", "si")],
 )
-def test_a_bad_value_is_an_error_that_names_variable_and_value(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str
-) -> None:
+def test_bad_value_error_names_variable_and_value(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ImproperlyConfigured, match=rf"^{name}: .*{re.escape(value)}"):
         env.read()
 
 
-def test_a_bad_value_ends_any_process_with_one_line() -> None:
+def test_bad_value_ends_a_process_with_one_line() -> None:
     done = subprocess.run(
         [sys.executable, "manage.py", "check"], cwd=BASE_DIR, env={"PORT": "http"}, capture_output=True, text=True
     )
@@ -46,20 +44,20 @@ def test_a_bad_value_ends_any_process_with_one_line() -> None:
     assert done.stderr.startswith("PORT: ")
 
 
-def test_every_variable_stands_in_the_example_and_in_the_readme() -> None:
+def test_example_and_readme_list_every_variable() -> None:
     example = (BASE_DIR / ".env.example").read_text()
     assert set(re.findall(r"^([A-Z_]+)=", example, re.MULTILINE)) == NAMES
     table = (BASE_DIR / "README.md").read_text()
     assert set(re.findall(r"^\| `([A-Z_]+)` \|", table, re.MULTILINE)) == NAMES
 
 
-def test_the_example_s_values_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_example_file_holds_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in re.findall(r"^([A-Z_]+)=(.*)$", (BASE_DIR / ".env.example").read_text(), re.MULTILINE):
         monkeypatch.setenv(name, value)
     assert env.read() == Environment()
 
 
-def test_a_development_secret_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
+def test_development_secret_is_created_once_and_private(tmp_path: Path) -> None:
     secret = env.development_secret(tmp_path / "data", "jwt-secret")
     assert len(secret) >= 32
     assert env.development_secret(tmp_path / "data", "jwt-secret") == secret

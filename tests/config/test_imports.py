@@ -106,19 +106,19 @@ def served(path: str, status: int = 200) -> str:
 
 
 @pytest.mark.parametrize(("path", "status"), [("/health", 200), ("/metrics", 200), ("/ready", 503)])
-def test_gateway_imports_what_probes_and_sockets_use(path: str, status: int) -> None:
+def test_gateway_imports_modules_of_probes_and_sockets(path: str, status: int) -> None:
     modules = imported(served(path, status), REDIS_URL="redis://127.0.0.1:1/0", CHATWS_RPC_TARGET="127.0.0.1:1")
     assert not unwanted(modules, GATEWAY)
     assert "chatws.socket.consumer" in modules
 
 
-def test_api_is_imported_without_its_documents() -> None:
+def test_api_imports_none_of_its_documents() -> None:
     modules = imported(served("/api/nothing", 404))
     assert "chatws.web.api.views" in modules
     assert not unwanted(modules, (*DOCUMENTS, *ADMIN))
 
 
-def test_admin_is_imported_when_asked_for() -> None:
+def test_admin_is_imported_on_its_first_request() -> None:
     assert "realtime.admin" in imported(served("/admin/", 302))
 
 
@@ -126,5 +126,5 @@ def test_relay_imports_neither_server_nor_api() -> None:
     assert not unwanted(imported(PREPARE_THE_RELAY), RELAY)
 
 
-def test_protobuf_is_the_implementation_in_c() -> None:
+def test_protobuf_uses_its_c_implementation() -> None:
     assert "google._upb._message" in imported("import chatws.chat_service.grpc")

@@ -33,7 +33,7 @@ def said(stack: Stack, form: str) -> list[str]:
     return done.stderr.splitlines()
 
 
-def test_a_line_is_an_object_that_names_connection_and_user(stack: Stack) -> None:
+def test_json_log_line_names_connection_and_user(stack: Stack) -> None:
     nobody, somebody = map(json.loads, said(stack, "json"))
     assert nobody.keys() == {"time", "level", "logger", "message"}
     assert (nobody["level"], nobody["logger"], nobody["message"]) == ("WARNING", "realtime.somewhere", "about nobody")
@@ -41,11 +41,11 @@ def test_a_line_is_an_object_that_names_connection_and_user(stack: Stack) -> Non
     assert somebody["exception"].endswith("ValueError: of a \N{SNOWMAN}")
 
 
-def test_for_people_it_is_a_line(stack: Stack) -> None:
+def test_text_format_writes_one_line(stack: Stack) -> None:
     assert "WARNING realtime.somewhere: about nobody" in said(stack, "line")[0]
 
 
-async def test_everything_that_a_gateway_says_can_be_collected(stack: Stack) -> None:
+async def test_every_gateway_log_line_is_json(stack: Stack) -> None:
     gateway = stack.start_gateway(CHATWS_LOG_FORMAT="json")
     client = await connect(gateway.ws)
     await client.ask("auth", {"token": make_token(new_user())})
@@ -56,7 +56,7 @@ async def test_everything_that_a_gateway_says_can_be_collected(stack: Stack) -> 
     assert all(json.loads(line)["message"] for line in lines)
 
 
-async def test_no_line_of_any_process_has_a_token_or_what_a_message_says(tmp_path: Path) -> None:
+async def test_no_log_contains_tokens_or_message_texts(tmp_path: Path) -> None:
     stack = Stack(tmp_path, CHATWS_LOG_LEVEL="DEBUG")
     try:
         gateway = stack.start()

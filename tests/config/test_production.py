@@ -29,7 +29,7 @@ def check(*options: str, **changes: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=BASE_DIR, env=environment, capture_output=True, text=True)
 
 
-def test_the_deployment_check_is_clean(redis_server: RedisServer) -> None:
+def test_deployment_check_is_clean(redis_server: RedisServer) -> None:
     done = check("--deploy", "--fail-level", "INFO", REDIS_URL=redis_server.url)
     assert done.returncode == 0, done.stderr
     assert "no issues" in done.stdout
@@ -51,7 +51,7 @@ def test_the_deployment_check_is_clean(redis_server: RedisServer) -> None:
         ("CHATWS_RPC_TARGET", "", "chat service"),
     ],
 )
-def test_it_refuses_to_start_and_names_the_variable(name: str, value: str, word: str) -> None:
+def test_refused_start_names_the_variable(name: str, value: str, word: str) -> None:
     done = check(**{name: value})
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
@@ -59,7 +59,7 @@ def test_it_refuses_to_start_and_names_the_variable(name: str, value: str, word:
     assert word in line
 
 
-def test_probes_come_by_address_and_everything_else_by_name_and_tls(stack: Stack) -> None:
+def test_only_probes_may_use_address_and_plain_http(stack: Stack) -> None:
     """As an orchestrator and a scraper ask: they know the container's address and speak no TLS."""
     of_stack = {"REDIS_URL": stack.redis.url, "CHATWS_RPC_TARGET": stack.rpc_target}
     database = stack.env["DATABASE_URL"] or f"sqlite:///{stack.folder / 'db.sqlite3'}"
@@ -80,5 +80,5 @@ def test_probes_come_by_address_and_everything_else_by_name_and_tls(stack: Stack
     gateway.kill()
 
 
-def test_a_short_secret_can_be_allowed() -> None:
+def test_short_secret_can_be_allowed() -> None:
     assert check(CHATWS_JWT_SECRET="x" * 8, CHATWS_ALLOW_SHORT_SECRETS="1").returncode == 0

@@ -42,7 +42,7 @@ def test_every_variable_is_read() -> None:
     assert {name.lower() for name in Environment.__struct_encode_fields__} - through == set()
 
 
-def test_what_the_settings_take_from_the_environment_reaches_the_code() -> None:
+def test_environment_values_reach_the_code() -> None:
     """A field that has a variable is passed on: a default that can't be changed would look like a setting."""
     source = ast.parse((BASE_DIR / "config/settings/base.py").read_text())
     passed = {

@@ -22,7 +22,7 @@ def rules() -> list[str]:
 
 
 @pytest.mark.ours_only
-async def test_the_least_that_a_redis_user_may_is_enough(tmp_path_factory: pytest.TempPathFactory) -> None:
+async def test_documented_redis_acl_is_sufficient(tmp_path_factory: pytest.TempPathFactory) -> None:
     stack = Stack(tmp_path_factory.mktemp("acl"), CHATWS_MESSAGE_PUBLISHER="rpc")
     stack.env["REDIS_URL"] = f"redis://chatws:pass@127.0.0.1:{stack.redis.port}/0"
     try:

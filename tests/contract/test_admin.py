@@ -65,7 +65,7 @@ class Admin:
         return f"key={found[1]}" if found else ""
 
 
-async def test_each_connection_is_shown_with_its_close_code_and_can_be_ended(
+async def test_connection_shows_close_code_and_can_be_ended(
     gateway: Gateway, log_in: Connect, sockets: Connect
 ) -> None:
     async with httpx.AsyncClient(base_url=gateway.http, timeout=LIMIT) as http:
@@ -103,7 +103,7 @@ async def test_each_connection_is_shown_with_its_close_code_and_can_be_ended(
         assert not [row for row in await admin.rows(open="1") if f" {user} " in row]
 
 
-async def test_a_revocation_that_is_added_closes_the_sockets_of_its_tokens(gateway: Gateway) -> None:
+async def test_added_revocation_closes_sockets_of_its_tokens(gateway: Gateway) -> None:
     user, other = new_user(), new_user()
     one, two, unharmed = [
         await connect(gateway.ws, additional_headers=bearer(who, jti=f"{device}-{who}"))
@@ -125,9 +125,7 @@ async def test_a_revocation_that_is_added_closes_the_sockets_of_its_tokens(gatew
     await unharmed.close()
 
 
-async def test_connections_of_a_gateway_that_was_killed_are_closed_by_the_reaper(
-    tmp_path: Path, log_in: Connect
-) -> None:
+async def test_reaper_closes_connections_of_a_killed_gateway(tmp_path: Path, log_in: Connect) -> None:
     stack = Stack(tmp_path, CHATWS_PRESENCE_LEASE="4")
     try:
         gateway, doomed = stack.start(), stack.start_gateway()
@@ -143,9 +141,7 @@ async def test_connections_of_a_gateway_that_was_killed_are_closed_by_the_reaper
         stack.stop()
 
 
-async def test_a_wish_to_end_a_connection_is_carried_out_although_nobody_heard_of_it(
-    stack: Stack, log_in: Connect
-) -> None:
+async def test_missed_termination_request_is_still_carried_out(stack: Stack, log_in: Connect) -> None:
     client = await log_in(new_user())
     connection_id = client.seen[0]["data"]["connection_id"]
     with redis.Redis.from_url(stack.redis.url) as redis_client:

@@ -18,7 +18,7 @@ LONG = 86_400
 """Of tokens that are made when the tests are collected."""
 
 
-async def test_a_token_in_the_first_frame(sockets: Connect) -> None:
+async def test_token_in_the_first_frame_authenticates(sockets: Connect) -> None:
     user = new_user()
     client = await sockets()
     answer = await client.ask("auth", {"token": make_token(user, 600)})
@@ -31,21 +31,21 @@ async def test_a_token_in_the_first_frame(sockets: Connect) -> None:
     assert "recovered" not in feed
 
 
-async def test_a_token_in_the_header(sockets: Connect) -> None:
+async def test_token_in_the_header_authenticates(sockets: Connect) -> None:
     user = new_user()
     client = await sockets(additional_headers={"Authorization": f"Bearer {make_token(user)}"})
     first = await client.recv()
     assert (first["type"], first["data"]["user_id"]) == ("auth_success", str(user))
 
 
-async def test_a_token_in_the_subprotocol(sockets: Connect) -> None:
+async def test_token_in_the_subprotocol_authenticates(sockets: Connect) -> None:
     user = new_user()
     client = await sockets(subprotocols=["bearer", make_token(user)])
     assert client.socket.subprotocol == "bearer"
     assert (await client.recv())["data"]["user_id"] == str(user)
 
 
-async def test_a_token_in_the_query_that_no_log_shows(sockets: Connect, gateway: Gateway) -> None:
+async def test_token_in_the_query_authenticates_without_a_log(sockets: Connect, gateway: Gateway) -> None:
     user = new_user()
     token = make_token(user)
     client = await sockets(f"{gateway.ws}?token={token}")
@@ -53,7 +53,7 @@ async def test_a_token_in_the_query_that_no_log_shows(sockets: Connect, gateway:
     assert token not in gateway.log.read_text()
 
 
-async def test_a_user_hears_all_groups_however_many_pages(sockets: Connect, chat: Chat) -> None:
+async def test_user_receives_groups_of_every_page(sockets: Connect, chat: Chat) -> None:
     user = new_user()
     groups = {await chat.group(user) for _ in range(130)}
     answer = await (await sockets()).ask("auth", {"token": make_token(user)})
@@ -75,14 +75,14 @@ async def test_a_user_hears_all_groups_however_many_pages(sockets: Connect, chat
     ],
     ids=["garbage", "missing", "expired", "refresh", "user-0", "far-future"],  # a token is another one in each process
 )
-async def test_a_bad_token_is_told_why_and_closed_with_4401(sockets: Connect, token: str, reason: str) -> None:
+async def test_bad_token_gets_reason_and_closes_with_4401(sockets: Connect, token: str, reason: str) -> None:
     client = await sockets()
     answer = await client.ask("auth", {"token": token})
     assert (answer["type"], answer["data"]["reason"]) == ("auth_failed", reason)
     assert await client.closed() == 4401
 
 
-async def test_a_bad_token_in_the_handshake_is_accepted_told_why_and_closed(sockets: Connect, gateway: Gateway) -> None:
+async def test_bad_handshake_token_gets_reason_and_closes(sockets: Connect, gateway: Gateway) -> None:
     for options in ({"additional_headers": {"Authorization": "Bearer nonsense"}}, {"subprotocols": ["bearer", "x"]}):
         client = await sockets(**options)
         assert (await client.recv())["data"]["reason"] == "invalid"
@@ -92,20 +92,20 @@ async def test_a_bad_token_in_the_handshake_is_accepted_told_why_and_closed(sock
     assert await client.closed() == 4401
 
 
-async def test_a_socket_that_does_not_authenticate_is_closed_with_4401(stack: Stack, sockets: Connect) -> None:
+async def test_unauthenticated_socket_closes_with_4401(stack: Stack, sockets: Connect) -> None:
     client = await sockets(stack.start_gateway(CHATWS_AUTH_TIMEOUT="1").ws)
     assert (await client.recv())["data"]["reason"] == "timeout"
     assert await client.closed() == 4401
 
 
-async def test_before_authentication_only_ping_is_served(sockets: Connect) -> None:
+async def test_only_ping_is_served_before_authentication(sockets: Connect) -> None:
     client = await sockets()
     assert (await client.ask("ping"))["type"] == "pong"
     answer = await client.ask("leave_group", {"group_id": "g"})
     assert (answer["type"], answer["data"]["code"]) == ("error", 401)
 
 
-async def test_closes_with_4401_when_the_token_expires(sockets: Connect) -> None:
+async def test_expired_token_closes_with_4401(sockets: Connect) -> None:
     client = await sockets()
     await client.ask("auth", {"token": make_token(new_user(), SHORT)})
     last = await client.expect("error")
@@ -113,7 +113,7 @@ async def test_closes_with_4401_when_the_token_expires(sockets: Connect) -> None
     assert await client.closed() == 4401
 
 
-async def test_a_fresh_token_moves_the_expiry(sockets: Connect) -> None:
+async def test_fresh_token_moves_the_expiry(sockets: Connect) -> None:
     user = new_user()
     client = await sockets()
     first = await client.ask("auth", {"token": make_token(user, SHORT)})
@@ -127,7 +127,7 @@ async def test_a_fresh_token_moves_the_expiry(sockets: Connect) -> None:
         await asyncio.sleep(0.1)
 
 
-async def test_a_later_auth_that_is_bad_leaves_the_connection_as_it_is(sockets: Connect) -> None:
+async def test_bad_later_auth_leaves_the_connection_unchanged(sockets: Connect) -> None:
     user = new_user()
     client = await sockets()
     await client.ask("auth", {"token": make_token(user)})
@@ -139,14 +139,14 @@ async def test_a_later_auth_that_is_bad_leaves_the_connection_as_it_is(sockets: 
     assert (await client.ask("ping"))["type"] == "pong"
 
 
-async def test_a_foreign_origin_is_told_so_and_closed_with_4403(sockets: Connect) -> None:
+async def test_foreign_origin_gets_reason_and_closes_with_4403(sockets: Connect) -> None:
     client = await sockets(origin="https://evil.example")
     first = await client.recv()
     assert (first["type"], first["data"]["code"], first["data"]["reason"]) == ("error", 403, "origin")
     assert await client.closed() == 4403
 
 
-async def test_a_listed_origin_may_open_a_socket_and_no_other(stack: Stack) -> None:
+async def test_only_listed_origins_may_open_a_socket(stack: Stack) -> None:
     gateway = stack.start_gateway(CHATWS_ALLOWED_ORIGINS="https://app.example,https://www.example")
     for origin, kind in (("https://app.example", "auth_success"), ("https://app.example:444", "error")):
         client = await connect(gateway.ws, origin=origin, additional_headers=bearer(new_user()))
@@ -165,11 +165,11 @@ async def test_a_listed_origin_may_open_a_socket_and_no_other(stack: Stack) -> N
         ("http://[", "[", False),
     ],
 )
-def test_an_origin_is_one_s_own_if_its_host_is_asked_for_and_served(origin: str, host: str, allowed: bool) -> None:
+def test_own_origin_is_a_requested_and_served_host(origin: str, host: str, allowed: bool) -> None:
     assert origin_allowed(origin, host, ()) is allowed
 
 
-async def test_another_path_opens_no_socket_and_fills_no_log(gateway: Gateway) -> None:
+async def test_unknown_path_opens_no_socket_and_logs_nothing(gateway: Gateway) -> None:
     before = gateway.log.read_text().count("Traceback")
     with pytest.raises(websockets.InvalidStatus) as refused:
         await connect(f"{gateway.ws}/elsewhere", additional_headers=bearer(new_user()))
@@ -177,6 +177,6 @@ async def test_another_path_opens_no_socket_and_fills_no_log(gateway: Gateway) -
     assert gateway.log.read_text().count("Traceback") == before
 
 
-async def test_the_page_s_own_origin_may_open_a_socket(sockets: Connect, gateway: Gateway) -> None:
+async def test_own_origin_may_open_a_socket(sockets: Connect, gateway: Gateway) -> None:
     client = await sockets(origin=gateway.http)
     assert (await client.ask("ping"))["type"] == "pong"

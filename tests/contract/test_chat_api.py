@@ -130,7 +130,7 @@ def mismatches(shape: Any, found: Any, place: str = "data") -> list[str]:
 
 @pytest.mark.reference_only
 @pytest.mark.parametrize("recorded", RECORDED, ids=lambda recorded: f"{recorded.method} {recorded.path}")
-async def test_a_recorded_answer_is_met_or_the_docs_name_the_difference(
+async def test_recorded_answer_matches_or_its_difference_is_documented(
     http: httpx.AsyncClient, names: dict[str, Any], recorded: Recorded
 ) -> None:
     body = {

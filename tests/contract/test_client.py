@@ -85,7 +85,7 @@ async def enter(proxy: Proxy) -> AsyncIterator[Callable[..., Any]]:
 Enter = Callable[..., Any]
 
 
-async def test_messages_come_and_go(enter: Enter, chat: Chat) -> None:
+async def test_messages_are_sent_and_received(enter: Enter, chat: Chat) -> None:
     owner, member = new_user(), new_user()
     group = await chat.group(owner, member)
     speaker, listener = await enter(owner), await enter(member)
@@ -97,7 +97,7 @@ async def test_messages_come_and_go(enter: Enter, chat: Chat) -> None:
 
 
 @pytest.mark.parametrize("fault", ["reset", "drop_silently", "stall"])
-async def test_after_its_network_was_cut_it_has_everything_once_and_in_order(
+async def test_network_cut_costs_no_message_and_no_order(
     enter: Enter, chat: Chat, proxy: Proxy, gateway: Gateway, fault: str
 ) -> None:
     owner, member = new_user(), new_user()
@@ -118,9 +118,7 @@ async def test_after_its_network_was_cut_it_has_everything_once_and_in_order(
     assert listener.of(Lost) == []
 
 
-async def test_a_message_whose_ack_was_lost_is_sent_again_unchanged_and_stored_once(
-    enter: Enter, chat: Chat, proxy: Proxy
-) -> None:
+async def test_message_with_a_lost_ack_is_stored_once(enter: Enter, chat: Chat, proxy: Proxy) -> None:
     owner = new_user()
     group = await chat.group(owner)
     speaker = await enter(owner, heartbeat_seconds=1.0)
@@ -134,7 +132,7 @@ async def test_a_message_whose_ack_was_lost_is_sent_again_unchanged_and_stored_o
     await speaker.until(lambda: speaker.texts() == ["once"])
 
 
-async def test_a_refusal_is_an_exception_and_the_connection_goes_on(enter: Enter, chat: Chat) -> None:
+async def test_rejection_is_an_exception_and_keeps_the_connection(enter: Enter, chat: Chat) -> None:
     user = new_user()
     group = await chat.group(user)
     client = (await enter(user)).client
@@ -145,7 +143,7 @@ async def test_a_refusal_is_an_exception_and_the_connection_goes_on(enter: Enter
     assert await client.send_message(group, "x")
 
 
-async def test_what_is_not_json_is_refused_at_once_and_the_connection_goes_on(enter: Enter, chat: Chat) -> None:
+async def test_unserializable_content_is_rejected_and_connection_stays(enter: Enter, chat: Chat) -> None:
     user = new_user()
     group = await chat.group(user)
     client = (await enter(user)).client
@@ -157,7 +155,7 @@ async def test_what_is_not_json_is_refused_at_once_and_the_connection_goes_on(en
     assert await chat.history(group) == ["a whole one: 🙂"]
 
 
-async def test_a_group_that_was_left_comes_back_with_what_was_missed(enter: Enter, chat: Chat) -> None:
+async def test_rejoined_group_delivers_missed_messages(enter: Enter, chat: Chat) -> None:
     owner, member = new_user(), new_user()
     group = await chat.group(owner, member)
     speaker, listener = await enter(owner), await enter(member)
@@ -168,7 +166,7 @@ async def test_a_group_that_was_left_comes_back_with_what_was_missed(enter: Ente
     await listener.until(lambda: listener.texts() == ["meanwhile"])
 
 
-async def test_a_token_that_is_refused_ends_it_and_a_fresh_one_is_asked_for_once(enter: Enter, chat: Chat) -> None:
+async def test_rejected_token_is_renewed_once_before_the_end(enter: Enter, chat: Chat) -> None:
     user = await enter(new_user(), token="bad")
     await user.until(lambda: user.closed)
     assert user.closed == 4401
@@ -196,7 +194,7 @@ async def test_a_token_that_is_refused_ends_it_and_a_fresh_one_is_asked_for_once
         await user.client.send_message("g", "x")
 
 
-async def test_after_a_revocation_the_fresh_token_is_of_a_later_second(enter: Enter, stack: Stack) -> None:
+async def test_token_after_a_revocation_has_a_later_second(enter: Enter, stack: Stack) -> None:
     user_id = new_user()
 
     async def bring(*, fresh: bool) -> str:
@@ -209,7 +207,7 @@ async def test_after_a_revocation_the_fresh_token_is_of_a_later_second(enter: En
     assert [(gone.code, gone.reason) for gone in user.of(Disconnected)] == [(4401, "revoked")]
 
 
-async def test_a_token_function_that_raises_is_told_and_asked_again(enter: Enter, chat: Chat) -> None:
+async def test_raising_token_function_is_reported_and_retried(enter: Enter, chat: Chat) -> None:
     someone = new_user()
     failures = iter([OSError("the identity provider is away"), KeyError("access")])
 
@@ -226,7 +224,7 @@ async def test_a_token_function_that_raises_is_told_and_asked_again(enter: Enter
     ]
 
 
-async def test_a_token_function_without_a_login_ends_it(enter: Enter) -> None:
+async def test_token_function_without_a_login_ends_the_client(enter: Enter) -> None:
     async def nobody(*, fresh: bool) -> None:
         return None
 
@@ -236,7 +234,7 @@ async def test_a_token_function_without_a_login_ends_it(enter: Enter) -> None:
     assert (caught.value.code, caught.value.reason) == (4401, "missing")
 
 
-async def test_a_fresh_token_is_brought_before_the_old_one_ends(enter: Enter, chat: Chat) -> None:
+async def test_token_is_renewed_before_it_expires(enter: Enter, chat: Chat) -> None:
     someone = new_user()
     group = await chat.group(someone)
     asked: list[bool] = []
@@ -256,7 +254,7 @@ async def test_a_fresh_token_is_brought_before_the_old_one_ends(enter: Enter, ch
 
 
 @pytest.mark.reference_only
-async def test_what_people_do_besides_talking(enter: Enter, chat: Chat) -> None:
+async def test_typing_reading_presence_and_history_work(enter: Enter, chat: Chat) -> None:
     owner, member = new_user(), new_user()
     group = await chat.group(owner, member)
     speaker, listener = await enter(owner), await enter(member)
@@ -282,7 +280,7 @@ async def test_what_people_do_besides_talking(enter: Enter, chat: Chat) -> None:
     assert page["has_more"]
 
 
-async def test_typing_faster_than_is_told_is_nobodys_error(enter: Enter, chat: Chat) -> None:
+async def test_rate_limited_typing_raises_no_error(enter: Enter, chat: Chat) -> None:
     owner, member = new_user(), new_user()
     group = await chat.group(owner, member)
     typist, listener = await enter(owner), await enter(member)
@@ -302,7 +300,7 @@ async def test_typing_faster_than_is_told_is_nobodys_error(enter: Enter, chat: C
 
 
 @pytest.mark.parametrize(("code", "types_on"), [(429, True), (403, True), (400, False), (501, False)])
-async def test_an_error_about_typing_makes_no_connection_wait(code: int, types_on: bool) -> None:
+async def test_typing_error_delays_no_connection(code: int, types_on: bool) -> None:
     welcome = {"type": "auth_success", "message_id": "auth", "data": {}}
     error = {"type": "error", "message_id": "typing", "data": {"code": code, "message": "no", "retry_after": 1000}}
     typed: list[int] = []
@@ -334,7 +332,7 @@ async def test_an_error_about_typing_makes_no_connection_wait(code: int, types_o
     assert [event for event in user.of(Received) if event.frame["type"] == "error"] == []
 
 
-async def test_places_of_an_earlier_client_are_resumed(enter: Enter, chat: Chat, gateway: Gateway) -> None:
+async def test_positions_of_an_earlier_client_are_resumed(enter: Enter, chat: Chat, gateway: Gateway) -> None:
     owner, member = new_user(), new_user()
     group = await chat.group(owner, member)
     listener = await enter(member)
@@ -346,9 +344,7 @@ async def test_places_of_an_earlier_client_are_resumed(enter: Enter, chat: Chat,
     await again.until(lambda: again.texts() == ["meanwhile"])
 
 
-async def test_what_had_no_answer_is_sent_by_the_next_client_and_stored_once(
-    enter: Enter, chat: Chat, proxy: Proxy
-) -> None:
+async def test_next_client_sends_unanswered_messages_once(enter: Enter, chat: Chat, proxy: Proxy) -> None:
     owner = new_user()
     group = await chat.group(owner)
     first = await enter(owner)
@@ -367,7 +363,7 @@ async def test_what_had_no_answer_is_sent_by_the_next_client_and_stored_once(
 
 
 @pytest.mark.ours_only  # plain daphne's limit is 1 MiB
-async def test_a_frame_over_the_limit_is_refused_and_the_others_go_on(enter: Enter, chat: Chat) -> None:
+async def test_frame_over_the_limit_fails_no_other(enter: Enter, chat: Chat) -> None:
     owner = new_user()
     group = await chat.group(owner)
     client = (await enter(owner)).client
@@ -378,7 +374,7 @@ async def test_a_frame_over_the_limit_is_refused_and_the_others_go_on(enter: Ent
     assert await client.send_message(group, "small")
 
 
-async def test_a_lost_log_is_told(enter: Enter, chat: Chat, stack: Stack) -> None:
+async def test_lost_log_is_reported(enter: Enter, chat: Chat, stack: Stack) -> None:
     owner = new_user()
     group = await chat.group(owner)
     user = await enter(owner)
@@ -406,7 +402,7 @@ async def asking_to_wait(code: int) -> AsyncIterator[tuple[int, list[float]]]:
         yield server.sockets[0].getsockname()[1], times
 
 
-async def test_who_hurries_waits_no_longer_than_the_server_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hurry_waits_only_as_the_server_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[float] = []
 
     def longest(low: float, high: float) -> float:
@@ -428,9 +424,7 @@ async def test_who_hurries_waits_no_longer_than_the_server_asks(monkeypatch: pyt
     assert drawn[:2] == [256.0, 1.0]
 
 
-async def test_a_connection_that_died_without_a_word_is_noticed_when_the_client_hurries(
-    enter: Enter, proxy: Proxy
-) -> None:
+async def test_hurry_detects_a_silent_connection(enter: Enter, proxy: Proxy) -> None:
     user = await enter(new_user(), heartbeat_seconds=1_000.0)  # nothing but the hurry can notice
     await user.client.ready()
     user.client.hurry()
@@ -443,7 +437,7 @@ async def test_a_connection_that_died_without_a_word_is_noticed_when_the_client_
     await user.until(lambda: user.has_connected(2))
 
 
-async def test_retry_after_is_waited_for() -> None:
+async def test_client_waits_for_retry_after() -> None:
     async with asking_to_wait(4501) as (port, times):
         user = User(ChatClient(f"ws://127.0.0.1:{port}", "t", first_wait=0.01))
         async with user.client:
@@ -453,7 +447,7 @@ async def test_retry_after_is_waited_for() -> None:
     assert all(later - earlier >= 0.4 for earlier, later in pairwise(times))
 
 
-async def test_what_makes_no_sense_is_told_with_the_address_and_another_connection_is_tried() -> None:
+async def test_invalid_frame_names_the_address_and_reconnects() -> None:
     async def serve(socket: Any) -> None:
         await socket.send("[]")
         await socket.wait_closed()
@@ -468,7 +462,7 @@ async def test_what_makes_no_sense_is_told_with_the_address_and_another_connecti
     assert user.of(Disconnected)[0].message == f"{url}: what it says is not a frame; is it a chatws gateway?"
 
 
-async def test_a_failure_inside_it_ends_it_with_a_word(enter: Enter) -> None:
+async def test_internal_failure_closes_the_client_with_its_reason(enter: Enter) -> None:
     def broken(frame: Any) -> None:
         raise ZeroDivisionError("an observer's mistake")
 
@@ -482,7 +476,7 @@ async def test_a_failure_inside_it_ends_it_with_a_word(enter: Enter) -> None:
 
 
 @pytest.mark.parametrize("url", ["chat.example/ws", "ftp://chat.example/ws", "ws://", "ws:///ws"])
-def test_what_is_no_address_is_refused_by_name(url: str) -> None:
+def test_invalid_address_is_rejected_by_name(url: str) -> None:
     with pytest.raises(ValueError, match=re.escape(repr(url))):
         ChatClient(url, "t")
 
@@ -491,7 +485,7 @@ def test_what_is_no_address_is_refused_by_name(url: str) -> None:
     ("code", "comes_back"),
     [(1000, False), (1001, True), (4403, False), (4409, False), (4501, True), (4502, True), (4508, True), (4529, True)],
 )
-async def test_close_codes_are_obeyed(enter: Enter, code: int, comes_back: bool) -> None:
+async def test_close_code_decides_whether_client_reconnects(enter: Enter, code: int, comes_back: bool) -> None:
     connections = 0
 
     async def serve(socket: Any) -> None:
@@ -511,7 +505,7 @@ async def test_close_codes_are_obeyed(enter: Enter, code: int, comes_back: bool)
                 assert (connections, user.closed) == (1, None if code == 1000 else code)
 
 
-async def test_a_gap_in_what_the_server_sends_is_never_passed_on(enter: Enter) -> None:
+async def test_gap_from_the_server_is_never_delivered(enter: Enter) -> None:
     """A server that breaks its word: the client comes back from where it stands."""
     resumes: list[Any] = []
 

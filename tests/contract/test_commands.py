@@ -31,7 +31,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.mark.parametrize("server", SERVERS)
-async def test_a_chat_of_commands_talks_and_ends(commands: Stack, server: str) -> None:
+async def test_chat_command_talks_and_ends(commands: Stack, server: str) -> None:
     commands.server = server
     gateway = commands.start_gateway()
     chat = Chat(commands.rpc_target)
@@ -48,7 +48,7 @@ async def test_a_chat_of_commands_talks_and_ends(commands: Stack, server: str) -
     assert gateway.stop(signal.SIGINT) in (0, -signal.SIGINT)  # uvicorn ends by the signal itself
 
 
-def test_relay_and_chat_service_end_when_they_are_asked(commands: Stack) -> None:
+def test_relay_and_chat_service_stop_on_a_signal(commands: Stack) -> None:
     asked = [process for process in commands.processes if process.name.startswith(("relay", "rpc")) and process.running]
     assert [process.stop() for process in asked] == [0, 0]
     commands.start_rpc()
@@ -56,5 +56,5 @@ def test_relay_and_chat_service_end_when_they_are_asked(commands: Stack) -> None
 
 
 @pytest.mark.parametrize("command", OURS)
-def test_every_command_says_what_it_does(command: str, stack: Stack) -> None:
+def test_every_command_has_a_description(command: str, stack: Stack) -> None:
     assert stack.manage(command, "--help").startswith(f"usage: manage.py {command}")

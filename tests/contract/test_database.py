@@ -12,7 +12,7 @@ REQUESTS, FEW = 60, 10
 
 
 @pytest.mark.reference_only
-async def test_requests_that_are_over_keep_no_connection_to_the_database(
+async def test_finished_requests_keep_no_database_connection(
     http: httpx.AsyncClient, gateway: Gateway, stack: Stack
 ) -> None:
     before = stack.database_connections(gateway)

@@ -56,7 +56,7 @@ def said(group: str, user: int, text: str) -> dict[str, object]:
     }  # fmt: skip
 
 
-async def test_nobody_waits_for_a_chat_service_that_hangs_and_it_is_found_again(
+async def test_hanging_chat_service_fails_fast_then_recovers(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     stack = Stack(tmp_path_factory.mktemp("hangs"), CHATWS_SENDS_PER_SECOND="0")
@@ -111,7 +111,7 @@ async def test_sockets_need_no_database(stack: Stack, chat: Chat) -> None:
 
 
 @pytest.mark.database
-async def test_where_nobody_can_say_what_is_revoked_nobody_is_let_in(tmp_path_factory: pytest.TempPathFactory) -> None:
+async def test_unknown_revocations_reject_every_newcomer(tmp_path_factory: pytest.TempPathFactory) -> None:
     stack = Stack(tmp_path_factory.mktemp("unknown"))
     try:
         first = stack.start()
@@ -164,7 +164,7 @@ async def talk(tmp_path: Path) -> AsyncIterator[Talk]:
 
 
 @pytest.mark.database
-async def test_a_relay_without_the_database_delivers_and_the_audit_catches_up_later(talk: Talk) -> None:
+async def test_relay_delivers_without_database_and_audit_catches_up(talk: Talk) -> None:
     stack = talk.stack
     relay = next(process for process in stack.processes if process.name.startswith("relay"))
     assert await asyncio.to_thread(relay.stop) == 0
@@ -183,7 +183,7 @@ async def test_a_relay_without_the_database_delivers_and_the_audit_catches_up_la
     assert await audited_code(stack, user) == 1000
 
 
-async def test_while_redis_is_away_sockets_stay_sends_get_503_and_all_heals_by_itself(talk: Talk) -> None:
+async def test_unavailable_redis_keeps_sockets_and_fails_sends_with_503(talk: Talk) -> None:
     stack = talk.stack
     await asyncio.to_thread(stack.redis.kill)
     assert await sent(talk.speaker, talk.group, "into the void") == 503
@@ -203,9 +203,7 @@ async def test_while_redis_is_away_sockets_stay_sends_get_503_and_all_heals_by_i
     pytest.param("maxmemory", "1mb", "0", id="OOM"),
     pytest.param("min-replicas-to-write", "1", "0", id="NOREPLICAS"),
 ])  # fmt: skip
-async def test_while_redis_refuses_writes_nothing_is_lost_and_later_all_goes_on(
-    talk: Talk, option: str, refusing: str, well: str
-) -> None:
+async def test_full_redis_loses_nothing_and_recovers(talk: Talk, option: str, refusing: str, well: str) -> None:
     assert await sent(talk.speaker, talk.group, "before") == 0
     await talk.listener.expect("new_message")
     with redis_py.Redis.from_url(talk.stack.redis.url) as redis:

@@ -37,7 +37,7 @@ async def welcomed(gateway: Gateway, user: int) -> Client:
     return client
 
 
-async def test_clients_are_told_and_closed_and_the_audit_has_it(stack: Stack) -> None:
+async def test_drain_notifies_closes_and_audits_clients(stack: Stack) -> None:
     gateway = stack.start_gateway(CHATWS_DRAIN_RETRY_SECONDS="7")
     users = [new_user() for _ in range(20)]
     clients = [await welcomed(gateway, user) for user in users]
@@ -54,7 +54,7 @@ async def test_clients_are_told_and_closed_and_the_audit_has_it(stack: Stack) ->
 
 
 @pytest.mark.reference_only
-async def test_readiness_fails_first_and_nobody_new_is_let_in(stack: Stack) -> None:
+async def test_readiness_fails_first_and_newcomers_are_rejected(stack: Stack) -> None:
     gateway = stack.start_gateway(CHATWS_DRAIN_DELAY=DELAY)
     client = await welcomed(gateway, new_user())
     ending = asyncio.create_task(asyncio.to_thread(gateway.stop, seconds=LIMIT))
@@ -69,7 +69,7 @@ async def test_readiness_fails_first_and_nobody_new_is_let_in(stack: Stack) -> N
 
 
 @pytest.mark.reference_only
-async def test_readiness_fails_first_without_a_single_client_too(stack: Stack) -> None:
+async def test_readiness_fails_first_without_clients(stack: Stack) -> None:
     gateway = stack.start_gateway(CHATWS_DRAIN_DELAY=DELAY)
     ending = asyncio.create_task(asyncio.to_thread(gateway.stop, seconds=LIMIT))
     state = await until_answer(lambda: asyncio.to_thread(ready, gateway), lambda state: state[0] != 200, "it drains")
@@ -77,7 +77,7 @@ async def test_readiness_fails_first_without_a_single_client_too(stack: Stack) -
     assert await ending == 0
 
 
-async def test_probes_that_go_on_do_not_keep_the_process(stack: Stack) -> None:
+async def test_running_probes_do_not_delay_the_exit(stack: Stack) -> None:
     gateway = stack.start_gateway()
     over = threading.Event()
 
@@ -97,9 +97,7 @@ async def test_probes_that_go_on_do_not_keep_the_process(stack: Stack) -> None:
     assert "Traceback" not in gateway.log.read_text()
 
 
-async def test_a_client_that_neither_reads_nor_answers_keeps_the_process_no_longer_than_the_deadline(
-    stack: Stack, chat: Chat
-) -> None:
+async def test_silent_client_delays_exit_until_the_deadline_only(stack: Stack, chat: Chat) -> None:
     gateway = stack.start_gateway(CHATWS_DRAIN_SECONDS="5")
     user, stalled = new_user(), new_user()
     group, crowded = await chat.group(user), await chat.group(stalled)

@@ -55,7 +55,7 @@ async def cluster(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterat
         stack.stop()
 
 
-async def test_users_on_different_gateways_talk_and_hear_each_message_once(cluster: Cluster) -> None:
+async def test_users_on_different_gateways_receive_messages_once(cluster: Cluster) -> None:
     alice, bob = new_user(), new_user()
     group = await announced(cluster.stack, await cluster.chat.group(alice, bob), 2)
     clients = [await cluster.log_in(0, alice), await cluster.log_in(1, bob), await cluster.log_in(0, bob)]
@@ -70,7 +70,7 @@ async def test_users_on_different_gateways_talk_and_hear_each_message_once(clust
         await client.close()
 
 
-async def test_stats_and_status_count_users_over_devices_and_gateways(cluster: Cluster) -> None:
+async def test_stats_count_users_over_devices_and_gateways(cluster: Cluster) -> None:
     alice, bob = new_user(), new_user()
     stats = f"{cluster.gateways[0].http}/stats"
     status = f"{cluster.gateways[1].http}/api/users/status?user_id={alice}"
@@ -92,7 +92,7 @@ async def test_stats_and_status_count_users_over_devices_and_gateways(cluster: C
 
 
 @pytest.mark.parametrize("cluster", [{"CHATWS_PRESENCE_LEASE": "4"}], indirect=True, ids=["short-lease"])
-async def test_kill_9_of_a_gateway_leaves_nobody_online_after_the_lease(cluster: Cluster) -> None:
+async def test_killed_gateway_leaves_nobody_online_after_the_lease(cluster: Cluster) -> None:
     alice, bob = new_user(), new_user()
     await cluster.log_in(1, alice)
     kept = await cluster.log_in(0, bob)
@@ -107,7 +107,7 @@ async def test_kill_9_of_a_gateway_leaves_nobody_online_after_the_lease(cluster:
 
 
 @pytest.mark.ours_only
-async def test_a_gateway_that_stops_takes_its_users_off_at_once_and_says_goodbye(cluster: Cluster) -> None:
+async def test_stopping_gateway_marks_users_offline_and_says_goodbye(cluster: Cluster) -> None:
     client = await cluster.log_in(1, new_user())
     stats = f"{cluster.gateways[0].http}/stats"
     await until(stats, lambda seen: seen["online_users"] == 1)
@@ -116,7 +116,7 @@ async def test_a_gateway_that_stops_takes_its_users_off_at_once_and_says_goodbye
     assert await client.closed() == 4501
 
 
-async def test_the_standby_relay_takes_over_from_one_that_was_killed(cluster: Cluster) -> None:
+async def test_standby_relay_takes_over_from_a_killed_relay(cluster: Cluster) -> None:
     user = new_user()
     group = await cluster.chat.group(user)
     client = await cluster.log_in(0, user)
@@ -131,7 +131,7 @@ async def test_the_standby_relay_takes_over_from_one_that_was_killed(cluster: Cl
     await client.close()
 
 
-async def test_the_chat_service_away_costs_sends_and_heals_by_itself(cluster: Cluster) -> None:
+async def test_unavailable_chat_service_fails_sends_then_recovers(cluster: Cluster) -> None:
     user, newcomer = new_user(), new_user()
     client = await cluster.log_in(0, user)
     group = await announced(cluster.stack, await cluster.chat.group(user, newcomer), 2)
@@ -164,7 +164,7 @@ async def test_the_chat_service_away_costs_sends_and_heals_by_itself(cluster: Cl
         await one.close()
 
 
-async def test_a_restart_of_redis_loses_nothing(cluster: Cluster) -> None:
+async def test_redis_restart_loses_nothing(cluster: Cluster) -> None:
     user = new_user()
     group = await announced(cluster.stack, await cluster.chat.group(user), 1)
     clients = [await cluster.log_in(0, user), await cluster.log_in(1, user)]
@@ -180,7 +180,7 @@ async def test_a_restart_of_redis_loses_nothing(cluster: Cluster) -> None:
         await client.close()
 
 
-async def test_redis_away_refuses_newcomers_with_503_and_4501(cluster: Cluster) -> None:
+async def test_unavailable_redis_rejects_newcomers_with_503_and_4501(cluster: Cluster) -> None:
     cluster.stack.redis.kill()
     client = await connect(cluster.gateways[0].ws)
     await client.send("auth", {"token": make_token(new_user())})
@@ -191,7 +191,7 @@ async def test_redis_away_refuses_newcomers_with_503_and_4501(cluster: Cluster) 
 
 
 @pytest.mark.database
-async def test_plain_daphne_that_was_probed_first_still_reaches_the_database_when_redis_lost_the_revoked_tokens(
+async def test_probed_daphne_reads_revocations_from_the_database(
     tmp_path: Path,
 ) -> None:
     stack = Stack(tmp_path)

@@ -24,7 +24,7 @@ LOOKS_EVERY = 2.0
 
 
 @pytest.mark.parametrize("server", sorted(SERVERS))
-async def test_a_half_open_connection_does_not_keep_its_user_online(stack: Stack, server: str) -> None:
+async def test_half_open_connection_does_not_keep_user_online(stack: Stack, server: str) -> None:
     gateway = stack.start_gateway(*QUICK[server], server=SERVERS[server])
     silent, answering = new_user(), new_user()
     there = await connect(gateway.ws, additional_headers={"Authorization": f"Bearer {make_token(answering)}"})
@@ -48,7 +48,7 @@ async def until_online(http: str, user: int, state: bool) -> None:
     )
 
 
-def test_by_default_that_takes_less_than_a_minute_on_each() -> None:
+def test_default_heartbeats_detect_loss_within_a_minute() -> None:
     daphne: Any = CommandLineInterface().parser
     interval, timeout = daphne.get_default("ping_interval"), daphne.get_default("ping_timeout")
     assert interval + timeout + 2 * LOOKS_EVERY < 60

@@ -27,7 +27,7 @@ async def closed_at_limit(gateway: Gateway, reason: str, **options: object) -> N
     assert await refused.closed() == 4503
 
 
-async def test_over_its_connections_a_gateway_lets_nobody_in(stack: Stack) -> None:
+async def test_gateway_at_its_connection_limit_rejects_newcomers(stack: Stack) -> None:
     gateway = stack.start_gateway(CHATWS_MAX_CONNECTIONS="2")
     first, second = await connect(gateway.ws), await connect(gateway.ws)
     await closed_at_limit(gateway, "connections")
@@ -47,19 +47,19 @@ async def test_over_its_connections_a_gateway_lets_nobody_in(stack: Stack) -> No
     await first.close()
 
 
-async def test_over_its_memory_a_gateway_lets_nobody_new_in(stack: Stack) -> None:
+async def test_gateway_at_its_memory_limit_rejects_newcomers(stack: Stack) -> None:
     gateway = stack.start_gateway(CHATWS_MAX_MEMORY_BYTES="1000000")
     await closed_at_limit(gateway, "memory")
 
 
-async def test_an_address_opens_so_many_connections_and_no_header_of_a_stranger_hides_it(stack: Stack) -> None:
+async def test_forged_header_does_not_evade_the_address_limit(stack: Stack) -> None:
     gateway = stack.start_gateway(CHATWS_CONNECTIONS_PER_ADDRESS="1")
     first = await connect(gateway.ws)
     await closed_at_limit(gateway, "address", additional_headers={"X-Forwarded-For": "192.0.2.1"})
     await first.close()
 
 
-async def test_behind_a_trusted_proxy_the_client_s_address_counts(stack: Stack) -> None:
+async def test_trusted_proxy_passes_on_the_client_address(stack: Stack) -> None:
     gateway = stack.start_gateway(CHATWS_CONNECTIONS_PER_ADDRESS="1", CHATWS_TRUSTED_PROXIES="127.0.0.0/8, 10.0.0.7")
     via = [{"X-Forwarded-For": f"198.51.100.9, {address}, 10.0.0.7"} for address in ("192.0.2.1", "192.0.2.2")]
     first = await connect(gateway.ws, additional_headers=via[0])
@@ -70,14 +70,14 @@ async def test_behind_a_trusted_proxy_the_client_s_address_counts(stack: Stack) 
         await client.close()
 
 
-async def test_connections_that_come_too_fast_are_sent_back(stack: Stack) -> None:
+async def test_connections_over_the_accept_rate_are_rejected(stack: Stack) -> None:
     gateway = stack.start_gateway(CHATWS_ACCEPTS_PER_SECOND="0.001", CHATWS_BURST_SECONDS="1000")
     first = await connect(gateway.ws)
     await closed_at_limit(gateway, "accepts")
     await first.close()
 
 
-async def test_the_oldest_connection_of_a_user_goes_whatever_gateway_it_is_on(stack: Stack) -> None:
+async def test_oldest_connection_of_a_user_closes_on_any_gateway(stack: Stack) -> None:
     here = stack.start_gateway(CHATWS_CONNECTIONS_PER_USER="2")
     there = stack.start_gateway(CHATWS_CONNECTIONS_PER_USER="2")
     user = new_user()
@@ -103,7 +103,7 @@ async def until_counted(stack: Stack, user: int, connection_id: str) -> None:
     await redis.aclose()
 
 
-async def test_frames_that_come_too_fast_are_refused_by_name_and_served_again_later(stack: Stack) -> None:
+async def test_frames_over_the_rate_are_rejected_then_served(stack: Stack) -> None:
     gateway = stack.start_gateway(CHATWS_FRAMES_PER_SECOND="0.2", CHATWS_BURST_SECONDS="20")
     client = await connect(gateway.ws)
     answers = [await client.ask("ping") for _ in range(5)]
@@ -119,7 +119,7 @@ async def test_frames_that_come_too_fast_are_refused_by_name_and_served_again_la
 
 
 @pytest.mark.parametrize("filler", ["y" * 3_000, "你" * 1_000], ids=["ASCII", "Chinese"])
-async def test_bytes_that_come_too_fast_are_refused(filler: str, stack: Stack) -> None:
+async def test_bytes_over_the_rate_are_rejected(filler: str, stack: Stack) -> None:
     gateway = stack.start_gateway(CHATWS_BYTES_PER_SECOND="100", CHATWS_BURST_SECONDS="20")
     client = await connect(gateway.ws)
     text = json.dumps({"type": "ping", "message_id": "large", "data": {"x": filler}}, ensure_ascii=False)
@@ -133,7 +133,7 @@ async def test_bytes_that_come_too_fast_are_refused(filler: str, stack: Stack) -
     await client.close()
 
 
-async def test_who_keeps_on_is_closed_with_4529(stack: Stack) -> None:
+async def test_persistent_flooder_closes_with_4529(stack: Stack) -> None:
     gateway = stack.start_gateway(CHATWS_FRAMES_PER_SECOND="1", CHATWS_REFUSALS_PER_MINUTE="10")
     client = await connect(gateway.ws)
     for _ in range(30):
@@ -145,7 +145,7 @@ async def test_who_keeps_on_is_closed_with_4529(stack: Stack) -> None:
 
 
 @pytest.mark.reference_only
-async def test_a_user_s_messages_are_counted_over_all_devices_and_gateways(stack: Stack, chat: Chat) -> None:
+async def test_message_rate_counts_all_devices_and_gateways(stack: Stack, chat: Chat) -> None:
     gateways = [stack.start_gateway(CHATWS_SENDS_PER_SECOND="0.02", CHATWS_BURST_SECONDS="100") for _ in range(2)]
     user = new_user()
     group = await chat.group(user, new_user())
@@ -164,7 +164,7 @@ async def test_a_user_s_messages_are_counted_over_all_devices_and_gateways(stack
         await device.close()
 
 
-async def test_a_connection_hears_so_many_groups(stack: Stack, chat: Chat) -> None:
+async def test_number_of_groups_per_connection_is_limited(stack: Stack, chat: Chat) -> None:
     gateway = stack.start_gateway(CHATWS_GROUPS_PER_CONNECTION="2")
     user = new_user()
     groups = sorted([await chat.group(user, new_user()) for _ in range(3)])
@@ -183,7 +183,7 @@ async def test_a_connection_hears_so_many_groups(stack: Stack, chat: Chat) -> No
 
 
 @pytest.mark.ours_only
-async def test_with_one_frame_that_may_wait_all_are_served(stack: Stack) -> None:
+async def test_waiting_limit_of_one_still_serves_all_frames(stack: Stack) -> None:
     gateway = stack.start_gateway(CHATWS_WAITING_FRAMES="1")
     async with raw_socket(gateway.port, new_user()) as raw:
         raw.writer.write(3 * frame_of(0x80 | TEXT, PING.encode()))  # they arrive together
@@ -193,7 +193,7 @@ async def test_with_one_frame_that_may_wait_all_are_served(stack: Stack) -> None
 
 
 @pytest.mark.ours_only
-async def test_frames_behind_a_slow_call_wait_in_the_socket(stack: Stack) -> None:
+async def test_frames_after_a_slow_call_wait_in_the_socket(stack: Stack) -> None:
     """5 MB of frames while the chat service stands still: they stay outside, and none is lost."""
     own = Stack(stack.folder / "slow", CHATWS_FRAMES_PER_SECOND="0", CHATWS_BYTES_PER_SECOND="0")
     own.folder.mkdir()

@@ -14,7 +14,7 @@ from tests.support.waiting import until_logged
 
 
 @pytest.mark.database
-async def test_an_added_user_joins_at_once_and_everybody_is_told(log_in: Connect, chat: Chat) -> None:
+async def test_added_user_joins_and_members_are_notified(log_in: Connect, chat: Chat) -> None:
     owner, added = new_user(), new_user()
     group = await chat.group(owner)
     before, fresh = await log_in(owner), await log_in(added)
@@ -35,7 +35,7 @@ async def test_an_added_user_joins_at_once_and_everybody_is_told(log_in: Connect
 
 
 @pytest.mark.database
-async def test_a_removed_user_hears_of_it_and_nothing_after_it_on_any_device(log_in: Connect, chat: Chat) -> None:
+async def test_removed_user_receives_nothing_after_the_removal(log_in: Connect, chat: Chat) -> None:
     owner, removed = new_user(), new_user()
     group = await chat.group(owner, removed)
     speaker, devices = await log_in(owner), [await log_in(removed), await log_in(removed)]
@@ -55,7 +55,7 @@ async def test_a_removed_user_hears_of_it_and_nothing_after_it_on_any_device(log
 
 
 @pytest.mark.database
-async def test_a_disbanded_group_is_left_by_all(log_in: Connect, chat: Chat) -> None:
+async def test_disbanded_group_is_left_by_all(log_in: Connect, chat: Chat) -> None:
     owner, member = new_user(), new_user()
     group = await chat.group(owner, member)
     clients = [await log_in(owner), await log_in(member)]
@@ -65,7 +65,7 @@ async def test_a_disbanded_group_is_left_by_all(log_in: Connect, chat: Chat) -> 
 
 
 @pytest.mark.reference_only
-async def test_who_is_removed_and_added_again_hears_the_group_again(log_in: Connect, chat: Chat) -> None:
+async def test_readded_user_receives_the_group_again(log_in: Connect, chat: Chat) -> None:
     owner, user = new_user(), new_user()
     group = await chat.group(owner, user)
     speaker, client = await log_in(owner), await log_in(user)
@@ -79,9 +79,7 @@ async def test_who_is_removed_and_added_again_hears_the_group_again(log_in: Conn
 
 @pytest.mark.reference_only
 @pytest.mark.parametrize("kind", ["group_created", "group_joined", "group_left", "activity_cancelled"])
-async def test_a_notification_may_be_the_only_word_of_a_change(
-    log_in: Connect, chat: Chat, stack: Stack, kind: str
-) -> None:
+async def test_notification_alone_changes_the_membership(log_in: Connect, chat: Chat, stack: Stack, kind: str) -> None:
     owner, user = new_user(), new_user()
     left, joined = await chat.group(owner, user), await chat.group(owner)
     await announced(stack, left, 2)
@@ -95,7 +93,7 @@ async def test_a_notification_may_be_the_only_word_of_a_change(
     assert (await client.expect("notification"))["data"]["type"] == kind
 
 
-async def test_a_group_left_by_choice_stays_left_when_something_else_changes(log_in: Connect, chat: Chat) -> None:
+async def test_left_group_stays_left_after_other_changes(log_in: Connect, chat: Chat) -> None:
     user = new_user()
     left, other = await chat.group(user), await chat.group(new_user())
     client = await log_in(user)
@@ -105,7 +103,7 @@ async def test_a_group_left_by_choice_stays_left_when_something_else_changes(log
     assert [f for f in await client.settled() if f["type"] == "group_joined"] == []
 
 
-async def test_a_group_made_while_online_can_be_joined_before_its_event_arrives(log_in: Connect, chat: Chat) -> None:
+async def test_new_group_can_be_joined_before_its_event(log_in: Connect, chat: Chat) -> None:
     user = new_user()
     client = await log_in(user)
     group = await chat.group(user)
@@ -114,7 +112,7 @@ async def test_a_group_made_while_online_can_be_joined_before_its_event_arrives(
 
 
 @pytest.mark.reference_only
-async def test_membership_is_asked_again_after_the_layer_was_deaf(log_in: Connect, chat: Chat, stack: Stack) -> None:
+async def test_membership_is_refreshed_after_a_layer_reconnect(log_in: Connect, chat: Chat, stack: Stack) -> None:
     """The event was lost with whatever else was said meanwhile; the answer isn't."""
     owner, removed, member = new_user(), new_user(), new_user()
     group = await chat.group(owner, removed, member)
@@ -127,7 +125,7 @@ async def test_membership_is_asked_again_after_the_layer_was_deaf(log_in: Connec
 
 @pytest.mark.reference_only
 @pytest.mark.database
-async def test_what_no_event_tells_of_is_found_by_the_timer(
+async def test_timer_finds_changes_without_an_event(
     stack: Stack, chat: Chat, log_in: Connect, gateway: Gateway
 ) -> None:
     """A chat service, or an operator in its database, that removes, adds and disbands without a word."""
@@ -143,7 +141,7 @@ async def test_what_no_event_tells_of_is_found_by_the_timer(
 
 
 @pytest.mark.reference_only
-async def test_a_refusal_of_the_chat_service_makes_the_gateway_ask(chat: Chat, log_in: Connect, stack: Stack) -> None:
+async def test_rejection_by_the_chat_service_refreshes_membership(chat: Chat, log_in: Connect, stack: Stack) -> None:
     owner, user = new_user(), new_user()
     group = await chat.group(owner, user)
     devices = [await log_in(user), await log_in(user)]
@@ -154,7 +152,7 @@ async def test_a_refusal_of_the_chat_service_makes_the_gateway_ask(chat: Chat, l
         assert (await device.expect("group_left"))["data"]["group_id"] == group
 
 
-async def test_while_the_timer_asks_in_vain_everybody_stays_where_they_are(tmp_path: Path) -> None:
+async def test_failed_timer_lookup_changes_no_membership(tmp_path: Path) -> None:
     stack = Stack(tmp_path, CHATWS_MEMBERSHIP_SECONDS="0.5")
     try:
         gateway = stack.start()

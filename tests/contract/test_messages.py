@@ -15,7 +15,7 @@ def text(group_id: str, content: str = "hello") -> dict[str, object]:
     return {"group_id": group_id, "msg_type": 1, "content": content}
 
 
-async def test_a_client_that_knows_only_the_old_protocol(sockets: Connect, log_in: Connect, chat: Chat) -> None:
+async def test_client_of_the_old_protocol_is_served(sockets: Connect, log_in: Connect, chat: Chat) -> None:
     user, other = new_user(), new_user()
     group = await chat.group(user, other)
     client = await sockets()
@@ -55,7 +55,7 @@ async def test_a_client_that_knows_only_the_old_protocol(sockets: Connect, log_i
     assert (await client.ask("ping"))["type"] == "pong"
 
 
-async def test_everybody_in_the_group_hears_a_message_once(log_in: Connect, chat: Chat, stack: Stack) -> None:
+async def test_every_member_receives_a_message_once(log_in: Connect, chat: Chat, stack: Stack) -> None:
     users = [new_user() for _ in range(3)]
     group = await announced(stack, await chat.group(*users), 3)
     clients = [await log_in(user) for user in users]
@@ -68,7 +68,7 @@ async def test_everybody_in_the_group_hears_a_message_once(log_in: Connect, chat
         assert [frame for frame in await client.settled() if frame["type"] == "new_message"] == []
 
 
-async def test_the_ack_comes_after_the_message_is_stored(log_in: Connect, chat: Chat) -> None:
+async def test_ack_follows_the_stored_message(log_in: Connect, chat: Chat) -> None:
     user = new_user()
     group = await chat.group(user)
     client = await log_in(user)
@@ -76,7 +76,7 @@ async def test_the_ack_comes_after_the_message_is_stored(log_in: Connect, chat: 
     assert await chat.history(group) == ["stored"]
 
 
-async def test_a_frame_sent_again_gets_the_same_ack_and_stores_nothing_new(log_in: Connect, chat: Chat) -> None:
+async def test_repeated_frame_gets_same_ack_and_stores_nothing(log_in: Connect, chat: Chat) -> None:
     user = new_user()
     group = await chat.group(user)
     first, second = await log_in(user), await log_in(user)
@@ -90,7 +90,7 @@ async def test_a_frame_sent_again_gets_the_same_ack_and_stores_nothing_new(log_i
 
 
 @pytest.mark.parametrize("opted_out", [{"message_id": ""}, {"timestamp": 0}])
-async def test_without_an_id_or_a_time_each_frame_is_a_message(
+async def test_frames_without_id_or_time_are_separate_messages(
     log_in: Connect, chat: Chat, opted_out: dict[str, object]
 ) -> None:
     user = new_user()
@@ -104,7 +104,7 @@ async def test_without_an_id_or_a_time_each_frame_is_a_message(
 
 
 @pytest.mark.parametrize("kind", ["send_message", "join_group", "mark_read", "typing", "presence", "history"])
-async def test_who_is_not_a_member_gets_403(log_in: Connect, chat: Chat, kind: str) -> None:
+async def test_non_member_gets_403(log_in: Connect, chat: Chat, kind: str) -> None:
     group = await chat.group(new_user())
     client = await log_in(new_user())
     for asked in (group, "nosuchgroup"):
@@ -113,7 +113,7 @@ async def test_who_is_not_a_member_gets_403(log_in: Connect, chat: Chat, kind: s
     assert await chat.history(group) == []
 
 
-async def test_left_groups_are_not_heard_until_joined_again(log_in: Connect, chat: Chat, stack: Stack) -> None:
+async def test_left_group_delivers_nothing_until_joined_again(log_in: Connect, chat: Chat, stack: Stack) -> None:
     user, other = new_user(), new_user()
     group = await announced(stack, await chat.group(user, other), 2)
     client, speaker = await log_in(user), await log_in(other)
@@ -155,7 +155,7 @@ async def test_left_groups_are_not_heard_until_joined_again(log_in: Connect, cha
         ({"group_id": "g", "msg_type": 2, "image_url": "https://" + "x" * 2048}, 413, "image_url"),
     ],
 )
-async def test_a_bad_field_is_named_and_the_socket_lives(
+async def test_bad_field_is_named_and_socket_stays_open(
     log_in: Connect, data: dict[str, object], code: int, field: str
 ) -> None:
     client = await log_in(new_user())
@@ -165,7 +165,7 @@ async def test_a_bad_field_is_named_and_the_socket_lives(
     assert (await client.ask("ping"))["type"] == "pong"
 
 
-async def test_text_of_exactly_5000_characters_is_stored_as_sent(log_in: Connect, chat: Chat) -> None:
+async def test_text_of_5000_characters_is_stored_as_sent(log_in: Connect, chat: Chat) -> None:
     user = new_user()
     group = await chat.group(user)
     client = await log_in(user)
@@ -175,7 +175,7 @@ async def test_text_of_exactly_5000_characters_is_stored_as_sent(log_in: Connect
 
 
 @pytest.mark.parametrize("bad", ["", "x", "[]", "1", '{"type":', "\ufeff{}", "[" * 30_000, b"binary"])
-async def test_what_is_no_frame_is_400_and_the_socket_lives(log_in: Connect, bad: str | bytes) -> None:
+async def test_invalid_frame_is_400_and_socket_stays_open(log_in: Connect, bad: str | bytes) -> None:
     client = await log_in(new_user())
     await client.raw(bad)
     answer = await client.expect("error")
@@ -183,7 +183,7 @@ async def test_what_is_no_frame_is_400_and_the_socket_lives(log_in: Connect, bad
     assert (await client.ask("ping"))["type"] == "pong"
 
 
-async def test_the_twentieth_bad_frame_in_a_minute_closes_with_4400(log_in: Connect) -> None:
+async def test_twentieth_bad_frame_closes_with_4400(log_in: Connect) -> None:
     client = await log_in(new_user())
     for _ in range(19):
         await client.ask("nonsense")
@@ -200,7 +200,7 @@ async def test_compression_is_not_offered(log_in: Connect) -> None:
 
 
 @pytest.mark.ours_only
-async def test_a_frame_over_the_limit_closes_with_1009(log_in: Connect) -> None:
+async def test_frame_over_the_limit_closes_with_1009(log_in: Connect) -> None:
     client = await log_in(new_user())
     await client.raw(json.dumps({"type": "ping", "x": "y" * 70_000}))
     assert await client.closed() == 1009
@@ -214,7 +214,7 @@ async def test_bad_utf_8_closes_with_1007(log_in: Connect) -> None:
 
 
 @pytest.mark.reference_only
-async def test_the_chat_service_s_refusal_is_an_error_with_its_code(log_in: Connect, chat: Chat) -> None:
+async def test_chat_service_rejection_is_an_error_with_its_code(log_in: Connect, chat: Chat) -> None:
     owner = new_user()
     group = await chat.group(owner)
     client = await log_in(owner)

@@ -98,7 +98,7 @@ async def watch(watched: Stack) -> AsyncIterator[Watch]:
 
 
 @pytest.mark.ours_only  # requests that drip and sockets that aren't read are our server's
-async def test_every_metric_moves_with_what_it_counts(watch: Watch) -> None:
+async def test_every_metric_changes_with_its_events(watch: Watch) -> None:
     await messages_are_counted(watch)
     await refusals_are_counted(watch)
     await resumes_and_gaps_are_counted(watch)
@@ -261,7 +261,7 @@ async def a_redis_that_is_away_is_counted(watch: Watch) -> None:
     await watch.relay_until(lambda seen: seen.total("chatws_relay_retries_total") > 0)
 
 
-async def test_metrics_are_for_those_who_bring_the_token(watched: Stack) -> None:
+async def test_metrics_need_the_token(watched: Stack) -> None:
     gateway = watched.start()
     for given, status in (("", 401), ("wrong", 401), (make_token(1, role="admin"), 401), (TOKEN, 200)):
         assert (await asyncio.to_thread(get, f"{gateway.http}/metrics", given))[0] == status
@@ -277,7 +277,7 @@ async def each(gateway: Gateway, count: int) -> Scraped:
 
 
 @pytest.mark.ours_only
-async def test_with_several_workers_whoever_is_asked_answers_for_all(watched: Stack) -> None:
+async def test_every_worker_reports_metrics_of_all_workers(watched: Stack) -> None:
     watched.start()
     gateway = watched.start_gateway("--workers", "2")
     clients = [await connect(gateway.ws) for _ in range(20)]

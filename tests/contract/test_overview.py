@@ -88,9 +88,7 @@ def stopped(pid: int) -> Iterator[None]:
 
 
 @pytest.mark.ours_only  # plain daphne's limit of a frame is 1 MiB
-async def test_connections_are_counted_by_gateway_and_closes_by_code(
-    pair: tuple[Stack, Gateway], glances: Glances
-) -> None:
+async def test_connections_count_by_gateway_and_closes_by_code(pair: tuple[Stack, Gateway], glances: Glances) -> None:
     stack, second = pair
     users = [new_user(), new_user()]
     clients = [
@@ -111,9 +109,7 @@ async def test_connections_are_counted_by_gateway_and_closes_by_code(
     assert seen["closes"]["top"][0]["meaning"] == "closed normally"
 
 
-async def test_each_topic_shows_what_waits_and_what_can_never_succeed(
-    pair: tuple[Stack, Gateway], glances: Glances
-) -> None:
+async def test_each_topic_shows_lag_and_dead_letters(pair: tuple[Stack, Gateway], glances: Glances) -> None:
     stack, _ = pair
     stack.add_entry(TOPIC, {"nonsense": "of this test"})
     seen = await glances.until(of_topic, (0, 1))
@@ -129,7 +125,7 @@ async def test_each_topic_shows_what_waits_and_what_can_never_succeed(
     await glances.until(of_topic, (0, 4))
 
 
-async def test_a_redis_that_hangs_and_a_table_that_is_gone_cost_only_what_they_know(
+async def test_hanging_redis_or_missing_table_costs_only_its_figures(
     pair: tuple[Stack, Gateway], glances: Glances
 ) -> None:
     stack, _ = pair
@@ -150,9 +146,7 @@ async def test_a_redis_that_hangs_and_a_table_that_is_gone_cost_only_what_they_k
     await glances.until(away, set())
 
 
-async def test_without_sessions_nobody_can_be_told_apart_and_that_is_said(
-    pair: tuple[Stack, Gateway], glances: Glances
-) -> None:
+async def test_overview_without_sessions_is_503_and_says_why(pair: tuple[Stack, Gateway], glances: Glances) -> None:
     stack, _ = pair
     stack.query("ALTER TABLE django_session RENAME TO elsewhere")
     try:

@@ -88,9 +88,7 @@ async def history(stub: Any, group: str) -> list[str]:
     return [message.message_id for message in answer.messages]
 
 
-async def test_who_was_in_a_disbanded_group_has_its_others_and_is_named(
-    platform: PlatformStack, stub: Any, twin: Twin
-) -> None:
+async def test_member_of_a_disbanded_group_keeps_other_groups(platform: PlatformStack, stub: Any, twin: Twin) -> None:
     ada, bo = new_user(), new_user()
     await twin.tell(people=[[ada, "Ada", "https://img.example/ada.png"], [bo, "Bo", ""]])
     gone, group = await group_of(stub, ada, bo), await group_of(stub, ada, bo)
@@ -115,7 +113,7 @@ async def test_who_was_in_a_disbanded_group_has_its_others_and_is_named(
         await client.close()
 
 
-async def test_a_frame_sent_again_after_a_lost_ack_gets_the_same_ack(platform: PlatformStack, stub: Any) -> None:
+async def test_repeated_frame_after_a_lost_ack_gets_same_ack(platform: PlatformStack, stub: Any) -> None:
     """Also by another gateway, and though the service refuses a second save, also where our own record is gone."""
     user = new_user()
     group = await group_of(stub, user)
@@ -136,7 +134,7 @@ async def test_a_frame_sent_again_after_a_lost_ack_gets_the_same_ack(platform: P
 
 
 @pytest.mark.parametrize("saves", ["fail", "hang"])
-async def test_what_is_stored_is_acked_and_published_whatever_the_service_says(
+async def test_stored_message_is_acked_and_published_despite_an_error(
     platform: PlatformStack, stub: Any, twin: Twin, saves: str
 ) -> None:
     ada, bo = new_user(), new_user()
@@ -151,7 +149,7 @@ async def test_what_is_stored_is_acked_and_published_whatever_the_service_says(
         await client.close()
 
 
-async def test_an_overloaded_service_is_asked_again_in_a_moment(platform: PlatformStack, stub: Any, twin: Twin) -> None:
+async def test_overloaded_service_is_retried(platform: PlatformStack, stub: Any, twin: Twin) -> None:
     ada = new_user()
     group = await group_of(stub, ada)
     one = await enter(platform.gateway, ada)
@@ -167,9 +165,7 @@ async def test_an_overloaded_service_is_asked_again_in_a_moment(platform: Platfo
     await one.close()
 
 
-async def test_a_service_that_dies_behind_a_commit_costs_no_message(
-    platform: PlatformStack, stub: Any, twin: Twin
-) -> None:
+async def test_service_that_dies_after_commit_loses_no_message(platform: PlatformStack, stub: Any, twin: Twin) -> None:
     ada, bo = new_user(), new_user()
     group = await group_of(stub, ada, bo)
     one, two = await enter(platform.gateway, ada), await enter(platform.gateway, bo)
@@ -191,7 +187,7 @@ async def test_a_service_that_dies_behind_a_commit_costs_no_message(
         await client.close()
 
 
-async def test_a_gateway_killed_between_store_and_publish_leaves_nothing_unpublished(
+async def test_gateway_killed_after_storing_leaves_nothing_unpublished(
     platform: PlatformStack, stub: Any, twin: Twin
 ) -> None:
     """Nobody has to send it again."""
@@ -211,7 +207,7 @@ async def test_a_gateway_killed_between_store_and_publish_leaves_nothing_unpubli
 
 
 @pytest.mark.parametrize("step", ["sent", "noted", "stored", "published"])
-async def test_a_gateway_killed_at_any_step_costs_no_message_and_shows_none_twice(
+async def test_gateway_killed_anywhere_loses_and_repeats_no_message(
     platform: PlatformStack, stub: Any, twin: Twin, step: str
 ) -> None:
     """Its client sends the frame again, to another gateway."""
@@ -245,7 +241,7 @@ async def test_a_gateway_killed_at_any_step_costs_no_message_and_shows_none_twic
         await client.close()
 
 
-async def test_a_service_that_moves_to_another_port_costs_no_message(platform: PlatformStack, stub: Any) -> None:
+async def test_service_on_a_new_port_loses_no_message(platform: PlatformStack, stub: Any) -> None:
     """Neither senders nor readers notice; who runs it is seen in /ready."""
     ada, bo = new_user(), new_user()
     group = await group_of(stub, ada, bo)
@@ -282,7 +278,7 @@ async def test_a_service_that_moves_to_another_port_costs_no_message(platform: P
         await client.close()
 
 
-async def test_members_come_and_go_by_the_activities_events(platform: PlatformStack, stub: Any) -> None:
+async def test_activity_events_change_the_members(platform: PlatformStack, stub: Any) -> None:
     ada, cy = new_user(), new_user()
     activity = next(_activities)
     one, three = await enter(platform.gateway, ada), await enter(platform.gateway, cy)
@@ -310,7 +306,7 @@ async def test_members_come_and_go_by_the_activities_events(platform: PlatformSt
 
 
 @pytest.mark.parametrize("users", ["slow", "away"])
-async def test_without_the_user_service_a_message_goes_out_nameless(
+async def test_message_has_no_name_without_the_user_service(
     platform: PlatformStack, stub: Any, twin: Twin, users: str
 ) -> None:
     user = new_user()
@@ -329,7 +325,7 @@ GO_MESSAGE = {
 }  # fmt: skip
 
 
-async def test_the_go_websocket_service_works_on_the_same_topics(platform: PlatformStack, stub: Any) -> None:
+async def test_go_websocket_service_shares_the_topics(platform: PlatformStack, stub: Any) -> None:
     """It publishes as it does and reads with a consumer group; each side gets what the other publishes, once."""
     ada, bo = new_user(), new_user()
     group = await group_of(stub, ada, bo)

@@ -69,7 +69,7 @@ def proxied(stack: Stack, tmp_path: Path, certificate: tuple[Path, Path]) -> Ite
         gateway.kill()
 
 
-async def test_sockets_and_pages_pass_metrics_do_not_and_no_log_has_a_token(
+async def test_proxy_passes_sockets_and_pages_but_no_metrics(
     proxied: tuple[Nginx, Gateway],
     certificate: tuple[Path, Path],
     chat: Chat,

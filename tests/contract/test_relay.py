@@ -32,7 +32,7 @@ def until_relayed(client: redis_py.Redis, count: int) -> None:
     wait_until(lambda: client.llen("chatws:{group:g}:log"), lambda length: length == count, f"{count} are relayed")
 
 
-def test_a_cursor_that_redis_lost_is_taken_from_the_database_and_nothing_is_skipped(stack: Stack) -> None:
+def test_cursor_lost_by_redis_is_restored_from_database(stack: Stack) -> None:
     relay = stack.start_relay()
     stack.wait_until_relaying()
     with redis_py.Redis.from_url(stack.redis.url) as client:
@@ -48,7 +48,7 @@ def test_a_cursor_that_redis_lost_is_taken_from_the_database_and_nothing_is_skip
 
 
 @pytest.mark.timeout(300)  # a relay trims every 30 s
-def test_ours_are_trimmed_and_another_service_s_are_left_alone(tmp_path: Path) -> None:
+def test_relay_trims_only_its_own_streams(tmp_path: Path) -> None:
     stack = Stack(tmp_path, CHATWS_RPC_TARGET="127.0.0.1:1", CHATWS_OWN_TOPICS="")
     try:
         stack.redis.start()

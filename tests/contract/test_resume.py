@@ -28,7 +28,7 @@ async def say(client: Client, group: str, *texts: str) -> None:
         assert shown["data"]["content"] == text
 
 
-async def test_what_was_missed_in_every_feed_follows_auth_success_in_order_and_live_after_it(
+async def test_missed_frames_follow_auth_success_before_live_frames(
     log_in: Connect, sockets: Connect, chat: Chat, stack: Stack
 ) -> None:
     owner, user = new_user(), new_user()
@@ -55,7 +55,7 @@ async def test_what_was_missed_in_every_feed_follows_auth_success_in_order_and_l
     assert (live["data"]["content"], live["offset"]) == ("4", back["offset"] + 1)
 
 
-async def test_what_can_not_be_recovered_says_so_and_replays_nothing(
+async def test_unrecoverable_feed_is_reported_and_not_replayed(
     log_in: Connect, sockets: Connect, chat: Chat, stack: Stack
 ) -> None:
     user = new_user()
@@ -71,9 +71,7 @@ async def test_what_can_not_be_recovered_says_so_and_replays_nothing(
         assert [frame for frame in await back.settled() if "offset" in frame] == []
 
 
-async def test_resume_counts_only_for_the_own_user_feed_and_the_own_groups(
-    log_in: Connect, sockets: Connect, chat: Chat, stack: Stack
-) -> None:
+async def test_resume_is_limited_to_own_feeds(log_in: Connect, sockets: Connect, chat: Chat, stack: Stack) -> None:
     owner, stranger = new_user(), new_user()
     group = await announced(stack, await chat.group(owner), 1)
     client = await log_in(owner)
@@ -87,7 +85,7 @@ async def test_resume_counts_only_for_the_own_user_feed_and_the_own_groups(
     assert [frame for frame in await nosy.settled() if "offset" in frame] == []
 
 
-async def test_a_group_that_was_left_is_joined_again_with_its_tail(log_in: Connect, chat: Chat, stack: Stack) -> None:
+async def test_left_group_is_joined_again_with_its_tail(log_in: Connect, chat: Chat, stack: Stack) -> None:
     owner, user = new_user(), new_user()
     group = await announced(stack, await chat.group(owner, user), 2)
     speaker, client = await log_in(owner), await log_in(user)
@@ -102,7 +100,7 @@ async def test_a_group_that_was_left_is_joined_again_with_its_tail(log_in: Conne
     assert "recovered" not in bad["data"], "heard already: resume is ignored"
 
 
-async def test_a_late_removal_costs_a_member_nothing(log_in: Connect, chat: Chat, stack: Stack) -> None:
+async def test_late_removal_does_not_affect_a_member(log_in: Connect, chat: Chat, stack: Stack) -> None:
     """A removal that was taken back long ago: the user leaves, is found to be a member, and comes back."""
     owner, user = new_user(), new_user()
     group = await announced(stack, await chat.group(owner, user), 2)
@@ -118,7 +116,7 @@ async def test_a_late_removal_costs_a_member_nothing(log_in: Connect, chat: Chat
     assert [f["data"]["content"] for f in client.seen if f["type"] == "new_message"] == ["1", "2"]
 
 
-async def test_a_late_or_repeated_added_lets_nobody_in(log_in: Connect, chat: Chat, stack: Stack) -> None:
+async def test_late_or_repeated_addition_subscribes_nobody(log_in: Connect, chat: Chat, stack: Stack) -> None:
     owner, stranger = new_user(), new_user()
     group = await announced(stack, await chat.group(owner), 1)
     speaker, client = await log_in(owner), await log_in(stranger)
@@ -130,9 +128,7 @@ async def test_a_late_or_repeated_added_lets_nobody_in(log_in: Connect, chat: Ch
     assert [f["type"] for f in await client.settled() if f["type"] in ("group_joined", "new_message")] == []
 
 
-async def test_while_membership_is_asked_about_a_message_waits_for_the_answer(
-    log_in: Connect, chat: Chat, stack: Stack
-) -> None:
+async def test_message_waits_for_the_membership_lookup(log_in: Connect, chat: Chat, stack: Stack) -> None:
     user = new_user()
     group = await announced(stack, await chat.group(user), 1)
     client = await log_in(user)
@@ -144,9 +140,7 @@ async def test_while_membership_is_asked_about_a_message_waits_for_the_answer(
 
 
 @pytest.mark.reference_only
-async def test_after_a_lost_log_a_removed_user_hears_nothing_although_the_removal_was_lost_too(
-    log_in: Connect, chat: Chat, stack: Stack
-) -> None:
+async def test_removal_lost_with_its_log_still_applies(log_in: Connect, chat: Chat, stack: Stack) -> None:
     owner, removed, member = new_user(), new_user(), new_user()
     group = await announced(stack, await chat.group(owner, removed, member), 3)
     speaker, gone, other = await log_in(owner), await log_in(removed), await log_in(member)

@@ -48,7 +48,7 @@ async def next_second() -> None:
     await until(lambda: int(time.time()) > now)
 
 
-async def test_a_revoked_user_is_closed_on_every_gateway_and_let_in_with_a_fresh_token(
+async def test_revoked_user_is_closed_everywhere_until_a_fresh_token(
     stack: Stack, gateway: Gateway, log_in: Connect
 ) -> None:
     there = stack.start_gateway()
@@ -81,7 +81,7 @@ async def test_one_token_is_revoked_by_its_id(stack: Stack, gateway: Gateway) ->
     await refused(gateway, stolen)
 
 
-async def test_what_was_issued_up_to_a_moment_is_revoked_even_without_an_iat(stack: Stack, gateway: Gateway) -> None:
+async def test_tokens_issued_before_a_time_or_undated_are_revoked(stack: Stack, gateway: Gateway) -> None:
     user = new_user()
     now = int(time.time())
     before, undated, after = (make_token(user, iat=iat) for iat in (now - 100, 0, now - 10))
@@ -91,7 +91,7 @@ async def test_what_was_issued_up_to_a_moment_is_revoked_even_without_an_iat(sta
     await (await welcomed(gateway, after)).close()
 
 
-async def test_a_revoked_token_opens_no_http_either(stack: Stack, gateway: Gateway) -> None:
+async def test_revoked_token_is_rejected_over_http(stack: Stack, gateway: Gateway) -> None:
     user = new_user()
     token = make_token(user)
     await revoke(stack, "--user", str(user))
@@ -110,7 +110,7 @@ async def test_a_revoked_token_opens_no_http_either(stack: Stack, gateway: Gatew
     assert await asyncio.to_thread(ask) == 401
 
 
-async def test_everybody_is_revoked_and_a_redis_that_lost_it_gets_it_back(
+async def test_revocation_of_everybody_survives_redis_loss(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     stack = Stack(tmp_path_factory.mktemp("revoked"))
@@ -136,6 +136,6 @@ async def test_everybody_is_revoked_and_a_redis_that_lost_it_gets_it_back(
         (["--user", "1", "--issued-until", "99999999999"], "--issued-until"),
     ],
 )
-def test_what_makes_no_sense_is_refused_by_name(stack: Stack, arguments: list[str], named: str) -> None:
+def test_invalid_revocation_error_names_the_argument(stack: Stack, arguments: list[str], named: str) -> None:
     with pytest.raises(AssertionError, match=f"CommandError: {named}"):
         stack.manage("revoke", *arguments)

@@ -17,9 +17,7 @@ from tests.support.stack import Gateway, Stack
 from tests.support.waiting import LIMIT, until
 
 
-async def test_a_frame_sent_again_unchanged_gets_the_same_ack_and_is_delivered_once(
-    log_in: Connect, chat: Chat
-) -> None:
+async def test_repeated_frame_gets_same_ack_and_one_delivery(log_in: Connect, chat: Chat) -> None:
     user = new_user()
     group = await chat.group(user)
     first, second = await log_in(user), await log_in(user)
@@ -61,7 +59,7 @@ async def enter(gateway: Gateway, user: int, **claims: str) -> Client:
     return client
 
 
-async def test_the_gateway_publishes_where_the_chat_service_does_not(publishing: Stack, silent_chat: Chat) -> None:
+async def test_gateway_publishes_if_the_chat_service_does_not(publishing: Stack, silent_chat: Chat) -> None:
     speaker, listener = new_user(), new_user()
     group = await silent_chat.group(speaker, listener)
     gateway = publishing.start_gateway()
@@ -81,9 +79,7 @@ async def test_the_gateway_publishes_where_the_chat_service_does_not(publishing:
         await client.close()
 
 
-async def test_an_address_that_the_platform_s_service_can_not_store_is_refused(
-    publishing: Stack, silent_chat: Chat
-) -> None:
+async def test_address_the_platform_cannot_store_is_rejected(publishing: Stack, silent_chat: Chat) -> None:
     user = new_user()
     group = await silent_chat.group(user)
     client = await enter(publishing.gateway, user)
@@ -103,9 +99,7 @@ def id_of(user: int, data: Mapping[str, Any], envelope: Mapping[str, Any]) -> st
     return stored_id(user, SendMessage(**envelope, data=SendMessageData(**data)))
 
 
-async def test_a_crash_between_storing_and_publishing_is_healed_by_another_gateway(
-    publishing: Stack, silent_chat: Chat
-) -> None:
+async def test_another_gateway_publishes_after_a_crash(publishing: Stack, silent_chat: Chat) -> None:
     speaker, listener = new_user(), new_user()
     group = await silent_chat.group(speaker, listener)
     doomed, other = publishing.start_gateway(), publishing.start_gateway()
@@ -135,7 +129,7 @@ async def test_a_crash_between_storing_and_publishing_is_healed_by_another_gatew
         await socket.close()
 
 
-async def test_a_crash_before_anything_is_stored_publishes_nothing(publishing: Stack, silent_chat: Chat) -> None:
+async def test_crash_before_storing_publishes_nothing(publishing: Stack, silent_chat: Chat) -> None:
     speaker, listener = new_user(), new_user()
     group = await silent_chat.group(speaker, listener)
     doomed, other = publishing.start_gateway(), publishing.start_gateway()
@@ -156,7 +150,7 @@ async def test_a_crash_before_anything_is_stored_publishes_nothing(publishing: S
     await two.close()
 
 
-async def test_a_restart_of_redis_costs_no_sender_an_ack(publishing: Stack, silent_chat: Chat) -> None:
+async def test_redis_restart_costs_no_sender_an_ack(publishing: Stack, silent_chat: Chat) -> None:
     """Each connection that a gateway keeps is dead behind it, and each message draws one."""
     users = [new_user() for _ in range(24)]
     group = await silent_chat.group(*users)

@@ -85,7 +85,7 @@ async def frame_but_pings(raw: RawSocket) -> tuple[int, bytes]:
     return frame
 
 
-async def test_who_does_not_read_is_closed_with_4502_and_delays_nobody(
+async def test_slow_reader_closes_with_4502_and_delays_nobody(
     stack: Stack, chat: Chat, gateway: Gateway, log_in: Connect
 ) -> None:
     slow, quick = new_user(), new_user()
@@ -99,7 +99,7 @@ async def test_who_does_not_read_is_closed_with_4502_and_delays_nobody(
         await opcodes(stalled)  # ends, though nothing was read while the close was due
 
 
-async def test_who_reads_again_gets_everything_in_order(chat: Chat, gateway: Gateway) -> None:
+async def test_reader_that_resumes_receives_everything_in_order(chat: Chat, gateway: Gateway) -> None:
     slow, sender = new_user(), new_user()
     group = await chat.group(sender, slow)
     async with raw_socket(gateway.port, slow, receive_buffer=4096) as stalled:
@@ -143,7 +143,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
-async def test_over_tls_frames_arrive_and_a_slow_reader_is_closed(
+async def test_slow_reader_over_tls_is_closed(
     stack: Stack, chat: Chat, sockets: Connect, certificate: tuple[Path, Path]
 ) -> None:
     key, chain = certificate
@@ -163,9 +163,7 @@ async def test_over_tls_frames_arrive_and_a_slow_reader_is_closed(
     assert secure.stop(seconds=LIMIT) == 0
 
 
-async def test_a_release_that_moved_what_frames_need_is_served_the_slow_way(
-    stack: Stack, chat: Chat, log_in: Connect
-) -> None:
+async def test_unknown_daphne_release_uses_the_slow_path(stack: Stack, chat: Chat, log_in: Connect) -> None:
     moved = (
         "from realtime.server import __main__ as command, compat, websocket; "
         "compat.backlog = websocket.backlog = lambda t: t.moved; command.CommandLine.entrypoint()"
@@ -180,14 +178,14 @@ async def test_a_release_that_moved_what_frames_need_is_served_the_slow_way(
     assert "moved" in warning
 
 
-def test_this_release_has_what_frames_need() -> None:
+def test_installed_release_supports_the_fast_path() -> None:
     code = "from realtime.server import compat; print(repr(compat.find_unsupported()))"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
     assert done.stdout.strip() == "''", done.stderr
 
 
-async def test_a_quiet_client_is_pinged_and_stays_while_it_answers(stack: Stack) -> None:
+async def test_quiet_client_stays_while_it_answers_pings(stack: Stack) -> None:
     gateway = stack.start_gateway("--ping-interval", "1", "--ping-timeout", "30")
     async with raw_socket(gateway.port, new_user()) as raw:
         for _ in range(3):
@@ -197,7 +195,7 @@ async def test_a_quiet_client_is_pinged_and_stays_while_it_answers(stack: Stack)
         assert await frame_but_pings(raw) == (CLOSE, (1000).to_bytes(2))
 
 
-async def test_a_client_that_answers_no_ping_is_closed_with_4508(stack: Stack) -> None:
+async def test_client_without_pongs_closes_with_4508(stack: Stack) -> None:
     gateway = stack.start_gateway("--ping-interval", "1", "--ping-timeout", "2")
     user = new_user()
     async with raw_socket(gateway.port, user) as raw:

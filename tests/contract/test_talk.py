@@ -62,9 +62,7 @@ async def unheard(client: Client, kind: str) -> list[Frame]:
 
 @pytest.mark.reference_only
 @pytest.mark.database
-async def test_what_was_read_is_kept_and_told_to_the_whole_group(
-    log_in: Connect, chat: Chat, other_gateway: Gateway
-) -> None:
+async def test_read_cursor_is_stored_and_sent_to_the_group(log_in: Connect, chat: Chat, other_gateway: Gateway) -> None:
     reader, other = new_user(), new_user()
     group = await chat.group(other, reader)
     first, second = await said(chat, group, other, 2)
@@ -89,7 +87,7 @@ async def test_what_was_read_is_kept_and_told_to_the_whole_group(
 
 @pytest.mark.reference_only
 @pytest.mark.database
-async def test_a_message_that_is_not_there_can_not_be_read(log_in: Connect, chat: Chat) -> None:
+async def test_unknown_message_cannot_be_marked_read(log_in: Connect, chat: Chat) -> None:
     user = new_user()
     group = await chat.group(user)
     client = await log_in(user)
@@ -100,7 +98,7 @@ async def test_a_message_that_is_not_there_can_not_be_read(log_in: Connect, chat
 
 @pytest.mark.reference_only
 @pytest.mark.database
-async def test_a_chat_service_without_cursors_costs_only_them(
+async def test_chat_service_without_cursors_disables_only_cursors(
     log_in: Connect, chat: Chat, plain: tuple[Gateway, PlainService]
 ) -> None:
     gateway, service = plain
@@ -118,9 +116,7 @@ async def test_a_chat_service_without_cursors_costs_only_them(
     assert [message["message_id"] for message in history["data"]["messages"]] == ids[::-1]
 
 
-async def test_typing_is_told_to_the_others_and_nowhere_kept(
-    log_in: Connect, chat: Chat, other_gateway: Gateway
-) -> None:
+async def test_typing_is_sent_to_others_and_not_stored(log_in: Connect, chat: Chat, other_gateway: Gateway) -> None:
     typist, other = new_user(), new_user()
     group = await chat.group(other, typist)
     client, device = await log_in(typist), await log_in(typist, other_gateway.ws)
@@ -136,7 +132,7 @@ async def test_typing_is_told_to_the_others_and_nowhere_kept(
     assert await unheard(late, "typing") == []
 
 
-async def test_who_closes_types_no_longer(log_in: Connect, chat: Chat, patient: Gateway) -> None:
+async def test_closing_ends_typing(log_in: Connect, chat: Chat, patient: Gateway) -> None:
     typist, other = new_user(), new_user()
     group = await chat.group(other, typist)
     client, witness = await log_in(typist, patient.ws), await log_in(other)
@@ -146,9 +142,7 @@ async def test_who_closes_types_no_longer(log_in: Connect, chat: Chat, patient: 
     assert (await witness.expect("typing"))["data"]["typing"] is False
 
 
-async def test_who_was_removed_types_no_longer_and_can_tell_nobody(
-    log_in: Connect, chat: Chat, patient: Gateway
-) -> None:
+async def test_removed_user_stops_typing_and_cannot_announce_it(log_in: Connect, chat: Chat, patient: Gateway) -> None:
     typist, other = new_user(), new_user()
     group = await chat.group(other, typist)
     client, witness = await log_in(typist, patient.ws), await log_in(other)
@@ -160,7 +154,7 @@ async def test_who_was_removed_types_no_longer_and_can_tell_nobody(
     assert (refused["type"], refused["data"]["code"]) == ("error", 403)
 
 
-async def test_typing_that_changes_too_often_is_429(log_in: Connect, chat: Chat) -> None:
+async def test_typing_over_the_rate_is_429(log_in: Connect, chat: Chat) -> None:
     user = new_user()
     group = await chat.group(user)
     client = await log_in(user)
@@ -205,7 +199,7 @@ async def test_presence_counts_devices_over_gateways(log_in: Connect, chat: Chat
 
 
 @pytest.mark.reference_only
-async def test_presence_of_a_large_group_is_a_bounded_page(log_in: Connect, chat: Chat) -> None:
+async def test_presence_of_a_large_group_is_paged(log_in: Connect, chat: Chat) -> None:
     asker = new_user()
     group = (await chat.stub.CreateGroup(pb.CreateGroupReq(name="large", owner_id=asker, max_members=600))).group_id
     adding = [chat.add(group, new_user()) for _ in range(520)]
@@ -219,7 +213,7 @@ async def test_presence_of_a_large_group_is_a_bounded_page(log_in: Connect, chat
 
 @pytest.mark.reference_only
 @pytest.mark.database
-async def test_history_is_read_back_page_by_page(log_in: Connect, chat: Chat) -> None:
+async def test_history_is_read_back_in_pages(log_in: Connect, chat: Chat) -> None:
     user = new_user()
     group = await chat.group(user)
     ids = await said(chat, group, user, 25)
@@ -240,7 +234,7 @@ async def test_history_is_read_back_page_by_page(log_in: Connect, chat: Chat) ->
 
 @pytest.mark.reference_only
 @pytest.mark.database
-async def test_a_recalled_message_has_no_content(log_in: Connect, chat: Chat, stack: Stack) -> None:
+async def test_recalled_message_has_no_content(log_in: Connect, chat: Chat, stack: Stack) -> None:
     user = new_user()
     group = await chat.group(user)
     [message_id] = await said(chat, group, user, 1)
@@ -261,14 +255,14 @@ async def test_a_recalled_message_has_no_content(log_in: Connect, chat: Chat, st
         ("mark_read", {"group_id": "g", "message_id": ""}, "data.message_id"),
     ],
 )
-async def test_a_bad_field_is_400_and_named(log_in: Connect, kind: str, data: dict[str, Any], field: str) -> None:
+async def test_bad_field_is_400_and_named(log_in: Connect, kind: str, data: dict[str, Any], field: str) -> None:
     client = await log_in(new_user())
     answer = await client.ask(kind, data)
     assert (answer["type"], answer["data"]["code"]) == ("error", 400)
     assert field in answer["data"]["message"]
 
 
-async def test_presence_without_redis_is_503_and_the_socket_lives(tmp_path: Path, sockets: Connect) -> None:
+async def test_presence_without_redis_is_503(tmp_path: Path, sockets: Connect) -> None:
     stack = Stack(tmp_path)
     try:
         gateway = await asyncio.to_thread(stack.start)

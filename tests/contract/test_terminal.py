@@ -112,7 +112,7 @@ async def test_two_people_talk(start: Start, proxy: CheckedProxy, chat: Chat, st
 
 
 @pytest.mark.reference_only
-async def test_what_is_piped_in_is_stored_in_order_before_it_ends(start: Start, gateway: Gateway, chat: Chat) -> None:
+async def test_piped_lines_are_stored_in_order_before_exit(start: Start, gateway: Gateway, chat: Chat) -> None:
     user = new_user()
     group = await chat.group(user)
     sender = await start("--url", gateway.ws, "--group", group, CHATWS_TOKEN=make_token(user))
@@ -122,7 +122,7 @@ async def test_what_is_piped_in_is_stored_in_order_before_it_ends(start: Start, 
     assert await chat.history(group) == [f"line {number}" for number in range(12)]
 
 
-async def test_what_others_write_cannot_steer_the_terminal(start: Start, gateway: Gateway, chat: Chat) -> None:
+async def test_messages_cannot_send_terminal_escape_codes(start: Start, gateway: Gateway, chat: Chat) -> None:
     user, other = new_user(), new_user()
     group = await chat.group(user, other, name="\x1b[31mred")
     await chat.say(group, other, "\x1b]0;title\x07 and\nmore\r!")
@@ -134,7 +134,7 @@ async def test_what_others_write_cannot_steer_the_terminal(start: Start, gateway
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_ctrl_c_ends_it_cleanly_at_a_terminal(
+async def test_ctrl_c_ends_the_terminal_client_cleanly(
     start: Start, gateway: Gateway, chat: Chat, number: signal.Signals
 ) -> None:
     user = new_user()
@@ -155,9 +155,7 @@ async def test_ctrl_c_ends_it_cleanly_at_a_terminal(
         os.close(its)
 
 
-async def test_a_connection_that_breaks_is_told_and_what_is_typed_meanwhile_is_sent(
-    start: Start, gateway: Gateway, chat: Chat
-) -> None:
+async def test_text_typed_while_disconnected_is_sent_later(start: Start, gateway: Gateway, chat: Chat) -> None:
     user = new_user()
     group = await chat.group(user)
     async with CheckedProxy(gateway.port) as proxy:
@@ -174,7 +172,7 @@ async def test_a_connection_that_breaks_is_told_and_what_is_typed_meanwhile_is_s
 
 
 @pytest.mark.reference_only
-async def test_what_is_in_the_way_is_one_line_that_names_the_address(start: Start, gateway: Gateway) -> None:
+async def test_connection_error_is_one_line_with_the_address(start: Start, gateway: Gateway) -> None:
     nobody = free_port()
     cases = {
         (f"ws://127.0.0.1:{nobody}/ws", "token"): rf"chatws: ws://127.0.0.1:{nobody}/ws: .*refused\n",
@@ -189,7 +187,7 @@ async def test_what_is_in_the_way_is_one_line_that_names_the_address(start: Star
         assert re.fullmatch(pattern, failing.text), failing.text
 
 
-async def test_help_tells_what_there_is_and_a_wrong_use_what_is_wrong(start: Start) -> None:
+async def test_help_lists_options_and_misuse_names_the_mistake(start: Start) -> None:
     helping = await start("--help")
     assert await helping.end() == 0
     for word in ("--url", "--user", "--token", "--group", "/history", "CHATWS_PASSWORD", "exit status"):

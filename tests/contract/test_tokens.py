@@ -19,7 +19,7 @@ def signed(key: object, algorithm: str, kid: str, user: int) -> str:
     return jwt.encode(claims, key, algorithm, headers={"kid": kid})  # type: ignore[arg-type]  # one of three kinds
 
 
-async def test_tokens_of_a_key_set_open_sockets_also_while_its_address_is_away(stack: Stack) -> None:
+async def test_key_set_tokens_work_while_its_address_is_unavailable(stack: Stack) -> None:
     key = new_key("ES256")
     with KeySet(jwk(key, "ES256", kid="one")) as endpoint:
         gateway = stack.start_gateway(CHATWS_JWT_JWKS_URL=endpoint.url)
@@ -31,7 +31,7 @@ async def test_tokens_of_a_key_set_open_sockets_also_while_its_address_is_away(s
         assert await client.closed() == 4401
 
 
-async def test_a_key_set_that_was_never_had_is_our_trouble_not_the_token_s(stack: Stack) -> None:
+async def test_unfetched_key_set_is_no_token_error(stack: Stack) -> None:
     endpoint = KeySet()
     endpoint.close()
     gateway = stack.start_gateway(CHATWS_JWT_JWKS_URL=endpoint.url)
@@ -46,7 +46,7 @@ async def test_a_key_set_that_was_never_had_is_our_trouble_not_the_token_s(stack
     await (await welcomed(gateway, make_token(new_user()))).close()
 
 
-async def test_a_token_in_the_address_counts_unless_that_is_off_and_is_in_no_log(stack: Stack) -> None:
+async def test_query_token_can_be_disabled_and_is_not_logged(stack: Stack) -> None:
     on, off = stack.start_gateway(), stack.start_gateway(CHATWS_QUERY_TOKEN="0", CHATWS_AUTH_TIMEOUT="1")
     token = make_token(new_user())
     client = await connect(f"{on.ws}?token={token}")
@@ -72,6 +72,6 @@ async def test_a_token_in_the_address_counts_unless_that_is_off_and_is_in_no_log
         ("CHATWS_JWT_LEEWAY", "-1"),
     ],
 )
-def test_a_setting_that_makes_no_sense_is_named(stack: Stack, name: str, value: str) -> None:
+def test_invalid_setting_is_named(stack: Stack, name: str, value: str) -> None:
     with pytest.raises(AssertionError, match=f"{name}: "):
         stack.manage("check", **{name: value})

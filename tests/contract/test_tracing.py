@@ -46,9 +46,7 @@ async def log_in(gateway: Gateway, user: int) -> Client:
     return client
 
 
-async def test_a_message_is_one_trace_from_its_frame_to_its_delivery(
-    traced: tuple[Stack, Gateway], collector: Collector
-) -> None:
+async def test_message_is_one_trace_from_frame_to_delivery(traced: tuple[Stack, Gateway], collector: Collector) -> None:
     stack, gateway = traced
     chat = Chat(stack.rpc_target)
     sender, other = new_user(), new_user()
@@ -79,7 +77,7 @@ async def test_a_message_is_one_trace_from_its_frame_to_its_delivery(
 
 
 @pytest.mark.parametrize("span_id", ["00f067aa0ba902b7", ""])
-async def test_what_another_service_traced_goes_on_in_its_trace(
+async def test_trace_of_another_service_is_continued(
     span_id: str, traced: tuple[Stack, Gateway], collector: Collector
 ) -> None:
     stack, gateway = traced
@@ -102,7 +100,7 @@ async def test_what_another_service_traced_goes_on_in_its_trace(
 
 
 @pytest.mark.parametrize("metadata", [{}, {"trace_id": "1234"}, {"trace_id": "0" * 32}, {"trace_id": "x" * 32}])
-async def test_an_entry_whose_trace_cannot_be_read_is_relayed_all_the_same(
+async def test_entry_with_an_unreadable_trace_is_relayed(
     metadata: dict[str, str], traced: tuple[Stack, Gateway]
 ) -> None:
     stack, gateway = traced
@@ -116,7 +114,7 @@ async def test_an_entry_whose_trace_cannot_be_read_is_relayed_all_the_same(
     await client.close()
 
 
-async def test_log_lines_of_a_frame_name_its_trace_and_its_error_is_a_code(
+async def test_frame_logs_name_trace_and_error_code(
     collector: Collector, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     stack = Stack(tmp_path_factory.mktemp("failing"), CHATWS_LOG_FORMAT="json", **collector.environment)
@@ -144,7 +142,7 @@ async def test_log_lines_of_a_frame_name_its_trace_and_its_error_is_a_code(
         stack.stop()
 
 
-async def test_a_collector_that_is_away_holds_nothing_up(traced: tuple[Stack, Gateway]) -> None:
+async def test_unavailable_collector_delays_nothing(traced: tuple[Stack, Gateway]) -> None:
     stack, _ = traced
     away = stack.start_gateway(OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}")
     client = await log_in(away, new_user())
@@ -156,9 +154,7 @@ async def test_a_collector_that_is_away_holds_nothing_up(traced: tuple[Stack, Ga
 
 
 @pytest.mark.ours_only  # plain daphne doesn't tell the application that it ends, uvicorn ends by the signal
-async def test_what_a_process_recorded_last_is_sent_before_it_ends(
-    traced: tuple[Stack, Gateway], collector: Collector
-) -> None:
+async def test_last_spans_are_exported_before_exit(traced: tuple[Stack, Gateway], collector: Collector) -> None:
     stack, _ = traced
     gateway = stack.start_gateway(OTEL_BSP_SCHEDULE_DELAY="60000", OTEL_SERVICE_NAME="the last")
     client = await log_in(gateway, new_user())
@@ -167,7 +163,7 @@ async def test_what_a_process_recorded_last_is_sent_before_it_ends(
     [_] = await asyncio.to_thread(collector.wait_for, "frame auth", service="the last")
 
 
-def test_without_the_extra_it_says_what_to_install(stack: Stack) -> None:
+def test_missing_extra_error_says_what_to_install(stack: Stack) -> None:
     code = "import sys; sys.modules['opentelemetry'] = None; import config.asgi"
     env = {**stack.env, "CHATWS_TRACING": "1"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)

@@ -113,7 +113,7 @@ def active(stack: Stack) -> list[Process]:
     return [process for process in stack.processes if process.name.startswith("relay") and process.running]
 
 
-async def test_both_releases_serve_side_by_side_in_every_pairing(upgrade: Upgrade) -> None:
+async def test_both_releases_serve_side_by_side(upgrade: Upgrade) -> None:
     stack = upgrade.stack
     before = await asyncio.to_thread(upgrade.old().start)
     chat = Chat(stack.rpc_target)

@@ -44,7 +44,7 @@ async def dead_letter(topics: Any, topic: str, entry_id: bytes) -> dict[bytes, b
     return found
 
 
-async def test_a_new_message(topics: Any, log_in: Connect, chat: Chat) -> None:
+async def test_new_message_is_delivered(topics: Any, log_in: Connect, chat: Chat) -> None:
     user = new_user()
     group = await chat.group(user)
     client = await log_in(user)
@@ -65,7 +65,7 @@ async def test_a_new_message(topics: Any, log_in: Connect, chat: Chat) -> None:
 
 
 @pytest.mark.reference_only
-async def test_a_message_published_twice_is_delivered_once(topics: Any, log_in: Connect, chat: Chat) -> None:
+async def test_message_published_twice_is_delivered_once(topics: Any, log_in: Connect, chat: Chat) -> None:
     user = new_user()
     group = await chat.group(user)
     client = await log_in(user)
@@ -76,7 +76,7 @@ async def test_a_message_published_twice_is_delivered_once(topics: Any, log_in: 
     assert (await client.expect("new_message"))["message_id"] == f"{user}-2"
 
 
-async def test_a_notification(topics: Any, log_in: Connect) -> None:
+async def test_notification_is_delivered(topics: Any, log_in: Connect) -> None:
     user = new_user()
     client = await log_in(user)
     event = {
@@ -93,7 +93,7 @@ async def test_a_notification(topics: Any, log_in: Connect) -> None:
     assert frame["feed"] == f"user:{user}"
 
 
-async def test_the_progress_of_a_verification(topics: Any, log_in: Connect) -> None:
+async def test_verification_progress_is_delivered(topics: Any, log_in: Connect) -> None:
     user = new_user()
     client = await log_in(user)
     event = {"user_id": user, "verify_id": 5, "status": 2, "operator": "secret", "refresh": True, "timestamp": 77}
@@ -108,7 +108,7 @@ async def test_the_progress_of_a_verification(topics: Any, log_in: Connect) -> N
     assert (frame["message_id"], frame["timestamp"]) == (f"verify_5_{seconds}", seconds)
 
 
-async def test_member_events_from_another_service(topics: Any, log_in: Connect, chat: Chat) -> None:
+async def test_member_events_of_another_service_are_applied(topics: Any, log_in: Connect, chat: Chat) -> None:
     owner, stranger = new_user(), new_user()
     group = await chat.group(owner)
     speaker, client = await log_in(owner), await log_in(stranger)
@@ -150,7 +150,7 @@ GOOD_VERIFY = {"user_id": 1, "verify_id": 1, "status": 1, "refresh": False, "tim
         ("verify:progress", {b"payload": json.dumps({**GOOD_VERIFY, "verify_id": True})}, "verify_id"),
     ],
 )
-async def test_an_entry_that_can_never_succeed_becomes_a_dead_letter_and_the_next_goes_on(
+async def test_poison_entry_becomes_a_dead_letter(
     topics: Any, log_in: Connect, chat: Chat, topic: str, fields: dict[bytes, Any], reason: str
 ) -> None:
     user = new_user()
@@ -182,7 +182,7 @@ async def test_an_entry_that_can_never_succeed_becomes_a_dead_letter_and_the_nex
     await client.expect(frame)
 
 
-async def test_metadata_that_could_be_read_is_kept_in_the_dead_letter(topics: Any, stack: Stack) -> None:
+async def test_dead_letter_keeps_readable_metadata(topics: Any, stack: Stack) -> None:
     entry_id = await topics.xadd("notification:push", {b"payload": b"1", b"metadata": METADATA})
     metadata = msgspec.msgpack.decode((await dead_letter(topics, "notification:push", entry_id))[b"metadata"])
     assert metadata["trace_id"] == TRACE.decode()

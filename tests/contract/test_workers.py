@@ -46,7 +46,7 @@ async def gone(pids: set[int]) -> None:
     await until(lambda: [pid for pid in pids if runs(pid)], lambda left: not left, "they are gone")
 
 
-async def test_workers_share_a_port_and_one_that_dies_is_replaced(stack: Stack, chat: Chat, log_in: Connect) -> None:
+async def test_workers_share_a_port_and_dead_ones_are_replaced(stack: Stack, chat: Chat, log_in: Connect) -> None:
     gateway = stack.start_gateway("--workers", "2", CHATWS_LOG_FORMAT="json")
     first = workers(gateway)
     assert len(first) == 2
@@ -79,7 +79,7 @@ async def test_workers_end_when_their_supervisor_is_killed(stack: Stack) -> None
     await gone(orphans)
 
 
-def test_what_ails_every_worker_ends_all(stack: Stack) -> None:
+def test_failure_of_every_worker_ends_all(stack: Stack) -> None:
     command = [sys.executable, "-m", "realtime.server", "--workers", "2", "--port", "0", "config.asgi:application"]
     env = {**stack.env, "CHATWS_RPC_TARGET": "not an address"}
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=LIMIT)
@@ -95,7 +95,7 @@ def test_what_ails_every_worker_ends_all(stack: Stack) -> None:
         (["--workers", "2", "--bind", "192.0.2.1"], "can't listen on 192.0.2.1:8000"),
     ],
 )
-def test_a_command_line_that_cannot_be_served_says_why(stack: Stack, options: list[str], said: str) -> None:
+def test_invalid_command_line_says_why(stack: Stack, options: list[str], said: str) -> None:
     command = [sys.executable, "-m", "realtime.server", *options, "config.asgi:application"]
     done = subprocess.run(command, env=stack.env, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode != 0

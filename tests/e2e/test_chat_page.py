@@ -50,7 +50,7 @@ async def test_two_people_talk_to_each_other(browser: Browser, gateway: Gateway)
     await expect(alice.page.locator("#messages").get_by_text("On my way")).to_have_count(1)
 
 
-async def test_what_was_read_is_known_after_a_reload_and_after_a_break(
+async def test_read_state_survives_reload_and_reconnect(
     browser: Browser, gateway: Gateway, stack: Stack, chat: Chat
 ) -> None:
     ids = stack.demo_users()
@@ -83,7 +83,7 @@ async def test_what_was_read_is_known_after_a_reload_and_after_a_break(
         await expect(alice.message("and this?").locator(".tick.read")).to_be_attached(timeout=30_000)
 
 
-async def test_what_stands_before_one_s_own_last_message_is_read_as_well(
+async def test_own_message_marks_earlier_messages_read(
     browser: Browser, gateway: Gateway, stack: Stack, chat: Chat
 ) -> None:
     ids = stack.demo_users()
@@ -163,9 +163,7 @@ async def test_notifications_are_counted_read_and_stay_read(
 
 
 @pytest.mark.parametrize("late", ["ack", "new_message"])
-async def test_one_s_own_message_is_shown_once_whichever_frame_comes_first(
-    browser: Browser, gateway: Gateway, late: str
-) -> None:
+async def test_own_message_is_shown_once_in_either_frame_order(browser: Browser, gateway: Gateway, late: str) -> None:
     """The two frames of one message, in the order that the test chooses: the late one waits for the other."""
     alice = await arrive(browser, gateway.http)
     order: list[str] = []
@@ -203,7 +201,7 @@ async def test_one_s_own_message_is_shown_once_whichever_frame_comes_first(
     assert order[0] != late, "the other frame came first"
 
 
-async def test_a_message_in_another_group_is_counted(browser: Browser, gateway: Gateway) -> None:
+async def test_message_in_another_group_is_counted(browser: Browser, gateway: Gateway) -> None:
     alice, carol = await arrive(browser, gateway.http), await arrive(browser, gateway.http)
     await alice.log_in("alice")
     await alice.open("Board games")
@@ -217,7 +215,7 @@ async def test_a_message_in_another_group_is_counted(browser: Browser, gateway: 
     await expect(row).to_contain_text("Carol: Who brings dice?")
 
 
-async def test_a_wrong_password_is_said(browser: Browser, gateway: Gateway) -> None:
+async def test_wrong_password_is_reported(browser: Browser, gateway: Gateway) -> None:
     person = await arrive(browser, gateway.http)
     await person.log_in("alice", "wrong")
     await expect(person.page.get_by_role("alert").first).to_have_text("Name or password is wrong.")
@@ -227,7 +225,7 @@ async def test_a_wrong_password_is_said(browser: Browser, gateway: Gateway) -> N
     await expect(error).to_have_text("You could not be logged in: the server can't be reached.")
 
 
-async def test_without_the_demo_s_login_one_pastes_a_token(browser: Browser, stack: Stack) -> None:
+async def test_token_is_pasted_without_the_demo_login(browser: Browser, stack: Stack) -> None:
     gateway = stack.start_gateway(CHATWS_DEMO_LOGIN="0")
     try:
         alice = await arrive(browser, gateway.http)
@@ -243,9 +241,7 @@ async def test_without_the_demo_s_login_one_pastes_a_token(browser: Browser, sta
         gateway.kill()
 
 
-async def test_logging_out_ends_the_socket_and_forgets_though_a_token_is_under_way(
-    browser: Browser, gateway: Gateway
-) -> None:
+async def test_logout_during_a_token_request_ends_the_socket(browser: Browser, gateway: Gateway) -> None:
     person = await arrive(browser, gateway.http)
     sockets: list[WebSocketRoute] = []
 
@@ -269,7 +265,7 @@ async def test_logging_out_ends_the_socket_and_forgets_though_a_token_is_under_w
     await expect(person.page.get_by_role("button", name="Log in")).to_be_visible()
 
 
-async def test_what_was_said_while_the_gateway_was_away_is_fetched(browser: Browser, tmp_path: Path) -> None:
+async def test_messages_sent_during_an_outage_are_fetched(browser: Browser, tmp_path: Path) -> None:
     stack = Stack(tmp_path)
     try:
         gateway = stack.start()
@@ -305,7 +301,7 @@ async def test_what_was_said_while_the_gateway_was_away_is_fetched(browser: Brow
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_the_page_fits_a_phone(browser: Browser, gateway: Gateway, scheme: str) -> None:
+async def test_page_fits_a_phone(browser: Browser, gateway: Gateway, scheme: str) -> None:
     person = await arrive(browser, gateway.http, width=360, scheme="dark" if scheme == "dark" else "light")
     await person.log_in("bob")
     await person.open("Hiking on Saturday")
@@ -315,9 +311,7 @@ async def test_the_page_fits_a_phone(browser: Browser, gateway: Gateway, scheme:
     await expect(person.page.locator("#groups button", has_text="Hiking on Saturday")).to_be_in_viewport()
 
 
-async def test_groups_that_can_t_be_loaded_are_asked_for_again(
-    browser: Browser, gateway: Gateway, stack: Stack, chat: Chat
-) -> None:
+async def test_failed_group_list_is_retried(browser: Browser, gateway: Gateway, stack: Stack, chat: Chat) -> None:
     ids = stack.demo_users()
     bob = await arrive(browser, gateway.http, width=360)
     await bob.log_in("bob")
@@ -332,7 +326,7 @@ async def test_groups_that_can_t_be_loaded_are_asked_for_again(
     await expect(notice).to_be_hidden()
 
 
-async def test_the_admin_s_pages_keep_to_the_policy(browser: Browser, gateway: Gateway) -> None:
+async def test_admin_pages_follow_the_content_policy(browser: Browser, gateway: Gateway) -> None:
     person = await arrive(browser, gateway.http)
     page = person.page
     await page.goto(f"{gateway.http}/admin/")
@@ -347,7 +341,7 @@ async def test_the_admin_s_pages_keep_to_the_policy(browser: Browser, gateway: G
 EXTENSIONS = ("history", "typing", "presence", "mark_read")
 
 
-async def test_a_server_without_the_extensions_costs_only_those(browser: Browser, gateway: Gateway) -> None:
+async def test_server_without_extensions_loses_only_those(browser: Browser, gateway: Gateway) -> None:
     alice, bob = await arrive(browser, gateway.http), await arrive(browser, gateway.http)
     asked: list[str] = []
 
@@ -388,7 +382,7 @@ async def test_a_server_without_the_extensions_costs_only_those(browser: Browser
     assert len(later) == len(set(later)), "what was refused is asked for no more"
 
 
-async def test_messages_stand_by_day_and_by_person(
+async def test_messages_are_grouped_by_day_and_sender(
     browser: Browser, stack: Stack, gateway: Gateway, chat: Chat
 ) -> None:
     ids = stack.demo_users()
@@ -418,7 +412,7 @@ async def test_messages_stand_by_day_and_by_person(
     await expect(days.last).to_have_text("Today")
 
 
-async def test_tabs_share_a_login_that_stays_what_was_read_and_the_end_of_it(
+async def test_tabs_share_login_read_state_and_logout(
     browser: Browser, stack: Stack, gateway: Gateway, chat: Chat
 ) -> None:
     ids = stack.demo_users()
@@ -444,7 +438,7 @@ async def test_tabs_share_a_login_that_stays_what_was_read_and_the_end_of_it(
     await expect(carol.page.locator("dialog[open]")).to_have_count(0)
 
 
-async def test_a_tab_in_which_another_logs_in_takes_nothing_of_the_first_along(
+async def test_second_user_in_a_tab_sends_nothing_of_the_first(
     browser: Browser, stack: Stack, gateway: Gateway, chat: Chat
 ) -> None:
     ids = stack.demo_users()
@@ -484,9 +478,7 @@ async def test_a_tab_in_which_another_logs_in_takes_nothing_of_the_first_along(
     assert [frame["data"]["content"] for frame in json.loads(kept)] == ["I am alice"]
 
 
-async def test_a_message_that_is_counted_already_is_not_counted_again(
-    browser: Browser, stack: Stack, gateway: Gateway, chat: Chat
-) -> None:
+async def test_unread_message_is_counted_once(browser: Browser, stack: Stack, gateway: Gateway, chat: Chat) -> None:
     """What the service counts and what comes live, each before the other."""
     ids = stack.demo_users()
     group = await chat.group(ids["bob"], ids["carol"], name="Counted")
@@ -556,7 +548,7 @@ async def until(text: str, shown: list[str]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_an_administrator_s_end_is_told_and_what_waits_goes_out_after_it(
+async def test_waiting_messages_are_sent_after_an_administrative_close(
     browser: Browser, stack: Stack, gateway: Gateway, chat: Chat
 ) -> None:
     ids = stack.demo_users()
@@ -588,7 +580,7 @@ async def test_an_administrator_s_end_is_told_and_what_waits_goes_out_after_it(
     assert await chat.history(group) == ["not yet"]
 
 
-async def test_language_and_appearance_are_chosen_and_kept(browser: Browser, gateway: Gateway) -> None:
+async def test_language_and_appearance_are_remembered(browser: Browser, gateway: Gateway) -> None:
     alice = await arrive(browser, gateway.http)
     await alice.log_in("alice")
     await alice.page.get_by_role("button", name="Settings").click()

@@ -39,7 +39,7 @@ async def state_is(page: Page, state: str) -> None:
     await page.wait_for_function("(state) => chat.state === state", arg=state, timeout=EXPECT_MS)
 
 
-async def test_it_comes_back_at_once_when_the_network_does(browser: Browser, gateway: Gateway, chat: Chat) -> None:
+async def test_client_reconnects_when_the_network_returns(browser: Browser, gateway: Gateway, chat: Chat) -> None:
     """The waits are a minute here: only the browser's word makes it hurry."""
     user = new_user()
     group = await chat.group(user)
@@ -59,7 +59,7 @@ async def test_it_comes_back_at_once_when_the_network_does(browser: Browser, gat
         assert await page.evaluate("texts") == ["meanwhile"]
 
 
-async def test_it_works_in_a_worker(browser: Browser, gateway: Gateway, chat: Chat) -> None:
+async def test_client_works_in_a_worker(browser: Browser, gateway: Gateway, chat: Chat) -> None:
     user = new_user()
     group = await chat.group(user)
     page = await (await browser.new_context()).new_page()
@@ -72,9 +72,7 @@ async def test_it_works_in_a_worker(browser: Browser, gateway: Gateway, chat: Ch
     assert await chat.history(group) == ["from a worker"]
 
 
-async def test_a_page_that_is_looked_at_again_sees_whether_its_connection_lives(
-    browser: Browser, gateway: Gateway
-) -> None:
+async def test_visible_page_checks_its_connection(browser: Browser, gateway: Gateway) -> None:
     async with Proxy(gateway.port) as proxy:
         page = await (await browser.new_context()).new_page()
         await page.goto(f"http://127.0.0.1:{proxy.port}/health")

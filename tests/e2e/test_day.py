@@ -24,7 +24,7 @@ async def give_picture(route: Route) -> None:
     await route.fulfill(content_type="image/svg+xml", body=PICTURE)
 
 
-async def test_a_day_of_chat(browser: Browser, stack: Stack, gateway: Gateway, chat: Chat) -> None:
+async def test_day_of_chat(browser: Browser, stack: Stack, gateway: Gateway, chat: Chat) -> None:
     ids = stack.demo_users()
     group = await chat.group(ids["alice"], ids["bob"], name="The day")
     for number in range(130):
@@ -115,6 +115,6 @@ async def test_a_day_of_chat(browser: Browser, stack: Stack, gateway: Gateway, c
             assert [said for said in person.complaints if "ERR_" not in said] == []
 
 
-async def test_a_long_group_draws_few_rows_at_once(browser: Browser, tmp_path: Path) -> None:
+async def test_long_group_draws_few_rows_at_once(browser: Browser, tmp_path: Path) -> None:
     """`make proofs` scrolls through ten thousand messages and measures how long that takes."""
     await long_group.scroll(browser, tmp_path, 600)

@@ -10,7 +10,7 @@ from tests.support.stack import Gateway
 pytestmark = pytest.mark.browser
 
 
-async def test_the_http_api_can_be_tried_on_its_page(browser: Browser, gateway: Gateway) -> None:
+async def test_http_api_can_be_tried_on_its_page(browser: Browser, gateway: Gateway) -> None:
     reader = Person(await browser.new_page(), f"{gateway.http}/docs/api")
     page = reader.page
     await page.goto(reader.address)
@@ -27,7 +27,7 @@ async def test_the_http_api_can_be_tried_on_its_page(browser: Browser, gateway: 
     assert reader.complaints == []
 
 
-async def test_the_socket_s_page_leads_to_each_frame_on_a_phone_and_a_desk(browser: Browser, gateway: Gateway) -> None:
+async def test_socket_page_links_each_frame_on_every_screen(browser: Browser, gateway: Gateway) -> None:
     for width in (360, 1440):
         page = await browser.new_page(viewport={"width": width, "height": 800})
         reader = Person(page, f"{gateway.http}/docs/socket")

@@ -78,9 +78,7 @@ def figure(page: Page, name: str) -> Locator:
     return page.locator("#overview dl > div", has=page.get_by_text(name, exact=True)).locator("dd")
 
 
-async def test_the_figures_change_without_a_reload_and_a_link_keeps_its_focus(
-    browser: Browser, city: PlatformStack
-) -> None:
+async def test_figures_update_without_reload_and_keep_focus(browser: Browser, city: PlatformStack) -> None:
     person = await administrator(browser, city.gateway)
     page = person.page
     await page.evaluate("window.isTheSamePage = true")
@@ -102,7 +100,7 @@ async def test_the_figures_change_without_a_reload_and_a_link_keeps_its_focus(
 
 @pytest.mark.parametrize("width", [360, 1440])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_the_index_is_without_barriers(
+async def test_index_is_accessible(
     browser: Browser, city: PlatformStack, tmp_path: Path, width: int, scheme: Literal["light", "dark"]
 ) -> None:
     person = await administrator(browser, city.gateway, width=width, scheme=scheme)
@@ -136,9 +134,7 @@ async def pass_some_minutes(page: Page, client: "redis.Redis") -> None:
         await expect(figure(page, "Online users")).to_have_text(f"{1_000 + users:,}")
 
 
-async def test_this_gateway_s_services_are_listed_with_where_they_were_found(
-    browser: Browser, city: PlatformStack
-) -> None:
+async def test_services_are_listed_with_their_addresses(browser: Browser, city: PlatformStack) -> None:
     person = await administrator(browser, city.gateway)
     here = person.page.get_by_role("table", name="This gateway")
     for number, (part, state) in enumerate([
@@ -158,7 +154,7 @@ async def test_this_gateway_s_services_are_listed_with_where_they_were_found(
     await expect(here.get_by_role("row", name="Redis")).to_contain_text("in order")
 
 
-async def test_every_figure_leads_to_what_it_counts(browser: Browser, city: PlatformStack) -> None:
+async def test_every_figure_links_to_its_rows(browser: Browser, city: PlatformStack) -> None:
     person = await administrator(browser, city.gateway)
     page = person.page
     for table, name, counted in (
@@ -170,7 +166,7 @@ async def test_every_figure_leads_to_what_it_counts(browser: Browser, city: Plat
         await page.go_back()
 
 
-async def test_where_the_admin_speaks_chinese_the_figures_do(browser: Browser, city: PlatformStack) -> None:
+async def test_figures_use_the_chinese_admin_language(browser: Browser, city: PlatformStack) -> None:
     async def in_chinese(route: Route) -> None:
         answer = await route.fetch()
         await route.fulfill(
@@ -186,7 +182,7 @@ async def test_where_the_admin_speaks_chinese_the_figures_do(browser: Browser, c
     await expect(page.locator("#overview .state")).to_contain_text("更新于")
 
 
-async def test_figures_that_stand_still_say_so_and_can_be_made_to(browser: Browser, city: PlatformStack) -> None:
+async def test_stale_figures_are_marked_and_can_be_paused(browser: Browser, city: PlatformStack) -> None:
     person = await administrator(browser, city.gateway)
     page = person.page
     await page.clock.install()
@@ -206,9 +202,7 @@ async def test_figures_that_stand_still_say_so_and_can_be_made_to(browser: Brows
         await page.get_by_role("button", name="Pause").click()
 
 
-async def test_while_redis_is_away_the_rest_goes_on_and_it_comes_back_by_itself(
-    browser: Browser, city: PlatformStack
-) -> None:
+async def test_overview_recovers_from_unavailable_redis(browser: Browser, city: PlatformStack) -> None:
     person = await administrator(browser, city.gateway)
     page = person.page
     city.redis.kill()

@@ -91,7 +91,7 @@ async def talk_in(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize(("width", "scheme", "locale"), LOOKS)
-async def test_every_view_is_without_barriers(
+async def test_every_view_is_accessible(
     browser: Browser, town: Stack, tmp_path: Path, width: int, scheme: Literal["light", "dark"], locale: str
 ) -> None:
     name, talk = TALK[locale]
@@ -143,7 +143,7 @@ async def test_every_view_is_without_barriers(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_what_waits_and_what_was_refused_is_without_barriers(
+async def test_waiting_and_rejected_messages_are_accessible(
     browser: Browser, stack: Stack, gateway: Gateway, chat: Chat, scheme: Literal["light", "dark"]
 ) -> None:
     ids = stack.demo_users()
@@ -196,7 +196,7 @@ async def log_in(person: Person) -> None:
     await expect(page.locator("#groups button").first).to_be_visible()
 
 
-async def test_the_whole_page_works_by_keyboard(browser: Browser, stack: Stack, gateway: Gateway) -> None:
+async def test_whole_page_works_by_keyboard(browser: Browser, stack: Stack, gateway: Gateway) -> None:
     person = await arrive(browser, gateway.http)
     page = person.page
     await page.goto(person.address)

@@ -22,7 +22,7 @@ NASTY = [
 ]  # fmt: skip
 
 
-async def test_what_others_write_stays_text(browser: Browser, stack: Stack, gateway: Gateway, chat: Chat) -> None:
+async def test_message_text_is_never_markup(browser: Browser, stack: Stack, gateway: Gateway, chat: Chat) -> None:
     ids = stack.demo_users()
     group = await chat.group(ids["bob"], ids["alice"], name='<i>Nasty</i> & "co"')
     for number, text in enumerate(NASTY):
@@ -53,7 +53,7 @@ async def test_what_others_write_stays_text(browser: Browser, stack: Stack, gate
     assert [said for said in alice.complaints if "/api/" not in said] == []
 
 
-async def test_an_image_is_fetched_only_once_asked_for_and_tells_nothing(
+async def test_image_is_fetched_on_request_without_a_referrer(
     browser: Browser, stack: Stack, gateway: Gateway, chat: Chat
 ) -> None:
     ids = stack.demo_users()
@@ -92,7 +92,7 @@ async def test_an_image_is_fetched_only_once_asked_for_and_tells_nothing(
 @pytest.mark.parametrize(
     "address", ["ftp://x/y.png", "javascript:alert(1)", "/static/x.png", "https://a b.example/x.png"]
 )
-async def test_an_address_that_is_no_image_s_is_not_sent(browser: Browser, gateway: Gateway, address: str) -> None:
+async def test_address_that_is_not_an_image_is_not_sent(browser: Browser, gateway: Gateway, address: str) -> None:
     alice = await arrive(browser, gateway.http)
     await alice.log_in("alice")
     await alice.open("Lunch")
@@ -103,7 +103,7 @@ async def test_an_address_that_is_no_image_s_is_not_sent(browser: Browser, gatew
     await expect(alice.page.locator("#image-dialog")).to_be_visible()
 
 
-async def test_what_waits_survives_a_reload_and_is_sent_once(
+async def test_waiting_messages_survive_reload_and_are_sent_once(
     browser: Browser, stack: Stack, gateway: Gateway, chat: Chat
 ) -> None:
     ids = stack.demo_users()
@@ -140,7 +140,7 @@ async def test_what_waits_survives_a_reload_and_is_sent_once(
     await expect(alice.message("only written")).to_have_count(1)
 
 
-async def test_a_refused_message_says_why_and_can_be_sent_again(
+async def test_rejected_message_shows_its_reason_and_can_be_resent(
     browser: Browser, stack: Stack, gateway: Gateway, chat: Chat
 ) -> None:
     ids = stack.demo_users()
@@ -184,7 +184,7 @@ async def test_a_refused_message_says_why_and_can_be_sent_again(
     assert await chat.history(group) == ["please"]
 
 
-def test_both_languages_have_the_same_words_and_all_that_are_used() -> None:
+def test_both_languages_translate_every_used_text() -> None:
     page = BASE_DIR / "chatws/static/chatws/page"
     script = "import { everyWord } from './i18n.js'; console.log(JSON.stringify(everyWord))"
     done = subprocess.run([str(NODE), "--input-type=module", "-e", script], cwd=page, capture_output=True, text=True)

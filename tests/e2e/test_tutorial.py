@@ -19,5 +19,5 @@ async def newcomer(tmp_path: Path) -> AsyncIterator[Newcomer]:
     await newcomer.leave()
 
 
-async def test_a_newcomer_follows_it_word_by_word(newcomer: Newcomer, browser: Browser) -> None:
+async def test_tutorial_works_word_by_word(newcomer: Newcomer, browser: Browser) -> None:
     await follow(newcomer, browser)

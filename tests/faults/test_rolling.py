@@ -9,7 +9,7 @@ from tests.faults.rolling import GATEWAYS, Outcome, Plan, Rolling
 
 
 @pytest.mark.ours_only
-async def test_a_rolling_restart_loses_nothing(tmp_path: Path) -> None:
+async def test_rolling_restart_loses_nothing(tmp_path: Path) -> None:
     plan = Plan(clients=60, leaving=20, retry_seconds=1, slack_seconds=120)
     outcome = await Rolling(plan, tmp_path)()
     assert outcome.problems(plan.clients) == []
@@ -18,7 +18,7 @@ async def test_a_rolling_restart_loses_nothing(tmp_path: Path) -> None:
     assert len(outcome.ledger.sent) >= GATEWAYS * plan.least
 
 
-def test_each_thing_that_goes_wrong_is_a_problem() -> None:
+def test_each_failure_of_a_rolling_restart_is_reported() -> None:
     ledger = Ledger(problems=["lost: a message"])
     assert Outcome(ledger, away=46, returned=299, statuses=(0, -9, 1)).problems(300, share=15) == [
         "gateway 2 ended with exit status -9",

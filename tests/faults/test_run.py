@@ -9,7 +9,7 @@ from tests.faults.ledger import Ledger, Loss, Place
 from tests.faults.run import Outcome, Plan, run, table
 
 
-async def test_each_kind_of_fault_once_breaks_no_promise() -> None:
+async def test_each_fault_once_breaks_no_promise() -> None:
     plan = Plan(
         minutes=0.5, seed=3, rate=60, pause_seconds=2, most=len(FAULTS), least=300,
         settings="tests.faults.quick_settings",
@@ -20,7 +20,7 @@ async def test_each_kind_of_fault_once_breaks_no_promise() -> None:
     assert len(outcome.ledger.sent) >= plan.least
 
 
-async def test_beside_the_platform_s_twin_each_of_its_faults_once_breaks_no_promise() -> None:
+async def test_each_platform_fault_once_breaks_no_promise() -> None:
     plan = Plan(
         minutes=0.5, seed=5, rate=60, platform=True, kinds=PLATFORM_FAULTS, most=len(PLATFORM_FAULTS), least=300,
         settings="tests.faults.quick_settings",
@@ -31,7 +31,7 @@ async def test_beside_the_platform_s_twin_each_of_its_faults_once_breaks_no_prom
     assert len(outcome.ledger.sent) >= plan.least
 
 
-def test_a_late_takeover_is_a_problem_where_it_is_judged() -> None:
+def test_late_takeover_is_a_problem_if_judged() -> None:
     outcome = Outcome(Ledger(problems=["lost"]), takeovers=[1.0, 5.5])
     assert outcome.problems(takeover_seconds=5.0) == ["lost", "the standby relay took over after 5.5 s"]
     assert outcome.problems() == ["lost"]
@@ -64,7 +64,7 @@ def judged(*frames: dict[str, object], stored: int = 3, losses: tuple[Loss, ...]
 START = joined(("e", 0))
 
 
-def test_the_ledger_finds_nothing_where_all_is_well() -> None:
+def test_ledger_reports_no_problem_without_a_fault() -> None:
     ledger = judged(START, *(publication(n) for n in (1, 2)), joined(("e", 3), recovered=True), publication(3))
     assert ledger.problems == []
 
@@ -81,13 +81,13 @@ def test_the_ledger_finds_nothing_where_all_is_well() -> None:
         ("told without cause", [publication(1), joined(("other", 3))]),
     ],
 )
-def test_the_ledger_finds_each_broken_promise(count: str, frames: list[dict[str, object]]) -> None:
+def test_ledger_reports_each_broken_promise(count: str, frames: list[dict[str, object]]) -> None:
     ledger = judged(START, *frames)
     assert ledger.count[count] > 0
     assert ledger.problems
 
 
-def test_a_loss_excuses_one_word_of_it_to_each_reader() -> None:
+def test_loss_excuses_one_unrecovered_answer_per_reader() -> None:
     told = joined(("e", 3), recovered=False)
     assert judged(START, publication(1), told, losses=(Loss(0.0, "group:g"),)).problems == []
     again = [publication(4, "m-4"), joined(("e", 9), recovered=False)]
@@ -95,7 +95,7 @@ def test_a_loss_excuses_one_word_of_it_to_each_reader() -> None:
     assert judged(START, publication(1), told, losses=(Loss(0.0, "group:other"),)).count["told without cause"] == 1
 
 
-def test_what_is_acked_and_not_in_the_history_is_lost_whoever_received_it() -> None:
+def test_acked_message_missing_from_history_is_lost() -> None:
     ledger = Ledger()
     ledger.acked("m-1", "g", began=1.0)
     ledger.judge({"g": []}, {})
@@ -116,7 +116,7 @@ def by_feed(places: dict[str, list[tuple[str, int]]], sent: list[tuple[str, str]
     return ledger
 
 
-def test_by_the_feed_s_order_the_history_s_does_not_count_but_a_sender_s_own_and_all_readers_do() -> None:
+def test_feed_order_is_judged_per_sender_and_reader() -> None:
     sent, stored = [("m-1", "a"), ("m-2", "b"), ("m-3", "a")], ["m-2", "m-3", "m-1"]
     good = [("m-2", 1), ("m-1", 2), ("m-3", 3)]
     assert by_feed({"one": good, "two": good}, sent, stored).problems == []
@@ -127,7 +127,7 @@ def test_by_the_feed_s_order_the_history_s_does_not_count_but_a_sender_s_own_and
 
 
 @pytest.mark.parametrize(("forgets", "count"), [(True, "forgotten"), (False, "repeated")])
-def test_where_gateways_publish_a_flushall_excuses_a_message_that_comes_again(forgets: bool, count: str) -> None:
+def test_flushall_excuses_a_repeat_if_redis_forgets(forgets: bool, count: str) -> None:
     ledger = Ledger(forgets=forgets)
     reader, other = ledger.reader("one"), ledger.reader("two")
     for frame in (START, publication(1)):
@@ -142,7 +142,7 @@ def test_where_gateways_publish_a_flushall_excuses_a_message_that_comes_again(fo
     assert (ledger.count[count], ledger.count["swapped"], bool(ledger.problems)) == (1, swapped, not forgets)
 
 
-def test_an_error_for_a_message_that_is_stored_is_a_problem_and_one_before_is_none() -> None:
+def test_error_for_an_already_stored_message_is_a_problem() -> None:
     ledger = Ledger()
     reader = ledger.reader("one")
     now = time.time()
@@ -154,12 +154,12 @@ def test_an_error_for_a_message_that_is_stored_is_a_problem_and_one_before_is_no
     assert ledger.count["error though stored"] == len(ledger.problems) == 1
 
 
-def test_what_is_stored_and_never_acked_is_a_problem_where_gateways_publish() -> None:
+def test_stored_unpublished_message_is_a_problem() -> None:
     ledger = by_feed({"one": [("m-1", 1)]}, [("m-1", "a")], ["m-1", "m-2"])
     assert ledger.count["unpublished"] == 1
 
 
-def test_what_is_heard_after_a_removal_is_a_leak() -> None:
+def test_delivery_after_a_removal_is_a_leak() -> None:
     ledger = Ledger()
     other, removed = ledger.reader("user 1"), ledger.reader("user 2")
     told = {
@@ -178,7 +178,7 @@ def test_what_is_heard_after_a_removal_is_a_leak() -> None:
     assert ledger.count["leaked"] == 1
 
 
-def test_every_fault_comes_in_each_round() -> None:
+def test_every_fault_occurs_in_each_round() -> None:
     assert len({fault.name for fault in FAULTS}) == len(FAULTS) == 16
     assert len({fault.name for fault in PLATFORM_FAULTS}) == len(PLATFORM_FAULTS) == 11
     assert all(fault.times > 0 for fault in FAULTS + PLATFORM_FAULTS)

@@ -34,7 +34,7 @@ async def control(stack: Stack, chat: Chat, gateway: Gateway) -> AsyncIterator[C
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", sorted(path.name for path in HERE.glob("*.test.js")))
-async def test_in_node(control: Control, name: str) -> None:
+async def test_javascript_tests_pass_in_node(control: Control, name: str) -> None:
     environment = {"PATH": os.environ["PATH"], **control.environment}
     command = [str(NODE), "--test", "--test-reporter=tap", "--test-timeout=150000", str(HERE / name)]
     node = await asyncio.create_subprocess_exec(
@@ -50,12 +50,12 @@ async def test_in_node(control: Control, name: str) -> None:
     assert "# skipped 0" in output.decode()
 
 
-def test_the_module_stays_small() -> None:
+def test_module_stays_small() -> None:
     """As it is shipped, comments and all."""
     assert len(gzip.compress((PACKAGE / "chatws.js").read_bytes(), mtime=0)) < MOST_BYTES
 
 
-def test_npm_packs_the_module_its_types_and_what_it_says_of_itself(tmp_path: Path) -> None:
+def test_npm_package_contains_module_types_and_readme(tmp_path: Path) -> None:
     command = [str(NODE), str(NPM), "pack", "--dry-run", "--json", "--offline"]
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "npm_config_cache": str(tmp_path)}
     done = subprocess.run(command, cwd=PACKAGE, env=environment, capture_output=True, text=True, timeout=LIMIT)
@@ -71,7 +71,7 @@ def test_npm_packs_the_module_its_types_and_what_it_says_of_itself(tmp_path: Pat
     assert (PACKAGE / "LICENSE").read_text() == (BASE_DIR / "LICENSE").read_text()
 
 
-def test_the_package_is_imported_by_its_name(tmp_path: Path) -> None:
+def test_package_is_imported_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "node_modules").mkdir()
     (tmp_path / "node_modules/chatws").symlink_to(PACKAGE)
     script = tmp_path / "main.mjs"
@@ -83,7 +83,7 @@ def test_the_package_is_imported_by_its_name(tmp_path: Path) -> None:
     assert done.stdout.strip() == "stopped", done.stderr
 
 
-def test_the_types_are_what_a_strict_program_needs() -> None:
+def test_types_compile_in_strict_mode() -> None:
     """TypeScript comes from npm, pinned by types/package-lock.json, once for a virtual environment."""
     folder = Path(sys.prefix) / "share/chatws-types"
     source = HERE / "types"

@@ -34,7 +34,7 @@ def test_every_proof_has_its_measure() -> None:
     assert sum(proof.seconds for proof in PROOFS) <= 30 * 60
 
 
-def test_a_crash_and_a_missed_goal_stop_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_crash_or_missed_goal_stops_no_other_proof(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     proofs = [CRASHES, with_figure("slow", met=False), proof("silent", ""), with_figure("well", met=True)]
     assert run_all(proofs, Runner(tmp_path)) == 1
     printed = capsys.readouterr().out
@@ -50,7 +50,7 @@ def test_all_goals_met_is_exit_status_zero(tmp_path: Path) -> None:
     assert run_all([with_figure("one", met=True), with_figure("two", met=True)], Runner(tmp_path)) == 0
 
 
-def test_a_proof_that_hangs_is_ended(tmp_path: Path) -> None:
+def test_hanging_proof_is_ended(tmp_path: Path) -> None:
     result = Runner(tmp_path, longest_seconds=0.5).run(HANGS)
     assert (result.met, result.problem) == (False, "did not end within 0 s")
 
@@ -77,7 +77,7 @@ sys.exit(run_all([with_figure("before", met=True), HANGS], Runner(Path({str(tmp_
     assert "| before | a delay" in printed
 
 
-def test_the_table_names_figure_goal_and_seconds() -> None:
+def test_table_names_figure_goal_and_seconds() -> None:
     figures = [Figure("a delay", "1 s", "2 s or less", met=True), Figure("a share", "9%", "5% or less", met=False)]
     lines = table([Result("proof", figures, 12.4, Path("log"))]).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
@@ -86,6 +86,6 @@ def test_the_table_names_figure_goal_and_seconds() -> None:
     assert cells[3] == ["", "a share", "9%", "5% or less", "missed", ""]
 
 
-def test_the_list_names_every_proof(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_names_every_proof(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--list"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(MEASURES)

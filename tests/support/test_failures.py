@@ -10,7 +10,7 @@ from tests.support.stack import Process
 WAITS = [sys.executable, "-c", "import threading; threading.Event().wait()"]
 
 
-def test_a_process_that_replaces_one_that_ended_stays_and_others_end(tmp_path: Path) -> None:
+def test_only_replacements_of_ended_processes_stay(tmp_path: Path) -> None:
     def started(name: str) -> Process:
         return Process(name, WAITS, os.environ, tmp_path / f"{name}.log", forks=False)
 

@@ -86,7 +86,7 @@ def without_times(value: Any) -> Any:
     return value
 
 
-async def test_every_recorded_call_comes_back_alike(target: str) -> None:
+async def test_twin_reproduces_every_recorded_call(target: str) -> None:
     times = times_of(RECORDED)
     names: dict[str, str] = {}
     now = min(times.values())

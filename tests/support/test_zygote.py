@@ -23,7 +23,7 @@ def output(folder: Path, code: str, **env: str) -> tuple[int, str]:
     return status, said
 
 
-def test_its_settings_are_those_of_its_environment(tmp_path: Path) -> None:
+def test_child_settings_follow_its_environment(tmp_path: Path) -> None:
     code = """
 import rest_framework_simplejwt.settings
 from django.db import connection
@@ -41,19 +41,19 @@ print(rest_framework_simplejwt.settings.api_settings.SIGNING_KEY)
     assert "redis://127.0.0.1:6399/0" in output(tmp_path, code)[1]
 
 
-def test_its_environment_is_exactly_what_was_given(tmp_path: Path) -> None:
+def test_child_environment_is_exactly_as_given(tmp_path: Path) -> None:
     status, said = output(tmp_path, "import os; print(sorted(os.environ))", GIVEN="1")
     assert status == 0
     of_the_settings = {"TZ", "DJANGO_SECRET_KEY", "CHATWS_JWT_SECRET"}
     assert set(eval(said)) - of_the_settings == {*ENV, "CHATWS_DATA_DIR", "GIVEN"}
 
 
-def test_two_of_them_draw_other_random_numbers(tmp_path: Path) -> None:
+def test_children_draw_different_random_numbers(tmp_path: Path) -> None:
     code = "import random, uuid; print(random.random(), uuid.uuid4())"
     assert output(tmp_path, code) != output(tmp_path, code)
 
 
-def test_it_shares_no_descriptor_with_the_zygote(tmp_path: Path) -> None:
+def test_child_shares_no_descriptor_with_the_zygote(tmp_path: Path) -> None:
     code = "import os; print([os.readlink(f'/proc/self/fd/{n}') for n in os.listdir('/proc/self/fd')[:-1]])"
     status, said = output(tmp_path, code)
     assert status == 0
@@ -71,13 +71,13 @@ def test_it_shares_no_descriptor_with_the_zygote(tmp_path: Path) -> None:
         ("import signal; signal.raise_signal(signal.SIGINT)", 1, "KeyboardInterrupt"),
     ],
 )
-def test_it_ends_as_python_does(tmp_path: Path, code: str, status: int, said: str) -> None:
+def test_child_ends_like_a_python_process(tmp_path: Path, code: str, status: int, said: str) -> None:
     ended, printed = output(tmp_path, code)
     assert ended in (status, -signal.SIGINT if said == "KeyboardInterrupt" else status)
     assert said in printed
 
 
-def test_signals_reach_it(tmp_path: Path) -> None:
+def test_signals_reach_the_child(tmp_path: Path) -> None:
     process = zygote().fork(["-c", "import signal; signal.pause()"], ENV, tmp_path / "log")
     assert process.poll() is None
     process.kill()
@@ -85,7 +85,7 @@ def test_signals_reach_it(tmp_path: Path) -> None:
     assert process.poll() == -signal.SIGKILL
 
 
-def test_all_end_with_who_started_them(tmp_path: Path) -> None:
+def test_children_end_with_their_starter(tmp_path: Path) -> None:
     """Also where it is killed, as a test process that hangs is."""
     code = f"""
 import os, signal

@@ -36,31 +36,31 @@ def tool(name: str) -> str:
     return str(Path(sys.executable).with_name(name))
 
 
-def test_an_import_from_a_floor_above(copy: Path) -> None:
+def test_import_from_a_higher_layer_fails(copy: Path) -> None:
     passes(copy, tool("lint-imports"), "--no-cache")
     with (copy / "realtime/feeds/names.py").open("a") as file:
         file.write("\nfrom realtime import hub\n")
     assert "realtime.feeds.names -> realtime.hub" in fails(copy, tool("lint-imports"), "--no-cache")
 
 
-def test_a_module_without_a_floor(copy: Path) -> None:
+def test_module_without_a_layer_fails(copy: Path) -> None:
     (copy / "realtime/attic.py").write_text("")
     assert "attic" in fails(copy, tool("lint-imports"), "--no-cache")
 
 
-def test_a_vendor_through_another_door(copy: Path) -> None:
+def test_second_importer_of_a_vendor_fails(copy: Path) -> None:
     with (copy / "chatws/web/probes.py").open("a") as file:
         file.write("\nimport redis\n")
     assert "One door to redis-py" in fails(copy, tool("lint-imports"), "--no-cache")
 
 
-def test_a_wrong_type(copy: Path) -> None:
+def test_wrong_type_fails(copy: Path) -> None:
     with (copy / "realtime/feeds/names.py").open("a") as file:
         file.write("\nwrong: int = user_feed(1)\n")
     assert "realtime/feeds/names.py" in fails(copy, tool("mypy"), "realtime/feeds/names.py")
 
 
-def test_a_task_that_nobody_supervises(copy: Path) -> None:
+def test_unsupervised_task_fails(copy: Path) -> None:
     check = [sys.executable, "-m", "tools.raw_tasks"]
     passes(copy, *check)
     file = copy / "realtime/ids.py"
@@ -68,7 +68,7 @@ def test_a_task_that_nobody_supervises(copy: Path) -> None:
     assert "realtime/ids.py" in fails(copy, *check)
 
 
-def test_a_proto_without_its_stubs(copy: Path) -> None:
+def test_proto_without_its_stubs_fails(copy: Path) -> None:
     check = [sys.executable, "-m", "chatws.chat_service.generate", "--check"]
     passes(copy, *check)
     proto = copy / "chatws/chat_service/pb/chat.proto"
@@ -76,7 +76,7 @@ def test_a_proto_without_its_stubs(copy: Path) -> None:
     assert "chat_pb2.py" in fails(copy, *check)
 
 
-def test_docs_that_are_not_what_the_code_says(copy: Path) -> None:
+def test_outdated_docs_fail(copy: Path) -> None:
     check = [sys.executable, "manage.py", "interface_docs", "--check"]
     passes(copy, *check)
     frames = copy / "chatws/protocol/frames.py"
@@ -89,7 +89,7 @@ def test_docs_that_are_not_what_the_code_says(copy: Path) -> None:
     passes(copy, *check)
 
 
-def test_a_setting_that_the_readme_tells_otherwise(copy: Path) -> None:
+def test_outdated_settings_table_fails(copy: Path) -> None:
     check = [sys.executable, "-m", "tools.settings_table", "--check"]
     passes(copy, *check)
     env = copy / "config/env.py"
@@ -99,7 +99,7 @@ def test_a_setting_that_the_readme_tells_otherwise(copy: Path) -> None:
     passes(copy, *check)
 
 
-def test_a_model_without_its_migration(copy: Path) -> None:
+def test_model_without_its_migration_fails(copy: Path) -> None:
     check = [sys.executable, "manage.py", "makemigrations", "--check", "--dry-run"]
     passes(copy, *check)
     models = copy / "realtime/models.py"
@@ -107,7 +107,7 @@ def test_a_model_without_its_migration(copy: Path) -> None:
     assert "Alter field node" in fails(copy, *check)
 
 
-def test_a_dependency_that_is_not_locked(copy: Path) -> None:
+def test_unlocked_dependency_fails(copy: Path) -> None:
     project = copy / "pyproject.toml"
     project.write_text(project.read_text().replace('"honcho>=2",', '"honcho>=2",\n  "sqlparse<0.5",'))
     assert "requirements.txt" in fails(copy, sys.executable, "-m", "tools.lock")

@@ -73,7 +73,7 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
 
 
-def test_pip_installs_where_uv_has_no_wheel(project: Project) -> None:
+def test_pip_installs_if_uv_has_no_wheel(project: Project) -> None:
     project.lock(project.make_wheel())
     done = project.install()
     assert done.returncode == 0, done.stdout + done.stderr
@@ -81,7 +81,7 @@ def test_pip_installs_where_uv_has_no_wheel(project: Project) -> None:
     assert project.size_of_pebble() == "3"
 
 
-def test_uv_installs_where_it_is_there(project: Project) -> None:
+def test_uv_installs_if_it_is_available(project: Project) -> None:
     project.lock(project.make_wheel())
     project.give_uv()
     done = project.install()
@@ -91,7 +91,7 @@ def test_uv_installs_where_it_is_there(project: Project) -> None:
 
 
 @pytest.mark.parametrize("has_uv", [False, True])
-def test_a_wrong_hash_installs_nothing(project: Project, has_uv: bool) -> None:
+def test_wrong_hash_installs_nothing(project: Project, has_uv: bool) -> None:
     project.make_wheel()
     project.lock("0" * 64)
     if has_uv:

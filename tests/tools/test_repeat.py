@@ -16,7 +16,7 @@ test:
 """
 
 
-def test_a_red_run_names_what_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_run_names_its_failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "Makefile").write_text(MAKEFILE)
     monkeypatch.setattr(repeat, "ROOT", tmp_path)
     run = repeat.once(7, tmp_path, is_loaded=True, clones=False)
@@ -25,13 +25,13 @@ def test_a_red_run_names_what_failed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert run.row.endswith(" | 7 | tests/a/test_b.py::test_c |")
 
 
-def test_what_keeps_the_machine_busy_ends_with_the_run() -> None:
+def test_load_ends_with_the_run() -> None:
     with repeat.busy(2) as processes:
         assert [process.poll() for process in processes] == [None, None]
     assert all(process.returncode for process in processes)
 
 
-def test_a_run_in_a_clone_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_in_a_clone_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "source"
     source.mkdir()
     (source / "Makefile").write_text("test:\n\t@pwd\n\t@echo '==== 1 passed in 0.10s ===='\n")

@@ -71,7 +71,7 @@ def run(tmp_path: Path) -> Run:
     return Run(tmp_path)
 
 
-def test_it_comes_up_keeps_its_data_and_ctrl_c_leaves_nothing_behind(run: Run) -> None:
+def test_chat_starts_keeps_data_and_ends_on_ctrl_c(run: Run) -> None:
     with run.started():
         seen = run.until("The chat is ready")
         assert "demo: users alice, bob, carol and admin" in seen
@@ -92,7 +92,7 @@ def test_it_comes_up_keeps_its_data_and_ctrl_c_leaves_nothing_behind(run: Run) -
             assert client.get("kept") == b"yes"
 
 
-def test_when_one_process_dies_all_end_with_its_name(run: Run) -> None:
+def test_death_of_one_process_ends_all(run: Run) -> None:
     with run.started():
         run.until("The chat is ready")
         os.kill(run.children["relay"], signal.SIGKILL)
@@ -102,7 +102,7 @@ def test_when_one_process_dies_all_end_with_its_name(run: Run) -> None:
 
 
 @pytest.mark.parametrize("variable", ["PORT", "CHATWS_REDIS_PORT", "CHATWS_RPC_PORT"])
-def test_a_taken_port_is_one_line_that_names_the_variable(run: Run, variable: str) -> None:
+def test_used_port_error_names_the_variable(run: Run, variable: str) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", run.ports[variable]))
         other.listen()
@@ -123,7 +123,7 @@ def test_a_taken_port_is_one_line_that_names_the_variable(run: Run, variable: st
         ["-m", "realtime.server", "--port", "1", "config.asgi:application"],
     ],
 )
-def test_a_process_without_redis_says_so_in_one_line(run: Run, command: list[str]) -> None:
+def test_process_without_redis_fails_with_one_line(run: Run, command: list[str]) -> None:
     environment = {**run.env, "CHATWS_START_TIMEOUT": "0.5"}
     done = subprocess.run([sys.executable, *command], cwd=BASE_DIR, env=environment, capture_output=True, text=True)
     assert done.returncode == 1
@@ -131,7 +131,7 @@ def test_a_process_without_redis_says_so_in_one_line(run: Run, command: list[str
     assert f"127.0.0.1:{run.ports['CHATWS_REDIS_PORT']}" in line
 
 
-def test_a_target_that_is_none_is_one_line(run: Run) -> None:
+def test_invalid_target_fails_with_one_line(run: Run) -> None:
     command = [sys.executable, "-m", "realtime.server", "config.asgi:application"]
     environment = {**run.env, "CHATWS_RPC_TARGET": "a:1,b:2"}
     done = subprocess.run(command, cwd=BASE_DIR, env=environment, capture_output=True, text=True)

@@ -50,7 +50,7 @@ def audit(*options: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def test_a_known_weakness_fails_and_is_named(osv: tuple[str, list[str]]) -> None:
+def test_known_vulnerability_fails_and_is_named(osv: tuple[str, list[str]]) -> None:
     url, weak = osv
     status, said = audit("--osv-url", url)
     assert (status, " 0 known weaknesses" in said) == (0, True), said
@@ -60,7 +60,7 @@ def test_a_known_weakness_fails_and_is_named(osv: tuple[str, list[str]]) -> None
     assert "PYSEC-0000-1, fixed in 99.0" in said
 
 
-def test_where_nobody_can_be_asked_it_says_that_nothing_was_audited() -> None:
+def test_unavailable_service_reports_that_nothing_was_audited() -> None:
     nowhere = ("--osv-url", "http://127.0.0.1:1/v1/query")
     status, said = audit(*nowhere)
     assert (status, "NOT AUDITED" in said) == (0, True)

@@ -36,7 +36,7 @@ async def unanswered(gateway: GrpcChatGateway, calls: int) -> list[ChatServiceEr
     return [answer for answer in answers if isinstance(answer, ChatServiceError)]
 
 
-async def test_one_instance_that_hangs_does_not_close_the_others(
+async def test_hanging_instance_does_not_stop_calls_to_others(
     gateway: GrpcChatGateway, instances: list[Instance]
 ) -> None:
     instances[0].answers.clear()
@@ -45,9 +45,7 @@ async def test_one_instance_that_hangs_does_not_close_the_others(
     assert all(error.was_asked for error in await unanswered(gateway, 4)), "none failed at once"
 
 
-async def test_when_all_hang_calls_fail_at_once_until_one_answers(
-    gateway: GrpcChatGateway, instances: list[Instance]
-) -> None:
+async def test_calls_fail_fast_while_every_instance_hangs(gateway: GrpcChatGateway, instances: list[Instance]) -> None:
     for one in instances:
         one.answers.clear()
     assert all(error.was_asked for error in await unanswered(gateway, FAILURES))
@@ -59,9 +57,7 @@ async def test_when_all_hang_calls_fail_at_once_until_one_answers(
     assert not await unanswered(gateway, 4)
 
 
-async def test_calls_that_an_ending_instance_takes_back_are_worth_another_try(
-    gateway: GrpcChatGateway, instances: list[Instance]
-) -> None:
+async def test_call_returned_by_a_stopping_instance_is_503(gateway: GrpcChatGateway, instances: list[Instance]) -> None:
     for one in instances:
         one.takes_back = True
     assert [error.code for error in await unanswered(gateway, 1)] == [503]

@@ -94,7 +94,7 @@ async def register(etcd: Etcd, key: str, instance: Instance) -> Any:
     return await asyncio.to_thread(etcd.register, key, instance.address)
 
 
-async def test_instances_that_come_and_go_are_followed_without_an_error(
+async def test_instances_register_and_withdraw_without_errors(
     shared_etcd: Etcd, instances: tuple[Instance, Instance]
 ) -> None:
     one, two = instances
@@ -111,7 +111,7 @@ async def test_instances_that_come_and_go_are_followed_without_an_error(
         await until_answered_by(answered, 2)
 
 
-async def test_a_running_call_ends_where_it_is_when_its_instance_is_withdrawn(
+async def test_running_call_finishes_on_a_withdrawn_instance(
     shared_etcd: Etcd, instances: tuple[Instance, Instance]
 ) -> None:
     one, two = instances
@@ -128,7 +128,7 @@ async def test_a_running_call_ends_where_it_is_when_its_instance_is_withdrawn(
         assert await running == 1
 
 
-async def test_a_killed_instance_costs_no_call_and_its_lease_runs_out(
+async def test_killed_instance_fails_no_call_and_expires(
     shared_etcd: Etcd, instances: tuple[Instance, Instance]
 ) -> None:
     one, two = instances
@@ -142,7 +142,7 @@ async def test_a_killed_instance_costs_no_call_and_its_lease_runs_out(
         await until(lambda: gateway.instances == (two.address,), what="the lease has run out")
 
 
-async def test_a_call_that_an_instance_takes_back_as_it_ends_is_answered_by_another(
+async def test_another_instance_answers_a_returned_call(
     instances: tuple[Instance, Instance],
 ) -> None:
     one, two = instances
@@ -152,7 +152,7 @@ async def test_a_call_that_an_instance_takes_back_as_it_ends_is_answered_by_anot
         await until_answered_by(answered, 2)
 
 
-async def test_while_etcd_is_away_the_last_known_are_called_and_afterwards_it_is_followed_again(
+async def test_last_known_instances_serve_while_etcd_is_unavailable(
     own_etcd: Callable[..., Etcd], instances: tuple[Instance, Instance]
 ) -> None:
     one, two = instances
@@ -169,7 +169,7 @@ async def test_while_etcd_is_away_the_last_known_are_called_and_afterwards_it_is
         await until(lambda: 2 in answered, what="it is called")
 
 
-async def test_where_nobody_is_registered_any_more_the_last_known_are_called(
+async def test_last_known_instance_serves_after_all_have_withdrawn(
     shared_etcd: Etcd, instances: tuple[Instance, Instance]
 ) -> None:
     one, two = instances
@@ -187,7 +187,7 @@ async def test_where_nobody_is_registered_any_more_the_last_known_are_called(
         assert await gateway.unread_notifications(1) == 1
 
 
-async def test_of_three_members_one_may_die_and_another_hang(
+async def test_discovery_survives_dead_and_hanging_etcd_members(
     own_etcd: Callable[..., Etcd], instances: tuple[Instance, Instance], caplog: pytest.LogCaptureFixture
 ) -> None:
     one, two = instances
@@ -209,7 +209,7 @@ async def test_of_three_members_one_may_die_and_another_hang(
             etcd.members[1].go_on()
 
 
-async def test_a_watch_that_begins_before_what_etcd_still_keeps_reads_again(
+async def test_watch_from_a_compacted_revision_reads_again(
     shared_etcd: Etcd, instances: tuple[Instance, Instance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = instances
@@ -231,7 +231,9 @@ async def test_a_watch_that_begins_before_what_etcd_still_keeps_reads_again(
         await until(lambda: len(gateway.instances) == 2, what="the second is known")
 
 
-async def test_a_user_with_a_password(own_etcd: Callable[..., Etcd], instances: tuple[Instance, Instance]) -> None:
+async def test_etcd_login_with_user_and_password(
+    own_etcd: Callable[..., Etcd], instances: tuple[Instance, Instance]
+) -> None:
     one, _ = instances
     etcd = own_etcd()
     for command in (["user", "add", "root:s%3A/@&?"], ["user", "grant-role", "root", "root"], ["auth", "enable"]):
@@ -247,7 +249,9 @@ async def test_a_user_with_a_password(own_etcd: Callable[..., Etcd], instances: 
         assert "wrong" not in str(refused.value)
 
 
-async def test_tls(own_etcd: Callable[..., Etcd], instances: tuple[Instance, Instance], tmp_path: Path) -> None:
+async def test_etcd_over_tls(
+    own_etcd: Callable[..., Etcd], instances: tuple[Instance, Instance], tmp_path: Path
+) -> None:
     one, _ = instances
     key, certificate = make_certificate(tmp_path)
     etcd = own_etcd(
@@ -261,7 +265,7 @@ async def test_tls(own_etcd: Callable[..., Etcd], instances: tuple[Instance, Ins
             await gateway.unread_notifications(1)
 
 
-async def test_instances_with_tls_are_checked_by_the_name_of_the_first(shared_etcd: Etcd, tmp_path: Path) -> None:
+async def test_tls_checks_instances_by_the_first_name(shared_etcd: Etcd, tmp_path: Path) -> None:
     private, certificate = make_certificate(tmp_path)
     credentials = grpc.ssl_server_credentials([(private.read_bytes(), certificate.read_bytes())])
     instances = [await Instance(number, credentials).start() for number in (1, 2)]
@@ -280,7 +284,7 @@ async def test_instances_with_tls_are_checked_by_the_name_of_the_first(shared_et
             await instance.stop()
 
 
-async def test_a_token_of_etcd_that_has_run_out_is_asked_for_again(
+async def test_expired_etcd_token_is_renewed(
     own_etcd: Callable[..., Etcd], instances: tuple[Instance, Instance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     etcd = own_etcd()
@@ -302,7 +306,7 @@ async def test_a_token_of_etcd_that_has_run_out_is_asked_for_again(
     assert len(tokens) == 2
 
 
-async def test_before_anybody_is_known_a_call_waits_and_then_says_where_nobody_was_found(
+async def test_call_waits_for_an_instance_or_names_the_address(
     shared_etcd: Etcd, instances: tuple[Instance, Instance]
 ) -> None:
     address = f"etcd://{shared_etcd.endpoints}/{KEY}.nobody"
@@ -336,7 +340,7 @@ async def test_before_anybody_is_known_a_call_waits_and_then_says_where_nobody_w
         ("etc://127.0.0.1:2379/chat.rpc", "nor etcd://"),
     ],
 )
-def test_a_typing_error_is_refused_by_name_and_shows_no_password(address: str, problem: str) -> None:
+def test_bad_etcd_address_error_hides_the_password(address: str, problem: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=problem) as refused:
         Channel("CHATWS_RPC_TARGET", address)
     assert str(refused.value).startswith("CHATWS_RPC_TARGET")

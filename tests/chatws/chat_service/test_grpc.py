@@ -35,12 +35,12 @@ from tests.support.waiting import LIMIT
         ("localhost:9003", "dns:///localhost:9003"),
     ],
 )
-def test_a_target_is_addresses_or_one_name(setting: str, target: str) -> None:
+def test_target_is_addresses_or_one_name(setting: str, target: str) -> None:
     assert target_of("CHATWS_RPC_TARGET", setting) == target
 
 
 @pytest.mark.parametrize("setting", ["", ",", "name", "a:1,b:2", "10.0.0.5", "10.0.0.5:1,name:2", "name:port", "::1"])
-def test_another_target_is_an_error_that_names_the_variable(setting: str) -> None:
+def test_invalid_target_error_names_the_variable(setting: str) -> None:
     with pytest.raises(ImproperlyConfigured, match="CHATWS_RPC_TARGET"):
         target_of("CHATWS_RPC_TARGET", setting)
 
@@ -58,7 +58,7 @@ async def save(gateway: GrpcChatGateway, group_id: str, user: int, message_id: s
     )
 
 
-async def test_the_service_s_status_becomes_a_code(gateway: GrpcChatGateway, chat: Chat) -> None:
+async def test_grpc_status_becomes_an_error_code(gateway: GrpcChatGateway, chat: Chat) -> None:
     owner = new_user()
     group = await chat.group(owner)
     assert await save(gateway, group, owner) == f"m-{owner}"
@@ -72,7 +72,7 @@ async def test_the_service_s_status_becomes_a_code(gateway: GrpcChatGateway, cha
     assert refused.value.code == 409
 
 
-async def test_every_call_answers_with_what_the_service_knows(gateway: GrpcChatGateway, chat: Chat) -> None:
+async def test_every_call_returns_the_data_of_the_service(gateway: GrpcChatGateway, chat: Chat) -> None:
     user, other = new_user(), new_user()
     group = await chat.group(user, other, name="a group")
     for number in range(2):
@@ -97,7 +97,7 @@ async def test_every_call_answers_with_what_the_service_knows(gateway: GrpcChatG
     assert (cursor.user_id, cursor.message_id) == (user, f"m0-{other}")
 
 
-async def test_a_service_that_is_away_is_503_and_its_address_is_named() -> None:
+async def test_unavailable_service_is_503_and_names_the_address() -> None:
     target = f"127.0.0.1:{free_port()}"
     gateway = GrpcChatGateway(ChatConf(rpc_target=target, rpc_seconds=1.0))
     with pytest.raises(ChatServiceError, match=target) as refused:
@@ -107,7 +107,7 @@ async def test_a_service_that_is_away_is_503_and_its_address_is_named() -> None:
     await gateway.close()
 
 
-async def test_a_service_that_lacks_the_method_is_501() -> None:
+async def test_service_without_the_method_is_501() -> None:
     server = grpc.aio.server()
     port = server.add_insecure_port("127.0.0.1:0")  # accepts, knows no method
     await server.start()
@@ -147,29 +147,29 @@ async def test_all_pages_are_read() -> None:
     assert await _ids_of(Listing([[]])) == frozenset()
 
 
-async def test_pages_that_disagree_are_read_again() -> None:
+async def test_inconsistent_pages_are_read_again() -> None:
     moved = [HUNDRED, ["g99", "a"]]  # one was removed from the first page while the second was read
     assert len(await _ids_of(Listing(moved, [HUNDRED, ["a"]]))) == 101
 
 
-async def test_a_listing_that_never_agrees_is_503() -> None:
+async def test_listing_that_stays_inconsistent_is_503() -> None:
     with pytest.raises(ChatServiceError) as refused:
         await _ids_of(Listing(*([["a", name, name]] for name in "bcdef")))
     assert refused.value.code == 503
 
 
 @pytest.mark.parametrize("total", [0, 1, 5, 2**31 - 1])
-async def test_a_total_that_is_wrong_for_good_costs_a_second_reading(total: int) -> None:
+async def test_permanently_wrong_total_costs_one_more_reading(total: int) -> None:
     assert await _ids_of(Listing([["a", "b"]], [["a", "b"]], total=total)) == {"a", "b"}
     assert len(await _ids_of(Listing(*[[HUNDRED, ["a"]]] * 2, total=total))) == 101
     assert len(await _ids_of(Listing(*[[HUNDRED, []]] * 2, total=total))) == 100
 
 
-async def test_a_service_that_answers_every_page_with_the_same_is_asked_no_further() -> None:
+async def test_repeated_page_ends_the_listing() -> None:
     assert len(await _ids_of(Listing(*[[HUNDRED, HUNDRED]] * 2, total=7))) == 100
 
 
-async def test_a_group_that_is_missing_once_is_found_by_the_next_reading() -> None:
+async def test_group_missing_once_is_found_by_next_reading() -> None:
     readings = Listing([["a"]], [["a", "b"]], [["a", "b"]], total=3)
     assert await _ids_of(readings) == {"a", "b"}
 
@@ -190,7 +190,7 @@ def _certificate() -> tuple[bytes, bytes]:
     return private, certificate.public_bytes(Encoding.PEM)
 
 
-async def test_tls_is_spoken_with_a_service_whose_certificate_is_trusted(tmp_path: Path) -> None:
+async def test_tls_connects_to_a_trusted_certificate(tmp_path: Path) -> None:
     private, certificate = _certificate()
     trusted, other = tmp_path / "trusted.pem", tmp_path / "other.pem"
     trusted.write_bytes(certificate)
@@ -209,7 +209,7 @@ async def test_tls_is_spoken_with_a_service_whose_certificate_is_trusted(tmp_pat
     await server.stop(None)
 
 
-async def test_the_reference_service_tells_its_health_and_its_methods(stack: Stack) -> None:
+async def test_reference_service_reports_health_and_methods(stack: Stack) -> None:
     async with grpc.aio.insecure_channel(stack.rpc_target) as channel:
         check = health_pb2_grpc.HealthStub(channel).Check
         for service in ("", "chat.ChatService"):

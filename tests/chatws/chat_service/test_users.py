@@ -61,9 +61,7 @@ async def names(redis: Any, people: People, monkeypatch: pytest.MonkeyPatch) -> 
     await names.close()
 
 
-async def test_many_are_asked_for_in_one_call_and_kept_as_the_platform_keeps_them(
-    redis: Any, names: Names, people: People
-) -> None:
+async def test_one_call_fetches_many_names_and_caches_them(redis: Any, names: Names, people: People) -> None:
     assert await names.of([11, 12, 11]) == PEOPLE
     assert people.asked == [{11, 12}]
     assert await redis.hgetall("chat:user:info:11") == {b"name": b"Ada", b"avatar": b"https://img.example/ada.png"}
@@ -73,13 +71,13 @@ async def test_many_are_asked_for_in_one_call_and_kept_as_the_platform_keeps_the
     assert len(people.asked) == 1
 
 
-async def test_what_another_service_has_kept_is_not_asked_for(redis: Any, names: Names, people: People) -> None:
+async def test_name_cached_by_another_service_is_not_fetched(redis: Any, names: Names, people: People) -> None:
     await redis.hset("chat:user:info:7", mapping={"name": "Cy", "avatar": ""})
     assert await names.of([7, 11]) == {7: Name("Cy", ""), 11: PEOPLE[11]}
     assert people.asked == [{11}]
 
 
-async def test_who_is_being_asked_for_is_asked_for_once(names: Names, people: People) -> None:
+async def test_concurrent_lookups_share_one_call(names: Names, people: People) -> None:
     people.answers.clear()
     first = asyncio.create_task(names.of([11]))
     await until_answer(lambda: asyncio.sleep(0, people.asked), lambda asked: asked == [{11}], "a call")
@@ -89,7 +87,7 @@ async def test_who_is_being_asked_for_is_asked_for_once(names: Names, people: Pe
     assert (await first, await both) == ({11: PEOPLE[11]}, PEOPLE)
 
 
-async def test_a_slow_service_costs_the_name_and_its_answer_serves_the_next(
+async def test_late_answer_is_cached_for_the_next_lookup(
     redis: Any, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert PATIENCE == 0.2
@@ -106,7 +104,7 @@ async def test_a_slow_service_costs_the_name_and_its_answer_serves_the_next(
     await names.close()
 
 
-async def test_a_service_that_fails_is_left_alone_for_a_while(
+async def test_failing_service_is_not_called_during_the_pause(
     names: Names, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     people.failure = UserServiceError("away")
@@ -118,9 +116,7 @@ async def test_a_service_that_fails_is_left_alone_for_a_while(
     assert await names.of([12]) == {12: PEOPLE[12]}
 
 
-async def test_nothing_that_goes_wrong_with_a_name_costs_more_than_the_name(
-    redis: Any, names: Names, people: People
-) -> None:
+async def test_lookup_error_costs_only_the_name(redis: Any, names: Names, people: People) -> None:
     people.failure = ValueError("an id that is too long")
     assert await names.of([11]) == {11: NOBODY}
     people.failure = None
@@ -129,20 +125,20 @@ async def test_nothing_that_goes_wrong_with_a_name_costs_more_than_the_name(
     assert await redis.type("chat:user:info:11") == b"list"
 
 
-async def test_who_is_unknown_is_not_asked_for_each_time(names: Names, people: People) -> None:
+async def test_unknown_user_is_fetched_once(names: Names, people: People) -> None:
     for _ in range(2):
         assert await names.of([99]) == {99: NOBODY}
     assert people.asked == [{99}]
 
 
-async def test_without_redis_names_are_asked_for(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_names_are_fetched_without_redis(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chatws.chat_service.users.PATIENCE", LIMIT)
     away = connect(f"redis://127.0.0.1:{free_port()}/0")
     assert await Names(away, people).of([11]) == {11: PEOPLE[11]}
     await away.aclose()
 
 
-async def test_without_a_user_service_nobody_has_a_name(redis: Any) -> None:
+async def test_no_user_service_means_no_names(redis: Any) -> None:
     assert await Names(redis).of([11]) == {}
     assert not Names(redis).are_known
 
@@ -157,7 +153,7 @@ class Service(UserBasicServiceServicer):
         return pb.GetGroupUserResponse(users=users)
 
 
-async def test_the_service_s_own_contract() -> None:
+async def test_grpc_users_follow_the_service_contract() -> None:
     server = grpc.aio.server()
     port = server.add_insecure_port("127.0.0.1:0")
     add_UserBasicServiceServicer_to_server(Service(), server)

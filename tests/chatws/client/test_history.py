@@ -33,7 +33,7 @@ class Asking(ChatClient):
         [SECOND + n // 40 for n in range(200)], [SECOND] * 70, [*range(SECOND, SECOND + 30), *[SECOND + 30] * 45],
     ],
 )  # fmt: skip
-async def test_all_of_it_comes_once(kind: type[Histories], limit: int, seconds: Sequence[int]) -> None:
+async def test_whole_history_is_returned_once(kind: type[Histories], limit: int, seconds: Sequence[int]) -> None:
     client = Asking(kind(seconds))
     known: list[Any] = []
     more = True
@@ -45,14 +45,14 @@ async def test_all_of_it_comes_once(kind: type[Histories], limit: int, seconds: 
     assert [message["message_id"] for message in known] == [f"m{n}" for n in reversed(range(len(seconds)))]
 
 
-async def test_before_what_is_in_the_middle_nothing_newer_is_shown() -> None:
+async def test_page_before_a_message_has_nothing_newer() -> None:
     client = Asking(BySecond([SECOND + n // 3 for n in range(130)]))
     known = [{"message_id": "m60", "created_at": SECOND + 20}]
     page = await client.history("g", known=known, limit=5)
     assert [message["message_id"] for message in page["messages"]] == ["m59", "m58", "m57", "m56", "m55"]
 
 
-async def test_a_service_that_goes_by_place_may_have_times_in_any_order() -> None:
+async def test_history_by_place_allows_unordered_times() -> None:
     """As after an import, or with clocks that differ."""
     client = Asking(ByPlace([SECOND + (n * 37) % 100 for n in range(130)]))
     known: list[Any] = []

@@ -15,13 +15,13 @@ def standing_at(offset: int) -> Places:
     return places
 
 
-def test_the_first_word_of_a_feed_is_where_the_client_begins() -> None:
+def test_first_position_of_a_feed_starts_the_client() -> None:
     places = standing_at(7)
     assert places.get(FEED) == Place("e", 7)
     assert places.resume() == {FEED: {"epoch": "e", "offset": 7}}
 
 
-def test_each_step_is_what_its_offset_says() -> None:
+def test_offset_decides_the_step() -> None:
     places = standing_at(7)
     assert places.step(FEED, "e", 9, "") is Step.GAP
     assert places.step(FEED, "other", 8, "") is Step.GAP
@@ -32,20 +32,20 @@ def test_each_step_is_what_its_offset_says() -> None:
     assert places.get(FEED) == Place("e", 8)
 
 
-def test_recovered_keeps_the_place_so_that_the_tail_follows_on() -> None:
+def test_recovered_feed_keeps_its_place() -> None:
     places = standing_at(7)
     assert not places.told(FEED, "e", 9, True)
     assert [places.step(FEED, "e", offset, "") for offset in (8, 9, 10)] == [Step.NEXT] * 3
 
 
-def test_not_recovered_or_elsewhere_without_a_word_is_a_loss() -> None:
+def test_unrecovered_or_unexpected_position_is_a_loss() -> None:
     assert standing_at(7).told(FEED, "e", 7, False)
     assert standing_at(7).told(FEED, "new", 0, False)
     assert standing_at(7).told(FEED, "e", 8, None)
     assert not standing_at(7).told(FEED, "e", 7, None)
 
 
-def test_a_known_id_moves_the_place_and_is_not_shown_again() -> None:
+def test_known_id_moves_the_place_without_showing() -> None:
     places = standing_at(0)
     assert places.step(FEED, "e", 1, "m-1") is Step.NEXT
     places.told(FEED, "new", 0, False)
@@ -53,7 +53,7 @@ def test_a_known_id_moves_the_place_and_is_not_shown_again() -> None:
     assert places.step(FEED, "new", 2, "m-2") is Step.NEXT
 
 
-def test_only_so_many_ids_are_kept() -> None:
+def test_number_of_known_ids_is_bounded() -> None:
     places = standing_at(0)
     for number in range(1, module.KNOWN_IDS + 2):
         places.step(FEED, "e", number, f"m-{number}")
@@ -62,7 +62,7 @@ def test_only_so_many_ids_are_kept() -> None:
     assert places.step(FEED, "new", 2, "m-3") is Step.KNOWN
 
 
-def test_only_the_places_that_moved_last_are_resumed() -> None:
+def test_only_latest_places_are_resumed() -> None:
     places = Places({f"group:{number}": Place("e", 1) for number in range(module.RESUMED_FEEDS + 1)})
     places.step("group:0", "e", 2, "")
     assert len(places.resume()) == module.RESUMED_FEEDS
@@ -72,7 +72,7 @@ def test_only_the_places_that_moved_last_are_resumed() -> None:
 
 
 @given(st.lists(st.integers(0, 12), max_size=60))
-def test_whatever_comes_the_steps_taken_are_gapless_and_once(offsets: list[int]) -> None:
+def test_accepted_steps_have_no_gap_or_repeat(offsets: list[int]) -> None:
     places = standing_at(0)
     taken = [offset for offset in offsets if places.step(FEED, "e", offset, "") is Step.NEXT]
     assert taken == list(range(1, len(taken) + 1))

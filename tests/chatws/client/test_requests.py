@@ -38,7 +38,7 @@ async def turn() -> None:
         await asyncio.sleep(0)
 
 
-async def test_messages_to_one_group_go_one_after_the_other_and_others_do_not_wait() -> None:
+async def test_messages_wait_only_for_their_own_group() -> None:
     wire = Wire()
     tasks = [wire.ask("a1", "a"), wire.ask("a2", "a"), wire.ask("b1", "b"), wire.ask("h", "a", "history")]
     await turn()
@@ -51,7 +51,7 @@ async def test_messages_to_one_group_go_one_after_the_other_and_others_do_not_wa
     assert wire.requests.frames == []
 
 
-async def test_a_cancelled_message_lets_the_next_one_go() -> None:
+async def test_cancelled_message_releases_the_next() -> None:
     wire = Wire()
     first, second = wire.ask("1"), wire.ask("2")
     await turn()
@@ -62,7 +62,7 @@ async def test_a_cancelled_message_lets_the_next_one_go() -> None:
     await second
 
 
-async def test_the_next_connection_gets_what_had_no_answer() -> None:
+async def test_unanswered_requests_move_to_the_next_connection() -> None:
     wire = Wire()
     asking = wire.ask("1")
     await turn()
@@ -76,7 +76,7 @@ async def test_the_next_connection_gets_what_had_no_answer() -> None:
     assert (await asking)["message_id"] == "1"
 
 
-async def test_500_is_tried_three_times_and_503_for_ever() -> None:
+async def test_500_is_tried_three_times_and_503_forever() -> None:
     wire = Wire()
     first, second = wire.ask("1", "a"), wire.ask("2", "b")
     await turn()
@@ -92,7 +92,7 @@ async def test_500_is_tried_three_times_and_503_for_ever() -> None:
     await second
 
 
-async def test_retry_after_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_client_waits_for_retry_after(monkeypatch: pytest.MonkeyPatch) -> None:
     wire, clock = Wire(), LoopClock(monkeypatch)
     asking = wire.ask("1")
     await turn()
@@ -108,7 +108,7 @@ async def test_retry_after_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> Non
     assert caught.value.reason == "why"
 
 
-async def test_what_was_not_stored_is_refused() -> None:
+async def test_unstored_message_is_rejected() -> None:
     wire = Wire()
     asking = wire.ask("1")
     await turn()
@@ -117,7 +117,7 @@ async def test_what_was_not_stored_is_refused() -> None:
         await asking
 
 
-async def test_only_so_many_wait() -> None:
+async def test_number_of_waiting_requests_is_bounded() -> None:
     wire = Wire()
     wire.online = False
     tasks = [wire.ask(str(number)) for number in range(module.MOST_PENDING)]

@@ -24,7 +24,7 @@ def frame_of(topic: str, payload: dict[str, Any] | bytes) -> dict[str, Any]:
     return frame
 
 
-def test_what_is_missing_or_null_and_no_id_is_its_zero_value() -> None:
+def test_missing_or_null_field_takes_its_zero_value() -> None:
     nothing = dict.fromkeys(("sender_name", "sender_avatar", "msg_type", "content", "image_url", "created_at"))
     for payload in (MESSAGE, MESSAGE | nothing):
         frame = frame_of("chat.message.new", payload)
@@ -41,7 +41,7 @@ def test_what_is_missing_or_null_and_no_id_is_its_zero_value() -> None:
     assert verify["message_id"] == f"verify_2_{ENTERED}"
 
 
-def test_a_number_may_come_as_text_and_goes_out_as_a_number() -> None:
+def test_number_given_as_text_is_sent_as_number() -> None:
     message = MESSAGE | {"sender_id": "18446744073709551615", "msg_type": "2", "created_at": "1700000001"}
     data = frame_of("chat.message.new", message)["data"]
     assert (data["sender_id"], data["msg_type"], data["created_at"]) == (2**64 - 1, 2, 1_700_000_001)
@@ -55,12 +55,12 @@ def test_a_number_may_come_as_text_and_goes_out_as_a_number() -> None:
         (1_700_000_001_000_000, LATEST), (2**80, LATEST), (1e300, LATEST),
     ],
 )  # fmt: skip
-def test_a_time_is_one_that_can_be_shown(given: float, seconds: int) -> None:
+def test_time_out_of_range_is_replaced(given: float, seconds: int) -> None:
     assert frame_of("notification:push", NOTIFICATION | {"timestamp": given})["timestamp"] == seconds
     assert frame_of("chat.message.new", MESSAGE | {"created_at": given})["data"]["created_at"] == seconds
 
 
-def test_what_is_not_known_is_ignored() -> None:
+def test_unknown_fields_are_ignored() -> None:
     known = frame_of("chat.message.new", MESSAGE)
     assert frame_of("chat.message.new", MESSAGE | {"extra": [1, {"a": None}], "sender_id": "1"}) == known
 
@@ -82,13 +82,13 @@ def test_what_is_not_known_is_ignored() -> None:
         ("notification:push", b"5", "object"),
     ],
 )
-def test_what_can_never_be_read_is_named(topic: str, payload: dict[str, Any] | bytes, reason: str) -> None:
+def test_unreadable_entry_error_names_the_reason(topic: str, payload: dict[str, Any] | bytes, reason: str) -> None:
     with pytest.raises(PoisonEntry, match=reason):
         frame_of(topic, payload)
 
 
 @pytest.mark.parametrize("kind", [*sorted(GROUPS_CHANGED), "system"])
-def test_a_notification_that_groups_have_changed_makes_its_user_ask(kind: str) -> None:
+def test_group_change_notification_refreshes_membership(kind: str) -> None:
     payload = json.dumps(NOTIFICATION | {"type": kind}).encode()
     [(feed, publication)] = ROUTES["notification:push"](Entry("1-0", {}, payload=payload))
     assert publication.command == (AskAccess(feed) if kind in GROUPS_CHANGED else None)

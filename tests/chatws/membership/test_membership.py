@@ -36,7 +36,7 @@ class Listener:
     def membership_changed(self) -> None: ...
 
 
-async def test_a_flood_of_questions_is_paced_and_each_user_is_asked_about_once(
+async def test_lookups_are_paced_and_made_once_per_user(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(registry, "QUESTIONS_AT_ONCE", 5)
@@ -51,7 +51,7 @@ async def test_a_flood_of_questions_is_paced_and_each_user_is_asked_about_once(
     assert chat.asked <= 2 * len(users)
 
 
-async def test_another_device_does_not_ask_again_unless_something_may_have_been_missed() -> None:
+async def test_second_device_uses_cached_groups_while_complete() -> None:
     chat = ChatService()
     memberships = Memberships(chat, Hub())  # type: ignore[arg-type]
     user = memberships.enter(1, Listener())
@@ -71,7 +71,7 @@ async def test_another_device_does_not_ask_again_unless_something_may_have_been_
     assert chat.asked == asked + 2
 
 
-async def test_while_a_question_goes_unanswered_another_device_asks_too(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_second_device_asks_while_a_lookup_is_unanswered(monkeypatch: pytest.MonkeyPatch) -> None:
     chat = ChatService()
     memberships = Memberships(chat, Hub())  # type: ignore[arg-type]
     user = memberships.enter(1, Listener())
@@ -94,7 +94,7 @@ async def test_while_a_question_goes_unanswered_another_device_asks_too(monkeypa
     await user.followed()
 
 
-async def test_the_timer_asks_about_each_user_in_turn_and_never_about_one_who_left() -> None:
+async def test_timer_checks_connected_users_in_turn() -> None:
     chat = ChatService()
     memberships = Memberships(chat, Hub(), every=0.2)  # type: ignore[arg-type]
     here, gone = Listener(), Listener()
@@ -124,7 +124,7 @@ def group(group_id: str, status: int) -> Group:
     return Group(group_id, 0, "", 1, status, 500, 1, 0, 1, 0, "", 0, "", "")
 
 
-async def test_a_disbanded_group_that_is_still_listed_is_none_of_the_user_s() -> None:
+async def test_listed_disbanded_group_is_ignored() -> None:
     class Lists:
         async def user_groups(self, user_id: int, page: int, page_size: int) -> Page[Group]:
             return Page([group("alive", 1), group("disbanded", 2)], 2)

@@ -26,7 +26,7 @@ async def found(chat: Histories, message_id: str, since: int = SECOND + HOUR) ->
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("since", [SECOND, SECOND + HOUR])
-async def test_each_message_of_a_history_is_found_and_no_other(
+async def test_only_messages_in_the_history_are_found(
     kind: type[Histories], seconds: Sequence[int], since: int
 ) -> None:
     chat = kind(seconds)
@@ -38,7 +38,7 @@ async def test_each_message_of_a_history_is_found_and_no_other(
         assert "too many messages of one second" in str(error)
 
 
-async def test_of_more_messages_of_one_second_than_a_page_holds_it_is_said_of_none_that_it_is_not_stored() -> None:
+async def test_crowded_second_never_reports_a_stored_message_missing() -> None:
     chat = BySecond([SECOND, *[SECOND + 1] * 120])
     for message in [*chat.messages, Message("unknown", "g", 1, "", 1, "", "", 1, SECOND)]:
         try:
@@ -47,14 +47,14 @@ async def test_of_more_messages_of_one_second_than_a_page_holds_it_is_said_of_no
             assert "of one second" in str(error)
 
 
-async def test_a_message_too_far_back_is_not_said_to_be_missing() -> None:
+async def test_message_too_far_back_is_not_reported_missing() -> None:
     chat = ByPlace(range(SECOND, SECOND + 100 * (MOST_PAGES + 1)))
     assert await found(chat, "m3")
     with pytest.raises(ChatServiceError, match="too many messages"):
         await found(chat, "m3", SECOND)
 
 
-async def test_what_comes_meanwhile_is_not_taken_for_an_answer() -> None:
+async def test_message_stored_during_the_search_is_ignored() -> None:
     class Busy(BySecond):
         def before(self, before_id: str) -> list[Message]:
             found = list(super().before(before_id))
@@ -65,7 +65,7 @@ async def test_what_comes_meanwhile_is_not_taken_for_an_answer() -> None:
 
 
 @pytest.mark.parametrize("behind", [1, 40, 170])
-async def test_a_replica_that_lags_makes_no_message_stored(behind: int) -> None:
+async def test_lagging_replica_does_not_report_unknown_message_stored(behind: int) -> None:
     """The newest come from one database, and what lies before a message that nobody has from another, which lags."""
 
     class Lagging(BySecond):
@@ -82,7 +82,7 @@ async def test_a_replica_that_lags_makes_no_message_stored(behind: int) -> None:
     assert not await found(Lagging([SECOND + n // per_second for n in range(600)]), "unknown")
 
 
-async def test_a_history_that_cannot_be_had_is_no_answer() -> None:
+async def test_unavailable_history_raises() -> None:
     class Away(BySecond):
         def before(self, before_id: str) -> list[Message]:
             raise ChatServiceError(503, "away")

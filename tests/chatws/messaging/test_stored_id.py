@@ -20,11 +20,11 @@ def frame(**changes: object) -> SendMessage:
     return decoded
 
 
-def test_the_protocol_s_own_example() -> None:
+def test_example_of_the_protocol_is_reproduced() -> None:
     assert stored_id(42, frame()) == "0cc8e0e0-26fb-56a3-bdce-2d93fc942a2f"
 
 
-def test_every_part_of_the_name_counts() -> None:
+def test_every_part_of_the_name_changes_the_id() -> None:
     changes: list[dict[str, object]] = [
         {"message_id": "c-2"}, {"timestamp": 1_700_000_001}, {"group_id": "g2"}, {"msg_type": 2}, {"content": "x"},
         {"image_url": "https://x.example/"},
@@ -33,13 +33,13 @@ def test_every_part_of_the_name_counts() -> None:
     assert len(ids) == len(changes) + 2
 
 
-def test_without_an_id_or_a_time_each_is_new() -> None:
+def test_frame_without_id_or_time_gets_a_new_id() -> None:
     for change in ({"message_id": ""}, {"timestamp": 0}):
         assert stored_id(42, frame(**change)) != stored_id(42, frame(**change))
 
 
 @given(st.text(min_size=1, max_size=64), st.text(max_size=50))
-def test_the_same_frame_has_the_same_id(message_id: str, content: str) -> None:
+def test_same_frame_has_the_same_id(message_id: str, content: str) -> None:
     assert stored_id(1, frame(message_id=message_id, content=content)) == stored_id(
         1, frame(message_id=message_id, content=content)
     )

@@ -23,7 +23,7 @@ class Others:
         self.news.set()
 
 
-async def test_it_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_typing_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(typing, "EXPIRES_SECONDS", 0.05)
     others = Others()
     Typist(others).set("g", typing=True)
@@ -31,7 +31,7 @@ async def test_it_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     assert others.told == [("g", True), ("g", False)]
 
 
-async def test_who_repeats_it_goes_on_and_is_told_again_only_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_repeated_typing_is_announced_only_at_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(typing, "AGAIN_SECONDS", 1e6)
     others = Others()
     typist = Typist(others)
@@ -46,7 +46,7 @@ async def test_who_repeats_it_goes_on_and_is_told_again_only_now_and_then(monkey
     assert others.told[2:] == [("g", False)]
 
 
-async def test_each_repeat_puts_the_end_off(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_repeat_postpones_the_expiry(monkeypatch: pytest.MonkeyPatch) -> None:
     others = Others()
     typist = Typist(others)
     monkeypatch.setattr(typing, "EXPIRES_SECONDS", 0.05)
@@ -62,7 +62,7 @@ async def test_each_repeat_puts_the_end_off(monkeypatch: pytest.MonkeyPatch) -> 
     assert others.told[-1] == ("g", False)
 
 
-async def test_who_changes_too_often_is_refused_and_what_is_on_still_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rate_limited_typing_still_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(typing, "EXPIRES_SECONDS", 0.05)
     monkeypatch.setattr(typing, "time", SimpleNamespace(monotonic=lambda: 1e6))  # no change becomes free meanwhile
     others = Others()

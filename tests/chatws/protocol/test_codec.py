@@ -22,16 +22,16 @@ def bad(text: str) -> BadFrame:
     return caught.value
 
 
-def test_a_frame_without_data_takes_the_defaults() -> None:
+def test_frame_without_data_takes_the_defaults() -> None:
     assert codec.decode('{"type": "ping"}') == frames.Ping()
 
 
-def test_unknown_keys_are_ignored_and_the_last_of_duplicates_wins() -> None:
+def test_unknown_keys_are_ignored_and_last_duplicate_wins() -> None:
     frame = codec.decode('{"type": "ping", "x": 1, "message_id": "a", "message_id": "b"}')
     assert frame.message_id == "b"
 
 
-def test_the_last_of_several_types_counts() -> None:
+def test_last_of_several_types_counts() -> None:
     assert codec.decode('{"type": "auth", "type": "ping"}') == frames.Ping()
     assert codec.decode('{"type": "ping", "type": "leave_group", "data": {"group_id": "g"}}') == frames.LeaveGroup(
         data=frames.GroupData("g")
@@ -40,7 +40,7 @@ def test_the_last_of_several_types_counts() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "[]", "1", "null", "\ufeff{}", '{"type":"ping"}{"type":"ping"}'])
-def test_what_is_not_one_json_object_is_400(text: str) -> None:
+def test_anything_but_one_json_object_is_400(text: str) -> None:
     assert bad(text).code == 400
 
 
@@ -69,7 +69,7 @@ def test_what_is_not_one_json_object_is_400(text: str) -> None:
         ('{"type": "auth", "data": {"token": "t", "resume": {"user:1": {"epoch": "e", "offset": -1}}}}', "offset"),
     ],
 )
-def test_a_bad_field_is_400_and_named(text: str, field: str) -> None:
+def test_bad_field_is_400_and_named(text: str, field: str) -> None:
     error = bad(text)
     assert error.code == 400
     assert field in error.message
@@ -83,11 +83,11 @@ def test_a_bad_field_is_400_and_named(text: str, field: str) -> None:
         with_data(image_url="https://x.example/" + "y" * 2048),
     ],
 )
-def test_a_field_over_its_limit_is_413(text: str) -> None:
+def test_field_over_its_limit_is_413(text: str) -> None:
     assert bad(text).code == 413
 
 
-def test_the_answer_to_a_bad_frame_can_carry_its_message_id() -> None:
+def test_answer_to_a_bad_frame_carries_its_message_id() -> None:
     assert bad('{"type": "dance", "message_id": "m-7"}').message_id == "m-7"
     assert bad('{"type": "dance", "message_id": 7}').message_id == ""
 
@@ -96,7 +96,7 @@ def test_deep_nesting_is_400() -> None:
     assert bad('{"type": "ping", "x": ' + "[" * 20_000 + "]" * 20_000 + "}").code == 400
 
 
-def test_a_server_frame_has_the_envelope_and_leaves_out_what_is_unset() -> None:
+def test_server_frame_has_envelope_without_unset_fields() -> None:
     frame = json.loads(codec.encode(frames.Error(400, "no"), "m"))
     assert frame.keys() == {"type", "message_id", "timestamp", "data"}
     assert frame["type"] == "error"
@@ -111,7 +111,7 @@ def test_a_server_frame_has_the_envelope_and_leaves_out_what_is_unset() -> None:
         lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     ).map(json.dumps)
 )
-def test_any_text_is_a_frame_or_a_bad_frame(text: str) -> None:
+def test_any_text_decodes_or_raises_bad_frame(text: str) -> None:
     try:
         codec.decode(text)
     except BadFrame as error:
@@ -119,7 +119,7 @@ def test_any_text_is_a_frame_or_a_bad_frame(text: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["\\ud800", "x" * 10_000])
-def test_half_a_surrogate_pair_is_named_by_a_field_that_can_be_written(name: str) -> None:
+def test_error_for_half_a_surrogate_pair_is_encodable(name: str) -> None:
     with pytest.raises(BadFrame, match="half a surrogate pair") as caught:
         codec.decode('{"type": "ping", "message_id": "m", "data": {"NAME": "\\udc00"}}'.replace("NAME", name))
     assert (caught.value.code, caught.value.message_id) == (400, "m")

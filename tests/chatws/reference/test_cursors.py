@@ -24,7 +24,7 @@ async def unread(chat: Chat, user: int, *groups: str) -> dict[str, tuple[str, in
     return {cursor.group_id: (cursor.message_id, cursor.unread_count) for cursor in answer.cursors}
 
 
-async def test_a_cursor_moves_forward_only(chat: Chat) -> None:
+async def test_cursor_moves_forward_only(chat: Chat) -> None:
     user = new_user()
     group = await chat.group(user)
     first, second, third = await said(chat, group, user, 3)
@@ -34,7 +34,7 @@ async def test_a_cursor_moves_forward_only(chat: Chat) -> None:
     assert await chat.mark_read(user, group, third) == third
 
 
-async def test_unread_are_the_messages_of_others_behind_the_cursor(chat: Chat) -> None:
+async def test_unread_counts_messages_of_others_after_the_cursor(chat: Chat) -> None:
     user, other = new_user(), new_user()
     group, empty = await chat.group(user, other), await chat.group(user)
     theirs = await said(chat, group, other, 3)
@@ -45,7 +45,7 @@ async def test_unread_are_the_messages_of_others_behind_the_cursor(chat: Chat) -
     assert await unread(chat, other, group, empty) == {group: ("", 2)}
 
 
-async def test_the_cursors_of_a_group_s_members(chat: Chat) -> None:
+async def test_cursors_of_group_members_are_listed(chat: Chat) -> None:
     readers, lazy = [new_user(), new_user()], new_user()
     group = await chat.group(*readers, lazy)
     ids = await said(chat, group, lazy, 2)
@@ -60,7 +60,7 @@ async def test_the_cursors_of_a_group_s_members(chat: Chat) -> None:
 @pytest.mark.parametrize(
     ("missing", "status"), [("group", "NOT_FOUND"), ("message", "NOT_FOUND"), ("member", "PERMISSION_DENIED")]
 )
-async def test_what_can_not_be_marked(chat: Chat, missing: str, status: str) -> None:
+async def test_unmarkable_message_is_rejected(chat: Chat, missing: str, status: str) -> None:
     user = new_user()
     group = await chat.group(user)
     [message] = await said(chat, group, user, 1)

@@ -50,7 +50,7 @@ async def first_seen(stack: Stack, count: int) -> dict[str, list[str]]:
         await redis.aclose()
 
 
-async def test_every_event_is_published_in_order_although_services_are_killed_at_any_moment(stack: Stack) -> None:
+async def test_killed_services_still_publish_events_in_order(stack: Stack) -> None:
     """Two instances take turns at dying, wherever they are between commit and publishing, under concurrent load."""
     user, rng = new_user(), random.Random(5)
     ports = [stack.rpc_port, free_port()]
@@ -93,7 +93,7 @@ async def until_done(work: Callable[..., Awaitable[Any]], *arguments: Any) -> An
             await asyncio.sleep(0.02)
 
 
-async def test_what_was_committed_while_redis_was_away_is_published_later(stack: Stack) -> None:
+async def test_event_committed_without_redis_is_published_later(stack: Stack) -> None:
     user = new_user()
     service: Process = stack.start_rpc()
     chat = Chat(stack.rpc_target)

@@ -25,7 +25,7 @@ async def outcomes(calls: list[grpc.aio.UnaryUnaryCall[pb.SaveMessageReq, pb.Sav
     return [(await call.code()).name for call in calls]
 
 
-async def test_each_of_a_batch_has_its_own_outcome(chat: Chat, stack: Stack) -> None:
+async def test_each_message_of_a_batch_has_its_own_outcome(chat: Chat, stack: Stack) -> None:
     user, stranger = new_user(), new_user()
     group, other = await chat.group(user), await chat.group(user)
     over = await chat.group(user)
@@ -53,7 +53,7 @@ async def test_each_of_a_batch_has_its_own_outcome(chat: Chat, stack: Stack) -> 
     assert await chat.history(other) == ["elsewhere"]
 
 
-async def test_what_the_database_won_t_take_costs_the_others_nothing(chat: Chat, stack: Stack) -> None:
+async def test_message_the_database_rejects_fails_no_other(chat: Chat, stack: Stack) -> None:
     user = new_user()
     group = await chat.group(user)
     with stack.group_locked(group):
@@ -65,7 +65,7 @@ async def test_what_the_database_won_t_take_costs_the_others_nothing(chat: Chat,
     assert {said for said in await chat.history(group) if len(said) == 1} == set("0123456789") - {"5"}
 
 
-async def test_a_group_that_is_locked_holds_up_no_other_where_several_may_write(chat: Chat, stack: Stack) -> None:
+async def test_locked_group_blocks_no_other_on_postgres(chat: Chat, stack: Stack) -> None:
     user = new_user()
     group, other = await chat.group(user), await chat.group(user)
     with stack.group_locked(group):
@@ -75,7 +75,7 @@ async def test_a_group_that_is_locked_holds_up_no_other_where_several_may_write(
         assert await outcomes([passing]) == (["OK"] if ON_POSTGRES else ["DEADLINE_EXCEEDED"])
 
 
-async def test_a_burst_is_told_of_once_each_in_the_order_of_its_history(chat: Chat, log_in: Connect) -> None:
+async def test_burst_is_published_once_in_history_order(chat: Chat, log_in: Connect) -> None:
     user = new_user()
     group = await chat.group(user)
     listener = await log_in(user)

@@ -20,7 +20,7 @@ async def refused(call: Any) -> str:
     return code.name
 
 
-async def test_a_group_from_making_to_disbanding(chat: Chat) -> None:
+async def test_group_from_creation_to_disbanding(chat: Chat) -> None:
     owner, member, activity = new_user(), new_user(), new_user()
     request = pb.CreateGroupReq(activity_id=activity, name="a group", owner_id=owner, cover_url="https://c.example/")
     group_id = (await chat.stub.CreateGroup(request)).group_id
@@ -47,7 +47,7 @@ async def test_a_group_from_making_to_disbanding(chat: Chat) -> None:
     assert (list(listed.groups), listed.total) == ([], 0)
 
 
-async def test_the_largest_user_id_is_one_like_any_other(chat: Chat) -> None:
+async def test_largest_user_id_is_accepted(chat: Chat) -> None:
     group_id = await chat.group(BIG)
     await chat.say(group_id, BIG, "from the last user", f"big-{group_id}")
     [found] = (await chat.stub.GetGroupMembers(pb.GetGroupMembersReq(group_id=group_id))).members
@@ -56,14 +56,14 @@ async def test_the_largest_user_id_is_one_like_any_other(chat: Chat) -> None:
     assert history.messages[0].sender_id == BIG
 
 
-async def test_a_full_group_takes_nobody(chat: Chat) -> None:
+async def test_full_group_rejects_new_members(chat: Chat) -> None:
     request = pb.CreateGroupReq(name="small", owner_id=new_user(), max_members=2)
     group_id = (await chat.stub.CreateGroup(request)).group_id
     await chat.add(group_id, new_user())
     assert await refused(chat.add(group_id, new_user())) == "RESOURCE_EXHAUSTED"
 
 
-async def test_a_user_s_groups_with_their_latest_message(chat: Chat) -> None:
+async def test_groups_are_listed_with_their_latest_message(chat: Chat) -> None:
     user = new_user()
     groups = [await chat.group(user, name=f"group {number}") for number in range(3)]
     await chat.say(groups[1], user, "latest", f"latest-{user}")
@@ -75,7 +75,7 @@ async def test_a_user_s_groups_with_their_latest_message(chat: Chat) -> None:
     assert ([group.group_id for group in page.groups], page.total) == ([groups[2]], 3)
 
 
-async def test_a_message_is_stored_once(chat: Chat) -> None:
+async def test_message_is_stored_once(chat: Chat) -> None:
     user = new_user()
     group_id = await chat.group(user)
     for text in ("first", "second"):
@@ -86,13 +86,13 @@ async def test_a_message_is_stored_once(chat: Chat) -> None:
 
 
 @pytest.mark.parametrize("missing", ["message_id", "group_id", "sender_id", "msg_type", "content"])
-async def test_an_empty_field_of_a_message_is_refused(chat: Chat, missing: str) -> None:
+async def test_empty_message_field_is_rejected(chat: Chat, missing: str) -> None:
     fields: dict[str, Any] = {"message_id": "m", "group_id": "g", "sender_id": 1, "msg_type": 1, "content": "x"}
     request = pb.SaveMessageReq(**{name: value for name, value in fields.items() if name != missing})
     assert await refused(chat.stub.SaveMessage(request)) == "INVALID_ARGUMENT"
 
 
-async def test_a_history_is_read_backwards_page_by_page(chat: Chat) -> None:
+async def test_history_is_read_backwards_in_pages(chat: Chat) -> None:
     user = new_user()
     group_id = await chat.group(user)
     for number in range(5):
@@ -106,7 +106,7 @@ async def test_a_history_is_read_backwards_page_by_page(chat: Chat) -> None:
     assert [message.content for message in offline.messages] == ["0", "1", "2", "3", "4"]
 
 
-async def test_notifications_are_made_listed_and_read(chat: Chat) -> None:
+async def test_notifications_are_created_listed_and_read(chat: Chat) -> None:
     user = new_user()
     made = [
         (await chat.stub.CreateNotification(pb.CreateNotificationReq(user_id=user, type="t", title=title)))
@@ -124,7 +124,7 @@ async def test_notifications_are_made_listed_and_read(chat: Chat) -> None:
     assert (read.total, read.unread_count) == (3, 0)
 
 
-async def test_what_is_required_is_said(chat: Chat) -> None:
+async def test_missing_required_field_is_invalid_argument(chat: Chat) -> None:
     calls = [
         chat.stub.CreateGroup(pb.CreateGroupReq(owner_id=1)), chat.stub.CreateGroup(pb.CreateGroupReq(name="x")),
         chat.stub.AddGroupMember(pb.AddGroupMemberReq(group_id="g")), chat.stub.GetGroupInfo(pb.GetGroupInfoReq()),

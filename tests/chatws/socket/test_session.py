@@ -95,7 +95,7 @@ async def resuming(redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyP
     await world.stop()
 
 
-async def test_an_answer_to_something_else_does_not_let_live_frames_pass_a_tail(resuming: Resuming) -> None:
+async def test_unrelated_answer_keeps_live_frames_behind_the_tail(resuming: Resuming) -> None:
     await resuming.publish(FEED)
     resuming.consumer.answer([Ack("m-1")], "c-1")
     await resuming.end()
@@ -103,7 +103,7 @@ async def test_an_answer_to_something_else_does_not_let_live_frames_pass_a_tail(
     assert resuming.offsets(FEED) == [1, 2, 3]
 
 
-async def test_one_who_is_removed_meanwhile_gets_all_up_to_the_removal(resuming: Resuming) -> None:
+async def test_user_removed_during_resume_receives_up_to_removal(resuming: Resuming) -> None:
     def drop(user_id: int, feed: str) -> None:
         resuming.membership.groups = frozenset({"slow"})
         resuming.consumer.membership_changed()
@@ -119,7 +119,7 @@ async def test_one_who_is_removed_meanwhile_gets_all_up_to_the_removal(resuming:
     assert resuming.types() == ["group_joined", "group_joined", "group_left"]
 
 
-async def test_one_who_is_no_member_any_more_meanwhile_gets_all_up_to_then(resuming: Resuming) -> None:
+async def test_membership_lost_during_resume_ends_the_feed(resuming: Resuming) -> None:
     await resuming.publish(FEED)
     resuming.membership.groups = frozenset({"slow"})  # the chat service says so; no removal was told
     resuming.consumer.membership_changed()
@@ -130,14 +130,14 @@ async def test_one_who_is_no_member_any_more_meanwhile_gets_all_up_to_then(resum
     assert resuming.types() == ["group_joined", "group_joined", "group_left"]
 
 
-async def test_a_group_that_is_added_meanwhile_is_heard_too(resuming: Resuming) -> None:
+async def test_group_added_during_resume_is_subscribed(resuming: Resuming) -> None:
     resuming.membership.groups = frozenset({"g", "slow", "fresh"})
     resuming.consumer.membership_changed()
     await resuming.end()
     assert "group:fresh" in resuming.world.hub.feeds_of(resuming.consumer)
 
 
-async def test_removed_and_added_again_meanwhile_is_subscribed_again(resuming: Resuming) -> None:
+async def test_user_readded_during_resume_is_subscribed_again(resuming: Resuming) -> None:
     """A flag once swallowed this wake-up: the groups are the same as before, the subscription isn't."""
     await resuming.world.publish(FEED, DropUser(7))
     await resuming.other.until(lambda: FEED not in resuming.world.hub.feeds_of(resuming.consumer))

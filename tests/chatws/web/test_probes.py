@@ -10,7 +10,7 @@ from tests.support.waiting import LIMIT
 
 
 @pytest.mark.parametrize("path", ["/health", "/ws/health"])
-async def test_health(http: httpx.AsyncClient, path: str) -> None:
+async def test_health_answers_ok(http: httpx.AsyncClient, path: str) -> None:
     answer = await http.get(path)
     assert (answer.status_code, answer.text) == (200, "OK")
 
@@ -20,7 +20,7 @@ async def test_ready_names_each_dependency(http: httpx.AsyncClient) -> None:
     assert (answer.status_code, answer.json()) == (200, {"gateway": "ok", "redis": "ok", "chat_rpc": "ok"})
 
 
-async def test_ready_says_what_is_away(tmp_path: Path) -> None:
+async def test_ready_names_the_unavailable_dependency(tmp_path: Path) -> None:
     stack = Stack(tmp_path)
     try:
         gateway = stack.start()

@@ -56,11 +56,13 @@ def shown(client: Client, query: str) -> set[str]:
         ("q=nobody", set()),
     ],
 )
-def test_filters_and_search(admin_client: Client, rows: list[ConnectionRecord], query: str, found: set[str]) -> None:
+def test_connections_are_filtered_and_searched(
+    admin_client: Client, rows: list[ConnectionRecord], query: str, found: set[str]
+) -> None:
     assert shown(admin_client, query) == found
 
 
-def test_the_list_is_narrowed_by_date(admin_client: Client, rows: list[ConnectionRecord]) -> None:
+def test_list_is_filtered_by_date(admin_client: Client, rows: list[ConnectionRecord]) -> None:
     ConnectionRecord.objects.filter(pk=rows[1].pk).update(opened_at=datetime(2020, 5, 6, tzinfo=UTC))
     page = admin_client.get(LIST).content.decode()
     assert f"?opened_at__year={rows[0].opened_at.year}" in page
@@ -77,7 +79,7 @@ def test_nothing_can_be_added_changed_or_deleted(admin_client: Client, rows: lis
     assert b'name="_save"' not in page.content
 
 
-def test_who_may_only_look_cannot_end(client: Client, rows: list[ConnectionRecord]) -> None:
+def test_viewer_cannot_end_connections(client: Client, rows: list[ConnectionRecord]) -> None:
     user = User.objects.create_user("looks", password="x", is_staff=True)
     user.user_permissions.add(Permission.objects.get(codename="view_connectionrecord"))
     client.force_login(user)
@@ -86,7 +88,7 @@ def test_who_may_only_look_cannot_end(client: Client, rows: list[ConnectionRecor
     assert "end_connections" in client.get(LIST).content.decode()
 
 
-def test_a_redis_that_is_away_is_said_with_its_address(admin_client: Client, rows: list[ConnectionRecord]) -> None:
+def test_unavailable_redis_is_reported_with_its_address(admin_client: Client, rows: list[ConnectionRecord]) -> None:
     port = free_port()
     data = {"action": "end_connections", "_selected_action": str(rows[0].pk)}
     with override_settings(REALTIME=replace(settings.REALTIME, redis_url=f"redis://127.0.0.1:{port}/0")):
@@ -99,9 +101,7 @@ def with_redis(server: RedisServer) -> Any:
     return override_settings(REALTIME=replace(settings.REALTIME, redis_url=server.url))
 
 
-def test_a_selection_is_downloaded_as_csv_and_nothing_in_it_computes(
-    admin_client: Client, rows: list[ConnectionRecord]
-) -> None:
+def test_selection_is_exported_as_csv_without_formulas(admin_client: Client, rows: list[ConnectionRecord]) -> None:
     ConnectionRecord.objects.filter(pk=rows[1].pk).update(user_agent='=HYPERLINK("http://evil.example"),\n"x"')
     data = {"action": "download_csv", "_selected_action": [str(row.pk) for row in rows[:2]]}
     answer = admin_client.post(LIST, data)
@@ -122,7 +122,7 @@ def run(command: str, *arguments: str) -> str:
     return out.getvalue() + warned.getvalue()
 
 
-def test_old_connections_are_pruned_and_open_ones_stay(rows: list[ConnectionRecord]) -> None:
+def test_pruning_keeps_open_connections(rows: list[ConnectionRecord]) -> None:
     ConnectionRecord.objects.update(opened_at=datetime(2020, 1, 1, tzinfo=UTC))
     ConnectionRecord.objects.filter(pk=rows[3].pk).update(closed_at=datetime.now(UTC) - timedelta(days=91))
     assert run("prune_connections", "--dry-run") == "1 connections would be removed\n"
@@ -135,7 +135,7 @@ def test_old_connections_are_pruned_and_open_ones_stay(rows: list[ConnectionReco
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_user_is_erased_and_nobody_else(rows: list[ConnectionRecord], redis_server: RedisServer) -> None:
+def test_erasing_a_user_keeps_other_users(rows: list[ConnectionRecord], redis_server: RedisServer) -> None:
     user = 2**64 - 1
     with Redis.from_url(redis_server.url) as redis:
         redis.flushall()
@@ -169,7 +169,7 @@ def staff(*permissions: str, is_staff: bool = True) -> User:
     ],
 )
 @pytest.mark.django_db(transaction=True)
-def test_the_overview_is_for_staff_that_may_view_connections(
+def test_overview_needs_permission_to_view_connections(
     client: Client, redis_server: RedisServer, permissions: list[str], is_staff: bool, status: int
 ) -> None:
     client.force_login(staff(*permissions, is_staff=is_staff))
@@ -186,11 +186,11 @@ def test_the_overview_is_for_staff_that_may_view_connections(
         assert ("overview.js" in index) == (status == 200)
 
 
-def test_who_has_not_logged_in_is_refused_the_overview(client: Client) -> None:
+def test_overview_needs_a_login(client: Client) -> None:
     assert client.get(OVERVIEW).status_code == 403
 
 
-def test_the_index_leads_to_dead_letters_only_who_may_view_them(client: Client) -> None:
+def test_index_links_dead_letters_only_with_permission(client: Client) -> None:
     user = staff("view_connectionrecord")
     client.force_login(user)
     assert "data-dead-letters" not in client.get("/admin/").content.decode()
@@ -216,7 +216,7 @@ def revoke(client: Client, **fields: str) -> Any:
         ({"what": "everybody", "until_0": "2026-01-02", "until_1": "03:04:05"}, "all", 1_767_323_045),
     ],
 )
-def test_who_may_add_a_revocation_revokes_and_it_is_kept_who_did(
+def test_added_revocation_records_its_author(
     client: Client, redis_server: RedisServer, fields: dict[str, str], whose: str, until: int | None
 ) -> None:
     user = staff("view_revocation", "add_revocation")
@@ -259,16 +259,14 @@ def test_who_may_add_a_revocation_revokes_and_it_is_kept_who_did(
         ({"what": "everybody", "jti": "x"}, "jti"),
     ],
 )
-def test_a_revocation_that_makes_no_sense_is_refused_at_its_field(
-    admin_client: Client, fields: dict[str, str], named: str
-) -> None:
+def test_invalid_revocation_is_rejected_at_its_field(admin_client: Client, fields: dict[str, str], named: str) -> None:
     answer = revoke(admin_client, **fields)
     assert answer.status_code == 200
     assert list(answer.context["adminform"].form.errors) == [named]
     assert not Revocation.objects.exists()
 
 
-def test_who_may_only_look_at_revocations_cannot_revoke(client: Client) -> None:
+def test_viewer_cannot_revoke(client: Client) -> None:
     client.force_login(staff("view_revocation", "end_connection"))
     assert client.get(REVOCATIONS).status_code == 200
     assert client.get(f"{REVOCATIONS}add/").status_code == 403
@@ -276,7 +274,7 @@ def test_who_may_only_look_at_revocations_cannot_revoke(client: Client) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_while_redis_is_away_no_revocation_is_kept(admin_client: Client) -> None:
+def test_no_revocation_is_stored_without_redis(admin_client: Client) -> None:
     port = free_port()
     with override_settings(REALTIME=replace(settings.REALTIME, redis_url=f"redis://127.0.0.1:{port}/0")):
         answer = revoke(admin_client, what="everybody")

@@ -6,7 +6,7 @@ from realtime.aio.coalesce import Rerun
 from tests.support.waiting import until
 
 
-async def test_runs_once_more_for_all_who_ask_meanwhile() -> None:
+async def test_calls_during_a_run_share_one_more_run() -> None:
     runs: list[int] = []
     goes_on = asyncio.Event()
 
@@ -24,7 +24,7 @@ async def test_runs_once_more_for_all_who_ask_meanwhile() -> None:
     assert runs == [0, 1]
 
 
-async def test_a_failure_swallows_no_wake_up() -> None:
+async def test_failure_loses_no_wake_up() -> None:
     runs: list[int] = []
     goes_on = asyncio.Event()
 

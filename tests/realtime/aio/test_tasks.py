@@ -9,7 +9,7 @@ from realtime.aio import tasks
 from realtime.observability import log_context, metrics
 
 
-async def test_a_background_task_is_nobody_s_connection() -> None:
+async def test_background_task_has_no_connection_context() -> None:
     heard: asyncio.Queue[str] = asyncio.Queue()
 
     async def work() -> None:
@@ -21,7 +21,7 @@ async def test_a_background_task_is_nobody_s_connection() -> None:
     assert [heard.get_nowait(), heard.get_nowait()] == ["", ""]
 
 
-async def test_supervised_work_starts_again_after_any_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_supervised_task_restarts_after_any_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "FIRST_WAIT", 0.01)
     outcomes: list[BaseException | None] = [ValueError("a defect"), asyncio.CancelledError(), None]
     before = metrics.task_failures.labels("work")._value.get()
@@ -35,7 +35,7 @@ async def test_supervised_work_starts_again_after_any_failure(monkeypatch: pytes
     assert metrics.task_failures.labels("work")._value.get() - before == 2
 
 
-async def test_supervised_work_waits_longer_until_it_has_been_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_supervised_task_backs_off_until_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     healthy = iter((0.0, 0.0, 0.0, tasks.HEALTHY_SECONDS, None))
     now = 0.0
@@ -56,7 +56,7 @@ async def test_supervised_work_waits_longer_until_it_has_been_healthy(monkeypatc
     assert waits == [0.5, 1.0, 2.0, 0.5]
 
 
-async def test_supervised_work_that_is_cancelled_ends() -> None:
+async def test_cancelled_supervised_task_ends() -> None:
     began = asyncio.Event()
 
     async def work() -> None:

@@ -13,7 +13,7 @@ from realtime.audit.reaper import Reaper
 from realtime.audit.recorder import Audit
 from realtime.audit.sink import database_sink
 from realtime.conf import RealtimeConf
-from realtime.exceptions import PoisonEntry, TryLater
+from realtime.exceptions import DatabaseUnavailable, PoisonEntry
 from realtime.models import ConnectionRecord
 from realtime.redis.client import Redis
 from realtime.redis.keys import AUDIT_STREAM
@@ -41,7 +41,7 @@ async def a_life(redis: Redis, conf: RealtimeConf, connection_id: str = "c1", us
     return told
 
 
-async def test_a_connection_s_life_is_one_row(redis: Redis, conf: RealtimeConf) -> None:
+async def test_each_connection_is_one_row(redis: Redis, conf: RealtimeConf) -> None:
     await a_life(redis, conf)
     await database_sink(await entries(redis))
     row = await record("c1")
@@ -52,7 +52,7 @@ async def test_a_connection_s_life_is_one_row(redis: Redis, conf: RealtimeConf) 
     assert row.opened_at <= row.authenticated_at <= row.closed_at  # type: ignore[operator]  # both are set
 
 
-async def test_batches_may_be_cut_anywhere_and_come_twice(redis: Redis, conf: RealtimeConf) -> None:
+async def test_batches_may_be_split_and_repeated(redis: Redis, conf: RealtimeConf) -> None:
     await a_life(redis, conf)
     [opened, authenticated, closed] = await entries(redis)
     for batch in ([opened], [opened, authenticated], [authenticated, closed], [opened, authenticated, closed]):
@@ -61,13 +61,13 @@ async def test_batches_may_be_cut_anywhere_and_come_twice(redis: Redis, conf: Re
     assert (await record("c1")).close_code == 4403
 
 
-async def test_a_close_whose_opening_was_trimmed_is_a_row_all_the_same(redis: Redis, conf: RealtimeConf) -> None:
+async def test_close_without_its_opening_is_a_row(redis: Redis, conf: RealtimeConf) -> None:
     await a_life(redis, conf)
     await database_sink((await entries(redis))[2:])
     assert (await record("c1")).close_code == 4403
 
 
-async def test_a_database_that_is_away_is_asked_again(redis: Redis, conf: RealtimeConf) -> None:
+async def test_unavailable_database_is_retried(redis: Redis, conf: RealtimeConf) -> None:
     await a_life(redis, conf)
     batch = await entries(redis)
 
@@ -77,7 +77,7 @@ async def test_a_database_that_is_away_is_asked_again(redis: Redis, conf: Realti
 
     await sync_to_async(rename)("realtime_connectionrecord", "elsewhere")
     try:
-        with pytest.raises(TryLater, match="database"):
+        with pytest.raises(DatabaseUnavailable, match="database"):
             await database_sink(batch)
     finally:
         await sync_to_async(rename)("elsewhere", "realtime_connectionrecord")
@@ -86,12 +86,12 @@ async def test_a_database_that_is_away_is_asked_again(redis: Redis, conf: Realti
 
 
 @pytest.mark.parametrize("fields", [{}, {b"event": b""}, {b"event": b"\xc1"}, {b"event": b"\x80"}])
-def test_an_event_that_cannot_be_read_is_poison(fields: dict[bytes, bytes]) -> None:
+def test_unreadable_event_is_poison(fields: dict[bytes, bytes]) -> None:
     with pytest.raises(PoisonEntry, match="event"):
         parse("1-0", fields)
 
 
-async def test_the_stream_is_bounded(redis: Any, conf: RealtimeConf) -> None:
+async def test_stream_is_bounded(redis: Any, conf: RealtimeConf) -> None:
     told = Audit(redis, "node", replace(conf, audit_entries=100))
     for number in range(2_000):
         told.opened(f"c{number}", address="", user_agent="")
@@ -99,7 +99,7 @@ async def test_the_stream_is_bounded(redis: Any, conf: RealtimeConf) -> None:
     assert await redis.xlen(AUDIT_STREAM) < 400
 
 
-async def test_records_of_a_gateway_that_is_gone_are_closed_after_a_lease(redis: Redis, conf: RealtimeConf) -> None:
+async def test_records_of_a_dead_gateway_close_after_the_lease(redis: Redis, conf: RealtimeConf) -> None:
     told = Audit(redis, "gone", conf)
     told.opened("c1", address="", user_agent="")
     await told.stop()

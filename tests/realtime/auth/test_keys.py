@@ -49,14 +49,14 @@ def private() -> dict[str, PrivateKey]:
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_public_key_verifies_tokens_of_its_algorithm(algorithm: str, private: dict[str, PrivateKey]) -> None:
+def test_public_key_verifies_tokens_of_its_algorithm(algorithm: str, private: dict[str, PrivateKey]) -> None:
     keys = Keys(replace(CONF, jwt_public_keys=(pem(private[algorithm]),)))
     assert authenticate(token(private[algorithm], algorithm), keys).user_id == 42
     assert authenticate(token(private[algorithm], algorithm, kid="7"), keys).user_id == 42
     assert refused(token(new_key(algorithm), algorithm), keys) == "invalid"
 
 
-def test_a_secret_and_public_keys_count_side_by_side(private: dict[str, PrivateKey]) -> None:
+def test_secret_and_public_keys_are_accepted_together(private: dict[str, PrivateKey]) -> None:
     signing = [*private.items(), ("RS256", new_key("RS256"))]
     keys = Keys(replace(CONF, jwt_secret="s" * 40, jwt_public_keys=tuple(pem(key) for _, key in signing)))
     assert authenticate(token("s" * 40, "HS256"), keys).user_id == 42
@@ -64,7 +64,7 @@ def test_a_secret_and_public_keys_count_side_by_side(private: dict[str, PrivateK
         assert authenticate(token(key, algorithm), keys).user_id == 42
 
 
-def test_a_public_key_is_never_taken_for_a_secret(private: dict[str, PrivateKey]) -> None:
+def test_public_key_is_never_used_as_a_secret(private: dict[str, PrivateKey]) -> None:
     """The header says HS256, the signature is made with what everybody may know."""
     text = pem(private["RS256"])
     keys = Keys(replace(CONF, jwt_public_keys=(text,)))
@@ -76,7 +76,7 @@ def test_a_public_key_is_never_taken_for_a_secret(private: dict[str, PrivateKey]
 
 
 @pytest.mark.parametrize("algorithm", ["none", "HS384", "RS512", "PS256", "hs256"])
-def test_another_algorithm_is_refused_whatever_the_key(algorithm: str, private: dict[str, PrivateKey]) -> None:
+def test_other_algorithm_is_rejected_with_any_key(algorithm: str, private: dict[str, PrivateKey]) -> None:
     keys = Keys(replace(CONF, jwt_secret="s" * 64, jwt_public_keys=(pem(private["RS256"]),)))
     if algorithm == "hs256":
         _, claims, signature = token("s" * 64, "HS256").split(".")
@@ -88,7 +88,7 @@ def test_another_algorithm_is_refused_whatever_the_key(algorithm: str, private: 
     assert refused(text, keys) == "invalid"
 
 
-def test_while_a_secret_is_replaced_both_count() -> None:
+def test_old_and_new_secret_are_accepted() -> None:
     keys = Keys(replace(CONF, jwt_secret="new-" * 10, jwt_previous_secret="old-" * 10))
     assert authenticate(token("new-" * 10, "HS256"), keys).user_id == 42
     assert authenticate(token("old-" * 10, "HS256"), keys).user_id == 42
@@ -96,7 +96,7 @@ def test_while_a_secret_is_replaced_both_count() -> None:
     assert refused(token("other" * 8, "HS256"), keys) == "invalid"
 
 
-def test_without_a_key_nothing_counts() -> None:
+def test_no_key_accepts_no_token() -> None:
     assert refused(token("s" * 40, "HS256"), Keys(CONF)) == "invalid"
 
 
@@ -111,7 +111,7 @@ def test_without_a_key_nothing_counts() -> None:
         ({"iss": "us"}, "invalid"),
     ],
 )
-def test_issuer_and_audience_are_asked_for_by_setting(claims: dict[str, Any], reason: str) -> None:
+def test_settings_require_issuer_and_audience(claims: dict[str, Any], reason: str) -> None:
     keys = Keys(replace(CONF, jwt_secret="s" * 40, jwt_issuer="us", jwt_audience="chat"))
     text = token("s" * 40, "HS256", **claims)
     if reason:
@@ -120,7 +120,7 @@ def test_issuer_and_audience_are_asked_for_by_setting(claims: dict[str, Any], re
         assert authenticate(text, keys).user_id == 42
 
 
-def test_leeway_is_for_clocks_that_are_off() -> None:
+def test_leeway_allows_clock_skew() -> None:
     strict, lenient = (Keys(replace(CONF, jwt_secret="s" * 40, jwt_leeway=leeway)) for leeway in (0, 1_000))
     late = token("s" * 40, "HS256", exp=int(time.time()) - 500)
     early = token("s" * 40, "HS256", nbf=int(time.time()) + 500)
@@ -129,7 +129,7 @@ def test_leeway_is_for_clocks_that_are_off() -> None:
     assert refused(token("s" * 40, "HS256", exp=int(time.time()) - 1_500), lenient) == "expired"
 
 
-async def test_a_key_set_is_fetched_again_for_a_key_that_is_new(
+async def test_unknown_key_id_fetches_the_key_set_again(
     private: dict[str, PrivateKey], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keys_module, "AGAIN_SECONDS", 1e6)
@@ -150,7 +150,7 @@ async def test_a_key_set_is_fetched_again_for_a_key_that_is_new(
         assert (await resolve(token(private["RS256"], "RS256", kid="first"), keys)).user_id == 42
 
 
-async def test_a_key_that_left_the_set_stops_counting_though_nobody_asks(
+async def test_key_removed_from_the_set_is_forgotten(
     private: dict[str, PrivateKey], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keys_module, "AGAIN_SECONDS", 0)
@@ -167,7 +167,7 @@ async def test_a_key_that_left_the_set_stops_counting_though_nobody_asks(
         await tasks.end([running])
 
 
-async def test_all_who_come_while_the_key_set_is_fetched_are_judged_by_it(private: dict[str, PrivateKey]) -> None:
+async def test_concurrent_tokens_share_one_key_set_fetch(private: dict[str, PrivateKey]) -> None:
     with KeySet(jwk(private["ES256"], "ES256", kid="one")) as endpoint:
         keys = Keys(replace(CONF, jwt_jwks_url=endpoint.url))
         good = token(private["ES256"], "ES256", kid="one")
@@ -176,14 +176,14 @@ async def test_all_who_come_while_the_key_set_is_fetched_are_judged_by_it(privat
         assert endpoint.asked == 1
 
 
-async def test_nobody_is_judged_by_keys_that_were_never_had(private: dict[str, PrivateKey]) -> None:
+async def test_unfetched_key_set_raises_keys_unavailable(private: dict[str, PrivateKey]) -> None:
     endpoint = KeySet()
     endpoint.close()
     with pytest.raises(KeysUnavailable, match=endpoint.url):
         await resolve(token(private["RS256"], "RS256"), Keys(replace(CONF, jwt_jwks_url=endpoint.url)))
 
 
-async def test_of_a_key_set_only_public_keys_for_signatures_count(private: dict[str, PrivateKey]) -> None:
+async def test_key_set_accepts_only_public_signature_keys(private: dict[str, PrivateKey]) -> None:
     secret = base64.urlsafe_b64encode(b"s" * 40).decode().rstrip("=")
     with KeySet(
         {"kty": "oct", "kid": "shared", "k": secret, "alg": "HS256"},
@@ -198,7 +198,7 @@ async def test_of_a_key_set_only_public_keys_for_signatures_count(private: dict[
 
 
 @pytest.mark.parametrize("document", [[], {}, {"keys": []}, {"keys": "x"}, {"keys": [{"kty": "oct", "k": "eA"}]}])
-async def test_garbage_at_the_address_leaves_the_keys_from_before(
+async def test_invalid_key_set_keeps_the_previous_keys(
     document: Any, private: dict[str, PrivateKey], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(keys_module, "AGAIN_SECONDS", 0)

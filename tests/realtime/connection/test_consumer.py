@@ -27,7 +27,7 @@ class Welcoming(DeliveryConsumer):
         self.refusals.append(error.reason)
 
 
-async def test_a_token_that_is_revoked_between_the_handshake_and_the_welcome_opens_nothing() -> None:
+async def test_token_revoked_after_the_handshake_is_rejected() -> None:
     revocations = Revocations(None, None, 90)  # type: ignore[arg-type]  # what is known is enough here
     quiet: Any = SimpleNamespace(
         opened=lambda *_, **__: None, closed=lambda *_, **__: None, authenticated=lambda *_, **__: None

@@ -40,13 +40,13 @@ def write(outbox: Outbox, *texts: str) -> None:
     outbox.write(batch(*texts))
 
 
-async def test_a_frame_is_sent_at_once() -> None:
+async def test_frame_is_sent_at_once() -> None:
     socket = Socket()
     write(AsgiOutbox(socket.send, 100), "a")
     assert socket.sent == ["a"]
 
 
-async def test_what_a_slow_reader_does_not_take_waits_in_order() -> None:
+async def test_frames_for_a_slow_reader_wait_in_order() -> None:
     socket = Socket()
     outbox = AsgiOutbox(socket.send, 100)
     socket.open.clear()
@@ -62,7 +62,7 @@ async def test_what_a_slow_reader_does_not_take_waits_in_order() -> None:
     assert (outbox.frames, outbox.size) == (5, 5)
 
 
-async def test_overflow_closes_with_4502_and_drops_what_waited() -> None:
+async def test_overflow_closes_with_4502_and_drops_waiting_frames() -> None:
     socket = Socket()
     outbox = AsgiOutbox(socket.send, 10)
     socket.open.clear()
@@ -77,7 +77,7 @@ async def test_overflow_closes_with_4502_and_drops_what_waited() -> None:
     assert socket.sent == ["first", 4502]
 
 
-async def test_what_is_written_while_held_follows_what_goes_first() -> None:
+async def test_held_frames_follow_the_released_reply() -> None:
     socket = Socket()
     outbox = AsgiOutbox(socket.send, 100)
     outbox.hold()
@@ -87,7 +87,7 @@ async def test_what_is_written_while_held_follows_what_goes_first() -> None:
     assert socket.sent == ["first", "second", "live 1", "live 2"]
 
 
-async def test_closing_comes_after_what_was_written_and_the_first_code_stays() -> None:
+async def test_close_follows_written_frames_and_keeps_first_code() -> None:
     socket = Socket()
     outbox = AsgiOutbox(socket.send, 100)
     write(outbox, "last words")
@@ -98,7 +98,7 @@ async def test_closing_comes_after_what_was_written_and_the_first_code_stays() -
     assert outbox.closing == 4401
 
 
-async def test_a_socket_that_is_gone_forgets_what_waits() -> None:
+async def test_broken_socket_drops_waiting_frames() -> None:
     socket = Socket()
     outbox = AsgiOutbox(socket.send, 100)
     socket.broken = True
@@ -108,7 +108,7 @@ async def test_a_socket_that_is_gone_forgets_what_waits() -> None:
     assert outbox.closing == 1006
 
 
-async def test_what_is_held_goes_out_behind_the_answer_and_its_tail() -> None:
+async def test_held_frames_follow_the_answer_and_its_tail() -> None:
     socket = Socket()
     outbox = AsgiOutbox(socket.send, 100)
     write(outbox, "before")
@@ -123,7 +123,7 @@ async def test_what_is_held_goes_out_behind_the_answer_and_its_tail() -> None:
     assert outbox.tail_size == 0
 
 
-async def test_a_tail_is_taken_as_the_socket_drains_and_does_not_count_as_overflow() -> None:
+async def test_tail_does_not_count_as_overflow() -> None:
     socket = Socket()
     outbox = AsgiOutbox(socket.send, 10)
     socket.open.clear()
@@ -140,7 +140,7 @@ async def test_a_tail_is_taken_as_the_socket_drains_and_does_not_count_as_overfl
     assert socket.sent == ["answer", 4502]
 
 
-async def test_what_is_held_counts_as_overflow_and_can_be_dropped() -> None:
+async def test_held_frames_count_as_overflow_and_can_be_dropped() -> None:
     socket = Socket()
     outbox = AsgiOutbox(socket.send, 10)
     outbox.hold()
@@ -156,7 +156,7 @@ async def test_what_is_held_counts_as_overflow_and_can_be_dropped() -> None:
     assert socket.sent == ["answer", "12345678", 4502]
 
 
-async def test_closing_lets_out_what_was_held() -> None:
+async def test_closing_releases_held_frames() -> None:
     socket = Socket()
     outbox = AsgiOutbox(socket.send, 100)
     outbox.hold()
@@ -209,14 +209,14 @@ class Transport:
         self.flow.resume_writing()
 
 
-def test_ready_frames_go_out_as_one_write_with_their_headers() -> None:
+def test_ready_frames_are_one_write_with_headers() -> None:
     transport = Transport()
     FramesOutbox(transport, 1_000_000).write(Batch([b"a", b"b" * 126, b"c" * 65_536]))
     wire = b"\x81\x01a" + b"\x81\x7e\x00\x7e" + b"b" * 126 + b"\x81\x7f" + (65_536).to_bytes(8) + b"c" * 65_536
     assert transport.sent == [wire]
 
 
-def test_while_the_socket_is_full_frames_wait() -> None:
+def test_frames_wait_while_the_socket_is_full() -> None:
     transport = Transport()
     outbox = FramesOutbox(transport, 100)
     transport.fill()
@@ -232,7 +232,7 @@ def test_while_the_socket_is_full_frames_wait() -> None:
 @pytest.mark.parametrize(
     ("room", "sent"), [(3, [b"\x81\x01a", b"rest:\x81\x01b"]), (4, [b"\x81\x01a", b"\x81", b"rest:\x01b"])]
 )
-def test_what_the_socket_does_not_take_goes_before_all_that_follows(room: int, sent: list[bytes]) -> None:
+def test_partially_written_frame_precedes_all_others(room: int, sent: list[bytes]) -> None:
     transport = Transport(is_direct=True)
     outbox = FramesOutbox(transport, 100)
     write(outbox, "first")  # from now on straight to the socket
@@ -250,7 +250,7 @@ def test_what_the_socket_does_not_take_goes_before_all_that_follows(room: int, s
 
 
 @pytest.mark.parametrize("is_direct", [False, True])
-def test_nothing_goes_past_what_is_held_or_behind_a_close(is_direct: bool) -> None:
+def test_no_frame_overtakes_held_frames_or_a_close(is_direct: bool) -> None:
     transport = Transport(is_direct=is_direct)
     outbox = FramesOutbox(transport, 100)
     write(outbox, "1")
@@ -263,7 +263,7 @@ def test_nothing_goes_past_what_is_held_or_behind_a_close(is_direct: bool) -> No
     assert transport.sent == [b"\x81\x011", b"\x81\x012", b"\x81\x013", b"\x81\x014", 4403]
 
 
-def test_once_the_server_closes_nothing_goes_to_the_socket_past_it() -> None:
+def test_nothing_bypasses_a_closing_server() -> None:
     transport = Transport(is_direct=True)
     outbox = FramesOutbox(transport, 100)
     write(outbox, "1")
@@ -289,7 +289,7 @@ def dropped(what: str) -> float:
     return REGISTRY.get_sample_value("chatws_outbox_dropped_total", {"what": what}) or 0.0
 
 
-def test_what_is_dropped_is_counted() -> None:
+def test_dropped_frames_are_counted() -> None:
     before = dropped("ephemeral"), dropped("overflow")
     transport = Transport()
     outbox = FramesOutbox(transport, 10)
@@ -303,7 +303,7 @@ def test_what_is_dropped_is_counted() -> None:
 
 
 @pytest.mark.parametrize("held", [False, True])
-def test_past_half_what_is_ephemeral_makes_room(held: bool) -> None:
+def test_ephemeral_frames_are_dropped_past_half_full(held: bool) -> None:
     transport = Transport()
     outbox = FramesOutbox(transport, 10)
     if held:
@@ -326,7 +326,7 @@ def test_past_half_what_is_ephemeral_makes_room(held: bool) -> None:
     )
 
 
-async def test_a_batch_whose_first_frame_blocks_is_finished_in_order() -> None:
+async def test_batch_with_a_blocked_first_frame_stays_in_order() -> None:
     socket = Socket()
     outbox = AsgiOutbox(socket.send, 100)
     socket.open.clear()

@@ -27,7 +27,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_frames_over_the_rate_wait_and_are_counted_by_name(clock: Clock) -> None:
+def test_frames_over_the_rate_wait_and_are_counted(clock: Clock) -> None:
     limit = FrameLimit(replace(settings.REALTIME, frames_per_second=2, bytes_per_second=0, burst_seconds=2))
     assert [limit.take(10) for _ in range(4)] == [None] * 4
     assert limit.take(10) == ("frames", 0.5)
@@ -35,7 +35,7 @@ def test_frames_over_the_rate_wait_and_are_counted_by_name(clock: Clock) -> None
     assert limit.take(10) is None
 
 
-def test_who_is_refused_eleven_times_in_a_minute_keeps_on(clock: Clock) -> None:
+def test_eleven_rejections_in_a_minute_count_as_flooding(clock: Clock) -> None:
     limit = FrameLimit(replace(settings.REALTIME, refusals_per_minute=10))
     assert [limit.exceeded() for _ in range(11)] == [False] * 10 + [True]
     clock.now += 6

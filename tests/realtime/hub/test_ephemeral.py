@@ -34,7 +34,7 @@ async def heard_everywhere(worlds: list[World], *listeners: Listener) -> None:
         listener.frames.clear()
 
 
-async def test_an_ephemeral_frame_reaches_the_others_on_every_gateway_and_no_log(worlds: list[World]) -> None:
+async def test_ephemeral_frame_reaches_every_gateway_and_no_log(worlds: list[World]) -> None:
     here, there, own_device, elsewhere = Listener(1), Listener(2), Listener(1), Listener(2)
     await worlds[0].hub.join(here, [FEED])
     await worlds[1].hub.join(there, [FEED])
@@ -51,7 +51,7 @@ async def test_an_ephemeral_frame_reaches_the_others_on_every_gateway_and_no_log
     assert await worlds[0].log.ensure(FEED) == position
 
 
-async def test_who_has_left_is_told_nothing_more(worlds: list[World]) -> None:
+async def test_left_subscriber_receives_no_ephemeral_frames(worlds: list[World]) -> None:
     gone, stays = Listener(1), Listener(2)
     await worlds[0].hub.join(gone, [FEED])
     await worlds[0].hub.join(stays, [FEED])
@@ -62,9 +62,7 @@ async def test_who_has_left_is_told_nothing_more(worlds: list[World]) -> None:
     assert gone.frames == []
 
 
-async def test_what_is_over_the_rate_of_a_feed_is_left_out_and_publications_are_not(
-    worlds: list[World], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_feed_rate_drops_only_ephemeral_frames(worlds: list[World], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ephemeral, "time", SimpleNamespace(monotonic=lambda: 5.0))  # a second that doesn't end
     listener = Listener()
     await worlds[0].hub.join(listener, [FEED])
@@ -78,9 +76,7 @@ async def test_what_is_over_the_rate_of_a_feed_is_left_out_and_publications_are_
     assert sum("offset" not in frame for frame in listener.frames) == 5
 
 
-async def test_a_layer_that_fails_costs_the_frames_and_nothing_else(
-    worlds: list[World], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_failing_layer_loses_only_ephemeral_frames(worlds: list[World], monkeypatch: pytest.MonkeyPatch) -> None:
     listener = Listener()
     await worlds[0].hub.join(listener, [FEED])
     await heard_everywhere(worlds, listener)
@@ -99,9 +95,7 @@ async def test_a_layer_that_fails_costs_the_frames_and_nothing_else(
     await listener.until(lambda: len(listener.frames) == 1)
 
 
-async def test_a_layer_that_hangs_is_not_waited_for_beyond_a_bound(
-    worlds: list[World], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_wait_for_a_hanging_layer_is_bounded(worlds: list[World], monkeypatch: pytest.MonkeyPatch) -> None:
     sending, goes_on, sent = asyncio.Event(), asyncio.Event(), []
 
     async def hangs(layer: object, messages: list[object]) -> None:

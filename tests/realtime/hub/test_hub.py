@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from realtime.conf import RealtimeConf
+from realtime.exceptions import RedisUnavailable
 from realtime.feeds.log import Appended, LogSlice, Position
 from realtime.feeds.publication import AskAccess, DropUser, Publication, encode_publication
 from realtime.hub import hub, recovery
@@ -26,7 +27,7 @@ async def world(redis: Redis, conf: RealtimeConf, request: pytest.FixtureRequest
     await world.stop()
 
 
-async def test_members_get_every_publication_stamped_and_in_order(world: World) -> None:
+async def test_members_receive_stamped_publications_in_order(world: World) -> None:
     listeners = [Listener(), Listener()]
     for listener in listeners:
         [joined] = await world.hub.join(listener, ["group:g"])
@@ -40,7 +41,7 @@ async def test_members_get_every_publication_stamped_and_in_order(world: World) 
         assert {(frame["feed"], frame["epoch"]) for frame in listener.frames} == {("group:g", joined.position.epoch)}
 
 
-async def test_only_what_is_handed_out_has_its_age_taken(world: World) -> None:
+async def test_age_is_measured_only_for_delivered_publications(world: World) -> None:
     def taken() -> float:
         return REGISTRY.get_sample_value("chatws_event_age_seconds_count") or 0.0
 
@@ -57,7 +58,7 @@ async def test_only_what_is_handed_out_has_its_age_taken(world: World) -> None:
     assert taken() - before <= 1
 
 
-async def test_a_gap_is_filled_from_the_log_before_what_follows_goes_out(world: World) -> None:
+async def test_gap_is_filled_before_later_publications(world: World) -> None:
     listener = Listener()
     await world.hub.join(listener, ["group:g"])
     await world.append_untold("group:g")
@@ -67,9 +68,7 @@ async def test_a_gap_is_filled_from_the_log_before_what_follows_goes_out(world: 
     assert listener.offsets == [1, 2, 3]
 
 
-async def test_a_publication_nobody_told_of_is_found_by_the_position_check(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_position_check_finds_a_missed_publication(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "SUBSCRIBED_SECONDS", 1_000)
     listener = Listener()
     await world.hub.join(listener, ["group:g"])
@@ -77,9 +76,7 @@ async def test_a_publication_nobody_told_of_is_found_by_the_position_check(
     await listener.until(lambda: listener.offsets == [1])
 
 
-async def test_on_a_foreign_layer_a_new_feed_is_read_once_more_in_case_redis_had_not_subscribed(
-    redis: Redis, conf: RealtimeConf
-) -> None:
+async def test_new_feed_on_a_foreign_layer_is_read_again(redis: Redis, conf: RealtimeConf) -> None:
     world = World(redis, conf, "stock", check_seconds=1_000)
     world.hub.start()
     listener = Listener()
@@ -89,7 +86,7 @@ async def test_on_a_foreign_layer_a_new_feed_is_read_once_more_in_case_redis_had
     await world.stop()
 
 
-async def test_who_joins_in_the_turn_of_a_publication_does_not_get_it_beside_its_position(world: World) -> None:
+async def test_concurrent_join_does_not_repeat_its_position(world: World) -> None:
     first, late = Listener(), Listener()
     [joined] = await world.hub.join(first, ["group:g"])
     publication, place = await world.append_untold("group:g")
@@ -101,7 +98,7 @@ async def test_who_joins_in_the_turn_of_a_publication_does_not_get_it_beside_its
     assert (first.offsets, late.offsets) == ([1, 2], [2])
 
 
-async def test_what_is_told_out_of_order_or_twice_goes_out_in_order_and_once(world: World) -> None:
+async def test_unordered_and_repeated_publications_are_delivered_in_order(world: World) -> None:
     listener = Listener()
     await world.hub.join(listener, ["group:g"])
     written = [await world.append_untold("group:g") for _ in range(6)]
@@ -112,7 +109,7 @@ async def test_what_is_told_out_of_order_or_twice_goes_out_in_order_and_once(wor
     assert listener.offsets == [1, 2, 3, 4, 5, 6, 7]
 
 
-async def test_a_late_member_starts_at_the_position_it_was_told(world: World) -> None:
+async def test_late_member_starts_at_its_position(world: World) -> None:
     first, second = Listener(), Listener()
     await world.hub.join(first, ["group:g"])
     for _ in range(3):
@@ -124,9 +121,7 @@ async def test_a_late_member_starts_at_the_position_it_was_told(world: World) ->
     await second.until(lambda: second.offsets == [4])
 
 
-async def test_a_gap_that_the_log_cannot_fill_is_a_reset(
-    redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unfillable_gap_is_a_reset(redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "SUBSCRIBED_SECONDS", 1_000)
     world = World(redis, conf, check_seconds=1_000, feed_publications=2)
     world.hub.start()
@@ -144,7 +139,7 @@ async def test_a_gap_that_the_log_cannot_fill_is_a_reset(
     await world.stop()
 
 
-async def test_a_redis_that_lost_everything_is_a_reset_with_a_new_epoch(world: World) -> None:
+async def test_emptied_redis_is_a_reset_with_new_epoch(world: World) -> None:
     listener = Listener()
     [joined] = await world.hub.join(listener, ["group:g"])
     await world.publish("group:g")
@@ -159,7 +154,7 @@ async def test_a_redis_that_lost_everything_is_a_reset_with_a_new_epoch(world: W
     assert listener.frames[1]["offset"] == 1
 
 
-async def test_a_redis_that_went_back_in_time_is_a_reset_with_a_new_epoch(world: World) -> None:
+async def test_rolled_back_redis_is_a_reset_with_new_epoch(world: World) -> None:
     listener = Listener()
     [joined] = await world.hub.join(listener, ["group:g"])
     for _ in range(3):
@@ -172,7 +167,7 @@ async def test_a_redis_that_went_back_in_time_is_a_reset_with_a_new_epoch(world:
     assert listener.resets[0].epoch != joined.position.epoch
 
 
-async def test_a_removal_goes_out_and_nothing_after_it(world: World) -> None:
+async def test_removal_is_the_last_frame_delivered(world: World) -> None:
     removed, other = Listener(user_id=7), Listener(user_id=8)
     passed = []
     world.hub.on_drop = lambda user_id, feed: passed.append((user_id, feed))
@@ -189,7 +184,7 @@ async def test_a_removal_goes_out_and_nothing_after_it(world: World) -> None:
     assert world.hub.feeds_of(removed) == set()
 
 
-async def test_a_removal_that_nobody_told_of_is_carried_out_when_the_gap_is_filled(world: World) -> None:
+async def test_missed_removal_applies_when_the_gap_is_filled(world: World) -> None:
     removed = Listener(user_id=7)
     await world.hub.join(removed, ["group:g"])
     publication = world.publication(DropUser(7))
@@ -199,7 +194,7 @@ async def test_a_removal_that_nobody_told_of_is_carried_out_when_the_gap_is_fill
     assert removed.offsets == [1]
 
 
-async def test_a_user_who_is_removed_while_joining_is_not_let_in(world: World) -> None:
+async def test_user_removed_while_joining_is_not_subscribed(world: World) -> None:
     other, late = Listener(user_id=8), Listener(user_id=7)
     await world.hub.join(other, ["group:g"])
     joining = asyncio.create_task(world.hub.join(late, ["group:g", "group:slow"]))
@@ -210,7 +205,7 @@ async def test_a_user_who_is_removed_while_joining_is_not_let_in(world: World) -
     assert [joined.feed for joined in await joining] == ["group:slow"]
 
 
-async def test_after_a_reset_who_has_to_ask_first_hears_nothing_more_and_can_come_back_from_there(world: World) -> None:
+async def test_reset_pauses_a_subscriber_until_it_rejoins(world: World) -> None:
     careful, other = Listener(), Listener()
     careful.goes_on = False
     for listener in (careful, other):
@@ -249,14 +244,14 @@ async def test_many_feeds_are_checked_in_chunks(
     await world.stop()
 
 
-async def test_asking_again_reaches_the_members_of_the_feed(world: World) -> None:
+async def test_access_request_reaches_members_of_the_feed(world: World) -> None:
     listener = Listener()
     await world.hub.join(listener, ["user:1"])
     await world.publish("user:1", AskAccess("group:g"))
     await listener.until(lambda: listener.asked == ["group:g"])
 
 
-async def test_leaving_is_in_effect_at_once(world: World) -> None:
+async def test_leaving_takes_effect_at_once(world: World) -> None:
     listener, other = Listener(), Listener()
     await world.hub.join(listener, ["group:g"])
     await world.hub.join(other, ["group:g"])
@@ -267,7 +262,7 @@ async def test_leaving_is_in_effect_at_once(world: World) -> None:
     assert listener.frames == []
 
 
-async def test_a_feed_that_nobody_hears_is_let_go_after_a_while_and_can_be_heard_again(world: World) -> None:
+async def test_unused_feed_is_unsubscribed_and_can_be_rejoined(world: World) -> None:
     listener = Listener()
     await world.hub.join(listener, ["group:g"])
     await world.publish("group:g")
@@ -281,7 +276,7 @@ async def test_a_feed_that_nobody_hears_is_let_go_after_a_while_and_can_be_heard
     await listener.until(lambda: listener.offsets == [1, 3])
 
 
-async def test_joining_and_leaving_at_random_never_shows_a_gap(world: World) -> None:
+async def test_random_joins_and_leaves_show_no_gap(world: World) -> None:
     stop = asyncio.Event()
 
     async def write() -> None:
@@ -306,7 +301,7 @@ async def test_joining_and_leaving_at_random_never_shows_a_gap(world: World) -> 
     await writer
 
 
-async def test_when_our_layer_was_deaf_all_feeds_are_checked_at_once_and_whoever_wants_is_told(
+async def test_layer_reconnect_checks_all_feeds_and_calls_back(
     redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "SUBSCRIBED_SECONDS", 1_000)
@@ -325,7 +320,7 @@ async def test_when_our_layer_was_deaf_all_feeds_are_checked_at_once_and_whoever
 
 
 @pytest.mark.parametrize("layer", ["ours", "stock"])
-async def test_an_offset_that_redis_gives_out_again_is_not_taken_for_the_next(
+async def test_reassigned_offset_is_not_taken_for_the_next(
     redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch, layer: str
 ) -> None:
     """Redis lost 3 and 4 after we had 2, gave 1 and 2 out again, and only what now is 3 arrives."""
@@ -349,9 +344,7 @@ async def test_an_offset_that_redis_gives_out_again_is_not_taken_for_the_next(
     await world.stop()
 
 
-async def test_a_log_that_could_not_be_read_is_read_again_soon(
-    redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_failed_log_read_is_retried(redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(redis, conf, check_seconds=1_000)
     world.hub.start()
     listener = Listener()
@@ -363,7 +356,7 @@ async def test_a_log_that_could_not_be_read_is_read_again_soon(
         nonlocal failures
         failures -= 1
         if failures >= 0:
-            raise ConnectionError("Redis is away")
+            raise RedisUnavailable("Redis is away")
         return await read(feed, after, limit)
 
     monkeypatch.setattr(hub, "SUBSCRIBED_SECONDS", 1_000)
@@ -374,9 +367,7 @@ async def test_a_log_that_could_not_be_read_is_read_again_soon(
     await world.stop()
 
 
-async def test_a_feed_costs_one_subscription_however_many_hear_it(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_subscribers_of_a_feed_share_one_subscription(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     added: list[str] = []
     add = world.layer.group_add
 
@@ -389,7 +380,7 @@ async def test_a_feed_costs_one_subscription_however_many_hear_it(
     assert added.count("feed.group.g") == 1
 
 
-async def test_what_came_in_one_turn_of_the_loop_goes_out_together(world: World) -> None:
+async def test_publications_of_one_turn_are_delivered_together(world: World) -> None:
     batches: list[int] = []
 
     class Counting(Listener):
@@ -406,7 +397,7 @@ async def test_what_came_in_one_turn_of_the_loop_goes_out_together(world: World)
     assert batches == [3]
 
 
-async def test_what_comes_before_the_position_is_known_is_noted_and_read(
+async def test_publication_before_the_first_position_is_read_later(
     redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "SUBSCRIBED_SECONDS", 1_000)
@@ -429,9 +420,7 @@ async def test_what_comes_before_the_position_is_known_is_noted_and_read(
     await world.stop()
 
 
-async def test_who_joins_while_a_feed_is_let_go_hears_its_successor(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_join_during_an_unsubscribe_receives_publications(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     discarding, goes_on = asyncio.Event(), asyncio.Event()
     discard = world.layer.group_discard
 
@@ -456,7 +445,7 @@ async def test_who_joins_while_a_feed_is_let_go_hears_its_successor(
 
 
 @pytest.mark.parametrize(("layer", "seconds"), [("stock", 2), ("ours", 10)])
-async def test_a_foreign_layer_is_checked_after_more_often_than_ours(
+async def test_foreign_layer_is_checked_more_often(
     redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch, layer: str, seconds: int
 ) -> None:
     checked_every: list[float] = []

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from realtime.conf import RealtimeConf
-from realtime.exceptions import FeedUnavailable
+from realtime.exceptions import FeedUnavailable, RedisUnavailable
 from realtime.feeds.log import Position
 from realtime.feeds.publication import DropUser
 from realtime.hub import resume as limits
@@ -37,7 +37,7 @@ def offsets(joined: Joined) -> list[int]:
     return [json.loads(frame)["offset"] for frame in joined.tail]
 
 
-async def test_the_tail_holds_what_lies_between_and_live_goes_on_behind_it(world: World) -> None:
+async def test_tail_fills_the_gap_before_live_frames(world: World) -> None:
     other, back = Listener(), Listener()
     [first] = await world.hub.join(other, [FEED])
     for _ in range(5):
@@ -51,27 +51,25 @@ async def test_the_tail_holds_what_lies_between_and_live_goes_on_behind_it(world
     await back.until(lambda: back.offsets == [6])
 
 
-async def test_nothing_missed_is_an_empty_tail_and_costs_no_reading(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_empty_tail_needs_no_log_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     [first] = await world.hub.join(Listener(), [FEED])
     monkeypatch.setattr(world.log, "tail", None)
     joined = await resumed(world, Listener(), first.position.epoch, 0)
     assert (joined.tail, joined.position.offset) == ([], 0)
 
 
-async def test_another_epoch_is_not_recovered(world: World) -> None:
+async def test_other_epoch_is_not_recovered(world: World) -> None:
     await world.publish(FEED)
     assert (await resumed(world, Listener(), "of long ago", 1)).tail is None
 
 
-async def test_an_offset_beyond_the_log_is_not_recovered(world: World) -> None:
+async def test_offset_beyond_the_log_is_not_recovered(world: World) -> None:
     [first] = await world.hub.join(Listener(), [FEED])
     await world.publish(FEED)
     assert (await resumed(world, Listener(), first.position.epoch, 2)).tail is None
 
 
-async def test_a_log_that_no_longer_reaches_back_is_not_recovered(redis: Redis, conf: RealtimeConf) -> None:
+async def test_trimmed_log_is_not_recovered(redis: Redis, conf: RealtimeConf) -> None:
     world = World(redis, conf, feed_publications=3)
     world.hub.start()
     [first] = await world.hub.join(Listener(), [FEED])
@@ -84,7 +82,7 @@ async def test_a_log_that_no_longer_reaches_back_is_not_recovered(redis: Redis, 
     await world.stop()
 
 
-async def test_more_than_256_publications_are_not_recovered_and_256_are(world: World) -> None:
+async def test_at_most_256_publications_are_recovered(world: World) -> None:
     [first] = await world.hub.join(Listener(), [FEED])
     watcher = Listener()
     await world.hub.join(watcher, [FEED])
@@ -97,9 +95,7 @@ async def test_more_than_256_publications_are_not_recovered_and_256_are(world: W
     assert len((await resumed(world, Listener(), epoch, 1)).tail or ()) == limits.MOST_PUBLICATIONS
 
 
-async def test_longer_than_the_bytes_of_a_feed_or_of_one_authentication_is_not_recovered(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_recovery_is_limited_by_bytes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     [first] = await world.hub.join(Listener(), [FEED])
     epoch = first.position.epoch
     for _ in range(5):
@@ -118,7 +114,7 @@ async def test_longer_than_the_bytes_of_a_feed_or_of_one_authentication_is_not_r
     assert tight.bytes < 4_000
 
 
-async def test_feeds_beyond_the_most_are_not_recovered(world: World) -> None:
+async def test_recovery_is_limited_by_number_of_feeds(world: World) -> None:
     names = ["group:a", "group:b", "group:c"]
     first = await world.hub.join(Listener(), names)
     for name in names:
@@ -128,7 +124,7 @@ async def test_feeds_beyond_the_most_are_not_recovered(world: World) -> None:
     assert [one.tail is not None for one in joined] == [True, True, False]
 
 
-async def test_who_hears_a_feed_already_gets_no_tail(world: World) -> None:
+async def test_existing_subscriber_gets_no_tail(world: World) -> None:
     listener = Listener()
     [first] = await world.hub.join(listener, [FEED])
     await world.publish(FEED)
@@ -137,7 +133,7 @@ async def test_who_hears_a_feed_already_gets_no_tail(world: World) -> None:
     assert (again.resumed, again.tail, again.position.offset) == (False, None, 1)
 
 
-async def test_a_client_that_is_ahead_of_this_process_waits_until_it_has_caught_up(world: World) -> None:
+async def test_resume_ahead_of_the_process_waits(world: World) -> None:
     other = Listener()
     [first] = await world.hub.join(other, [FEED])
     for _ in range(3):
@@ -148,7 +144,7 @@ async def test_a_client_that_is_ahead_of_this_process_waits_until_it_has_caught_
     await other.until(lambda: other.offsets == [1, 2, 3])
 
 
-async def test_in_a_tail_a_removal_is_shown_and_not_acted_on(world: World) -> None:
+async def test_removal_in_a_tail_is_not_applied(world: World) -> None:
     other, back = Listener(user_id=8), Listener(user_id=7)
     [first] = await world.hub.join(other, [FEED])
     await world.publish(FEED, DropUser(7))
@@ -159,9 +155,7 @@ async def test_in_a_tail_a_removal_is_shown_and_not_acted_on(world: World) -> No
     assert back.dropped_from == []
 
 
-async def test_a_removal_that_passes_while_the_tail_is_read_keeps_the_user_out(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_removal_during_the_tail_read_prevents_subscribing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     other, back = Listener(user_id=8), Listener(user_id=7)
     [first] = await world.hub.join(other, [FEED])
     await world.publish(FEED)
@@ -180,7 +174,7 @@ async def test_a_removal_that_passes_while_the_tail_is_read_keeps_the_user_out(
     assert back.frames == []
 
 
-async def test_while_a_busy_feed_goes_on_every_resume_is_gapless(world: World) -> None:
+async def test_resume_on_a_busy_feed_is_gapless(world: World) -> None:
     other = Listener()
     [first] = await world.hub.join(other, [FEED])
     stop = asyncio.Event()
@@ -211,9 +205,7 @@ async def test_while_a_busy_feed_goes_on_every_resume_is_gapless(world: World) -
     await writer
 
 
-async def test_a_tail_that_redis_does_not_give_leaves_the_feed_out_and_what_was_joined_in(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_failed_tail_read_omits_only_that_feed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     names, other = ["group:a", "group:b"], Listener()
     first = await world.hub.join(other, names)
     for name in names:
@@ -225,7 +217,7 @@ async def test_a_tail_that_redis_does_not_give_leaves_the_feed_out_and_what_was_
 
     async def away(feed: str, *arguments: object) -> object:
         if feed == "group:b":
-            raise ConnectionError("Redis is away")
+            raise RedisUnavailable("Redis is away")
         return await read(feed, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(world.log, "tail", away)
@@ -235,7 +227,7 @@ async def test_a_tail_that_redis_does_not_give_leaves_the_feed_out_and_what_was_
     assert world.hub.feeds_of(back) == {"group:a"}
 
 
-async def test_who_can_not_be_let_in_for_want_of_redis_is_told_so(conf: RealtimeConf, redis: Redis) -> None:
+async def test_join_without_redis_raises_feed_unavailable(conf: RealtimeConf, redis: Redis) -> None:
     world = World(redis, conf)  # not started: nothing opens
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("realtime.hub.hub.OPEN_SECONDS", 0.1)
@@ -244,7 +236,7 @@ async def test_who_can_not_be_let_in_for_want_of_redis_is_told_so(conf: Realtime
     await world.stop()
 
 
-async def test_what_the_hub_let_go_comes_back_however_much_was_resumed_before(world: World) -> None:
+async def test_remembered_position_resumes_beyond_the_limits(world: World) -> None:
     names = ["group:a", "group:b", "group:c"]
     first = await world.hub.join(Listener(), names)
     used_up = Resume(feeds=0, bytes=0)

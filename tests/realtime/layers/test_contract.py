@@ -166,9 +166,7 @@ BOTH_WAYS = pytest.mark.parametrize(
 
 
 @BOTH_WAYS
-async def test_a_group_s_messages_reach_each_of_its_channels_once_and_in_order(
-    setup: Setup, speaker: str, listener: str
-) -> None:
+async def test_group_messages_reach_each_channel_once_in_order(setup: Setup, speaker: str, listener: str) -> None:
     async with listening(setup, speaker, listener, listener) as (says, one, two):
         for ears in (says, one, two):
             await ears.join("g")
@@ -180,7 +178,7 @@ async def test_a_group_s_messages_reach_each_of_its_channels_once_and_in_order(
 
 
 @BOTH_WAYS
-async def test_a_channel_hears_its_groups_and_no_other(setup: Setup, speaker: str, listener: str) -> None:
+async def test_channel_receives_only_its_groups(setup: Setup, speaker: str, listener: str) -> None:
     async with listening(setup, speaker, listener) as (says, hears):
         for group in ("a", "b", "c"):
             await hears.join(group)
@@ -197,7 +195,7 @@ async def ends_as(hears: Ears, *groups: str) -> None:
 
 
 @BOTH_WAYS
-async def test_a_message_to_a_channel_reaches_that_one(setup: Setup, speaker: str, listener: str) -> None:
+async def test_message_to_a_channel_reaches_only_it(setup: Setup, speaker: str, listener: str) -> None:
     async with listening(setup, speaker, listener, listener) as (says, one, two):
         for ears in (one, two):  # known to be heard before anything is said
             await ears.join("g")
@@ -208,7 +206,7 @@ async def test_a_message_to_a_channel_reaches_that_one(setup: Setup, speaker: st
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_group_that_nobody_hears_takes_messages(setup: Setup, kind: str) -> None:
+async def test_group_without_channels_accepts_messages(setup: Setup, kind: str) -> None:
     async with listening(setup, kind) as (ears,):
         await ears.layer.group_send("nobody", {"n": 1})
         await ears.layer.group_discard("nobody", ears.channel)
@@ -217,7 +215,7 @@ async def test_a_group_that_nobody_hears_takes_messages(setup: Setup, kind: str)
         await ears.until({"n": 2})
 
 
-async def test_another_prefix_is_another_layer(setup: Setup) -> None:
+async def test_other_prefix_is_a_separate_layer(setup: Setup) -> None:
     other = Setup({**setup.options, "prefix": "chatws:other"}, setup.clients)
     async with listening(setup, "ours") as (ears,), listening(other, "ours", "stock") as strangers:
         await ears.join("g")

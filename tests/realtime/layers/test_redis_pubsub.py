@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
+from realtime.exceptions import RedisConnectionLost
 from realtime.layers import redis_pubsub as layers
 from realtime.layers.redis_pubsub import RedisPubSubLayer
 from realtime.redis.client import Redis
-from realtime.redis.errors import ConnectionLost
 from tests.support.proxy import Proxy
 from tests.support.redis import RedisServer
 from tests.support.waiting import LIMIT, until, until_answer, until_news
@@ -60,14 +60,14 @@ async def ears(redis: Redis, redis_server: RedisServer) -> AsyncIterator[Ears]:
     await ears.close()
 
 
-async def test_a_group_is_heard_as_soon_as_group_add_returns(ears: Ears, redis_server: RedisServer) -> None:
+async def test_group_add_returns_once_subscribed(ears: Ears, redis_server: RedisServer) -> None:
     for number in range(20):
         await ears.layer.group_add(f"g{number}", ears.channel)
         await ears.say(number, group=f"g{number}")
     await ears.until(*range(20))
 
 
-async def test_what_is_asked_for_at_once_goes_out_together(ears: Ears, redis: Redis) -> None:
+async def test_concurrent_subscriptions_share_one_command(ears: Ears, redis: Redis) -> None:
     before = (await redis.info("commandstats"))["cmdstat_subscribe"]["calls"]
     await asyncio.gather(*(ears.layer.group_add(f"g{number}", ears.channel) for number in range(300)))
     assert (await redis.info("commandstats"))["cmdstat_subscribe"]["calls"] == before + 1
@@ -75,7 +75,7 @@ async def test_what_is_asked_for_at_once_goes_out_together(ears: Ears, redis: Re
     await ears.until(1)
 
 
-async def test_the_bytes_on_the_wire_are_the_stock_layer_s(ears: Ears, redis_server: RedisServer) -> None:
+async def test_wire_format_is_that_of_the_stock_layer(ears: Ears, redis_server: RedisServer) -> None:
     stock = await Ears(redis_server.url, RedisPubSubChannelLayer).open()
     await stock.layer.group_add("g", stock.channel)
     await ears.layer.group_add("g", ears.channel)
@@ -96,7 +96,7 @@ async def numsub(ears: Ears, group: str = "g") -> int:
     return int(count)
 
 
-async def test_leaving_and_joining_at_once_ends_as_the_last_word_says(ears: Ears) -> None:
+async def test_last_of_many_joins_and_leaves_wins(ears: Ears) -> None:
     for _ in range(20):
         await ears.layer.group_add("g", ears.channel)
         await ears.layer.group_discard("g", ears.channel)
@@ -110,7 +110,7 @@ async def test_leaving_and_joining_at_once_ends_as_the_last_word_says(ears: Ears
     await ears.until(1, 3)
 
 
-async def test_connections_that_are_killed_are_replaced_and_told_of(ears: Ears, redis: Redis) -> None:
+async def test_killed_connections_are_replaced_and_reported(ears: Ears, redis: Redis) -> None:
     await ears.layer.group_add("g", ears.channel)
     await redis.client_kill_filter(_type="pubsub")
     async with asyncio.timeout(LIMIT):
@@ -119,7 +119,7 @@ async def test_connections_that_are_killed_are_replaced_and_told_of(ears: Ears, 
     await ears.until(1)
 
 
-async def test_a_redis_that_restarts_is_heard_again_and_told_of(tmp_path: Path) -> None:
+async def test_redis_restart_resubscribes_and_is_reported(tmp_path: Path) -> None:
     server = RedisServer(tmp_path)
     server.start()
     ears = await Ears(server.url).open()
@@ -127,7 +127,7 @@ async def test_a_redis_that_restarts_is_heard_again_and_told_of(tmp_path: Path) 
     server.kill()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layers, "CONFIRMED_SECONDS", 0.2)
-        with pytest.raises(ConnectionLost):
+        with pytest.raises(RedisConnectionLost):
             await ears.layer.group_add("asked for while away", ears.channel)
     assert not ears.back.is_set()
     server.start()
@@ -140,7 +140,7 @@ async def test_a_redis_that_restarts_is_heard_again_and_told_of(tmp_path: Path) 
     server.stop()
 
 
-async def test_a_half_open_connection_is_dropped_within_seconds(
+async def test_half_open_connection_is_dropped_within_seconds(
     redis: Redis, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(layers, "PING_SECONDS", 0.1)
@@ -160,7 +160,7 @@ async def test_a_half_open_connection_is_dropped_within_seconds(
         await ears.close()
 
 
-async def test_a_receiver_that_was_ended_by_mistake_is_started_again(ears: Ears) -> None:
+async def test_cancelled_receiver_is_started_again(ears: Ears) -> None:
     await ears.layer.group_add("g", ears.channel)
     ears.layer._get_layer()._shards[0]._receive_task.cancel()
     async with asyncio.timeout(LIMIT):
@@ -169,7 +169,7 @@ async def test_a_receiver_that_was_ended_by_mistake_is_started_again(ears: Ears)
     await ears.until(1)
 
 
-async def test_options_of_the_stock_layer_are_taken(redis_server: RedisServer, redis: Redis) -> None:
+async def test_options_of_the_stock_layer_are_supported(redis_server: RedisServer, redis: Redis) -> None:
     secret = {"symmetric_encryption_keys": ["a key of a test"]}
     one, two = await Ears(redis_server.url, **secret).open(), await Ears(redis_server.url, **secret).open()
     await two.layer.group_add("g", two.channel)
@@ -179,9 +179,7 @@ async def test_options_of_the_stock_layer_are_taken(redis_server: RedisServer, r
         await ears.close()
 
 
-async def test_a_subscription_that_was_given_up_while_under_way_can_be_asked_for_again(
-    redis: Redis, redis_server: RedisServer
-) -> None:
+async def test_abandoned_subscription_can_be_repeated(redis: Redis, redis_server: RedisServer) -> None:
     async with Proxy(redis_server.port) as proxy:
         ears = await Ears(proxy.redis_url).open()
         proxy.stall()
@@ -191,7 +189,7 @@ async def test_a_subscription_that_was_given_up_while_under_way_can_be_asked_for
         await until(lambda: shard._waiting, what="the subscription is under way")
         asking.cancel()
         await ears.layer.group_discard("g", ears.channel)
-        with pytest.raises(ConnectionLost, match="given up"):
+        with pytest.raises(RedisConnectionLost, match="given up"):
             await waiting
         proxy.restore()
         await ears.layer.group_add("g", ears.channel)
@@ -200,7 +198,7 @@ async def test_a_subscription_that_was_given_up_while_under_way_can_be_asked_for
         await ears.close()
 
 
-async def test_many_messages_go_out_in_order_and_reach_a_stock_layer_too(ears: Ears, redis_server: RedisServer) -> None:
+async def test_many_messages_reach_both_layers_in_order(ears: Ears, redis_server: RedisServer) -> None:
     stock = await Ears(redis_server.url, RedisPubSubChannelLayer).open()
     for listener in (stock, ears):
         await listener.layer.group_add("g", listener.channel)

@@ -20,7 +20,7 @@ from realtime.node.node import DRAIN_STEP, Node
         (500, 30, [30]),
     ],
 )
-async def test_connections_leave_some_at_a_time(
+async def test_draining_closes_connections_in_batches(
     monkeypatch: pytest.MonkeyPatch, per_second: float, seconds: float, steps: list[int]
 ) -> None:
     sent_away: list[int] = []

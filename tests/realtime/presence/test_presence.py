@@ -34,7 +34,7 @@ def fast(conf: RealtimeConf) -> RealtimeConf:
     return replace(conf, presence_lease=1.5)
 
 
-async def test_a_user_is_online_from_the_first_device_to_the_last(redis: Redis, conf: RealtimeConf) -> None:
+async def test_user_is_online_from_first_to_last_device(redis: Redis, conf: RealtimeConf) -> None:
     async with running(redis, "a", conf) as here, running(redis, "b", conf) as there:
         here.opened(7, "phone")
         there.opened(7, "laptop")
@@ -52,12 +52,12 @@ async def test_a_user_is_online_from_the_first_device_to_the_last(redis: Redis, 
     assert 29 * 86_400 < await redis.ttl("user:status:7") <= 30 * 86_400
 
 
-async def test_nothing_is_known_of_a_user_that_never_came(redis: Redis, conf: RealtimeConf) -> None:
+async def test_unknown_user_has_no_presence(redis: Redis, conf: RealtimeConf) -> None:
     status = await Presence(redis, "a", conf).status(99)
     assert (status.is_online, status.last_seen) == (False, 0)
 
 
-async def test_a_node_that_died_is_swept_after_its_lease(redis: Redis, fast: RealtimeConf) -> None:
+async def test_dead_node_is_swept_after_its_lease(redis: Redis, fast: RealtimeConf) -> None:
     async with running(redis, "kept", fast) as kept:
         async with running(redis, "doomed", fast) as doomed:
             doomed.opened(7, "phone")
@@ -71,7 +71,7 @@ async def test_a_node_that_died_is_swept_after_its_lease(redis: Redis, fast: Rea
         await until(online, [False, True])
 
 
-async def test_a_node_that_stops_takes_its_users_off_at_once(redis: Redis, conf: RealtimeConf) -> None:
+async def test_stopping_node_marks_its_users_offline(redis: Redis, conf: RealtimeConf) -> None:
     async with running(redis, "kept", conf) as kept:
         async with running(redis, "leaving", conf) as leaving:
             leaving.opened(7, "phone")
@@ -80,7 +80,7 @@ async def test_a_node_that_stops_takes_its_users_off_at_once(redis: Redis, conf:
         assert await kept.stats() == Stats(0, 0, 1)
 
 
-async def test_a_redis_that_forgot_is_told_again(redis: Redis, fast: RealtimeConf) -> None:
+async def test_presence_is_restored_after_redis_loss(redis: Redis, fast: RealtimeConf) -> None:
     async with running(redis, "a", fast) as presence:
         for number in range(1_200):
             presence.opened(number + 1, f"c{number}")
@@ -89,7 +89,7 @@ async def test_a_redis_that_forgot_is_told_again(redis: Redis, fast: RealtimeCon
         await until(presence.stats, Stats(1_200, 1_200, 1))
 
 
-async def test_a_connection_that_is_told_twice_counts_once(redis: Redis, conf: RealtimeConf) -> None:
+async def test_repeated_connection_counts_once(redis: Redis, conf: RealtimeConf) -> None:
     async with running(redis, "a", conf) as presence:
         for _ in range(3):
             presence.opened(7, "phone")

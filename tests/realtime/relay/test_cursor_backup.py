@@ -18,7 +18,7 @@ def worker(topic: str, committed: str) -> Any:
     return SimpleNamespace(topic=SimpleNamespace(name=topic), committed=committed)
 
 
-async def test_what_moved_is_written_and_found_again() -> None:
+async def test_moved_cursor_is_written_and_read_back() -> None:
     active, standby = worker("a", "5-0"), worker("b", "")
     copies = CursorBackup([active, standby])
     await copies.write()
@@ -31,7 +31,7 @@ async def test_what_moved_is_written_and_found_again() -> None:
     assert await saved_cursor("a") is None, "nothing moved, nothing is written"
 
 
-async def test_a_database_that_is_away_is_reported_and_tried_again(
+async def test_unavailable_database_is_reported_and_retried(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def away(*arguments: object, **options: object) -> None:

@@ -38,9 +38,7 @@ async def write(
     await Topic(redis, topic, conf).dead_letter((entry_id, fields), "payload: broken")
 
 
-async def test_a_dead_letter_shows_what_it_was_and_why_it_died(
-    letters: DeadLetters, redis: Redis, conf: RealtimeConf
-) -> None:
+async def test_dead_letter_shows_its_entry_and_reason(letters: DeadLetters, redis: Redis, conf: RealtimeConf) -> None:
     await write(redis, conf, "5-0", FIELDS)
     assert await letters.topics() == [TOPIC]
     assert await letters.count(TOPIC) == 1
@@ -52,9 +50,7 @@ async def test_a_dead_letter_shows_what_it_was_and_why_it_died(
     assert await letters.get(TOPIC, "1-1") is None
 
 
-async def test_replay_puts_the_entry_back_as_it_came_and_counts(
-    letters: DeadLetters, redis: Any, conf: RealtimeConf
-) -> None:
+async def test_replay_restores_the_entry_and_counts(letters: DeadLetters, redis: Any, conf: RealtimeConf) -> None:
     await write(redis, conf, "5-0", FIELDS)
     [letter] = await letters.latest(TOPIC, 10)
     entry_id = await letters.replay(letter)
@@ -69,7 +65,7 @@ async def test_replay_puts_the_entry_back_as_it_came_and_counts(
     assert again.replays == 1
 
 
-async def test_two_that_replay_the_same_put_it_back_once(
+async def test_concurrent_replays_restore_the_entry_once(
     letters: DeadLetters, redis: Redis, conf: RealtimeConf
 ) -> None:
     await write(redis, conf, "5-0", FIELDS)
@@ -80,7 +76,7 @@ async def test_two_that_replay_the_same_put_it_back_once(
     assert not await letters.drop(letter)
 
 
-async def test_metadata_that_could_not_be_read_and_fields_of_another_kind_go_back_untouched(
+async def test_replay_keeps_unreadable_metadata_and_other_fields(
     letters: DeadLetters, redis: Any, conf: RealtimeConf
 ) -> None:
     await write(redis, conf, "5-0", {b"metadata": b"\xc1", b"payload": b"1"})
@@ -92,7 +88,7 @@ async def test_metadata_that_could_not_be_read_and_fields_of_another_kind_go_bac
     assert "event" in event.payload
 
 
-async def test_all_goes_through_every_page(letters: DeadLetters, redis: Redis, conf: RealtimeConf) -> None:
+async def test_all_reads_every_page(letters: DeadLetters, redis: Redis, conf: RealtimeConf) -> None:
     for number in range(250):
         await write(redis, conf, f"{number + 1}-0", FIELDS)
     assert len({letter.id async for letter in letters.all(TOPIC)}) == 250
@@ -124,7 +120,7 @@ def run(*arguments: str) -> str:
     return output.getvalue()
 
 
-def test_the_command_lists_shows_replays_and_drops(on_redis: Any) -> None:
+def test_command_lists_shows_replays_and_drops(on_redis: Any) -> None:
     lines = run("list").splitlines()
     assert len(lines) == 2
     assert all(line.startswith(f"{TOPIC} ") and line.endswith("payload: broken") for line in lines)
@@ -146,7 +142,7 @@ def test_the_command_lists_shows_replays_and_drops(on_redis: Any) -> None:
         run("drop", TOPIC, oldest, "--all")
 
 
-def test_the_command_names_a_redis_that_is_away() -> None:
+def test_command_names_an_unavailable_redis() -> None:
     port = free_port()
     url = f"redis://127.0.0.1:{port}/0"
     with (
@@ -157,7 +153,7 @@ def test_the_command_names_a_redis_that_is_away() -> None:
 
 
 @pytest.mark.django_db
-def test_the_admin_shows_replays_and_drops_and_keeps_who_did(
+def test_admin_shows_replays_drops_and_records_the_author(
     on_redis: Any, admin_client: Client, admin_user: User
 ) -> None:
     page = admin_client.get(PAGE)
@@ -183,7 +179,7 @@ def test_the_admin_shows_replays_and_drops_and_keeps_who_did(
 
 
 @pytest.mark.django_db
-def test_in_the_admin_each_may_do_what_was_granted(on_redis: Any, client: Client) -> None:
+def test_admin_allows_only_granted_actions(on_redis: Any, client: Client) -> None:
     user = User.objects.create_user("staff", password="staff", is_staff=True)
     client.force_login(user)
     assert client.get(PAGE).status_code == 403
@@ -199,7 +195,7 @@ def test_in_the_admin_each_may_do_what_was_granted(on_redis: Any, client: Client
 
 
 @pytest.mark.django_db
-def test_the_admin_says_that_redis_is_away(admin_client: Client) -> None:
+def test_admin_reports_an_unavailable_redis(admin_client: Client) -> None:
     port = free_port()
     with override_settings(REALTIME=replace(settings.REALTIME, redis_url=f"redis://127.0.0.1:{port}/0")):
         text = admin_client.get(PAGE).content.decode()

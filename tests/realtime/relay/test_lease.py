@@ -11,7 +11,7 @@ def leases(redis: Redis, seconds: float = 600) -> list[Lease]:
     return [Lease(redis, "topic", seconds, name) for name in ("one", "two")]
 
 
-async def test_one_holds_it_until_it_gives_it_back_or_dies(redis: Redis) -> None:
+async def test_lease_lasts_until_release_or_death(redis: Redis) -> None:
     one, two = leases(redis)
     token = await one.take()
     assert token
@@ -43,7 +43,7 @@ async def test_only_the_holder_writes_and_in_order(redis: Redis) -> None:
     assert [fields for _, fields in found or ()] == [{b"payload": b"1"}, {b"payload": b"3"}]
 
 
-async def test_who_serves_a_topic_is_known_for_the_length_of_a_lease(redis: Redis) -> None:
+async def test_holder_is_known_for_the_length_of_a_lease(redis: Redis) -> None:
     one, two = leases(redis)
     assert await one.announce() == ["one"]
     assert await two.announce() == ["one", "two"]

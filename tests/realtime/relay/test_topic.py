@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from realtime.conf import RealtimeConf
-from realtime.exceptions import TryLater
+from realtime.exceptions import DatabaseUnavailable
 from realtime.redis.client import Redis
 from realtime.relay.lease import Lease
 from realtime.relay.topic import Topic, relayed_topics
@@ -32,22 +32,20 @@ async def group(redis: Any) -> Mapping[str, Any]:
     return found
 
 
-async def test_the_first_start_is_at_the_end(topic: Topic, redis: Redis) -> None:
+async def test_first_start_is_at_the_end(topic: Topic, redis: Redis) -> None:
     ids = await write(redis, 3)
     assert await topic.start() == ids[-1]
     later = await write(redis, 2)
     assert [entry_id for entry_id, _ in await topic.read(ids[-1], 10, 100)] == later
 
 
-async def test_the_first_start_on_a_stream_that_is_not_there_misses_nothing_of_it(topic: Topic, redis: Redis) -> None:
+async def test_first_start_before_the_stream_misses_nothing(topic: Topic, redis: Redis) -> None:
     cursor = await topic.start()
     ids = await write(redis, 2)
     assert [entry_id for entry_id, _ in await topic.read(cursor, 10, 100)] == ids
 
 
-async def test_the_first_start_takes_over_an_existing_group_at_its_oldest_pending_entry(
-    topic: Topic, redis: Any
-) -> None:
+async def test_first_start_adopts_the_oldest_pending_entry(topic: Topic, redis: Any) -> None:
     ids = await write(redis, 6)
     await redis.xgroup_create(TOPIC, "chatws", id="0")
     await redis.xreadgroup("chatws", "old", {TOPIC: ">"}, count=4)
@@ -56,7 +54,7 @@ async def test_the_first_start_takes_over_an_existing_group_at_its_oldest_pendin
     assert [entry_id for entry_id, _ in await topic.read(cursor, 10, 100)] == ids[2:]
 
 
-async def test_a_commit_moves_the_cursor_and_shows_the_lag(topic: Topic, redis: Redis) -> None:
+async def test_commit_moves_the_cursor_and_shows_the_lag(topic: Topic, redis: Redis) -> None:
     cursor = await topic.start()
     ids = await write(redis, 5)
     assert await topic.commit(1, START, ids[1], 2)
@@ -66,7 +64,7 @@ async def test_a_commit_moves_the_cursor_and_shows_the_lag(topic: Topic, redis: 
     assert await topic.lag() == 3
 
 
-async def test_a_commit_never_goes_back_and_an_earlier_lease_is_refused(topic: Topic, redis: Redis) -> None:
+async def test_commit_rejects_earlier_cursors_and_leases(topic: Topic, redis: Redis) -> None:
     await topic.start()
     ids = await write(redis, 5)
     assert await topic.commit(2, START, ids[3], 4)
@@ -76,7 +74,7 @@ async def test_a_commit_never_goes_back_and_an_earlier_lease_is_refused(topic: T
     assert await topic.start() == ids[3]
 
 
-async def test_a_commit_makes_a_group_that_was_deleted_again(topic: Topic, redis: Any) -> None:
+async def test_commit_creates_a_deleted_group_again(topic: Topic, redis: Any) -> None:
     await topic.start()
     ids = await write(redis, 2)
     await redis.xgroup_destroy(TOPIC, "chatws")
@@ -84,7 +82,7 @@ async def test_a_commit_makes_a_group_that_was_deleted_again(topic: Topic, redis
     assert (await group(redis))["lag"] == 1
 
 
-async def test_the_group_that_shows_the_lag_has_the_name_of_the_setting(redis: Redis, conf: RealtimeConf) -> None:
+async def test_consumer_group_is_named_by_the_setting(redis: Redis, conf: RealtimeConf) -> None:
     topic = Topic(redis, TOPIC, replace(conf, consumer_group="ours"))
     cursor = await topic.start()
     [entry_id] = await write(redis, 1)
@@ -92,14 +90,14 @@ async def test_the_group_that_shows_the_lag_has_the_name_of_the_setting(redis: R
     assert (await group(redis))["name"] == b"ours"
 
 
-async def test_a_dead_letter_is_written_once_whoever_tries(topic: Topic, redis: Redis, conf: RealtimeConf) -> None:
+async def test_dead_letter_is_written_once_by_any_writer(topic: Topic, redis: Redis, conf: RealtimeConf) -> None:
     for writer in (topic, Topic(redis, TOPIC, conf), topic):
         await writer.dead_letter(("5-0", {b"payload": b"x"}), "no good")
     await topic.dead_letter(("6-0", {}), "no good either")
     assert await redis.xlen(f"{TOPIC}.dlq") == 2
 
 
-async def test_a_commit_that_overlaps_another_counts_each_entry_once(topic: Topic, redis: Redis) -> None:
+async def test_overlapping_commits_count_each_entry_once(topic: Topic, redis: Redis) -> None:
     cursor = await topic.start()
     ids = await write(redis, 5)
     assert await topic.commit(1, cursor, ids[2], 3)
@@ -108,7 +106,7 @@ async def test_a_commit_that_overlaps_another_counts_each_entry_once(topic: Topi
     assert (seen["entries-read"], seen["lag"]) == (5, 0)
 
 
-async def test_a_cursor_that_redis_lost_is_read_on_from_the_other_copy(redis: Redis, conf: RealtimeConf) -> None:
+async def test_lost_cursor_is_restored_from_its_copy(redis: Redis, conf: RealtimeConf) -> None:
     ids = await write(redis, 4)
 
     async def saved_cursor(topic: str) -> str | None:
@@ -120,11 +118,11 @@ async def test_a_cursor_that_redis_lost_is_read_on_from_the_other_copy(redis: Re
     assert await redis.hget("chatws:{chat.message.new}:pos", "read") == b"2"
 
 
-async def test_without_a_word_from_the_other_copy_nothing_begins(redis: Redis, conf: RealtimeConf) -> None:
+async def test_unavailable_cursor_copy_prevents_the_start(redis: Redis, conf: RealtimeConf) -> None:
     async def away(topic: str) -> str | None:
-        raise TryLater("the database is away")
+        raise DatabaseUnavailable("the database is away")
 
-    with pytest.raises(TryLater):
+    with pytest.raises(DatabaseUnavailable):
         await Topic(redis, TOPIC, conf, saved_cursor=away).start()
     assert not await redis.exists("chatws:{chat.message.new}:pos")
 
@@ -137,7 +135,7 @@ async def small_nodes(redis: Any) -> AsyncIterator[None]:
     await redis.config_set("stream-node-max-entries", 100)
 
 
-async def test_a_stream_of_ours_is_trimmed_behind_the_slowest_group(
+async def test_own_stream_is_trimmed_up_to_the_slowest_group(
     topic: Topic, redis: Any, small_nodes: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     await topic.start()
@@ -157,9 +155,7 @@ async def test_a_stream_of_ours_is_trimmed_behind_the_slowest_group(
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-async def test_an_alarm_is_raised_once_for_each_loss(
-    topic: Topic, redis: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_each_loss_logs_one_error(topic: Topic, redis: Any, caplog: pytest.LogCaptureFixture) -> None:
     await topic.start()
     ids = await write(redis, 4)
     await topic.commit(1, START, ids[0], 1)
@@ -171,7 +167,7 @@ async def test_an_alarm_is_raised_once_for_each_loss(
 
 
 @pytest.mark.parametrize("loss", ["back", "gone", "trimmed"])
-async def test_a_stream_that_lost_entries_raises_an_alarm(
+async def test_stream_that_lost_entries_logs_an_error(
     topic: Topic, redis: Any, caplog: pytest.LogCaptureFixture, loss: str
 ) -> None:
     await topic.start()
@@ -188,7 +184,7 @@ async def test_a_stream_that_lost_entries_raises_an_alarm(
     assert ids[1] in alarm.getMessage()
 
 
-async def test_a_lease_outranks_every_commit_also_after_its_token_was_lost(redis: Redis, conf: RealtimeConf) -> None:
+async def test_lease_outranks_commits_after_its_token_was_lost(redis: Redis, conf: RealtimeConf) -> None:
     topic, old, new = Topic(redis, TOPIC, conf), *(Lease(redis, TOPIC, 600, name) for name in ("old", "new"))
     for _ in range(3):
         await old.take()
@@ -206,14 +202,14 @@ async def test_a_lease_outranks_every_commit_also_after_its_token_was_lost(redis
     assert await new.take() == await new.take()
 
 
-async def test_a_stream_that_is_gone_is_neither_trimmed_nor_a_failure(topic: Topic, redis: Redis) -> None:
+async def test_deleted_stream_is_no_failure(topic: Topic, redis: Redis) -> None:
     await topic.start()
     await redis.delete(TOPIC)
     assert await topic.trim("5-0") == 0
     assert await topic.lag() is None
 
 
-async def test_a_topic_that_was_begun_with_is_known_by_name(topic: Topic, redis: Redis) -> None:
+async def test_started_topic_is_listed(topic: Topic, redis: Redis) -> None:
     assert await relayed_topics(redis) == []
     await topic.start()
     assert await relayed_topics(redis) == [TOPIC]

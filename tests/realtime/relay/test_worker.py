@@ -11,7 +11,7 @@ import pytest
 
 from realtime.aio import tasks
 from realtime.conf import RealtimeConf
-from realtime.exceptions import PoisonEntry, TryLater
+from realtime.exceptions import DatabaseUnavailable, PoisonEntry, RedisUnavailable
 from realtime.feeds.log import FeedLog
 from realtime.feeds.publication import Publication, decode_publication
 from realtime.redis.client import Redis
@@ -95,7 +95,7 @@ def in_order(count: int) -> list[list[int]]:
     return [[number for number in range(count) if number % 3 == feed] for feed in range(3)]
 
 
-async def test_entries_go_to_their_feeds_in_order(bench: Bench) -> None:
+async def test_entries_are_appended_to_their_feeds_in_order(bench: Bench) -> None:
     bench.start()
     await bench.begun()
     await bench.write(*range(50))
@@ -103,7 +103,7 @@ async def test_entries_go_to_their_feeds_in_order(bench: Bench) -> None:
     assert await bench.contents() == in_order(50)
 
 
-async def test_two_that_both_believe_they_are_active_append_the_same_sequence(bench: Bench) -> None:
+async def test_two_active_workers_append_the_same_sequence(bench: Bench) -> None:
     await bench.redis.xgroup_create(TOPIC, "chatws", id="$", mkstream=True)
     await bench.write(*range(60))
     prepare, sink = bench.to_feeds()
@@ -118,7 +118,7 @@ async def test_two_that_both_believe_they_are_active_append_the_same_sequence(be
     assert await bench.contents() == in_order(60)
 
 
-async def test_poison_becomes_a_dead_letter_and_the_rest_goes_on(bench: Bench) -> None:
+async def test_poison_becomes_a_dead_letter_and_the_rest_continues(bench: Bench) -> None:
     bench.start()
     await bench.begun()
     await bench.write(0, "poison", 1, 2)
@@ -129,14 +129,14 @@ async def test_poison_becomes_a_dead_letter_and_the_rest_goes_on(bench: Bench) -
     assert await bench.redis.xlen(f"{TOPIC}.dlq") == 2
 
 
-async def test_what_may_succeed_later_is_tried_again_before_anything_that_follows(bench: Bench) -> None:
+async def test_transient_failure_is_retried_before_later_entries(bench: Bench) -> None:
     seen: list[list[str]] = []
     real = bench.sink()
 
     async def sink(entries: Sequence[Routed]) -> None:
         seen.append([entry.entry_id for entry in entries])
         if len(seen) in (1, 2, 4):
-            raise TryLater("not now") if len(seen) == 1 else ConnectionError("gone")
+            raise DatabaseUnavailable("not now") if len(seen) == 1 else RedisUnavailable("gone")
         await real(entries)
 
     bench.start(sink)
@@ -149,7 +149,7 @@ async def test_what_may_succeed_later_is_tried_again_before_anything_that_follow
     assert seen[3] == seen[4]
 
 
-async def test_a_failure_of_ours_is_logged_and_tried_again(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+async def test_internal_failure_is_logged_and_retried(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     real = bench.sink()
     broken = True
 
@@ -168,7 +168,7 @@ async def test_a_failure_of_ours_is_logged_and_tried_again(bench: Bench, caplog:
     assert "a bug" in caplog.text
 
 
-async def test_one_works_and_the_other_takes_over_when_it_stops(bench: Bench) -> None:
+async def test_standby_takes_over_when_the_worker_stops(bench: Bench) -> None:
     first = bench.start()
     await bench.begun()
     await bench.write(*range(10))
@@ -193,7 +193,7 @@ async def test_rate_and_lag_are_reported(bench: Bench, caplog: pytest.LogCapture
     await tasks.end([reporting])
 
 
-async def test_topics_spread_over_relays_and_the_rest_is_taken_over_when_one_dies(
+async def test_topics_spread_over_relays_and_survive_a_death(
     redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_module, "SPREAD_SECONDS", 0.2)
@@ -228,7 +228,7 @@ async def test_topics_spread_over_relays_and_the_rest_is_taken_over_when_one_die
     await asyncio.gather(*(running[worker] for worker in first))
 
 
-async def test_a_worker_that_waits_keeps_its_lease(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_worker_keeps_its_lease(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     real = bench.sink()
     taken: list[tuple[str, int]] = []
     take = Lease.take
@@ -241,7 +241,7 @@ async def test_a_worker_that_waits_keeps_its_lease(bench: Bench, monkeypatch: py
     async def sink(entries: Sequence[Routed]) -> None:
         is_refused = ("relay-1", 0) in taken
         if not is_refused or [holder for holder, _ in taken].count("relay-0") < 6:
-            raise TryLater("not now")
+            raise DatabaseUnavailable("not now")
         await real(entries)
 
     monkeypatch.setattr(Lease, "take", noting)
@@ -255,7 +255,7 @@ async def test_a_worker_that_waits_keeps_its_lease(bench: Bench, monkeypatch: py
     assert {token for holder, token in taken if holder == "relay-1"} == {0}
 
 
-async def test_the_next_batch_is_prepared_while_this_one_goes_out(bench: Bench) -> None:
+async def test_next_batch_is_prepared_during_the_append(bench: Bench) -> None:
     prepare, real = bench.to_feeds()
     prepared: list[str] = []
     next_is_ready = asyncio.Event()

@@ -34,7 +34,7 @@ def split(text: bytes, chance: random.Random) -> list[bytes]:
     return [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
 
 
-def test_every_pair_of_bytes_is_judged_alike() -> None:
+def test_both_validators_agree_on_every_byte_pair() -> None:
     ours, theirs = Utf8Validator(), AutobahnValidator()  # type: ignore[no-untyped-call]
     for first in range(128, 256):
         for second in range(256):
@@ -45,7 +45,7 @@ def test_every_pair_of_bytes_is_judged_alike() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_texts_in_parts_are_judged_alike(seed: int) -> None:
+def test_both_validators_agree_on_split_texts(seed: int) -> None:
     chance = random.Random(seed)
     ours, theirs = Utf8Validator(), AutobahnValidator()  # type: ignore[no-untyped-call]
     for _ in range(500):
@@ -55,7 +55,7 @@ def test_texts_in_parts_are_judged_alike(seed: int) -> None:
         assert answers(ours, parts) == answers(theirs, parts), parts
 
 
-def test_nothing_is_valid_after_what_is_not() -> None:
+def test_nothing_is_valid_after_invalid_bytes() -> None:
     validator = Utf8Validator()
     assert validator.validate(b"a\xff") == (False, False, 1, 1)
     assert validator.validate(b"a") == (False, False, 0, 1)
@@ -63,7 +63,7 @@ def test_nothing_is_valid_after_what_is_not() -> None:
     assert validator.validate(b"a") == (True, True, 1, 1)
 
 
-def test_payload_in_parts_is_masked_by_place() -> None:
+def test_split_payload_is_masked_by_position() -> None:
     chance = random.Random(1)
     for size in (0, 1, 3, 4, 5, 127, 128, 70_000):
         mask, payload = chance.randbytes(4), chance.randbytes(size)
@@ -80,7 +80,7 @@ def run(code: str, **env: str) -> str:
     return done.stdout.strip()
 
 
-def test_gateway_validates_and_masks_with_these() -> None:
+def test_gateway_uses_the_lean_validator_and_masker() -> None:
     code = "from realtime.server import lean_autobahn as l; from autobahn.websocket import protocol as p;"
     code += "print(p.Utf8Validator is l.Utf8Validator, p.create_xor_masker is l.XorMasker)"
     assert run(code) == "True True"
@@ -94,7 +94,7 @@ def test_real_wamp_can_still_be_imported() -> None:
     assert run(code) == "autobahn.twisted.wamp False"
 
 
-def test_chosen_or_another_autobahn_stays_as_it_is() -> None:
+def test_other_autobahn_release_is_not_replaced() -> None:
     code = "from realtime.server import lean_autobahn as l; from autobahn.websocket import protocol as p;"
     code += "print(p.Utf8Validator is l.Utf8Validator)"
     assert run(code, AUTOBAHN_USE_NVX="0") == "False"

@@ -17,7 +17,7 @@ def frame(payload: bytes, mask: bytes = b"\x01\x80\xff\x00", first: int = 0x81) 
 
 
 @given(st.text(max_size=400), st.binary(min_size=4, max_size=4), st.binary(max_size=20))
-def test_a_whole_frame_gives_its_text_and_its_size(text: str, mask: bytes, rest: bytes) -> None:
+def test_whole_frame_yields_text_and_size(text: str, mask: bytes, rest: bytes) -> None:
     whole = frame(text.encode(), mask)
     assert whole_text(whole + rest, MOST) == (text, len(whole))
 
@@ -28,7 +28,7 @@ def test_every_length_is_read(size: int) -> None:
 
 
 @given(st.text(min_size=1, max_size=200), st.data())
-def test_a_part_of_a_frame_is_left(text: str, data: st.DataObject) -> None:
+def test_partial_frame_is_left_to_autobahn(text: str, data: st.DataObject) -> None:
     whole = frame(text.encode())
     assert whole_text(whole[: data.draw(st.integers(0, len(whole) - 1))], MOST) == (None, 0)
 
@@ -49,11 +49,11 @@ def test_a_part_of_a_frame_is_left(text: str, data: st.DataObject) -> None:
         frame(b"\xed\xa0\x80"),
     ],
 )
-def test_what_is_not_just_a_good_text_is_left(data: bytes) -> None:
+def test_other_frames_are_left_to_autobahn(data: bytes) -> None:
     assert whole_text(data, MOST) == (None, 0)
 
 
-def test_what_is_over_the_limit_is_left() -> None:
+def test_frame_over_the_limit_is_left_to_autobahn() -> None:
     assert whole_text(frame(b"x" * 100), 100) == ("x" * 100, 106)
     assert whole_text(frame(b"x" * 101), 100) == (None, 0)
     assert whole_text(frame(b"x" * 301), 300) == (None, 0)

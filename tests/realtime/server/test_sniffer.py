@@ -21,12 +21,12 @@ def request(line: bytes = b"GET /ws HTTP/1.1", headers: bytes = HEAD) -> bytes:
         (b"GET /w%C3%A4?a?b HTTP/1.1", b"a?b"),
     ],
 )
-def test_a_plain_request_is_known_with_its_query(line: bytes, query: bytes) -> None:
+def test_plain_request_is_recognised_with_its_query(line: bytes, query: bytes) -> None:
     assert websocket_query(request(line)) == query
 
 
 @pytest.mark.parametrize("upgrade", [b"upgrade: WebSocket", b"UPGRADE:websocket", b"Upgrade: \t websocket \t"])
-def test_the_upgrade_is_read_whatever_its_case_and_spaces(upgrade: bytes) -> None:
+def test_upgrade_header_ignores_case_and_spaces(upgrade: bytes) -> None:
     assert websocket_query(request(headers=HEAD.replace(b"Upgrade: websocket", upgrade))) == b""
 
 
@@ -61,5 +61,5 @@ def test_the_upgrade_is_read_whatever_its_case_and_spaces(upgrade: bytes) -> Non
         request(b"GET  /ws HTTP/1.1"),
     ],
 )
-def test_anything_else_is_left_to_http(data: bytes) -> None:
+def test_other_requests_are_left_to_http(data: bytes) -> None:
     assert websocket_query(data) is None

@@ -42,7 +42,7 @@ def example(described: dict[str, Any]) -> Any:
     return one["value"]
 
 
-def test_the_document_is_valid_and_tells_of_every_path(gateway: Gateway) -> None:
+def test_document_is_valid_and_describes_every_path(gateway: Gateway) -> None:
     document = read_document(gateway)
     OpenAPIV30SpecValidator(document).validate()
     assert set(document["paths"]) == {
@@ -52,7 +52,7 @@ def test_the_document_is_valid_and_tells_of_every_path(gateway: Gateway) -> None
     }  # fmt: skip
 
 
-async def test_every_example_is_what_is_answered(world: tuple[Stack, Gateway]) -> None:
+async def test_every_example_matches_a_real_answer(world: tuple[Stack, Gateway]) -> None:
     stack, gateway = world
     document = read_document(gateway)
     socket = await connect(gateway.ws, subprotocols=["bearer", make_token(USER)])

@@ -13,7 +13,7 @@ from tests.support.stack import Stack
 from tests.support.waiting import LIMIT
 
 
-async def test_a_user_s_groups(http: httpx.AsyncClient, chat: Chat) -> None:
+async def test_groups_of_a_user_are_listed(http: httpx.AsyncClient, chat: Chat) -> None:
     user = new_user()
     group = await chat.group(user, name="mine")
     answer = await http.get(f"/api/users/{user}/groups", headers=bearer(user))
@@ -24,7 +24,7 @@ async def test_a_user_s_groups(http: httpx.AsyncClient, chat: Chat) -> None:
     assert (found["group_id"], found["name"], found["role"]) == (group, "mine", "owner")
 
 
-async def test_messages_of_a_group(http: httpx.AsyncClient, chat: Chat) -> None:
+async def test_messages_of_a_group_are_listed(http: httpx.AsyncClient, chat: Chat) -> None:
     user = new_user()
     group = await chat.group(user)
     for number in range(3):
@@ -38,7 +38,7 @@ async def test_messages_of_a_group(http: httpx.AsyncClient, chat: Chat) -> None:
     assert ([message["content"] for message in data["messages"]], data["has_more"]) == (["0"], False)
 
 
-async def test_a_caller_sees_only_its_own_unless_it_is_an_admin(http: httpx.AsyncClient, chat: Chat) -> None:
+async def test_only_admins_see_data_of_others(http: httpx.AsyncClient, chat: Chat) -> None:
     owner, other = new_user(), new_user()
     group = await chat.group(owner)
     for path in (f"/api/users/{owner}/groups", f"/api/messages?group_id={group}"):
@@ -74,7 +74,7 @@ async def test_a_caller_sees_only_its_own_unless_it_is_an_admin(http: httpx.Asyn
         (f"/api/messages?group_id=g&before_id={'x' * 65}", "before_id"),
     ],
 )
-async def test_a_bad_parameter_is_400_and_named(http: httpx.AsyncClient, path: str, field: str) -> None:
+async def test_bad_parameter_is_400_and_named(http: httpx.AsyncClient, path: str, field: str) -> None:
     answer = await http.get(path, headers=bearer(1))
     assert (answer.status_code, answer.json()["code"]) == (400, 400)
     assert answer.json()["message"].startswith(f"{field}:")
@@ -87,7 +87,7 @@ async def test_a_bad_parameter_is_400_and_named(http: httpx.AsyncClient, path: s
         (f"page={2**40}&page_size=1", 2**31 - 1, 1),
     ],
 )  # fmt: skip
-async def test_a_page_out_of_bounds_is_brought_into_them(
+async def test_page_out_of_bounds_is_clamped(
     http: httpx.AsyncClient, chat: Chat, given: str, page: int, page_size: int
 ) -> None:
     user = new_user()
@@ -97,7 +97,7 @@ async def test_a_page_out_of_bounds_is_brought_into_them(
         assert (data["page"], data["page_size"]) == (page, page_size)
 
 
-async def test_a_limit_out_of_bounds_is_brought_into_them(http: httpx.AsyncClient, chat: Chat) -> None:
+async def test_limit_out_of_bounds_is_clamped(http: httpx.AsyncClient, chat: Chat) -> None:
     user = new_user()
     group = await chat.group(user)
     for number in range(22):
@@ -108,7 +108,7 @@ async def test_a_limit_out_of_bounds_is_brought_into_them(http: httpx.AsyncClien
         assert len(data["messages"]) == count
 
 
-async def test_a_path_may_end_with_a_slash(http: httpx.AsyncClient, chat: Chat) -> None:
+async def test_path_may_end_with_a_slash(http: httpx.AsyncClient, chat: Chat) -> None:
     user = new_user()
     group = await chat.group(user)
     for path in (f"users/{user}/groups", f"groups/{group}", f"groups/{group}/members", "users/status"):
@@ -118,11 +118,11 @@ async def test_a_path_may_end_with_a_slash(http: httpx.AsyncClient, chat: Chat) 
         assert answers[1].status_code == 200
 
 
-async def test_another_method_is_405(http: httpx.AsyncClient) -> None:
+async def test_wrong_method_is_405(http: httpx.AsyncClient) -> None:
     assert (await http.post("/stats")).status_code == 405
 
 
-async def test_status_asks_for_a_token_where_it_is_not_public(stack: Stack) -> None:
+async def test_private_status_needs_a_token(stack: Stack) -> None:
     private = stack.start_gateway(CHATWS_PUBLIC_STATUS="0")
     async with httpx.AsyncClient(base_url=private.http, timeout=LIMIT) as http:
         for path in ("/stats", "/ws/stats", "/api/users/status?user_id=1"):
@@ -131,7 +131,7 @@ async def test_status_asks_for_a_token_where_it_is_not_public(stack: Stack) -> N
     private.kill()
 
 
-async def test_tokens_of_the_demo_s_users(http: httpx.AsyncClient) -> None:
+async def test_demo_users_get_tokens(http: httpx.AsyncClient) -> None:
     pair = (await http.post("/api/token/", json={"username": "alice", "password": "demo"})).json()
     assert (await http.post("/api/token/", json={"username": "alice", "password": "no"})).status_code == 401
     fresh = (await http.post("/api/token/refresh/", json={"refresh": pair["refresh"]})).json()["access"]
@@ -153,15 +153,13 @@ BODIES = [
 
 
 @pytest.mark.parametrize(("path", "body", "field"), BODIES)
-async def test_a_bad_field_of_a_body_is_400_and_named(
-    http: httpx.AsyncClient, path: str, body: object, field: str
-) -> None:
+async def test_bad_body_field_is_400_and_named(http: httpx.AsyncClient, path: str, body: object, field: str) -> None:
     answer = await http.post(f"/api/notifications/{path}", json=body, headers=bearer(1))
     assert (answer.status_code, answer.json()["code"], answer.json()["data"]) == (400, 400, None)
     assert answer.json()["message"].startswith(field)
 
 
-async def test_a_body_that_is_no_json_is_refused(http: httpx.AsyncClient) -> None:
+async def test_body_that_is_not_json_is_rejected(http: httpx.AsyncClient) -> None:
     broken = await http.post(
         "/api/notifications/read", content="{", headers={**bearer(1), "Content-Type": "application/json"}
     )
@@ -199,7 +197,7 @@ async def test_read_states_come_with_groups_and_members(http: httpx.AsyncClient,
     assert data["total"] == 2
 
 
-async def test_without_cursors_the_rest_of_a_listing_is_there(stack: Stack, chat: Chat) -> None:
+async def test_listing_without_cursors_keeps_other_fields(stack: Stack, chat: Chat) -> None:
     service, user = PlainService(stack.rpc_target), new_user()
     group = await chat.group(user)
     gateway = await asyncio.to_thread(stack.start_gateway, CHATWS_RPC_TARGET=await service.start())
@@ -221,7 +219,7 @@ PER_GROUP = ["groups/{group}", "groups/{group}/members", "messages?group_id={gro
 
 
 @pytest.mark.parametrize("path", PER_USER + PER_GROUP)
-async def test_each_path_is_for_its_own_and_for_admins(http: httpx.AsyncClient, chat: Chat, path: str) -> None:
+async def test_each_path_serves_its_user_and_admins(http: httpx.AsyncClient, chat: Chat, path: str) -> None:
     owner, other = new_user(), new_user()
     path = "/api/" + path.format(user=owner, group=await chat.group(owner))
     missing = await http.get(path)
@@ -233,7 +231,7 @@ async def test_each_path_is_for_its_own_and_for_admins(http: httpx.AsyncClient, 
 
 
 @pytest.mark.parametrize("path", ["read", "read-all"])
-async def test_nobody_marks_another_s_notifications(http: httpx.AsyncClient, chat: Chat, path: str) -> None:
+async def test_user_cannot_mark_notifications_of_others(http: httpx.AsyncClient, chat: Chat, path: str) -> None:
     owner = new_user()
     body = {"user_id": owner, "notification_ids": [await chat.notify(owner, "a title")]}
     assert (await http.post(f"/api/notifications/{path}", json=body, headers=bearer(new_user()))).status_code == 403
@@ -241,7 +239,7 @@ async def test_nobody_marks_another_s_notifications(http: httpx.AsyncClient, cha
     assert (await http.get("/api/notifications/unread-count", **given)).json()["data"]["count"] == 1
 
 
-async def test_an_unknown_path_and_group_are_404_in_the_same_form(http: httpx.AsyncClient) -> None:
+async def test_unknown_path_and_group_share_one_404_form(http: httpx.AsyncClient) -> None:
     for path in ("/api/nosuchpath", "/api/groups/nosuchgroup"):
         answer = await http.get(path, headers=bearer(1, role="admin"))
         assert (answer.status_code, answer.json()["code"], answer.json()["data"]) == (404, 404, None)

@@ -49,11 +49,11 @@ def judge(parser: Path, text: str) -> str:
     return done.stdout
 
 
-def test_the_public_parser_finds_it_valid(parser: Path) -> None:
+def test_public_parser_accepts_the_document(parser: Path) -> None:
     assert judge(parser, (BASE_DIR / "docs/asyncapi.yaml").read_text()) == "valid\n"
 
 
-def test_the_public_parser_does_find_what_is_wrong(parser: Path) -> None:
+def test_public_parser_rejects_a_broken_document(parser: Path) -> None:
     wrong = document()
     wrong["operations"]["ping"]["reply"]["messages"][0]["$ref"] = "#/channels/socket/messages/server.nosuch"
     wrong["operations"]["auth"]["action"] = "shout"
@@ -63,7 +63,7 @@ def test_the_public_parser_does_find_what_is_wrong(parser: Path) -> None:
     assert found.endswith("not valid\n")
 
 
-def test_it_tells_of_every_frame_and_every_topic() -> None:
+def test_document_describes_every_frame_and_topic() -> None:
     made = document()
     client = {str(kind.__struct_config__.tag) for kind in HANDLERS}
     assert {name.removeprefix("client.") for name in made["components"]["messages"] if name.startswith("client.")} == (
@@ -74,7 +74,7 @@ def test_it_tells_of_every_frame_and_every_topic() -> None:
     assert addresses == {"/ws", *ROUTES}
 
 
-def test_each_example_is_as_its_schema_says() -> None:
+def test_examples_match_their_schemas() -> None:
     made = document()
     for name, message in made["components"]["messages"].items():
         for example in message["examples"]:
@@ -90,7 +90,7 @@ def test_each_example_is_as_its_schema_says() -> None:
         {"type": "x"},
     ],
 )
-def test_a_frame_that_is_wrong_is_not_as_its_schema_says(change: dict[str, Any]) -> None:
+def test_wrong_frame_fails_its_schema(change: dict[str, Any]) -> None:
     right = {"type": "typing", "message_id": "m", "timestamp": 1, "data": {"group_id": "g", "typing": True}}
     validator = schemas.validators()["client.typing"]
     validator.validate(right)
@@ -98,7 +98,7 @@ def test_a_frame_that_is_wrong_is_not_as_its_schema_says(change: dict[str, Any])
         validator.validate({**right, **change})
 
 
-def test_a_server_s_frame_with_a_field_too_many_is_noticed() -> None:
+def test_extra_field_of_a_server_frame_fails() -> None:
     frame = {"type": "pong", "message_id": "m", "timestamp": 1, "data": {}}
     schemas.check_received(frame, {})
     for changed in ({**frame, "data": {"more": 1}}, {**frame, "more": 1}, {**frame, "type": "nosuch"}):
@@ -108,7 +108,7 @@ def test_a_server_s_frame_with_a_field_too_many_is_noticed() -> None:
         schemas.check_received(frame, {"m": False})
 
 
-async def test_a_gateway_serves_what_is_committed(http: httpx.AsyncClient) -> None:
+async def test_gateway_serves_the_committed_document(http: httpx.AsyncClient) -> None:
     for name in ("asyncapi.yaml", "openapi.yaml"):
         served = await http.get(f"/docs/{name}")
         assert (served.status_code, served.text) == (200, (BASE_DIR / "docs" / name).read_text())

@@ -49,7 +49,7 @@ async def say(client: Client, kind: str, **changes: Any) -> None:
         assert (await client.answer(example["message_id"]))["type"] in REPLIES[kind]
 
 
-async def test_every_example_happens(world: tuple[Stack, Gateway]) -> None:
+async def test_every_example_frame_occurs(world: tuple[Stack, Gateway]) -> None:
     stack, gateway = world
     user, other, stranger = [await connect(gateway.ws) for _ in range(3)]
     await say(user, "auth", token=make_token(USER))
