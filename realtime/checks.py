@@ -1,4 +1,4 @@
-"""Django's system check of the Redis that is configured; run by `manage.py check --deploy`."""
+"""Django's system check of the configured Redis, run by `manage.py check --deploy`."""
 
 from typing import Any
 
@@ -6,18 +6,18 @@ from asgiref.sync import async_to_sync
 from django.core import checks
 
 from realtime import conf
+from realtime.exceptions import RealtimeError
 from realtime.redis.client import address_of, connect, eviction_problem
-from realtime.redis.errors import RedisError
 
 
 @checks.register("redis", deploy=True)
 def redis_keeps_what_it_is_given(app_configs: Any, **options: Any) -> list[checks.CheckMessage]:
-    """An eviction policy other than noeviction loses feeds without a word."""
+    """Report an eviction policy other than noeviction: with it Redis deletes feeds silently."""
     url = conf.get().redis_url
     try:
         problem = async_to_sync(_problem)(url)
-    except (RedisError, OSError) as error:
-        return [checks.Warning(f"Redis at {address_of(url)} could not be asked: {error}", id="realtime.W001")]
+    except RealtimeError as error:
+        return [checks.Warning(f"Redis at {address_of(url)} is unavailable: {error}", id="realtime.W001")]
     hint = "Set maxmemory-policy to noeviction."
     return [checks.Error(problem, hint=hint, id="realtime.E001")] if problem else []
 

@@ -1,25 +1,38 @@
-"""The database as it is used beside the event loop: from threads that come and go, by work that can wait for it."""
+"""Database access from threads beside the event loop, with Django's errors translated into `DatabaseUnavailable`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.db import InterfaceError, OperationalError, ProgrammingError, close_old_connections, reset_queries
 
-from realtime.exceptions import TryLater
+from realtime.exceptions import DatabaseUnavailable
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise our own error in place of Django's.
+
+    Raises:
+        DatabaseUnavailable: the database can't be reached, or its tables don't exist yet (PostgreSQL reports that as a
+            ProgrammingError).
+    """
+    try:
+        yield
+    except (OperationalError, InterfaceError, ProgrammingError) as error:
+        raise DatabaseUnavailable(f"the database is unavailable: {error}") from error
 
 
 @contextmanager
 def database_access() -> Iterator[None]:
-    """In it a thread may use the ORM.
+    """Allow ORM calls from this thread; close its old connections before and after.
 
     Raises:
-        TryLater: the database is away, or its tables aren't there yet (PostgreSQL says so by a ProgrammingError).
+        DatabaseUnavailable: as `translated` does.
     """
     close_old_connections()
     try:
-        yield
-    except (OperationalError, InterfaceError, ProgrammingError) as error:
-        raise TryLater(f"the database is away: {error}") from error
+        with translated():
+            yield
     finally:
-        reset_queries()  # with DEBUG each of the last 9,000 would be kept, with all that it wrote
+        reset_queries()  # with DEBUG, Django keeps the last 9,000 queries in memory
         close_old_connections()

@@ -1,12 +1,56 @@
-"""Everything that `realtime` raises on purpose, as one tree."""
+"""The errors that `realtime` raises on purpose, as one tree."""
 
 
 class RealtimeError(Exception):
-    """Base of all."""
+    """The base of all errors of `realtime`."""
+
+
+class TransientError(RealtimeError):
+    """Something outside this process is unavailable. The same call may succeed later."""
+
+
+class RedisUnavailable(TransientError):
+    """Redis can't be reached, doesn't answer in time, or refuses a command for now (it loads, is full, can't save)."""
+
+
+class RedisConnectionLost(RedisUnavailable):
+    """The connection to Redis ended before the answer came. The command may have run."""
+
+
+class DatabaseUnavailable(TransientError):
+    """The database can't be reached, or its tables don't exist yet."""
+
+
+class FeedUnavailable(TransientError):
+    """A feed can't be subscribed to now: Redis is unavailable."""
+
+
+class RevocationsUnavailable(TransientError):
+    """The revoked tokens have not been read yet: neither Redis nor the database has answered."""
+
+
+class KeysUnavailable(TransientError):
+    """The keys that verify tokens have never been fetched: their URL is unavailable."""
+
+
+class LeaseLost(TransientError):
+    """Another relay holds the topic's lease now."""
+
+
+class RedisDefect(RealtimeError):
+    """Redis refuses this command each time: a key of another type, an unknown command, a mistake in a script."""
+
+
+class MissingKey(RedisDefect):
+    """The command needs a key that doesn't exist."""
+
+
+class GroupExists(RedisDefect):
+    """The consumer group exists already."""
 
 
 class AuthenticationError(RealtimeError):
-    """A token that can't be accepted. ``reason`` is the word that `auth_failed` carries."""
+    """A token is not accepted. ``reason`` is the word that `auth_failed` carries."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -17,29 +61,5 @@ class PoisonEntry(RealtimeError):
     """A stream entry that can never succeed, judged from its bytes alone. The text is its `dlq_reason`."""
 
 
-class TryLater(RealtimeError):
-    """Something outside is away (the database); the same batch may succeed later."""
-
-
-class Unavailable(RealtimeError):
-    """What a connection needs is away; worth trying again."""
-
-
-class FeedUnavailable(Unavailable):
-    """A feed can't be heard now (Redis is away)."""
-
-
-class RevocationsUnavailable(Unavailable):
-    """Nobody has said yet which tokens are revoked (Redis is away)."""
-
-
-class KeysUnavailable(Unavailable):
-    """The keys for tokens have never been had (their URL is away)."""
-
-
 class ListenError(RealtimeError):
-    """An address that can't be listened on; the text names it."""
-
-
-class RedisUnavailable(RealtimeError):
-    """Redis did not answer within the time given. The text names the address."""
+    """The server can't listen on an address. The text names the address."""

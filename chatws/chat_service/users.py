@@ -12,8 +12,8 @@ from typing import Any
 
 from chatws.chat_service.port import User, Users, UserServiceError
 from realtime.aio import tasks
+from realtime.exceptions import RealtimeError, TransientError
 from realtime.redis.client import Redis
-from realtime.redis.errors import is_transient
 from realtime.redis.pipeline import pipelined
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class Names:
         try:
             ids = list(user_ids)
             fields = await pipelined(self._redis, [("HMGET", _key(user_id), "name", "avatar") for user_id in ids])
-        except Exception as error:
+        except RealtimeError as error:
             _say(error)
             return {}
         pairs = zip(ids, fields, strict=True)
@@ -139,7 +139,7 @@ class Names:
         try:
             if commands:
                 await pipelined(self._redis, commands)
-        except Exception as error:
+        except RealtimeError as error:
             _say(error)
 
     def _remember_unknown(self, user_ids: Iterable[int]) -> None:
@@ -150,7 +150,7 @@ class Names:
 
 def _say(error: Exception) -> None:
     """Log what isn't Redis being away, which others log: a mistake, such as a key of another type."""
-    if not is_transient(error):
+    if not isinstance(error, TransientError):
         logger.error("kept names (chat:user:info:<id>) can't be used: %s", error)
 
 

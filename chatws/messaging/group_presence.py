@@ -28,7 +28,7 @@ class GroupPresence:
 
         Raises:
             ChatServiceError: the members can't be had.
-            RedisError: nor can their presence.
+            RedisUnavailable: nor can their presence.
         """
         asking = self._members.get(group_id)
         if asking is None:

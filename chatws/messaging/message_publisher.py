@@ -7,7 +7,7 @@ before a message is stored, and another gateway finishes those that nobody works
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import msgspec
@@ -18,9 +18,9 @@ from chatws.chat_service.users import Names
 from chatws.events.payloads import MessageEvent
 from chatws.exceptions import FrameError
 from chatws.messaging.stored import is_stored
+from realtime.exceptions import RedisUnavailable, TransientError
 from realtime.observability import metrics, tracing
 from realtime.publishing.intents import MOST, Intent, Intents, Noted
-from realtime.redis.errors import is_transient
 from realtime.relay.watermill import encode
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class MessagePublisher:
         content = msgspec.json.encode(event)
         try:
             noted = await _patiently(lambda: self._intents.note(event.message_id, content), NOTE_SECONDS)
-        except Exception as error:
+        except RedisUnavailable as error:
             raise _unavailable(error, "this try stored nothing") from error
         if noted is Noted.FULL:
             metrics.refusals.labels("intents").inc()
@@ -87,16 +87,13 @@ class MessagePublisher:
         entry = encode(msgspec.json.encode(await self._named(event)), tracing.current.entry_metadata())
         try:
             await _patiently(lambda: self._intents.fulfil(event.message_id, entry), PUBLISH_SECONDS)
-        except Exception as error:
+        except RedisUnavailable as error:
             raise _unavailable(error, "the message is stored and will be published") from error
 
     async def withdraw(self, message_id: str) -> None:
         """A message was refused before anything was stored; if Redis can't be told, it is found out later."""
-        try:
+        with suppress(RedisUnavailable):
             await self._intents.withdraw(message_id)
-        except Exception as error:
-            if not is_transient(error):
-                raise
 
     async def run(self) -> None:
         """Publish what dead gateways left stored, or what got no answer and was stored all the same."""
@@ -109,7 +106,7 @@ class MessagePublisher:
                 while claimed := await self._intents.claim(MOST_AT_ONCE):
                     await asyncio.gather(*(self._finish(intent) for intent in claimed))
                 said = ""
-            except Exception as error:
+            except TransientError as error:
                 if str(error) != said:
                     logger.warning("messages left unpublished can't be looked for now: %s", error)
                 said = str(error)
@@ -151,14 +148,12 @@ async def _patiently(call: Callable[[], Awaitable[Answer]], seconds: float) -> A
     while True:
         try:
             return await call()
-        except Exception as error:
-            if not is_transient(error) or loop.time() + wait > deadline:
+        except RedisUnavailable:
+            if loop.time() + wait > deadline:
                 raise
         await asyncio.sleep(wait)
         wait = min(2 * wait, LONGEST_WAIT)
 
 
-def _unavailable(error: Exception, state: str) -> Exception:
-    if not is_transient(error):
-        return error
+def _unavailable(error: RedisUnavailable, state: str) -> FrameError:
     return FrameError(503, f"Redis can't be reached, {state}: {error}", retry_after=RETRY_AFTER_SECONDS)

@@ -18,9 +18,9 @@ from chatws.messaging.stored import is_stored
 from chatws.protocol.frames import SendMessage
 from realtime.aio import tasks
 from realtime.auth.principal import Principal
+from realtime.exceptions import RedisUnavailable
 from realtime.observability import metrics
 from realtime.publishing.intents import Noted
-from realtime.redis.errors import is_transient
 from realtime.redis.token_bucket import UserLimit
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:chatws:message")
@@ -98,9 +98,7 @@ class Sender:
             return
         try:
             wait = await self._limit.take(user_id)
-        except Exception as error:
-            if not is_transient(error):
-                raise
+        except RedisUnavailable as error:
             problem = f"Redis can't be reached, this try stored nothing: {error}"
             raise FrameError(UNAVAILABLE, problem, retry_after=RETRY_AFTER_SECONDS) from error
         if wait:

@@ -30,7 +30,7 @@ from realtime.aio.coalesce import Rerun
 from realtime.auth.principal import Principal
 from realtime.close_codes import CloseCode
 from realtime.connection.consumer import DeliveryConsumer
-from realtime.exceptions import AuthenticationError, FeedUnavailable, Unavailable
+from realtime.exceptions import AuthenticationError, FeedUnavailable, TransientError
 from realtime.feeds.log import Position
 from realtime.hub.batch import Batch
 from realtime.node.admission import Refusal
@@ -68,7 +68,7 @@ class ChatConsumer(DeliveryConsumer):
             self.write(_error(error), message_id)
         except ChatServiceError as error:
             self.write(Error(error.code, str(error), retry_after=error.retry_after or UNSET), message_id)
-        except Unavailable as error:
+        except TransientError as error:
             self.write(_unavailable(error), message_id)
         finally:
             metrics.frames_received.labels(kind).inc()
@@ -101,7 +101,7 @@ class ChatConsumer(DeliveryConsumer):
             self.write(AuthFailed(str(error), error.reason), frame.message_id)
             self.close(CloseCode.UNAUTHENTICATED)
             return
-        except Unavailable as error:
+        except TransientError as error:
             self.write(_unavailable(error), frame.message_id)
             self.close(CloseCode.RESTARTING)
             return
@@ -186,7 +186,7 @@ class ChatConsumer(DeliveryConsumer):
     def not_admitted(self, refusal: Refusal) -> None:
         self.write(Error(503, refusal.message, reason=refusal.reason, retry_after=refusal.retry_after))
 
-    def unavailable(self, error: Unavailable) -> None:
+    def unavailable(self, error: TransientError) -> None:
         self.write(_unavailable(error))
 
     def restarting(self, retry_after: int) -> None:
@@ -209,7 +209,7 @@ def _error(error: FrameError) -> Error:
     return Error(error.code, error.message, reason=error.reason or UNSET, retry_after=error.retry_after or UNSET)
 
 
-def _unavailable(error: Unavailable) -> Error:
+def _unavailable(error: TransientError) -> Error:
     return Error(503, str(error), retry_after=RETRY_AFTER_SECONDS)
 
 

@@ -36,13 +36,12 @@ from chatws.services import Services
 from realtime import conf
 from realtime.auth.principal import Principal
 from realtime.connection.outbox import Outbox
-from realtime.exceptions import FeedUnavailable
+from realtime.exceptions import FeedUnavailable, RedisUnavailable
 from realtime.feeds.log import Position
 from realtime.feeds.names import group_feed, user_feed
 from realtime.hub.resume import MOST_BYTES_IN_ALL, Joined, Resume
 from realtime.hub.subscription import Subscriber
 from realtime.observability import metrics
-from realtime.redis.errors import is_transient
 
 HEARTBEAT_SECONDS = 25
 NO_LONGER = 403, 404, 409
@@ -68,7 +67,7 @@ class Connection(Subscriber, Protocol):
     outbox: Outbox
 
     async def authenticate(self, token: str) -> Principal:
-        """The principal of a token that counts; raises `AuthenticationError` or `Unavailable`."""
+        """The principal of a token that counts; raises `AuthenticationError` or `TransientError`."""
 
     def renew(self, principal: Principal) -> None:
         """Live until this token expires."""
@@ -148,7 +147,7 @@ class Session:
         )
 
     async def authenticate(self, token: str) -> Principal:
-        """The principal of a token that counts; raises `AuthenticationError` or `Unavailable`."""
+        """The principal of a token that counts; raises `AuthenticationError` or `TransientError`."""
         return await self._connection.authenticate(token)
 
     def renew(self, principal: Principal) -> AuthSuccess:
@@ -199,9 +198,7 @@ class Session:
         """Who of a chat group is online. Raises `ChatServiceError`, or `FrameError` 503: Redis is away."""
         try:
             users = await self._services.presence.of(group_id)
-        except Exception as error:
-            if not is_transient(error):
-                raise
+        except RedisUnavailable as error:
             raise FrameError(503, f"Redis can't be reached: {error}", retry_after=RETRY_AFTER_SECONDS) from error
         return PresentUsers(group_id, [PresentUser(user.user_id, user.connections, user.last_seen) for user in users])
 

@@ -8,9 +8,9 @@ from django.views.decorators.http import require_GET
 
 from chatws import conf, services
 from chatws.web.bearer import bearer_token
+from realtime.exceptions import RealtimeError
 from realtime.observability import metrics as realtime_metrics
 from realtime.redis.client import address_of
-from realtime.redis.errors import RedisError
 
 READY_SECONDS = 2.0
 
@@ -55,6 +55,6 @@ async def _redis_state(here: services.Services) -> str:
     try:
         async with asyncio.timeout(READY_SECONDS):
             await here.node.redis.ping()
-    except (RedisError, OSError, TimeoutError) as error:
+    except (RealtimeError, TimeoutError) as error:
         return f"can't be reached at {address_of(here.node.conf.redis_url)}: {error or 'no answer in time'}"
     return "ok"

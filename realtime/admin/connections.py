@@ -1,4 +1,4 @@
-"""The audit of connections in Django's admin, where they can be ended."""
+"""The connection audit in Django's admin, with actions that close connections."""
 
 import csv
 import itertools
@@ -24,10 +24,10 @@ from realtime.admin import overview
 from realtime.admin.base import UserIdSearch, redis_problem
 from realtime.admin.revocations import revoke
 from realtime.close_codes import CloseCode
+from realtime.exceptions import RealtimeError
 from realtime.models import ConnectionRecord
 from realtime.presence.terminations import Terminations
 from realtime.redis.client import connect
-from realtime.redis.errors import RedisError
 
 ROWS_AT_ONCE = 2_000
 
@@ -35,7 +35,7 @@ admin.site.index_template = "admin/realtime/index.html"
 
 
 class OpenNow(admin.SimpleListFilter):
-    """Open connections, or closed ones."""
+    """Filter by state: open or closed."""
 
     title = "state"
     parameter_name = "open"
@@ -48,7 +48,7 @@ class OpenNow(admin.SimpleListFilter):
 
 
 class CloseCodeFilter(admin.SimpleListFilter):
-    """By close code, each with its meaning."""
+    """Filter by close code, each shown with its meaning."""
 
     title = "close code"
     parameter_name = "code"
@@ -63,7 +63,7 @@ class CloseCodeFilter(admin.SimpleListFilter):
 
 @admin.register(ConnectionRecord)
 class ConnectionRecordAdmin(UserIdSearch):
-    """Every connection, newest first. Nothing can be changed; open connections can be ended."""
+    """Every connection, newest first. Rows are read-only; actions close connections and revoke tokens."""
 
     list_display = ("opened_at", "user", "state", "traffic", "address", "node", "way", "closed_at", "agent")
     list_display_links = ("opened_at",)
@@ -78,16 +78,16 @@ class ConnectionRecordAdmin(UserIdSearch):
     closes = overview.ClosesByCode()
 
     def get_urls(self) -> list[URLPattern]:
-        """The list's own, and what the admin's index asks for every few seconds."""
+        """Add the overview, which the admin's index requests every few seconds."""
         return [path("overview/", self.overview_view, name="realtime_overview"), *super().get_urls()]
 
     @method_decorator([require_safe, never_cache])
     def overview_view(self, request: HttpRequest) -> HttpResponse:
-        """The cluster at a glance, as JSON. A program asks: who may not is refused, not sent to log in."""
+        """Return the overview as JSON; without permission 403 instead of a redirect, because a script requests it."""
         try:
             may = self.admin_site.has_permission(request) and request.user.has_perm("realtime.view_connectionrecord")
         except DatabaseError as error:
-            problem = overview.SourceUnavailable(f"the database is away: {error}")
+            problem = overview.SourceUnavailable(f"the database is unavailable: {error}")
             return HttpResponse(msgspec.json.encode(problem), "application/json", 503)
         if not may:
             raise PermissionDenied
@@ -114,33 +114,35 @@ class ConnectionRecordAdmin(UserIdSearch):
 
     @admin.action(description="End selected connections", permissions=["end"])
     def end_connections(self, request: HttpRequest, queryset: "QuerySet[ConnectionRecord]") -> None:
-        """Close them with 4403, on whichever gateway they are."""
+        """Request that the selected open connections are closed with 4403, on any gateway."""
         open_ones = list(queryset.filter(closed_at=None).values_list("connection_id", flat=True))
         try:
             async_to_sync(_ask_to_end)(open_ones)
-        except (RedisError, OSError) as error:
-            self.message_user(request, f"Nothing was ended: {redis_problem(error)}", messages.ERROR)
+        except RealtimeError as error:
+            self.message_user(request, f"No connection was closed: {redis_problem(error)}", messages.ERROR)
             return
-        _note(request, queryset.filter(connection_id__in=open_ones), "Asked to end the connection.")
+        _note(request, queryset.filter(connection_id__in=open_ones), "Requested the connection's termination.")
         already = queryset.count() - len(open_ones)
-        note = f" {already} had been closed already." if already else ""
-        self.message_user(request, f"Asked to end {len(open_ones)} connection(s).{note}", messages.SUCCESS)
+        note = f" {already} had already been closed." if already else ""
+        self.message_user(
+            request, f"Requested the termination of {len(open_ones)} connection(s).{note}", messages.SUCCESS
+        )
 
     @admin.action(description="Revoke the tokens of the selected connections' users", permissions=["end"])
     def revoke_tokens(self, request: HttpRequest, queryset: "QuerySet[ConnectionRecord]") -> None:
-        """All tokens of these users that have been issued by now; their connections are closed with 4401."""
+        """Revoke all tokens of these users issued until now; their connections are closed with 4401."""
         users = sorted({user for user in queryset.values_list("user_id", flat=True) if user is not None})
         try:
             async_to_sync(revoke)([{"user_id": user} for user in users], request.user.get_username())
-        except (RedisError, OSError) as error:
-            self.message_user(request, f"Not all was revoked: {redis_problem(error)}", messages.ERROR)
+        except RealtimeError as error:
+            self.message_user(request, f"Not all tokens were revoked: {redis_problem(error)}", messages.ERROR)
             return
         _note(request, queryset.filter(user_id__in=users), "Revoked all tokens of its user.")
         self.message_user(request, f"Revoked the tokens of {len(users)} user(s).", messages.SUCCESS)
 
     @admin.action(description="Download selected connections as CSV", permissions=["view"])
     def download_csv(self, request: HttpRequest, queryset: "QuerySet[ConnectionRecord]") -> StreamingHttpResponse:
-        """All columns, as they stand in the database; times in UTC."""
+        """Stream all columns as CSV; times in UTC."""
         columns = [field.name for field in ConnectionRecord._meta.fields if field.name != "id"]
         writer = csv.writer(_Echo())
         rows = (
@@ -152,19 +154,19 @@ class ConnectionRecordAdmin(UserIdSearch):
         return answer
 
     def has_end_permission(self, request: HttpRequest) -> bool:
-        """Whether this user may end connections."""
+        """Return whether this user may close connections."""
         return request.user.has_perm("realtime.end_connection")
 
 
 class _Echo:
-    """A file that gives back what is written to it."""
+    """A file whose `write` returns its argument, so that `csv.writer` returns each line."""
 
     def write(self, line: str) -> str:
         return line
 
 
 def _cell(value: object) -> str:
-    """A value as a spreadsheet shows it; one that it would compute with is told to be text."""
+    """Return a value as text; a leading quote keeps a spreadsheet from reading it as a formula."""
     if value is None:
         return ""
     text = value.isoformat() if isinstance(value, datetime) else str(value)
@@ -172,8 +174,8 @@ def _cell(value: object) -> str:
 
 
 def _note(request: HttpRequest, records: "QuerySet[ConnectionRecord]", what: str) -> None:
-    """Keep who did something to connections."""
-    user_id = int(request.user.pk or 0)  # whoever may act has logged in
+    """Log in the admin's history who did what to connections."""
+    user_id = int(request.user.pk or 0)  # actions require a logged-in user
     LogEntry.objects.log_actions(user_id=user_id, queryset=records, action_flag=CHANGE, change_message=what)
 
 

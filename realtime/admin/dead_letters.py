@@ -1,4 +1,4 @@
-"""The dead letters in Django's admin: looked at, replayed and dropped."""
+"""Dead letters in Django's admin: list, replay and drop them."""
 
 import re
 from typing import Any
@@ -14,9 +14,9 @@ from django.urls import URLPattern, path
 
 from realtime import conf
 from realtime.admin.base import redis_problem
+from realtime.exceptions import RealtimeError
 from realtime.models import DeadLetterEntry
 from realtime.redis.client import connect
-from realtime.redis.errors import RedisError
 from realtime.relay.dead_letters import DeadLetter, DeadLetters
 
 DEAD_LETTERS_SHOWN = 50
@@ -26,17 +26,17 @@ DEAD_LETTER_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 
 @admin.register(DeadLetterEntry)
 class DeadLetterAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # django-stubs: generic only when type checking
-    """Dead letters, newest first: replayed by who may change them, dropped by who may delete them."""
+    """Dead letters, newest first. To replay one needs the change permission, to drop one the delete permission."""
 
     change_list_template = "admin/realtime/deadletterentry/change_list.html"
 
     def get_urls(self) -> list[URLPattern]:
-        """The list alone: there is no table behind it."""
+        """Return only the list's URL: there is no table, so there are no pages of single rows."""
         view = self.admin_site.admin_view(self.changelist_view)
         return [path("", view, name="realtime_deadletterentry_changelist")]
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """A topic's dead letters; a POST replays or drops those that are selected."""
+        """Show the dead letters of all topics or of one; a POST replays or drops the selected ones."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         topic, before = request.GET.get("topic", ""), request.GET.get("before", "")
@@ -46,7 +46,7 @@ class DeadLetterAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # django-stu
                 async_to_sync(self._act)(request)
                 return HttpResponseRedirect(request.get_full_path())
             context |= async_to_sync(_dead_letters_page)(topic, before)
-        except (RedisError, OSError) as error:
+        except RealtimeError as error:
             self.message_user(request, redis_problem(error), messages.ERROR)
         context["may_replay"], context["may_drop"] = self._may(request, "replay"), self._may(request, "drop")
         return TemplateResponse(request, self.change_list_template, context)
@@ -68,19 +68,19 @@ class DeadLetterAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # django-stu
                     await sync_to_async(self._note)(request, letter, action)
         finally:
             await redis.aclose()
-        verb = "Put back on their topics" if action == "replay" else "Dropped"
-        gone = f" {len(chosen) - done} were gone already." if done < len(chosen) else ""
+        verb = "Replayed" if action == "replay" else "Dropped"
+        gone = f" {len(chosen) - done} no longer existed." if done < len(chosen) else ""
         self.message_user(request, f"{verb}: {done} dead letter(s).{gone}", messages.SUCCESS)
 
     def _note(self, request: HttpRequest, letter: DeadLetter, action: str) -> None:
-        """Keep who replayed or dropped it."""
+        """Log in the admin's history who replayed or dropped it."""
         LogEntry.objects.create(
-            user_id=int(request.user.pk or 0),  # whoever may act has logged in
+            user_id=int(request.user.pk or 0),  # actions require a logged-in user
             content_type=ContentType.objects.get_for_model(DeadLetterEntry),
             object_id=letter.id,
             object_repr=f"{letter.topic} {letter.entry_id}"[:200],
             action_flag=CHANGE if action == "replay" else DELETION,
-            change_message="Put back on its topic." if action == "replay" else f"Dropped: {letter.reason}",
+            change_message="Replayed to its topic." if action == "replay" else f"Dropped: {letter.reason}",
         )
 
     def _may(self, request: HttpRequest, action: str) -> bool:

@@ -1,6 +1,6 @@
-"""The cluster at a glance, for the admin's index: who is online, how sockets were closed, how far the relay is behind.
+"""The overview on the admin's index: online users and gateways, the relay's lag, and closes by code.
 
-A part whose source is away says so, the others stand; none is waited for longer than `SOURCE_TIMEOUT`.
+Each part comes from one source, with a deadline of `SOURCE_TIMEOUT`. If a source is unavailable, only its part fails.
 """
 
 import asyncio
@@ -18,27 +18,26 @@ from django.db.models import Count
 from realtime import database
 from realtime.close_codes import meaning_of
 from realtime.conf import RealtimeConf
-from realtime.exceptions import TryLater
+from realtime.exceptions import DatabaseUnavailable, RealtimeError
 from realtime.models import ConnectionRecord
 from realtime.presence.presence import Presence
 from realtime.redis.client import Redis, address_of, connect
-from realtime.redis.errors import RedisError
 from realtime.relay.dead_letters import DeadLetters
 from realtime.relay.topic import Topic, relayed_topics
 
 SOURCE_TIMEOUT = 1.5
-"""Seconds that a source has to answer in."""
+"""Seconds until a source times out."""
 SHOWN = 10
-"""Gateways and close codes that are listed; what is left is summed up."""
+"""Most gateways and close codes listed; the totals include the rest."""
 KEPT_SECONDS = 5.0
-"""How long the count of closes is good for whoever asks: over a busy day it isn't free."""
+"""How long the count of closes is cached, because counting a busy day is slow."""
 CLOSES_OF = timedelta(days=1)
 
 T = TypeVar("T")
 
 
 class SourceUnavailable(msgspec.Struct, frozen=True):
-    """Instead of a part: why it can't be told."""
+    """Replaces a part whose source is unavailable; ``away`` says why."""
 
     away: str
 
@@ -49,7 +48,7 @@ class Gateway(msgspec.Struct, frozen=True):
 
 
 class Online(msgspec.Struct, frozen=True):
-    """Users and connections of the cluster; the ``top`` of its ``gateways`` by connections, the most first."""
+    """Users, connections and gateways of the cluster; ``top`` lists the gateways with most connections first."""
 
     users: int
     connections: int
@@ -64,7 +63,7 @@ class Closed(msgspec.Struct, frozen=True):
 
 
 class Closes(msgspec.Struct, frozen=True):
-    """Connections that were closed within a day: all, of how many codes, and the commonest of these."""
+    """Connections closed within a day: their number, the number of different codes, and the most frequent codes."""
 
     total: int
     codes: int
@@ -72,7 +71,7 @@ class Closes(msgspec.Struct, frozen=True):
 
 
 class TopicLag(msgspec.Struct, frozen=True):
-    """A topic: entries that wait for the relay, None where Redis can't tell, and its dead letters."""
+    """A topic: how many entries wait for the relay (None if Redis does not know), and how many dead letters it has."""
 
     topic: str
     lag: int | None
@@ -80,7 +79,7 @@ class TopicLag(msgspec.Struct, frozen=True):
 
 
 class Overview(msgspec.Struct, frozen=True):
-    """All of it, as the index's module reads it."""
+    """The whole overview, as the script on the admin's index reads it."""
 
     online: Online | SourceUnavailable
     topics: list[TopicLag] | SourceUnavailable
@@ -88,7 +87,7 @@ class Overview(msgspec.Struct, frozen=True):
 
 
 class ClosesByCode:
-    """Counts them in a thread of its own, one at a time for all who ask: a database that hangs holds nobody else."""
+    """Counts closes in a separate thread, one count at a time for all requests: a hanging database blocks only this."""
 
     def __init__(self, count: Callable[[], Mapping[int, int]] | None = None) -> None:
         self._count = count or _count_closes
@@ -96,10 +95,10 @@ class ClosesByCode:
         self._good_until = 0.0
 
     async def latest(self) -> Closes:
-        """The closes of the last day, some seconds old at most; raises what the database raises."""
+        """Return the closes of the last day, at most `KEPT_SECONDS` old; raises what the database raises."""
         if self._asked is None or (self._asked.done() and time.monotonic() >= self._good_until):
             self._asked = Future()
-            self._asked.set_running_or_notify_cancel()  # so that who gives up waiting ends it for nobody
+            self._asked.set_running_or_notify_cancel()  # a request that times out must not cancel it for the others
             threading.Thread(target=self._run, args=(self._asked,), name="closes", daemon=True).start()
         counts = await asyncio.wrap_future(self._asked)
         top = _top(counts.items())
@@ -117,7 +116,7 @@ class ClosesByCode:
 
 
 async def collect(conf: RealtimeConf, closes: ClosesByCode) -> Overview:
-    """Ask all sources at once."""
+    """Query all sources concurrently."""
     redis = connect(conf.redis_url, timeout=SOURCE_TIMEOUT, max_connections=2)
     where = f"Redis at {address_of(conf.redis_url)}"
     try:
@@ -137,11 +136,11 @@ async def _or_away(source: str, asking: Awaitable[T]) -> T | SourceUnavailable:
         async with asyncio.timeout(SOURCE_TIMEOUT):
             return await asking
     except TimeoutError:
-        return SourceUnavailable(f"{source} gave no answer within {SOURCE_TIMEOUT:g} s.")
-    except TryLater as error:
+        return SourceUnavailable(f"{source} did not answer within {SOURCE_TIMEOUT:g} s.")
+    except DatabaseUnavailable as error:
         return SourceUnavailable(str(error))
-    except (RedisError, OSError) as error:
-        return SourceUnavailable(f"{source} can't be reached ({error}).")
+    except RealtimeError as error:
+        return SourceUnavailable(f"{source} is unavailable ({error}).")
 
 
 async def _online(redis: Redis, conf: RealtimeConf) -> Online:
@@ -170,4 +169,4 @@ def _count_closes() -> Mapping[int, int]:
             records = ConnectionRecord.objects.filter(closed_at__gte=since, close_code__isnull=False).order_by()
             return dict(records.values_list("close_code").annotate(Count("id")))
     finally:
-        connections.close_all()  # the thread ends
+        connections.close_all()  # they belong to this thread, which ends now

@@ -15,8 +15,8 @@ from realtime import conf
 from realtime.admin.base import ReadOnlyAdmin, redis_problem
 from realtime.auth.revocations import MAX_JTI, connected
 from realtime.auth.tokens import MAX_USER_ID
+from realtime.exceptions import RealtimeError
 from realtime.models import Revocation
-from realtime.redis.errors import RedisError
 
 
 async def revoke(wanted: list[dict[str, Any]], by: str) -> list[Revocation]:
@@ -25,7 +25,7 @@ async def revoke(wanted: list[dict[str, Any]], by: str) -> list[Revocation]:
 
 
 class RevocationForm(forms.ModelForm):  # type: ignore[type-arg]  # django-stubs: generic only when type checking
-    """Whose tokens, and for a user's and everybody's up to when they were issued."""
+    """Choose which tokens to revoke: one by its id, or those of a user or of everybody up to a time of issue."""
 
     TOKEN, USER, EVERYBODY = "token", "user", "everybody"
 
@@ -44,7 +44,7 @@ class RevocationForm(forms.ModelForm):  # type: ignore[type-arg]  # django-stubs
         label="Issued up to",
         required=False,
         widget=AdminSplitDateTime,
-        help_text="Tokens issued later go on counting. Empty: now. A single token is revoked whenever it was issued",
+        help_text="Tokens issued later stay valid. Empty: now. Leave it empty for a single token",
     )
 
     class Meta:
@@ -53,7 +53,7 @@ class RevocationForm(forms.ModelForm):  # type: ignore[type-arg]  # django-stubs
 
     @property
     def wanted(self) -> dict[str, Any]:
-        """What `Revocations.revoke` is to be called with, once the form is valid."""
+        """The arguments for `Revocations.revoke`, once the form is valid."""
         until = self.cleaned_data["until"]
         return {
             "jti": self.cleaned_data["jti"],
@@ -64,25 +64,25 @@ class RevocationForm(forms.ModelForm):  # type: ignore[type-arg]  # django-stubs
     def clean_until(self) -> datetime | None:
         until: datetime | None = self.cleaned_data["until"]
         if until and not 1 <= until.timestamp() <= timezone.now().timestamp():
-            raise forms.ValidationError("No moment in the past.")
+            raise forms.ValidationError("Enter a time in the past.")
         return until
 
     def clean(self) -> None:
-        """What isn't for the choice has to be empty: else a slip would revoke more, or less, than is meant."""
+        """Reject fields that do not belong to the choice: a slip must not revoke more or less than meant."""
         what = self.cleaned_data.get("what")
         for name, belongs_to in (("jti", self.TOKEN), ("user", self.USER)):
             given = self.cleaned_data.get(name)
             if what == belongs_to and not given and name not in self.errors:
-                self.add_error(name, "This is needed to say whose.")
+                self.add_error(name, "This field is required for this choice.")
             elif what and what != belongs_to and given:
-                self.add_error(name, "Leave it empty: it isn't what is to be revoked.")
+                self.add_error(name, "Leave this field empty for this choice.")
         if what == self.TOKEN and self.cleaned_data.get("until"):
-            self.add_error("until", "Leave it empty: a token by its id is revoked whenever it was issued.")
+            self.add_error("until", "Leave this field empty: the time of issue does not matter for a single token.")
 
 
 @admin.register(Revocation)
 class RevocationAdmin(ReadOnlyAdmin):
-    """Tokens that no longer count. Who may add one revokes; the connections' action and `manage.py revoke` do too."""
+    """Revoked tokens. To add a row is to revoke; the connections' action and `manage.py revoke` add rows too."""
 
     list_display = ("revoked_at", "whose", "until", "revoked_by")
     search_fields = ("whose",)
@@ -95,15 +95,15 @@ class RevocationAdmin(ReadOnlyAdmin):
         return super().get_form(request, obj, change, **({} if obj else {"form": RevocationForm}), **kwargs)
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        """The form; if Redis is away nothing is kept, for the admin's transaction is undone."""
+        """Show and process the form; if Redis is unavailable nothing is stored, because the transaction rolls back."""
         try:
             return super().add_view(request, form_url, extra_context)
-        except (RedisError, OSError) as error:
+        except RealtimeError as error:
             self.message_user(request, f"Nothing was revoked: {redis_problem(error)}", messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 
     def save_model(self, request: HttpRequest, obj: Revocation, form: RevocationForm, change: bool) -> None:
-        """Revoke, as the command does."""
+        """Revoke the tokens, as `manage.py revoke` does."""
         obj.whose = async_to_sync(revoke)([form.wanted], request.user.get_username())[0].whose
 
     def has_add_permission(self, request: HttpRequest) -> bool:

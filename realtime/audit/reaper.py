@@ -1,4 +1,4 @@
-"""Open records of nodes that are gone, closed."""
+"""Close the open audit records of gateways that died."""
 
 import asyncio
 import logging
@@ -11,17 +11,16 @@ from asgiref.sync import sync_to_async
 from realtime import database
 from realtime.close_codes import CloseCode
 from realtime.conf import RealtimeConf
-from realtime.exceptions import TryLater
+from realtime.exceptions import TransientError
 from realtime.models import ConnectionRecord
 from realtime.presence.presence import Presence
 from realtime.redis.client import Redis
-from realtime.redis.errors import is_transient
 
 logger = logging.getLogger(__name__)
 
 
 class Reaper:
-    """Closes the records, and takes off the presence, of gateways that died. Runs beside the relay."""
+    """Closes the records of gateways that died, and removes their presence. Runs in the relay's process."""
 
     def __init__(self, redis: Redis, conf: RealtimeConf) -> None:
         self._presence = Presence(redis, "", conf)
@@ -30,19 +29,17 @@ class Reaper:
         self._missing_since: dict[str, float] = {}
 
     async def run(self) -> None:
-        """Look regularly, until cancelled."""
+        """Look for dead gateways three times per presence lease, until cancelled."""
         while True:
             try:
                 await self.reap()
-            except Exception as error:
-                if not (is_transient(error) or isinstance(error, TryLater)):
-                    raise
-                self._missing_since.clear()  # what can't be asked can't be missing
-                logger.warning("connections of dead gateways can't be closed now: %s", error)
+            except TransientError as error:
+                self._missing_since.clear()  # while Redis is unavailable no gateway counts as missing
+                logger.warning("records of dead gateways could not be closed, retrying: %s", error)
             await asyncio.sleep(self._every)
 
     async def reap(self) -> int:
-        """Close the records of gateways that have been missing for one lease; how many."""
+        """Close the records of gateways that have been missing for one lease; return how many."""
         live = await self._presence.live_nodes()
         missing = await sync_to_async(_nodes_with_open_records, thread_sensitive=False)() - live
         now = time.monotonic()
@@ -64,5 +61,5 @@ def _close_records(nodes: Sequence[str]) -> int:
     with database.database_access():
         records = ConnectionRecord.objects.filter(closed_at=None, node__in=nodes)
         count = records.update(closed_at=datetime.now(UTC), close_code=CloseCode.ABNORMAL)
-    logger.warning("closed %d connection records of gateways that are gone: %s", count, ", ".join(nodes))
+    logger.warning("closed %d connection records of dead gateways: %s", count, ", ".join(nodes))
     return count

@@ -1,6 +1,6 @@
-"""The connection audit's way: gateways append events to a stream, the relay writes them to the database in bulk.
+"""Record the events of connections: a gateway appends them to a stream.
 
-Off the gateway's path: a database that is away delays the audit and nothing else.
+The relay writes them to the database in bulk, so that an unavailable database delays only the audit.
 """
 
 import asyncio
@@ -12,9 +12,9 @@ import msgspec
 
 from realtime.audit.events import FIELD, Authenticated, Closed, Event, Opened
 from realtime.conf import RealtimeConf
+from realtime.exceptions import TransientError
 from realtime.redis import keys
 from realtime.redis.client import Redis
-from realtime.redis.errors import is_transient
 from realtime.redis.pipeline import pipelined
 
 logger = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 BATCH = 500
 
 GATHER_SECONDS = 0.05
-"""How long an event waits for others to go with it, for a round trip each turn of the loop slows accepting down."""
+"""How long events are collected into a batch: a round trip on each turn of the loop would slow accepting down."""
 
 MOST_WAITING = 50_000
 
@@ -32,7 +32,7 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 class Audit:
-    """A gateway's side: its calls never wait; a background task appends what they said to the stream."""
+    """Collects a gateway's events without waiting; a background task appends them to the stream."""
 
     def __init__(self, redis: Redis, node: str, conf: RealtimeConf) -> None:
         self._redis = redis
@@ -42,19 +42,19 @@ class Audit:
         self._news = asyncio.Event()
 
     def opened(self, connection_id: str, *, address: str, user_agent: str) -> None:
-        """A socket was accepted."""
+        """Record that a socket was accepted."""
         self._add(
             Opened(connection_id=connection_id, node=self._node, at=time.time(), address=address, user_agent=user_agent)
         )
 
     def authenticated(self, connection_id: str, *, user_id: int, way: str) -> None:
-        """A socket has a user; ``way`` is how its token came."""
+        """Record that a socket was authenticated; ``way`` is how its token came."""
         self._add(Authenticated(connection_id=connection_id, node=self._node, at=time.time(), user_id=user_id, way=way))
 
     def closed(
         self, connection_id: str, *, code: int, frames_in: int, frames_out: int, bytes_in: int, bytes_out: int
     ) -> None:
-        """A socket is gone."""
+        """Record that a socket was closed."""
         self._add(
             Closed(
                 connection_id=connection_id, node=self._node, at=time.time(), code=code, frames_in=frames_in,
@@ -70,23 +70,21 @@ class Audit:
             self._news.clear()
             try:
                 await self._flush()
-            except Exception as error:
-                if not is_transient(error):
-                    raise
-                logger.warning("the audit waits, %d events so far: %s", len(self._waiting), error)
+            except TransientError as error:
+                logger.warning("audit events could not be written, %d waiting: %s", len(self._waiting), error)
                 await asyncio.sleep(1)
                 self._news.set()
 
     async def stop(self) -> None:
-        """Append what is left."""
+        """Append the remaining events."""
         try:
             await self._flush()
-        except Exception as error:
-            logger.warning("%d audit events are lost: %s", len(self._waiting), error)
+        except TransientError as error:
+            logger.warning("%d audit events were lost: %s", len(self._waiting), error)
 
     def _add(self, event: Event) -> None:
         if len(self._waiting) == MOST_WAITING:
-            logger.error("an audit event is lost: %d wait for Redis", MOST_WAITING)
+            logger.error("an audit event was dropped: %d are waiting for Redis", MOST_WAITING)
         self._waiting.append(event)
         self._news.set()
 
@@ -96,6 +94,6 @@ class Audit:
             adding = ("XADD", keys.AUDIT_STREAM, "MAXLEN", "~", self._longest, "*", FIELD)
             try:
                 await pipelined(self._redis, [(*adding, _encoder.encode(event)) for event in some])
-            except BaseException:
+            except BaseException:  # also a cancellation
                 self._waiting.extendleft(reversed(some))
                 raise

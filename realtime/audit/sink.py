@@ -1,4 +1,4 @@
-"""Events of connections, written to the database."""
+"""Write the audit's events to the database."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -14,13 +14,13 @@ async def database_sink(events: Sequence[Event]) -> None:
     """Write events to the database, in bulk; safe to repeat.
 
     Raises:
-        TryLater: the database is away.
+        DatabaseUnavailable: the database is unavailable.
     """
     await sync_to_async(write, thread_sensitive=False)(events)
 
 
 def write(events: Sequence[Event]) -> None:
-    """What `database_sink` does, in the calling thread."""
+    """Write events to the database, in the calling thread; see `database_sink`."""
     ids = {event.connection_id for event in events}
     with database.database_access():
         records = ConnectionRecord.objects.in_bulk(ids, field_name="connection_id")
@@ -33,7 +33,7 @@ def write(events: Sequence[Event]) -> None:
             _apply(record, event)
         for record in records.values():
             record.pk = (
-                None  # the connection's id says which row it is; one by its key takes bulk_update 20 times as long
+                None  # so that rows are matched by connection_id: bulk_update by primary key takes 20 times as long
             )
         ConnectionRecord.objects.bulk_create(
             records.values(),

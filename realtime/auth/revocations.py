@@ -1,7 +1,7 @@
-"""Tokens that no longer count: one by its id, all of a user, or everybody's, issued up to a moment.
+"""Revoked tokens: one by its id, or all of a user or of everybody issued up to a time.
 
-They live in the database, are copied to Redis, and are known by heart to every gateway: nobody waits for either
-to be let in. A Redis that lost them gets them from the database again.
+The database stores them, Redis holds a copy, and every gateway keeps them in memory: authentication waits for neither.
+If Redis lost its copy, a gateway copies them from the database again.
 """
 
 import asyncio
@@ -10,16 +10,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from realtime import database
 from realtime.auth.principal import Principal
 from realtime.conf import RealtimeConf
-from realtime.exceptions import AuthenticationError, RevocationsUnavailable
+from realtime.exceptions import AuthenticationError, RealtimeError, RevocationsUnavailable
 from realtime.feeds.names import CONTROL_GROUP
 from realtime.ids import new_epoch
-from realtime.layers.protocol import Layer
+from realtime.layers.protocol import Layer, send
 from realtime.models import Revocation
 from realtime.redis import keys
 from realtime.redis.client import Redis, connect
-from realtime.redis.errors import RedisError
 from realtime.redis.scripts import Script
 
 LOAD_SECONDS = 5.0
@@ -31,7 +31,7 @@ _copy = Script("revoke")
 
 
 class Revocations:
-    """What has been revoked, as this process knows it."""
+    """The revocations, as last loaded by this process."""
 
     def __init__(self, redis: Redis, layer: Layer, kept_days: int) -> None:
         self._redis: Any = redis  # redis-py's types give one signature for its two kinds of client
@@ -43,14 +43,15 @@ class Revocations:
 
     @property
     def are_known(self) -> bool:
-        """Whether anybody can be let in."""
+        """Whether they have been loaded: no token is accepted before that."""
         return self._loaded.is_set()
 
     async def revoke(self, *, user_id: int = 0, jti: str = "", issued_until: int = 0, by: str = "") -> Revocation:
-        """Revoke a token by its id, else a user's tokens, else everybody's; these issued up to a moment (0: now).
+        """Revoke a token by its id, else a user's tokens, else everybody's.
 
-        A token without an ``iat`` counts as issued long ago. ``by`` is kept with it, for people to read. Raises what
-        the database and Redis raise; after an error of Redis it has to be called again. Returns what is kept.
+        A user's or everybody's tokens are revoked if issued up to ``issued_until`` (0: now) or without an ``iat``.
+        ``by`` is stored for the admin. Returns the stored row. Raises what the database and Redis raise; after an error
+        of Redis the call has to be repeated.
         """
         now = int(time.time())
         whose = f"jti:{jti}" if jti else f"user:{user_id}" if user_id else "all"
@@ -66,12 +67,15 @@ class Revocations:
         )
         await Revocation.objects.filter(kept_until__lt=now).adelete()
         await self._copy_all()
-        with suppress(RedisError, OSError):  # a hint: it counts already, and gateways look every second
-            await self._layer.group_send(CONTROL_GROUP, {"type": "revoked"})
+        with suppress(RealtimeError):  # only a hint: gateways check for new revocations every second
+            await send(self._layer, CONTROL_GROUP, {"type": "revoked"})
         return kept
 
     async def refresh(self) -> bool:
-        """Learn what is new; whether anything is. Raises what Redis and, if Redis lost them, the database raise."""
+        """Load the revocations if they changed; return whether they did.
+
+        Raises what Redis raises and, if Redis lost its copy, what the database raises.
+        """
         version = await self._redis.get(keys.REVOKED_VERSION)
         if version is None:
             await self._copy_all()
@@ -92,23 +96,23 @@ class Revocations:
         return True
 
     async def check(self, principal: Principal) -> None:
-        """Return if a token still counts.
+        """Raise if a token is revoked; wait up to `LOAD_SECONDS` for the first load.
 
         Raises:
             AuthenticationError: reason ``revoked``.
-            RevocationsUnavailable: Redis has not said yet what is revoked.
+            RevocationsUnavailable: the revocations have not been loaded yet.
         """
         if not self._loaded.is_set():
             try:
                 async with asyncio.timeout(LOAD_SECONDS):
                     await self._loaded.wait()
             except TimeoutError:
-                raise RevocationsUnavailable("Redis has not said yet which tokens are revoked") from None
+                raise RevocationsUnavailable("the revoked tokens have not been loaded from Redis yet") from None
         if self.is_revoked(principal):
             raise AuthenticationError("revoked", "the token has been revoked")
 
     def is_revoked(self, principal: Principal) -> bool:
-        """Whether a token no longer counts, as far as is known here."""
+        """Return whether a token is revoked, by what this process has loaded."""
         known = self._known
         if not known:
             return False
@@ -121,11 +125,12 @@ class Revocations:
     async def _copy_all(self) -> None:
         now = int(time.time())
         args: list[str | int] = []
-        async for one in Revocation.objects.filter(kept_until__gt=now).aiterator(chunk_size=COPIED_AT_ONCE):
-            args += [one.whose, one.issued_until, one.kept_until]
-            if len(args) >= 3 * COPIED_AT_ONCE:
-                await self._copy(args)
-                args = []
+        with database.translated():
+            async for one in Revocation.objects.filter(kept_until__gt=now).aiterator(chunk_size=COPIED_AT_ONCE):
+                args += [one.whose, one.issued_until, one.kept_until]
+                if len(args) >= 3 * COPIED_AT_ONCE:
+                    await self._copy(args)
+                    args = []
         await self._copy(args)
 
     async def _copy(self, args: list[str | int]) -> None:
@@ -134,7 +139,7 @@ class Revocations:
 
 @asynccontextmanager
 async def connected(conf: RealtimeConf, layer: Layer) -> AsyncIterator[Revocations]:
-    """The revocations, for those who have no client of Redis open: the command and the admin."""
+    """Give a `Revocations` with its own Redis client, for the command and the admin; close the client afterwards."""
     redis = connect(conf.redis_url)
     try:
         yield Revocations(redis, layer, conf.revocation_days)

@@ -24,7 +24,7 @@ from realtime.connection.frames_outbox import FramesOutbox
 from realtime.connection.handshake import Handshake
 from realtime.connection.outbox import Outbox
 from realtime.connection.rate_limit import FrameLimit
-from realtime.exceptions import AuthenticationError, Unavailable
+from realtime.exceptions import AuthenticationError, TransientError
 from realtime.feeds.log import Position
 from realtime.hub.batch import Batch
 from realtime.ids import new_connection_id
@@ -166,7 +166,7 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         """Say why the socket can't stay; it is closed next."""
         raise NotImplementedError
 
-    def unavailable(self, error: Unavailable) -> None:
+    def unavailable(self, error: TransientError) -> None:
         """Say what is away; the socket is closed next."""
         raise NotImplementedError
 
@@ -223,7 +223,7 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
             self.close(CloseCode.BAD_FRAMES)
 
     async def authenticate(self, token: str) -> Principal:
-        """The principal of a token that counts; raises `AuthenticationError` or `Unavailable`."""
+        """The principal of a token that counts; raises `AuthenticationError` or `TransientError`."""
         return await self.node.authenticate(token)
 
     def recheck(self) -> None:

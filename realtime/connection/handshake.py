@@ -14,12 +14,12 @@ from django.http.request import split_domain_port, validate_host
 from realtime.auth.principal import Principal
 from realtime.conf import RealtimeConf
 from realtime.connection.proxies import client_address, forwarded_for
-from realtime.exceptions import AuthenticationError, Unavailable
+from realtime.exceptions import AuthenticationError, TransientError
 
 Scope = dict[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
 Authenticate = Callable[[str], Awaitable[Principal]]
-"""Raises `AuthenticationError` or `Unavailable`."""
+"""Raises `AuthenticationError` or `TransientError`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Handshake:
 
     way: str = ""
     principal: Principal | None = None
-    failure: AuthenticationError | Unavailable | None = None
+    failure: AuthenticationError | TransientError | None = None
     subprotocol: str | None = None
     origin_allowed: bool = True
     address: str = ""
@@ -58,7 +58,7 @@ async def read_handshake(scope: Scope, authenticate: Authenticate, conf: Realtim
     if way:
         try:
             principal = await authenticate(token)
-        except (AuthenticationError, Unavailable) as error:
+        except (AuthenticationError, TransientError) as error:
             failure = error
     client = scope.get("client")
     peer = str(client[0]) if client else ""

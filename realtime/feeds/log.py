@@ -1,6 +1,6 @@
-"""The feeds' logs in Redis: append, read, position. The log is the truth; what comes over the layer is a hint.
+"""The feeds' logs in Redis: append, read, position. The log is authoritative; messages of the layer are only hints.
 
-Called by the publisher (append) and the hub (the rest). Every change happens inside one script of `lua/`.
+The publisher appends; the hub uses the rest. Each change is one Lua script of `realtime/redis/lua/`, so it is atomic.
 """
 
 import asyncio
@@ -11,11 +11,11 @@ import msgspec
 
 from realtime.aio import tasks
 from realtime.conf import RealtimeConf
+from realtime.exceptions import RedisConnectionLost
 from realtime.feeds.publication import decode_publication
 from realtime.ids import new_epoch
 from realtime.redis import keys
 from realtime.redis.client import Redis
-from realtime.redis.errors import ConnectionLost
 from realtime.redis.pipeline import pipelined
 from realtime.redis.scripts import Script
 
@@ -34,7 +34,7 @@ NewEntry = tuple[str, str, bytes]
 
 
 class Position(msgspec.Struct, frozen=True):
-    """A place in a feed: ``offset`` entries within ``epoch``, the last of them named ``last_id``."""
+    """A place in a feed: after ``offset`` entries of ``epoch``; ``last_id`` is the id of the last of them."""
 
     epoch: str
     offset: int
@@ -42,8 +42,11 @@ class Position(msgspec.Struct, frozen=True):
 
 
 class LogSlice(msgspec.Struct, frozen=True):
-    """What a log holds after an offset. ``entries`` start at ``first``; it lies above the offset asked for where the
-    log no longer reaches back. ``id_at`` names the entry at that offset, empty if the log doesn't hold it."""
+    """The entries of a log after a requested offset.
+
+    ``first`` is the offset of the first entry: the requested offset plus 1, or more if the log was trimmed. ``id_at``
+    is the id of the entry at the requested offset, empty if the log does not hold it.
+    """
 
     position: Position
     first: int
@@ -52,9 +55,9 @@ class LogSlice(msgspec.Struct, frozen=True):
 
 
 class Appended(msgspec.Struct, frozen=True):
-    """Where an entry stands: its offset, or None if it was appended before and its id has been forgotten.
+    """The place of an appended entry: its offset, or None if it was appended before and its id has expired.
 
-    ``after`` is the id of the publication before it, empty for the first of an epoch; None if it stood there already.
+    ``after`` is the id of the publication before it, empty for the first of an epoch; None for a repeated entry.
     """
 
     epoch: str
@@ -65,8 +68,7 @@ class Appended(msgspec.Struct, frozen=True):
 class FeedLog:
     """The logs of all feeds on one Redis.
 
-    Every method raises `redis.RedisError` or OSError when Redis can't be asked; `redis.is_transient` tells which of
-    them are worth another try.
+    Every method raises `RedisUnavailable` or `RedisDefect`.
     """
 
     def __init__(self, redis: Redis, conf: RealtimeConf) -> None:
@@ -79,17 +81,17 @@ class FeedLog:
 
         Args:
             feed: The feed's name.
-            topic: The stream the entries came from; one at or below its last entry is refused.
+            topic: The stream the entries came from; an entry at or before the last one appended from it is a repeat.
             entries: ``(stream entry id, publication id, encoded publication)``, in the stream's order.
 
         Returns:
-            One place for each entry; a repeat answers with the place it has already.
+            One place for each entry; a repeated entry has the place of its first append.
         """
         [places] = await self.append_all(topic, {feed: entries})
         return places
 
     async def append_all(self, topic: str, batch: Mapping[str, Sequence[NewEntry]]) -> list[list[Appended]]:
-        """`append` for many feeds in one round trip: each feed's entries all or none, the feeds each for itself."""
+        """Append to many feeds in one round trip. Each feed's entries are appended all or none; feeds can differ."""
         conf = self._conf
         first: list[str | int] = [
             topic, new_epoch(), conf.feed_publications, conf.feed_bytes,
@@ -103,9 +105,9 @@ class FeedLog:
         return [_places(answer, entries) for answer, entries in zip(answers, batch.values(), strict=True)]
 
     async def ensure(self, feed: str) -> Position:
-        """The feed's position; a feed that has none gets an epoch, so that ``("", 0)`` never goes out.
+        """Return the feed's position; give a feed without one a new epoch, so that no client receives an empty epoch.
 
-        All that are asked for in one turn of the loop take one round trip.
+        All calls of one turn of the event loop share one round trip.
         """
         if not self._ensuring:
             asyncio.get_running_loop().call_soon(self._ensure_all)
@@ -127,8 +129,8 @@ class FeedLog:
         except BaseException as error:
             for future in waiting.values():
                 if not future.done():
-                    future.set_exception(error if isinstance(error, Exception) else ConnectionLost(repr(error)))
-                    future.exception()  # nobody may be waiting any more
+                    future.set_exception(error if isinstance(error, Exception) else RedisConnectionLost(repr(error)))
+                    future.exception()  # mark it as retrieved: the caller may have been cancelled
             if not isinstance(error, Exception):
                 raise
             return
@@ -137,27 +139,27 @@ class FeedLog:
                 future.set_result(_position(answer))
 
     async def read(self, feed: str, after: int, limit: int) -> LogSlice:
-        """At most ``limit`` entries after the offset ``after``, with the log's position at that moment."""
+        """Return at most ``limit`` entries after the offset ``after``, with the log's position at that moment."""
         answer = await _read.run(self._redis, keys.feed(feed), [new_epoch(), self._conf.meta_seconds, after, limit])
         *position, first, id_at, entries = answer
         return LogSlice(_position(position), first, entries, decode_publication(id_at).id if id_at else "")
 
     async def tail(self, feed: str, after: Position, upto: int, most: int, most_bytes: int) -> Sequence[bytes] | None:
-        """The entries after a position up to an offset: all of them, or None if the log can't give them all.
+        """Return all entries after a position up to an offset, or None if the log cannot give them all.
 
-        That is so if the epoch is another, the position lies beyond the log or before its first entry, or the entries
-        are more than ``most`` or longer than ``most_bytes``.
+        The result is None if the epoch differs, the position lies beyond the log or before its first entry, or the
+        entries are more than ``most`` or longer than ``most_bytes``.
         """
         of_feed, limits = keys.feed(feed)[:2], [upto, most, most_bytes]
         entries: list[bytes] | None = await _tail.run(self._redis, of_feed, [after.epoch, after.offset, *limits])
         return entries
 
     async def renew(self, feed: str, epoch: str) -> Position:
-        """Begin a new epoch if ``epoch`` is still the present one; answers with the position either way."""
+        """Begin a new epoch if ``epoch`` is still the current one; return the position in either case."""
         return _position(await _renew.run(self._redis, keys.feed(feed), [epoch, new_epoch(), self._conf.meta_seconds]))
 
     async def positions(self, feeds: Sequence[str]) -> list[Position | None]:
-        """The positions of many feeds in one round trip; None for a feed that has none."""
+        """Return the positions of many feeds in one round trip; None for a feed that has none."""
         commands = [("HMGET", keys.feed(feed).meta, "epoch", "offset", "id") for feed in feeds]
         answers = await pipelined(self._redis, commands)
         return [_position(answer) if answer[0] else None for answer in answers]

@@ -66,7 +66,7 @@ class Ephemeral:
             while self._waiting:
                 messages, self._waiting = self._waiting, []
                 await send_all(self._layer, messages)
-        except Exception as error:
+        except Exception as error:  # a foreign layer raises errors of its own
             logger.warning("%d ephemeral frames are lost: %s", len(messages) + len(self._waiting), error)
             self._waiting.clear()
         finally:

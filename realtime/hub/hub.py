@@ -11,7 +11,7 @@ from typing import Any
 
 from realtime.aio import tasks
 from realtime.conf import RealtimeConf
-from realtime.exceptions import FeedUnavailable
+from realtime.exceptions import FeedUnavailable, TransientError
 from realtime.feeds.log import Appended, FeedLog, Position
 from realtime.feeds.names import channels_group
 from realtime.feeds.publication import DropUser, Publication, decode_publication
@@ -23,7 +23,6 @@ from realtime.hub.resume import Joined, Resume, missed
 from realtime.hub.subscription import LocalFeed, Subscriber
 from realtime.layers.protocol import Layer
 from realtime.observability import metrics, tracing
-from realtime.redis.errors import is_transient
 
 logger = logging.getLogger(__name__)
 
@@ -132,9 +131,7 @@ class Hub:
                         if feed.joining.get(member):
                             metrics.resumes.labels("unrecoverable" if tail is None else "recovered").inc()
                             joined.append(Joined(feed.name, self._attach(feed, member), resumed=True, tail=tail))
-        except Exception as error:
-            if not is_transient(error):
-                raise
+        except (TransientError, TimeoutError) as error:
             logger.warning("%d feeds can't be resumed now: %s", len(wanted) - len(joined), error)
             for feed in wanted[len(joined) :]:
                 feed.joining[member] = False
@@ -219,7 +216,7 @@ class Hub:
         await tasks.end(task for task in (feed.opening, feed.fill) if task is not None)
         try:
             await self._layer.group_discard(channels_group(feed.name), self._receiver.channel)
-        except Exception as error:
+        except Exception as error:  # a foreign layer raises errors of its own
             logger.warning("leaving the group of %s failed: %s", feed.name, error)
         finally:
             del self._feeds[feed.name]
@@ -233,7 +230,7 @@ class Hub:
                 await self._layer.group_add(channels_group(feed.name), self._receiver.channel)
                 feed.move_to(await self._log.ensure(feed.name))
                 break
-            except Exception as error:
+            except Exception as error:  # a foreign layer raises errors of its own
                 if not warned:
                     logger.warning("feed %s can't be opened yet, trying again: %s", feed.name, error)
                     warned = True

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from realtime.aio import tasks
+from realtime.exceptions import TransientError
 from realtime.feeds.log import FeedLog, LogSlice, Position
 from realtime.feeds.publication import Publication, decode_publication
 from realtime.hub.subscription import LocalFeed
 from realtime.observability import metrics
-from realtime.redis.errors import is_transient
 
 logger = logging.getLogger(__name__)
 
@@ -65,9 +65,7 @@ class Recovery:
             try:
                 wanted.clear()
                 await self.check_all()
-            except Exception as error:
-                if not is_transient(error):
-                    raise
+            except TransientError as error:
                 wanted.set()
                 logger.info("positions can't be checked now: %s", error)
             if wanted.is_set():
@@ -113,9 +111,7 @@ class Recovery:
                             self._apply(feed, decode_publication(entry))
                     if not feed.dirty and feed.offset >= rest.position.offset:
                         return
-        except Exception as error:
-            if not is_transient(error):
-                raise
+        except TransientError as error:
             logger.info("feed %s can't be read now, trying again: %s", feed.name, error)
             self.wanted.set()
         finally:

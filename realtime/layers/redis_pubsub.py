@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from realtime.aio import tasks
+from realtime.exceptions import RedisConnectionLost
 from realtime.imports import without
 from realtime.redis.client import no_retry  # before channels_redis: it hides parts of redis
-from realtime.redis.errors import ConnectionLost  # before channels_redis: it hides parts of redis
+from realtime.redis.errors import translated  # before channels_redis: it hides parts of redis
 from realtime.redis.pipeline import buffered  # before channels_redis: it hides parts of redis
 from realtime.redis.scripts import Script  # before channels_redis: it hides parts of redis
 
@@ -100,7 +101,8 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
     async def publish(self, channel: str, message: bytes) -> None:
         """Publish, beside whatever else this process publishes."""
         self._ensure_redis()
-        await self._redis.publish(channel, message)
+        with translated():
+            await self._redis.publish(channel, message)
 
     async def publish_all(self, messages: Sequence[tuple[str, bytes]]) -> None:
         """Publish in one round trip."""
@@ -111,7 +113,7 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
         """Hear a channel from now on; returns once Redis has confirmed it.
 
         Raises:
-            ConnectionLost: Redis did not confirm in time. It stays wanted and is subscribed when Redis is back.
+            RedisConnectionLost: Redis did not confirm in time. It stays wanted and is subscribed when Redis is back.
         """
         self._subscribed_to.add(channel)
         self._ensure_receiver()
@@ -127,7 +129,7 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
             async with asyncio.timeout(CONFIRMED_SECONDS):
                 await asyncio.shield(waiting)
         except TimeoutError:
-            raise ConnectionLost(f"the subscription was not confirmed in {CONFIRMED_SECONDS:g} s") from None
+            raise RedisConnectionLost(f"the subscription was not confirmed in {CONFIRMED_SECONDS:g} s") from None
 
     async def unsubscribe(self, channel: str) -> None:
         """Stop hearing a channel; nothing to wait for."""
@@ -159,7 +161,7 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
         """Whoever waits for a channel's confirmation waits in vain; the next to subscribe asks anew."""
         waiting = self._waiting.pop(channel, None)
         if waiting is not None and not waiting.done():
-            waiting.set_exception(ConnectionLost("the subscription was given up"))
+            waiting.set_exception(RedisConnectionLost("the subscription was given up"))
             waiting.exception()  # nobody may be waiting any more
 
     def _ensure_receiver(self) -> None:
@@ -190,7 +192,7 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
         connection = self._connection
         if connection is not None:
             if not connection.is_connected:  # it would connect again by itself, unseen
-                raise ConnectionLost("the connection is lost")
+                raise RedisConnectionLost("the connection is lost")
             await connection.send_command(*command, check_health=False)
 
     async def _do_receiving(self) -> None:
@@ -252,7 +254,7 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
                     if done:
                         reader.result()
                 if self._silent:
-                    raise ConnectionLost(f"no answer in {SILENT_SECONDS:g} s")
+                    raise RedisConnectionLost(f"no answer in {SILENT_SECONDS:g} s")
         finally:
             await tasks.end([reader])
 

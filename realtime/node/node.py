@@ -20,6 +20,7 @@ from realtime.auth.principal import Principal
 from realtime.auth.revocations import Revocations
 from realtime.close_codes import CloseCode
 from realtime.conf import RealtimeConf
+from realtime.exceptions import TransientError
 from realtime.feeds.log import FeedLog
 from realtime.hub.hub import Hub
 from realtime.ids import new_node_name
@@ -113,7 +114,7 @@ class Node:
 
         Raises:
             AuthenticationError: it doesn't.
-            Unavailable: nobody knows, since the keys or the revocations can't be had.
+            TransientError: nobody knows, since the keys or the revocations can't be had.
         """
         self.start()
         principal = await tokens.resolve(token, self.keys)
@@ -203,7 +204,7 @@ class Node:
                 if await self.revocations.refresh():
                     for connection in list(self.connections.values()):
                         connection.recheck()
-            except Exception as error:
+            except TransientError as error:
                 logger.warning("connections to end and revoked tokens can't be looked up now: %s", error)
             try:
                 async with asyncio.timeout(KICK_SECONDS):

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis import asyncio as redis_asyncio
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import client as redis_client
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 
-from realtime.exceptions import RedisUnavailable
-from realtime.redis.errors import RedisError
+from realtime.exceptions import RealtimeError, RedisUnavailable, TransientError
+from realtime.redis.errors import translated
 
 __all__ = ["Redis", "address_of", "connect", "eviction_problem", "no_retry", "ping", "wait_for_redis"]
 
@@ -27,6 +29,25 @@ WAIT_SECONDS = 20
 """How long a call waits for one of the client's connections."""
 
 
+class Pipeline(redis_client.Pipeline):
+    """redis-py's pipeline, raising our own errors (`realtime.redis.errors`)."""
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        with translated():
+            return await super().execute(raise_on_error)
+
+
+class Redis(redis_asyncio.Redis):
+    """redis-py's client, raising our own errors (`realtime.redis.errors`)."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        with translated():
+            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        return Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+
 def connect(url: str, *, timeout: float = 5.0, max_connections: int = 50) -> Redis:
     """A client that answers bytes, gives up after ``timeout`` seconds and never repeats a command by itself.
 
@@ -39,7 +60,9 @@ def connect(url: str, *, timeout: float = 5.0, max_connections: int = 50) -> Red
         **no_retry(timeout),
     }
     pool: Any = BlockingConnectionPool.from_url(url, max_connections=max_connections, timeout=WAIT_SECONDS, **options)
-    return Redis.from_pool(pool)
+    client = Redis(connection_pool=pool)
+    client.auto_close_connection_pool = True
+    return client
 
 
 def no_retry(timeout: float) -> dict[str, Any]:
@@ -63,7 +86,7 @@ async def wait_for_redis(client: Redis, url: str, seconds: float) -> None:
     while True:
         try:
             info = await client.info()
-        except (RedisError, OSError) as error:
+        except TransientError as error:
             if asyncio.get_running_loop().time() >= deadline:
                 raise RedisUnavailable(
                     f"Redis at {address_of(url)} did not answer in {seconds:g} s: {error}"
@@ -99,6 +122,6 @@ def ping(redis: Redis, url: str, loop: asyncio.AbstractEventLoop) -> str:
 async def _ping(redis: Any, url: str) -> str:
     try:
         await redis.ping()
-    except (RedisError, OSError) as error:
+    except RealtimeError as error:
         return f"{address_of(url)}: {error}"
     return "ok"

@@ -1,16 +1,25 @@
-"""What an error of Redis means. Nobody else looks into its text.
+"""Translate what redis-py raises, once, into our own errors. No other module reads an error of Redis.
 
-Whatever isn't known to be permanent is worth another try: a Redis that loads, is full, can't save, lacks replicas or
-has other rights for its user answers with an error, too, and is well again later.
+Every error is transient unless it is known to be permanent: a Redis that loads, is full, can't save, lacks replicas or
+has changed its user's rights answers with an error as well, and recovers later.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from redis import exceptions
 
-RedisError = exceptions.RedisError
-ResponseError = exceptions.ResponseError
-ConnectionLost = exceptions.ConnectionError
+from realtime.exceptions import (
+    GroupExists,
+    MissingKey,
+    RealtimeError,
+    RedisConnectionLost,
+    RedisDefect,
+    RedisUnavailable,
+)
+
+__all__ = ["UnknownScript", "translate", "translated"]
 
 PERMANENT = frozenset({"WRONGTYPE"})
 """Codes of replies that a later try gets too: a key of another type. So is a reply without a code: a command that Redis
@@ -18,23 +27,44 @@ doesn't know, or a script's own mistake (redis-py leaves out the code ``ERR``)."
 CODE = re.compile(r"[A-Z]{3,}\b")
 
 
-def is_transient(error: BaseException) -> bool:
-    """Whether the same command may succeed later, the entry behind it being sound."""
-    if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | OSError | TimeoutError):
-        return True
-    if not isinstance(error, exceptions.ResponseError):
-        return False
-    if type(error) is not exceptions.ResponseError:  # redis-py has a class for it, and has taken the code off
-        return True
-    code = CODE.match(str(error))
-    return code is not None and code[0] not in PERMANENT
+class UnknownScript(RedisUnavailable):
+    """Redis doesn't have a script of this digest: it was restarted or flushed."""
 
 
-def is_missing_key(error: exceptions.ResponseError) -> bool:
-    """Whether a command failed since its key isn't there."""
-    return "no such key" in str(error)
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise our own errors in place of those of redis-py and of the socket below it.
+
+    Raises:
+        RedisUnavailable: the same command may succeed later; `RedisConnectionLost` if the connection ended.
+        RedisDefect: it never will.
+    """
+    try:
+        yield
+    except (exceptions.RedisError, OSError) as error:
+        raise translate(error) from error
 
 
-def is_existing_group(error: exceptions.ResponseError) -> bool:
-    """Whether a consumer group wasn't made since it is there."""
-    return str(error).startswith("BUSYGROUP")
+def translate(error: exceptions.RedisError | OSError) -> RealtimeError:
+    """Return our own error for one of redis-py's; its text stays the same."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, exceptions.NoScriptError):
+        return UnknownScript(text)
+    if isinstance(error, exceptions.ResponseError):
+        return _of_reply(error, text)
+    if isinstance(error, exceptions.ConnectionError):
+        return RedisConnectionLost(text)
+    if isinstance(error, exceptions.TimeoutError | OSError):
+        return RedisUnavailable(text)
+    return RedisDefect(text)
+
+
+def _of_reply(error: exceptions.ResponseError, text: str) -> RealtimeError:
+    if "no such key" in text:
+        return MissingKey(text)
+    code = CODE.match(text)
+    if code is not None and code[0] == "BUSYGROUP":
+        return GroupExists(text)
+    # redis-py has classes of its own for some transient replies, and takes the code off their texts.
+    is_transient = type(error) is not exceptions.ResponseError or (code is not None and code[0] not in PERMANENT)
+    return RedisUnavailable(text) if is_transient else RedisDefect(text)

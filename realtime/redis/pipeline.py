@@ -8,17 +8,29 @@ from typing import Any
 import hiredis
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
-from realtime.redis.errors import ResponseError
+from realtime.redis.errors import translate, translated
 
 
 async def pipelined(client: Redis, commands: Sequence[tuple[str | bytes | int | float, ...]]) -> list[Any]:
     """Make many calls in one round trip; answers in their order.
 
     redis-py's own pipeline packs commands in Python: half of what a batch costs. Every call is made; raises the first
-    error among the answers, or what a lost connection raises: any of the calls may have been made then.
+    error among the answers. After `RedisUnavailable` any of the calls may have been made.
+
+    Raises:
+        RedisUnavailable, RedisDefect: as `realtime.redis.errors` tells.
     """
-    pool: Any = client.connection_pool
+    with translated():
+        answers = await _exchange(client.connection_pool, commands)
+    for answer in answers:
+        if isinstance(answer, ResponseError):
+            raise translate(answer) from answer
+    return answers
+
+
+async def _exchange(pool: Any, commands: Sequence[tuple[str | bytes | int | float, ...]]) -> list[Any]:
     connection = await pool.get_connection()
     try:
         await connection.send_packed_command(b"".join([_pack(command) for command in commands]), check_health=False)
@@ -34,9 +46,6 @@ async def pipelined(client: Redis, commands: Sequence[tuple[str | bytes | int | 
         raise
     finally:
         await pool.release(connection)
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise answer
     return answers
 
 

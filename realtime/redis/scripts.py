@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-from redis import exceptions
 from redis.asyncio import Redis
 
-from realtime.redis.errors import ConnectionLost
+from realtime.exceptions import RedisConnectionLost
+from realtime.redis.errors import UnknownScript
 from realtime.redis.pipeline import pipelined
 
 INCLUDE = re.compile(r"^--@include (\w+)\n", re.MULTILINE)
@@ -34,9 +34,9 @@ class Script:
         try:
             try:
                 return await pipelined(client, commands)
-            except ConnectionLost:
+            except RedisConnectionLost:
                 return await pipelined(client, commands)
-        except exceptions.NoScriptError:
+        except UnknownScript:
             await client.script_load(self._source)
             return await self.run_all(client, calls)
 

@@ -5,6 +5,7 @@ Entries are read by XREAD from a cursor of our own; the consumer group only show
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -141,10 +142,8 @@ class Topic:
         return None
 
     async def _first_position(self) -> str:
-        try:
+        with suppress(GroupExists):
             await self._redis.xgroup_create(self.name, self._group, id="$", mkstream=True)
-        except GroupExists:
-            pass
         [group] = [group for group in await self._groups() if group["name"] == self._group.encode()]
         position: str = group["last-delivered-id"].decode()
         pending = await self._redis.xpending(self.name, self._group)

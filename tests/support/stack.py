@@ -189,7 +189,8 @@ class Stack:
         with grpc.insecure_channel(self.rpc_target, options=CONNECTS_OFTEN) as channel:
             # `channel_ready_future` would leave a thread behind that raises if the channel is closed too soon.
             try:
-                channel.unary_unary("/chatws/Ready")(b"", wait_for_ready=True, timeout=START_SECONDS)
+                call: Any = channel.unary_unary("/chatws/Ready")
+                call(b"", wait_for_ready=True, timeout=START_SECONDS)
             except grpc.RpcError as error:  # it has no such method, but it answers
                 assert error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED), error
         return process

@@ -25,7 +25,7 @@ class BearerAuthentication(BaseAuthentication):
     """`Authorization: Bearer <jwt>`."""
 
     def authenticate(self, request: Request) -> tuple[Caller, str] | None:
-        """The caller; None if there is no such header. Raises `Unavailable` when nobody can judge the token."""
+        """The caller; None if there is no such header. Raises `TransientError` when nobody can judge the token."""
         token = bearer_token(request.headers.get("Authorization", ""))
         if not token:
             return None

@@ -10,8 +10,7 @@ from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
 
 from chatws.chat_service.port import MAY_PASS, RETRY_AFTER_SECONDS, ChatServiceError
-from realtime.exceptions import Unavailable
-from realtime.redis.errors import RedisError
+from realtime.exceptions import RedisUnavailable, TransientError
 
 logger = logging.getLogger(__name__)
 
@@ -21,10 +20,10 @@ def answer_error(error: Exception, context: Mapping[str, Any]) -> Response:
     code, message, headers = 500, "an error of ours", {}
     if isinstance(error, ChatServiceError):
         code, message = error.code, str(error)
-    elif isinstance(error, Unavailable):
-        code, message = 503, str(error)
-    elif isinstance(error, RedisError | OSError):
+    elif isinstance(error, RedisUnavailable):
         code, message = 503, f"Redis can't be reached: {error}"
+    elif isinstance(error, TransientError):
+        code, message = 503, str(error)
     elif isinstance(error, Http404):
         code, message = 404, str(error) or "not found"
     elif isinstance(error, PermissionDenied):

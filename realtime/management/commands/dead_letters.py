@@ -1,4 +1,4 @@
-"""`manage.py dead_letters`: looks at dead letters, puts them back on their topic, drops them."""
+"""`manage.py dead_letters`: list, show, replay and drop dead letters."""
 
 import asyncio
 import getpass
@@ -9,8 +9,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from realtime import conf
+from realtime.exceptions import RealtimeError
 from realtime.redis.client import address_of, connect
-from realtime.redis.errors import RedisError
 from realtime.relay.dead_letters import DeadLetter, DeadLetters
 
 logger = logging.getLogger(__name__)
@@ -18,32 +18,32 @@ logger = logging.getLogger(__name__)
 
 class Command(BaseCommand):
     help = (
-        "Entries of the topics that could never succeed. "
-        "Replaying one puts it back at the end of its topic, e.g. after an upgrade that can read it."
+        "List, show, replay or drop dead letters: entries that can never succeed. "
+        "To replay one appends it to its topic again, e.g. after an upgrade that can read it."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         commands = parser.add_subparsers(dest="command", required=True, metavar="{list,show,replay,drop}")
-        listing = commands.add_parser("list", help="the dead letters, newest first, a line each")
-        listing.add_argument("topic", nargs="?", help="of this topic only")
-        listing.add_argument("--limit", type=int, default=20, help="most of a topic (default: 20)")
-        showing = commands.add_parser("show", help="one dead letter, whole")
+        listing = commands.add_parser("list", help="list dead letters, newest first, one per line")
+        listing.add_argument("topic", nargs="?", help="only of this topic")
+        listing.add_argument("--limit", type=int, default=20, help="most dead letters per topic (default: 20)")
+        showing = commands.add_parser("show", help="show one dead letter completely")
         showing.add_argument("topic")
         showing.add_argument("id")
         for name, what in (
-            ("replay", "put dead letters back on their topic"),
-            ("drop", "remove dead letters for good"),
+            ("replay", "append dead letters to their topic again"),
+            ("drop", "delete dead letters for good"),
         ):
             acting = commands.add_parser(name, help=what)
             acting.add_argument("topic")
             acting.add_argument("id", nargs="*")
-            acting.add_argument("--all", action="store_true", help="every one of the topic")
+            acting.add_argument("--all", action="store_true", help="all dead letters of the topic")
 
     def handle(self, *args: Any, **options: Any) -> None:
         url = conf.get().redis_url
         try:
             asyncio.run(self._run(url, options))
-        except (RedisError, OSError) as error:
+        except RealtimeError as error:
             raise CommandError(f"Redis at {address_of(url)}: {error}") from None
 
     async def _run(self, url: str, options: dict[str, Any]) -> None:
@@ -92,12 +92,12 @@ class Command(BaseCommand):
         for letter in chosen:
             if command == "replay":
                 entry_id = await letters.replay(letter)
-                done = f"is back on {topic} as {entry_id}" if entry_id else ""
+                done = f"replayed to {topic} as {entry_id}" if entry_id else ""
             else:
                 done = "dropped" if await letters.drop(letter) else ""
             if done:
                 logger.warning("dead letter %s of %s: %s by %s", letter.id, topic, command, getpass.getuser())
-            self.stdout.write(f"{topic} {letter.id} {done or 'was gone already'}")
+            self.stdout.write(f"{topic} {letter.id} {done or 'no longer exists'}")
 
     async def _get(self, letters: DeadLetters, topic: str, letter_id: str) -> DeadLetter:
         letter = await letters.get(topic, letter_id)

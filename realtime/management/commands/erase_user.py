@@ -1,4 +1,4 @@
-"""`manage.py erase_user`: removes what the gateway knows of one user."""
+"""`manage.py erase_user`: remove one user from the connection audit and from presence."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -8,18 +8,19 @@ from django.core.management.base import BaseCommand, CommandError
 
 from realtime import conf
 from realtime.auth.tokens import MAX_USER_ID
+from realtime.exceptions import RealtimeError
 from realtime.models import ConnectionRecord
 from realtime.presence.presence import Presence
 from realtime.redis import keys
 from realtime.redis.client import address_of, connect
-from realtime.redis.errors import RedisError
 from realtime.relay.topic import Topic
 
 
 class Command(BaseCommand):
     help = (
         "Remove a user from the connection audit (addresses and user agents included) and from presence. "
-        "Messages are the chat service's, revoked tokens stay revoked. Open connections are not closed: revoke first."
+        "The chat service keeps its messages, and revoked tokens stay revoked. Open connections are not closed: "
+        "revoke the user's tokens first."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -33,20 +34,20 @@ class Command(BaseCommand):
         removed = ConnectionRecord.objects.filter(user_id=user).delete()[0]
         try:
             waiting = async_to_sync(_forget)(user, settings)
-        except (RedisError, OSError) as error:
+        except RealtimeError as error:
             where = address_of(settings.redis_url)
             raise CommandError(
-                f"removed {removed} connections, but not the presence: Redis at {where}: {error}"
+                f"removed {removed} connections, but not the presence; Redis at {where}: {error}"
             ) from None
         self.stdout.write(f"removed {removed} connections and the presence of user {user}")
         if waiting:
             self.stderr.write(
-                f"{waiting} events of the audit wait for a relay, some perhaps about this user: run this again after it"
+                f"{waiting} audit events wait for the relay and may concern this user; run this again when it is done"
             )
 
 
 async def _forget(user_id: int, settings: conf.RealtimeConf) -> int:
-    """Take the user off the presence. How many events the audit hasn't written yet."""
+    """Remove the user's presence; return how many audit events are not in the database yet."""
     redis = connect(settings.redis_url)
     try:
         await Presence(redis, "", settings).forget(user_id)

@@ -1,4 +1,4 @@
-"""`manage.py prune_connections`: removes old rows of the connection audit, some at a time."""
+"""`manage.py prune_connections`: delete old rows of the connection audit in chunks."""
 
 from argparse import ArgumentParser
 from datetime import timedelta
@@ -13,11 +13,11 @@ AT_ONCE = 5_000
 
 
 class Command(BaseCommand):
-    help = "Remove closed connections from the audit that ended so many days ago. Meant to run once a day."
+    help = "Delete connections from the audit that were closed more than --days days ago. Run it once a day."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--days", type=int, default=90, help="how many days are kept (default: 90)")
-        parser.add_argument("--dry-run", action="store_true", help="only say how many it would be")
+        parser.add_argument("--dry-run", action="store_true", help="only print how many would be deleted")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["days"] < 1:
@@ -27,6 +27,6 @@ class Command(BaseCommand):
             self.stdout.write(f"{old.count()} connections would be removed")
             return
         removed = 0
-        while some := list(old.values_list("pk", flat=True)[:AT_ONCE]):  # others write meanwhile: no long lock
+        while some := list(old.values_list("pk", flat=True)[:AT_ONCE]):  # in chunks: a long lock would block the relay
             removed += ConnectionRecord.objects.filter(pk__in=some).delete()[0]
         self.stdout.write(f"removed {removed} connections")

@@ -1,4 +1,4 @@
-"""`manage.py revoke`: makes tokens worthless, and ends the connections that were opened with them."""
+"""`manage.py revoke`: revoke tokens, and close the connections that were opened with them."""
 
 import getpass
 import time
@@ -13,14 +13,14 @@ from django.db import DatabaseError
 from realtime import conf
 from realtime.auth.revocations import MAX_JTI, connected
 from realtime.auth.tokens import MAX_USER_ID
+from realtime.exceptions import RealtimeError
 from realtime.redis.client import address_of
-from realtime.redis.errors import RedisError
 
 
 class Command(BaseCommand):
     help = (
-        "Revoke tokens: they open no connection any more, and every gateway closes those that live (4401). "
-        "Tokens that are issued from now on count."
+        "Revoke tokens: gateways reject them and close the connections opened with them (4401). "
+        "Tokens issued later stay valid."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -29,7 +29,7 @@ class Command(BaseCommand):
         whose.add_argument("--user", type=int, metavar="ID", help="all tokens of this user")
         whose.add_argument("--everybody", action="store_true", help="all tokens of all users, e.g. after a leak")
         parser.add_argument(
-            "--issued-until", type=int, metavar="SECONDS", help="only those issued up to then, Unix time (default: now)"
+            "--issued-until", type=int, metavar="SECONDS", help="only tokens issued up to this Unix time (default: now)"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -37,19 +37,19 @@ class Command(BaseCommand):
         if user is not None and not 1 <= user <= MAX_USER_ID:
             raise CommandError(f"--user: {user} is not a user's id")
         if jti is not None and until is not None:
-            raise CommandError("--issued-until: a token by its id is revoked whenever it was issued")
+            raise CommandError("--issued-until: not allowed with --jti, because one token is revoked as a whole")
         if jti is not None and not 1 <= len(jti) <= MAX_JTI:
-            raise CommandError(f"--jti: 1 to {MAX_JTI} characters are an id")
+            raise CommandError(f"--jti: an id has 1 to {MAX_JTI} characters")
         if until is not None and not 0 < until <= time.time():
-            raise CommandError(f"--issued-until: {until} is no moment in the past")
+            raise CommandError(f"--issued-until: {until} is not a time in the past")
         settings = conf.get()
         try:
             async_to_sync(self._revoke)(settings, user or 0, jti or "", until or 0)
         except DatabaseError as error:
-            raise CommandError(f"nothing is revoked: {error}") from None
-        except (RedisError, OSError) as error:
+            raise CommandError(f"nothing was revoked: {error}") from None
+        except RealtimeError as error:
             raise CommandError(
-                f"the gateways don't know yet, run it again: Redis at {address_of(settings.redis_url)}: {error}"
+                f"stored, but the gateways were not notified; run it again. Redis at {address_of(settings.redis_url)}: {error}"
             ) from None
         whose = f"the token {jti}" if jti else f"the tokens of user {user}" if user else "everybody's tokens"
         self.stdout.write(f"revoked {whose}")

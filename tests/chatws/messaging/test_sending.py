@@ -20,6 +20,7 @@ from chatws.messaging.sending import Sender, stored_id
 from chatws.protocol.frames import SendMessage, SendMessageData
 from realtime.aio.tasks import end
 from realtime.auth.principal import Principal
+from realtime.exceptions import RedisUnavailable
 from realtime.publishing.intents import Intents
 from realtime.redis.client import Redis, connect
 from tests.support.redis import RedisServer, free_port
@@ -67,7 +68,7 @@ def frame(text: str = "hello", message_id: str = "c-1") -> SendMessage:
     return SendMessage(message_id=message_id, timestamp=1_700_000_000, data=SendMessageData("g1", 1, text))
 
 
-async def test_a_retry_while_the_first_attempt_is_under_way_waits_for_it() -> None:
+async def test_retry_waits_for_the_running_attempt() -> None:
     chat = ChatService()
     chat.answers.clear()
     sender = Sender(chat)  # type: ignore[arg-type]
@@ -85,7 +86,7 @@ async def test_a_retry_while_the_first_attempt_is_under_way_waits_for_it() -> No
     assert len(chat.saved) == 3, "one that has ended is asked again: the chat service knows the id"
 
 
-async def test_all_who_wait_hear_of_a_failure_and_the_next_try_is_fresh() -> None:
+async def test_failure_reaches_all_waiting_attempts_then_retry_succeeds() -> None:
     chat = ChatService()
     chat.failure = ChatServiceError(503, "away")
     sender = Sender(chat)  # type: ignore[arg-type]
@@ -96,13 +97,13 @@ async def test_all_who_wait_hear_of_a_failure_and_the_next_try_is_fresh() -> Non
     assert await sender.send(USER, frame())
 
 
-async def test_the_id_is_the_one_that_the_chat_service_says() -> None:
+async def test_ack_carries_the_id_of_the_chat_service() -> None:
     chat = ChatService()
     chat.answers_with = "its own"
     assert await Sender(chat).send(USER, frame()) == "its own"  # type: ignore[arg-type]
 
 
-async def test_frames_without_an_id_are_never_the_same() -> None:
+async def test_frames_without_an_id_are_never_equal() -> None:
     chat = ChatService()
     sender = Sender(chat)  # type: ignore[arg-type]
     await asyncio.gather(*(sender.send(USER, frame(message_id="")) for _ in range(3)))
@@ -131,9 +132,7 @@ async def noted(redis: Any) -> int:
     return int(count)
 
 
-async def test_the_gateway_publishes_in_watermill_s_form_with_the_name_of_the_token(
-    redis: Any, intents: Intents
-) -> None:
+async def test_gateway_publishes_watermill_entry_with_token_name(redis: Any, intents: Intents) -> None:
     began = int(time.time())
     message_id = await publishing(ChatService(), intents).send(USER, frame())
     [(_, fields)] = await redis.xrange(MESSAGE_NEW)
@@ -148,7 +147,7 @@ async def test_the_gateway_publishes_in_watermill_s_form_with_the_name_of_the_to
     assert await noted(redis) == 0
 
 
-async def test_a_message_is_dated_before_it_is_stored(redis: Any, intents: Intents) -> None:
+async def test_message_is_dated_before_it_is_stored(redis: Any, intents: Intents) -> None:
     chat = ChatService()
     chat.answers.clear()
     sending = asyncio.create_task(publishing(chat, intents).send(USER, frame()))
@@ -160,7 +159,7 @@ async def test_a_message_is_dated_before_it_is_stored(redis: Any, intents: Inten
     assert content.partition(b":")[2] == fields[b"payload"]
 
 
-async def test_what_was_published_is_acked_again_and_asked_of_nobody(redis: Any, intents: Intents) -> None:
+async def test_published_message_is_acked_again_without_a_call(redis: Any, intents: Intents) -> None:
     chat = ChatService()
     sender = publishing(chat, intents)
     first = await sender.send(USER, frame())
@@ -171,7 +170,7 @@ async def test_what_was_published_is_acked_again_and_asked_of_nobody(redis: Any,
 
 
 @pytest.mark.parametrize("publishes", [True, False])
-async def test_an_error_behind_a_commit_is_a_success(redis: Any, intents: Intents, publishes: bool) -> None:
+async def test_error_after_a_commit_counts_as_success(redis: Any, intents: Intents, publishes: bool) -> None:
     chat = ChatService()
     chat.failure, chat.commits = ChatServiceError(503, "the database is away"), True
     sender = publishing(chat, intents) if publishes else Sender(chat)  # type: ignore[arg-type]
@@ -180,9 +179,7 @@ async def test_an_error_behind_a_commit_is_a_success(redis: Any, intents: Intent
     assert await published(redis) == [message_id] * publishes
 
 
-async def test_one_instance_of_several_that_fails_to_say_what_is_stored_is_not_the_last_to_be_asked(
-    redis: Any, intents: Intents
-) -> None:
+async def test_failed_history_lookup_is_retried(redis: Any, intents: Intents) -> None:
     chat = ChatService()
     chat.failure, chat.commits = ChatServiceError(503, "it hangs"), True
     chat.history_failure, chat.history_fails = ChatServiceError(503, "it hangs"), 2
@@ -190,7 +187,7 @@ async def test_one_instance_of_several_that_fails_to_say_what_is_stored_is_not_t
     assert await published(redis) == [message_id]
 
 
-async def test_what_an_earlier_try_stored_is_found_out_though_calls_fail_at_once(
+async def test_stored_message_is_found_although_calls_fail_fast(
     redis: Any, intents: Intents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("chatws.messaging.sending.FIND_OUT_SECONDS", 0.5)
@@ -206,7 +203,7 @@ async def test_what_an_earlier_try_stored_is_found_out_though_calls_fail_at_once
     assert (await published(redis), await noted(redis)) == ([message_id], 0)
 
 
-async def test_what_is_not_stored_is_not_published_and_may_be_sent_again(redis: Any, intents: Intents) -> None:
+async def test_unstored_message_is_not_published_and_may_be_retried(redis: Any, intents: Intents) -> None:
     chat = ChatService()
     chat.failure = ChatServiceError(503, "the database is away")
     sender = publishing(chat, intents)
@@ -220,7 +217,7 @@ async def test_what_is_not_stored_is_not_published_and_may_be_sent_again(redis: 
 
 
 @pytest.mark.parametrize("code", [400, 403, 404, 409])
-async def test_a_refusal_leaves_nothing_behind(redis: Any, intents: Intents, code: int) -> None:
+async def test_rejected_message_leaves_no_intent(redis: Any, intents: Intents, code: int) -> None:
     chat = ChatService()
     chat.failure = ChatServiceError(code, "no")
     with pytest.raises(ChatServiceError, match="no"):
@@ -228,7 +225,7 @@ async def test_a_refusal_leaves_nothing_behind(redis: Any, intents: Intents, cod
     assert (await published(redis), await noted(redis)) == ([], 0)
 
 
-async def test_a_refusal_of_what_an_earlier_attempt_may_have_stored_is_left_to_be_found_out(
+async def test_rejected_retry_keeps_the_intent_of_earlier_attempt(
     redis: Any, intents: Intents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("chatws.messaging.sending.FIND_OUT_SECONDS", 0.5)
@@ -245,7 +242,7 @@ async def test_a_refusal_of_what_an_earlier_attempt_may_have_stored_is_left_to_b
 
 
 @pytest.mark.parametrize("code", [403, 429])
-async def test_what_an_earlier_try_stored_is_acked_though_this_one_is_refused(
+async def test_rejected_retry_of_a_stored_message_is_acked(
     redis: Any, intents: Intents, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     monkeypatch.setattr("chatws.messaging.sending.FIND_OUT_SECONDS", 0.5)
@@ -260,7 +257,7 @@ async def test_what_an_earlier_try_stored_is_acked_though_this_one_is_refused(
     assert await published(redis) == [message_id]
 
 
-async def test_where_the_chat_service_was_not_asked_nothing_is_left_to_find_out(redis: Any, intents: Intents) -> None:
+async def test_uncalled_chat_service_leaves_no_intent(redis: Any, intents: Intents) -> None:
     chat = ChatService()
     chat.failure = ChatServiceError(503, "calls fail at once", was_asked=False)
     chat.history_failure = AssertionError("nor is its history")
@@ -269,7 +266,7 @@ async def test_where_the_chat_service_was_not_asked_nothing_is_left_to_find_out(
     assert await noted(redis) == 0
 
 
-async def test_without_redis_nothing_is_stored() -> None:
+async def test_nothing_is_stored_without_redis() -> None:
     away = connect(f"redis://127.0.0.1:{free_port()}/0")
     chat = ChatService()
     with pytest.raises(FrameError, match="this try stored nothing") as refused:
@@ -279,7 +276,7 @@ async def test_without_redis_nothing_is_stored() -> None:
     await away.aclose()
 
 
-async def test_a_sender_waits_for_redis_to_come_back(redis: Any, redis_server: RedisServer, intents: Intents) -> None:
+async def test_sender_waits_for_redis(redis: Any, redis_server: RedisServer, intents: Intents) -> None:
     chat = ChatService()
     chat.answers.clear()
     sending = asyncio.create_task(publishing(chat, intents).send(USER, frame()))
@@ -296,11 +293,11 @@ class NoRedis:
     """A limit that can't be asked."""
 
     async def take(self, user_id: int) -> float:
-        raise ConnectionError("refused")
+        raise RedisUnavailable("refused")
 
 
 @pytest.mark.parametrize("limit", [None, NoRedis()])
-async def test_a_stored_message_sent_again_while_redis_is_away_waits_for_it(
+async def test_retry_of_a_stored_message_waits_for_redis(
     redis: Any, redis_server: RedisServer, intents: Intents, monkeypatch: pytest.MonkeyPatch, limit: Any
 ) -> None:
     monkeypatch.setattr("chatws.messaging.message_publisher.NOTE_SECONDS", 0.1)
@@ -335,7 +332,7 @@ async def heir(intents: Intents) -> AsyncIterator[Callable[[ChatService], asynci
     await end(running)
 
 
-async def test_what_a_dead_gateway_stored_is_published_by_another_and_the_rest_is_dropped(
+async def test_another_gateway_publishes_stored_messages_of_dead_gateway(
     redis: Any, intents: Intents, heir: Callable[[ChatService], asyncio.Task[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("realtime.publishing.intents.LEASE_MS", 200)
@@ -350,7 +347,7 @@ async def test_what_a_dead_gateway_stored_is_published_by_another_and_the_rest_i
     assert await published(redis) == ["stored"]
 
 
-async def test_a_message_that_is_stored_after_its_sender_got_an_error_is_published_then(
+async def test_message_stored_after_an_error_is_published_later(
     redis: Any, intents: Intents, heir: Callable[[ChatService], asyncio.Task[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("realtime.publishing.intents.LEASE_MS", 200)
@@ -363,7 +360,7 @@ async def test_a_message_that_is_stored_after_its_sender_got_an_error_is_publish
     assert await until_answer(lambda: published(redis), what="the message") == chat.stored
 
 
-async def test_what_can_not_be_found_out_holds_up_nothing_else_and_is_given_up_in_the_end(
+async def test_unresolvable_intent_blocks_no_other_and_expires(
     redis: Any, intents: Intents, heir: Callable[[ChatService], asyncio.Task[None]], monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
@@ -382,9 +379,7 @@ async def test_what_can_not_be_found_out_holds_up_nothing_else_and_is_given_up_i
     assert "another release's is stored was never found out" in caplog.text
 
 
-async def test_the_messages_of_which_nothing_is_known_are_bounded(
-    redis: Any, intents: Intents, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unresolved_intents_are_bounded(redis: Any, intents: Intents, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("realtime.publishing.intents.MOST", 1)
     chat = ChatService()
     chat.failure = chat.history_failure = ChatServiceError(503, "away")
@@ -398,7 +393,7 @@ async def test_the_messages_of_which_nothing_is_known_are_bounded(
     assert (len(chat.saved), await noted(redis)) == (2, 1)
 
 
-async def test_nobody_finishes_what_is_still_worked_on(
+async def test_running_intent_is_not_taken_over(
     redis: Any, intents: Intents, heir: Callable[[ChatService], asyncio.Task[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("realtime.publishing.intents.LEASE_MS", 2_500)

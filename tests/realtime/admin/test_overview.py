@@ -12,7 +12,7 @@ import pytest
 from realtime.admin import overview
 from realtime.admin.overview import Closed, Closes, ClosesByCode, Gateway, Online, SourceUnavailable, TopicLag, collect
 from realtime.conf import RealtimeConf
-from realtime.exceptions import TryLater
+from realtime.exceptions import DatabaseUnavailable
 from realtime.models import ConnectionRecord
 from realtime.redis.client import Redis
 from realtime.relay.topic import Topic
@@ -38,9 +38,7 @@ async def gateway(redis: Any, name: str, connections: int, until: int = LEASED_U
     await redis.hset(f"chatws:node:{name}", mapping={f"{name}-{number}": number for number in range(connections)})
 
 
-async def test_of_hundreds_of_gateways_the_fullest_are_listed_and_all_are_counted(
-    redis: Any, conf: RealtimeConf
-) -> None:
+async def test_fullest_gateways_are_listed_and_all_are_counted(redis: Any, conf: RealtimeConf) -> None:
     for number in range(1, 301):
         await gateway(redis, f"gateway-{number:03}", number)
     await gateway(redis, "gone", 1_000, until=1)
@@ -51,7 +49,7 @@ async def test_of_hundreds_of_gateways_the_fullest_are_listed_and_all_are_counte
     assert seen.top == [Gateway(f"gateway-{number:03}", number) for number in range(300, 290, -1)]
 
 
-async def test_each_topic_has_its_lag_and_its_dead_letters(redis: Any, conf: RealtimeConf) -> None:
+async def test_each_topic_has_lag_and_dead_letters(redis: Any, conf: RealtimeConf) -> None:
     topic = Topic(redis, "chat.message.new", conf)
     await topic.start()
     entry_id = (await redis.xadd("chat.message.new", {"payload": "{}"})).decode()
@@ -85,7 +83,7 @@ async def test_rare_close_codes_are_summed_up() -> None:
     assert (seen.codes, seen.total) == (500, sum(range(3000, 3500)))
 
 
-async def test_closes_are_counted_once_for_all_who_ask_within_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_close_counts_are_cached_for_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[int] = []
 
     def count() -> Mapping[int, int]:
@@ -100,7 +98,7 @@ async def test_closes_are_counted_once_for_all_who_ask_within_some_seconds(monke
     assert [(await again.latest()).total, (await again.latest()).total] == [2, 3]
 
 
-async def test_a_database_that_hangs_takes_one_thread_and_no_other_part_with_it(
+async def test_hanging_database_blocks_one_thread_only(
     redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(overview, "SOURCE_TIMEOUT", 5.0)
@@ -114,15 +112,15 @@ async def test_a_database_that_hangs_takes_one_thread_and_no_other_part_with_it(
 
     closes = ClosesByCode(count)
     seen = await asyncio.gather(*(collect(conf, closes) for _ in range(5)))
-    assert {answer.closes for answer in seen} == {SourceUnavailable("the database gave no answer within 5 s.")}
+    assert {answer.closes for answer in seen} == {SourceUnavailable("the database did not answer within 5 s.")}
     assert all(isinstance(answer.online, Online) for answer in seen)
     assert counting == ["closes"]
     freed.set()
     assert (await closes.latest()).total == 7
 
 
-async def test_a_database_that_is_away_is_asked_again_at_once(redis: Redis, conf: RealtimeConf) -> None:
-    troubles = [TryLater("the database is away: no such host")]
+async def test_failed_database_query_is_not_cached(redis: Redis, conf: RealtimeConf) -> None:
+    troubles = [DatabaseUnavailable("the database is away: no such host")]
 
     def count() -> Mapping[int, int]:
         if troubles:
@@ -135,17 +133,17 @@ async def test_a_database_that_is_away_is_asked_again_at_once(redis: Redis, conf
     assert isinstance((await collect(conf, closes)).closes, Closes)
 
 
-async def test_a_redis_that_is_away_is_said_with_its_address_and_the_closes_stand(conf: RealtimeConf) -> None:
+async def test_unavailable_redis_is_reported_and_closes_remain(conf: RealtimeConf) -> None:
     where = f"127.0.0.1:{free_port()}"
     seen = await collect(replace(conf, redis_url=f"redis://:hidden@{where}/0"), ClosesByCode(lambda: {1000: 1}))
     for part in (seen.online, seen.topics):
         assert isinstance(part, SourceUnavailable)
-        assert part.away.startswith(f"Redis at {where} can't be reached (")
+        assert part.away.startswith(f"Redis at {where} is unavailable (")
         assert "hidden" not in part.away
     assert isinstance(seen.closes, Closes)
 
 
-async def test_a_redis_that_hangs_is_not_waited_for(conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hanging_redis_does_not_delay_the_overview(conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overview, "SOURCE_TIMEOUT", 0.5)
 
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -14,9 +14,10 @@ from django.test import override_settings
 from redis import exceptions
 
 from realtime.checks import redis_keeps_what_it_is_given
-from realtime.exceptions import RedisUnavailable
+from realtime.exceptions import RedisConnectionLost, RedisDefect, RedisUnavailable
 from realtime.redis.client import Redis, address_of, connect, wait_for_redis
-from realtime.redis.errors import is_transient
+from realtime.redis.errors import translate
+from realtime.redis.pipeline import pipelined
 from realtime.redis.scripts import Script
 from tests.support.redis import RedisServer, free_port
 from tests.support.waiting import LIMIT
@@ -35,40 +36,61 @@ _tail = Script("tail")
         exceptions.ResponseError("UNBLOCKED the stream key no longer exists"), exceptions.NoPermissionError("no"),
     ],
 )  # fmt: skip
-def test_what_passes_by_itself_is_transient(error: Exception) -> None:
-    assert is_transient(error)
+def test_recoverable_errors_are_transient(error: exceptions.RedisError | OSError) -> None:
+    assert isinstance(translate(error), RedisUnavailable)
 
 
-@pytest.mark.parametrize("error", [exceptions.ResponseError("WRONGTYPE"), ValueError(), exceptions.DataError()])
-def test_a_mistake_is_not(error: Exception) -> None:
-    assert not is_transient(error)
+@pytest.mark.parametrize("error", [exceptions.ResponseError("WRONGTYPE"), exceptions.DataError()])
+def test_programming_errors_are_not_transient(error: exceptions.RedisError | OSError) -> None:
+    assert isinstance(translate(error), RedisDefect)
 
 
 @pytest.mark.parametrize(
     "command",
     [("EVAL", "return redis.call('LPUSH', 'k')", 0), ("EVAL", "return unknown()", 0), ("NO-SUCH",), ("SET", "k")],
 )
-async def test_a_real_mistake_is_not_either(redis: Redis, command: tuple[str | int, ...]) -> None:
-    with pytest.raises(exceptions.ResponseError) as refused:
-        await redis.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py's
-    assert not is_transient(refused.value)
+async def test_real_wrong_command_is_not_transient(redis: Redis, command: tuple[str | int, ...]) -> None:
+    with pytest.raises(RedisDefect):
+        await redis.execute_command(*command)
+    pipeline = redis.pipeline()
+    pipeline.execute_command(*command)
+    with pytest.raises(RedisDefect):
+        await pipeline.execute()
+    with pytest.raises(RedisDefect):
+        await pipelined(redis, [command])
 
 
-async def test_a_real_redis_that_lacks_replicas_is_worth_waiting_for(redis: Redis) -> None:
+async def test_lost_connection_is_our_own_error(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path)
+    server.start()
+    client = connect(server.url)
+    await client.ping()
+    server.kill()
+    with pytest.raises(RedisConnectionLost):
+        await client.ping()
+    with pytest.raises(RedisConnectionLost):
+        pipeline = client.pipeline()
+        pipeline.execute_command("PING")
+        await pipeline.execute()
+    with pytest.raises(RedisConnectionLost):
+        await pipelined(client, [("PING",)])
+    await client.aclose()
+
+
+async def test_missing_replicas_are_transient(redis: Redis) -> None:
     await redis.config_set("min-replicas-to-write", 1)
     try:
-        with pytest.raises(exceptions.ResponseError, match="NOREPLICAS") as refused:
+        with pytest.raises(RedisUnavailable, match="NOREPLICAS"):
             await redis.set("k", "v")
     finally:
         await redis.config_set("min-replicas-to-write", 0)
-    assert is_transient(refused.value)
 
 
-async def test_a_start_waits_for_redis(redis_server: RedisServer, redis: Redis) -> None:
+async def test_start_waits_for_redis(redis_server: RedisServer, redis: Redis) -> None:
     await wait_for_redis(redis, redis_server.url, LIMIT)
 
 
-async def test_a_start_without_redis_names_the_address_and_no_password() -> None:
+async def test_failed_start_names_the_address_without_password() -> None:
     port = free_port()
     url = f"redis://:hidden@127.0.0.1:{port}/0"
     client = connect(url)
@@ -95,7 +117,7 @@ async def old_redis() -> AsyncIterator[int]:
     server.close()
 
 
-async def test_a_redis_that_is_too_old_is_refused_at_once(old_redis: int) -> None:
+async def test_old_redis_is_rejected_at_once(old_redis: int) -> None:
     url = f"redis://127.0.0.1:{old_redis}/0?protocol=2"
     client = connect(url)
     with pytest.raises(RedisUnavailable, match=r"6\.2\.6.*7\.0 or newer"):
@@ -103,14 +125,14 @@ async def test_a_redis_that_is_too_old_is_refused_at_once(old_redis: int) -> Non
     await client.aclose()
 
 
-def test_an_address_without_its_secrets() -> None:
+def test_address_is_shown_without_secrets() -> None:
     assert address_of("rediss://user:word@cache.example:7000/1") == "cache.example:7000"
     assert address_of("redis://cache.example") == "cache.example:6379"
     assert address_of("unix:///run/redis.sock") == "/run/redis.sock"
 
 
 @pytest.mark.parametrize(("policy", "problems"), [("noeviction", 0), ("allkeys-lru", 1)])
-async def test_an_eviction_policy_that_loses_feeds_is_reported_at_start_and_by_the_system_check(
+async def test_unsafe_eviction_policy_is_reported(
     redis: Any, redis_server: RedisServer, caplog: pytest.LogCaptureFixture, policy: str, problems: int
 ) -> None:
     await redis.config_set("maxmemory-policy", policy)
@@ -126,7 +148,7 @@ async def test_an_eviction_policy_that_loses_feeds_is_reported_at_start_and_by_t
     assert all(f"127.0.0.1:{redis_server.port}" in alarm and policy in alarm for alarm in alarms)
 
 
-def test_the_system_check_names_a_redis_that_is_away() -> None:
+def test_system_check_names_an_unavailable_redis() -> None:
     url = f"redis://127.0.0.1:{free_port()}/0"
     with override_settings(REALTIME=replace(settings.REALTIME, redis_url=url)):
         [warning] = redis_keeps_what_it_is_given(None)
@@ -151,7 +173,7 @@ async def burst(tmp_path: Path) -> AsyncIterator[tuple[RedisServer, Callable[[],
     server.stop()
 
 
-async def test_a_restart_leaves_no_dead_connection_that_costs_a_call(
+async def test_redis_restart_fails_no_later_call(
     burst: tuple[RedisServer, Callable[[], Awaitable[None]]],
 ) -> None:
     server, call = burst
@@ -160,7 +182,7 @@ async def test_a_restart_leaves_no_dead_connection_that_costs_a_call(
     await call()
 
 
-async def test_a_connection_that_dies_under_a_script_costs_it_nothing(
+async def test_script_survives_a_dying_connection(
     burst: tuple[RedisServer, Callable[[], Awaitable[None]]],
 ) -> None:
     """The ends of all connections arrive while the calls are under way."""

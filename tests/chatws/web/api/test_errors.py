@@ -10,8 +10,7 @@ from rest_framework.exceptions import APIException, NotFound, ValidationError
 
 from chatws.chat_service.port import ChatServiceError
 from chatws.web.api.errors import answer_error
-from realtime.exceptions import Unavailable
-from realtime.redis.errors import ConnectionLost
+from realtime.exceptions import RedisConnectionLost, TransientError
 
 CONTEXT = {"request": SimpleNamespace(path="/api/x")}
 
@@ -21,8 +20,8 @@ CONTEXT = {"request": SimpleNamespace(path="/api/x")}
     [
         (ChatServiceError(409, "disbanded"), 409, "disbanded"),
         (ChatServiceError(503, "away"), 503, "away"),
-        (Unavailable("no keys yet"), 503, "no keys yet"),
-        (ConnectionLost("refused"), 503, "Redis can't be reached: refused"),
+        (TransientError("no keys yet"), 503, "no keys yet"),
+        (RedisConnectionLost("refused"), 503, "Redis can't be reached: refused"),
         (Http404(), 404, "not found"),
         (NotFound("nothing"), 404, "nothing"),
         (PermissionDenied("no"), 403, "no"),
@@ -32,14 +31,14 @@ CONTEXT = {"request": SimpleNamespace(path="/api/x")}
         (ValidationError({"non_field_errors": ["both are wrong"]}), 400, "both are wrong"),
     ],
 )
-def test_each_error_has_its_code_and_words(error: Exception, code: int, message: str) -> None:
+def test_each_error_has_a_code_and_message(error: Exception, code: int, message: str) -> None:
     answer = answer_error(error, CONTEXT)
     assert answer.data == {"code": code, "message": message, "data": None}
     assert answer.status_code == code
     assert ("Retry-After" in answer.headers) == (code == 503)
 
 
-def test_an_error_of_ours_is_logged_and_tells_nobody_what_it_was(caplog: pytest.LogCaptureFixture) -> None:
+def test_internal_error_is_logged_but_not_shown(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
         answer = answer_error(RuntimeError("a password"), CONTEXT)
     assert answer.data == {"code": 500, "message": "an error of ours", "data": None}
