@@ -1,4 +1,4 @@
-"""The Django app of delivery."""
+"""The Django app `realtime`."""
 
 from django.apps import AppConfig
 

@@ -1,13 +1,13 @@
-"""Why a socket is closed (PROTOCOL.md §1, "Close codes"). The code doubles as the label of its metric.
+"""Close codes of sockets (docs/protocol.md, "Close codes"). A code is also the label of its metric.
 
-44xx: the client has to change something before it comes back. 45xx: it comes back by itself and resumes.
+44xx: the client has to change something before it reconnects. 45xx: the client reconnects by itself and resumes.
 """
 
 from enum import IntEnum
 
 
 class CloseCode(IntEnum):
-    """Each close code that this server sends, or that the other side may send."""
+    """A close code that this server or a client may send, with its meaning."""
 
     meaning: str
 
@@ -36,7 +36,7 @@ class CloseCode(IntEnum):
 
 
 def label_of(code: int) -> str:
-    """A close code as a metric's label; ``other`` for one that isn't ours."""
+    """Return a close code as a metric's label; ``other`` for an unknown one."""
     try:
         return str(int(CloseCode(code)))
     except ValueError:
@@ -44,7 +44,7 @@ def label_of(code: int) -> str:
 
 
 def meaning_of(code: int) -> str:
-    """The meaning of a close code in a few words; ``"unknown"`` for one that isn't ours."""
+    """Return the meaning of a close code in a few words; ``"unknown"`` for an unknown one."""
     try:
         return CloseCode(code).meaning
     except ValueError:

@@ -1,4 +1,4 @@
-"""The column for a user's id: unsigned 64-bit, exact on every database."""
+"""A model field for a user's id: unsigned 64-bit, exact on every database."""
 
 from typing import Any
 
@@ -8,9 +8,10 @@ _SIGN, _RANGE = 2**63, 2**64
 
 
 class UserIdField(models.BigIntegerField):  # type: ignore[type-arg]  # django-stubs: generic only when type checking
-    """An integer from 0 to 2^64 - 1 in a signed column: what is above 2^63 - 1 is stored as its two's complement.
+    """An integer from 0 to 2^64 - 1 in a signed column: a value above 2^63 - 1 is stored as its two's complement.
 
-    Made for looking up by value. Neither a BigInteger (one bit short) nor a decimal (SQLite keeps 15 digits) does.
+    Rows can be found by equality, but not ordered. A BigInteger lacks one bit, and SQLite keeps only 15 digits of a
+    decimal.
     """
 
     def get_prep_value(self, value: Any) -> Any:
@@ -20,5 +21,5 @@ class UserIdField(models.BigIntegerField):  # type: ignore[type-arg]  # django-s
         return prepared
 
     def from_db_value(self, value: int | None, expression: Any, connection: Any) -> int | None:
-        """The id of a stored value."""
+        """Return the id for a stored value."""
         return value + _RANGE if value is not None and value < 0 else value

@@ -1,6 +1,6 @@
-"""Import a library without the optional parts of it that this project doesn't use.
+"""Import a library without optional dependencies that this project does not use.
 
-Some libraries import another one where it is installed, for an ability that is off here.
+Some libraries import another one if it is installed, for a feature that is off here.
 """
 
 import sys
@@ -10,9 +10,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def without(*names: str) -> Iterator[None]:
-    """Let an import of one of these modules raise ImportError, as if it weren't installed; afterwards it works again.
+    """Make imports of these modules raise ImportError inside the context, as if they were not installed.
 
-    A module that is imported already stays as it is. For imports of a library that catches the error.
+    A module that is already imported is not hidden. The imported library has to catch the error.
     """
     hidden = [name for name in names if name not in sys.modules]
     missing: dict[str, None] = dict.fromkeys(hidden)

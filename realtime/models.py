@@ -1,5 +1,7 @@
-"""What stands in the database: the connection audit, one row a socket, written by the relay from what gateways tell
-(`realtime.audit.recorder`); the relay's cursors; revoked tokens."""
+"""The database tables of `realtime`: the connection audit, the relay's cursors and revoked tokens.
+
+The relay writes the audit, one row per socket, from the gateways' events (`realtime.audit.recorder`).
+"""
 
 from django.db import models
 
@@ -8,13 +10,13 @@ from realtime.fields import UserIdField
 
 
 class ConnectionRecord(models.Model):
-    """A WebSocket connection, open or closed. Counters are known once it is closed; `in` is from the client."""
+    """A WebSocket connection, open or closed. Its counters are set when it closes; `in` is from the client."""
 
     LATER = (
         "opened_at", "address", "user_agent", "user_id", "way", "authenticated_at", "closed_at", "close_code",
         "frames_in", "frames_out", "bytes_in", "bytes_out",
     )  # fmt: skip
-    """The fields that a later event may fill."""
+    """The fields that a later event may set."""
 
     connection_id = models.CharField(max_length=32, unique=True)
     node = models.CharField(max_length=128, db_index=True)
@@ -40,12 +42,12 @@ class ConnectionRecord(models.Model):
 
     @property
     def close_meaning(self) -> str:
-        """The close code in words; empty while open."""
+        """The meaning of the close code; empty while the connection is open."""
         return "" if self.close_code is None else meaning_of(self.close_code)
 
 
 class RelayCursor(models.Model):
-    """A topic's cursor, copied from Redis every few seconds: where a Redis that lost it is read on from."""
+    """A topic's cursor, copied from Redis every few seconds: the relay continues here if Redis lost it."""
 
     topic = models.CharField(max_length=200, primary_key=True)
     entry_id = models.CharField(max_length=41)
@@ -56,7 +58,7 @@ class RelayCursor(models.Model):
 
 
 class Revocation(models.Model):
-    """Tokens that no longer count (`realtime.auth.revocations`): those issued up to a moment, or one by its id."""
+    """Revoked tokens (`realtime.auth.revocations`): one by its id, or all issued up to a time."""
 
     whose = models.CharField(max_length=300, primary_key=True)
     """``jti:<id>``, ``user:<id>`` or ``all``."""
@@ -71,7 +73,7 @@ class Revocation(models.Model):
 
 
 class DeadLetterEntry(models.Model):
-    """No table: the admin's name for dead letters (`realtime.relay.dead_letters`), and who may do what with them."""
+    """A model without a table: the admin's page of dead letters (`realtime.relay.dead_letters`) and its permissions."""
 
     class Meta:
         managed = False

@@ -1,1 +1,1 @@
-"""Helpers for asyncio that know nothing of delivery."""
+"""Helpers for asyncio, independent of delivery."""

@@ -1,8 +1,8 @@
-"""A token bucket: how fast something may happen."""
+"""A token bucket that limits a rate."""
 
 
 class Bucket:
-    """A token bucket: ``rate`` tokens a second flow in until it holds ``burst``."""
+    """A token bucket: it gains ``rate`` tokens a second and holds at most ``burst``."""
 
     __slots__ = ("_at", "_burst", "_rate", "_tokens")
 
@@ -13,9 +13,9 @@ class Bucket:
         self._at = 0.0
 
     def take(self, amount: float, now: float) -> float:
-        """Take tokens: 0.0, or the seconds until as many are there, with nothing taken.
+        """Take ``amount`` tokens and return 0.0; if there are too few, take none and return the seconds to wait.
 
-        More than the bucket holds can be taken once it is full; then it owes the rest.
+        A full bucket gives more than it holds; the balance is then negative.
         """
         self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
         self._at = now
@@ -27,4 +27,5 @@ class Bucket:
 
 
 def bucket_of(rate: float, burst_seconds: float) -> Bucket | None:
+    """Return a bucket that holds ``burst_seconds`` of its rate, at least 1 token; None for rate 0 (no limit)."""
     return Bucket(rate, max(1.0, rate * burst_seconds)) if rate else None

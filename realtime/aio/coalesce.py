@@ -1,4 +1,4 @@
-"""Work that is asked for more often than it can be done."""
+"""Coalesce requests for background work: requests during a run cause one more run."""
 
 import asyncio
 import logging
@@ -10,9 +10,9 @@ logger = logging.getLogger(__name__)
 
 
 class Rerun:
-    """Work in the background that runs again if it was asked for while it ran, so that no wake-up is lost.
+    """Background work that runs again if it was requested while it ran, so that no wake-up is lost.
 
-    A failure is logged under its name, and ends nothing.
+    A failure is logged under its name; later requests run the work again.
     """
 
     def __init__(self, work: Callable[[], Awaitable[None]], name: str) -> None:
@@ -20,16 +20,16 @@ class Rerun:
         self._name = name
         self._wanted = False
         self.task: asyncio.Task[None] | None = None
-        """The run that is under way."""
+        """The current run."""
 
     def ask(self) -> None:
-        """Run the work, or run it again after the run that is under way."""
+        """Run the work, or run it once more after the current run."""
         self._wanted = True
         if self.task is None:
             self.task = tasks.spawn(self._run(), self._name)
 
     def cancel(self) -> None:
-        """Cancel the run that is under way."""
+        """Cancel the current run."""
         if self.task is not None:
             self.task.cancel()
 

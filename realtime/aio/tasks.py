@@ -1,7 +1,7 @@
-"""Tasks: each is started here, with a name under which its failure is logged, and is ended for good.
+"""Start and end asyncio tasks; every task has a name, under which its failure is logged.
 
-`supervise` is for work that goes on as long as the process, `spawn` for work that ends by itself, `start` for work with
-a result that somebody awaits.
+Use `supervise` for work that runs as long as the process, `spawn` for work that ends by itself, and `start` for work
+with a result that a caller awaits.
 """
 
 import asyncio
@@ -16,15 +16,15 @@ logger = logging.getLogger(__name__)
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
 HEALTHY_SECONDS = 60.0
-"""Work that has run for so long has recovered: its next failure waits `FIRST_WAIT` again."""
+"""Work that ran this long counts as recovered: after its next failure the wait is `FIRST_WAIT` again."""
 
 T = TypeVar("T")
 
 
 def supervise(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Task[None]:
-    """Start a task that runs ``work``, and again after any failure, with a growing wait; until it returns or is ended.
+    """Start a task that runs ``work`` and restarts it after any failure, with a growing wait, until it returns.
 
-    Each failure is logged under ``name`` and counted by it, so a process has few names.
+    Each failure is logged and counted under ``name``. The name is a metric's label, so use few different names.
     """
     return spawn(_supervised(work, name), name)
 
@@ -41,7 +41,7 @@ async def _supervised(work: Callable[[], Coroutine[Any, Any, None]], name: str) 
             if loop.time() - began >= HEALTHY_SECONDS:
                 wait = FIRST_WAIT
             metrics.task_failures.labels(name).inc()
-            logger.error("%s failed, starting again in %.1f s", name, wait, exc_info=error)
+            logger.error("%s failed, restarting in %.1f s", name, wait, exc_info=error)
         else:
             return
         await asyncio.sleep(wait)
@@ -49,7 +49,7 @@ async def _supervised(work: Callable[[], Coroutine[Any, Any, None]], name: str) 
 
 
 def start(work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-    """Start a task whose result, or error, is for whoever awaits it; an error that nobody awaits is dropped."""
+    """Start a task whose caller awaits the result or the error; an error that nobody awaits is dropped."""
     task = asyncio.get_running_loop().create_task(work, name=name)
     task.add_done_callback(lambda task: task.cancelled() or task.exception())
     return task
@@ -58,8 +58,8 @@ def start(work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
 def spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
     """Start a task in the running loop; its failure is logged under its name.
 
-    Its context is its own: it works for all, and outlives the connection or the request that it began in, whose ids it
-    would log, and whose threads of asgiref end with it.
+    It runs in an empty context. The caller's context would make it log the ids of one connection or request, and use
+    asgiref threads that end with that request.
     """
     task = asyncio.get_running_loop().create_task(work, name=name, context=Context())
     task.add_done_callback(_report)
@@ -67,17 +67,17 @@ def spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
 
 
 class Group:
-    """Tasks that end together."""
+    """A group of tasks that are ended together."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Start a task of the group."""
+        """Start a task of the group; see `tasks.spawn`."""
         return self._add(spawn(work, name))
 
     def supervise(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> asyncio.Task[None]:
-        """Start a supervised task of the group."""
+        """Start a supervised task of the group; see `tasks.supervise`."""
         return self._add(supervise(work, name))
 
     def _add(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
@@ -86,12 +86,12 @@ class Group:
         return task
 
     async def end(self) -> None:
-        """End every task of the group."""
+        """Cancel every task of the group and wait until all have ended."""
         await end(self._tasks)
 
 
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel tasks and wait for their end; again and again, for redis-py now and then swallows a cancellation."""
+    """Cancel tasks and wait for their end; repeat the cancellation, because redis-py sometimes swallows it."""
     pending = set(tasks)
     while pending:
         for task in pending:
@@ -100,7 +100,7 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 
 def is_cancelled() -> bool:
-    """Whether the present task was asked to end; else a CancelledError in it is a stray one."""
+    """Return whether the current task was cancelled; if not, a CancelledError in it comes from elsewhere."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

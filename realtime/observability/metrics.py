@@ -1,6 +1,6 @@
-"""What is counted, for Prometheus. Every label has a bounded set of values; no hot path touches a metric per delivery.
+"""The Prometheus metrics of all processes. Every label has a bounded set of values; no metric is updated per delivery.
 
-With `--workers` the processes share a folder (`PROMETHEUS_MULTIPROC_DIR`), and whichever is asked answers for all.
+With `--workers` the processes share a folder (`PROMETHEUS_MULTIPROC_DIR`), and each of them serves the metrics of all.
 """
 
 import asyncio
@@ -30,49 +30,49 @@ def _gauge(name: str, what: str, labels: tuple[str, ...] = (), mode: str = "live
 connections = _gauge("chatws_connections", "Open sockets")
 users = _gauge(
     "chatws_users",
-    "Users with a socket at this gateway; with several workers one with sockets at two of them counts twice",
+    "Users with a socket at this gateway; with several workers a user with sockets at two of them counts twice",
 )
-feeds = _gauge("chatws_feeds", "Feeds that this gateway hears")
+feeds = _gauge("chatws_feeds", "Feeds that this gateway is subscribed to")
 frames_received = Counter("chatws_frames_received_total", "Frames from clients", ("type",))
 bytes_received = Counter("chatws_received_bytes_total", "Bytes of frames from clients", ("type",))
-frames_sent = Counter("chatws_frames_sent_total", "Frames to clients, handed to their queues", ("type",))
-bytes_sent = Counter("chatws_sent_bytes_total", "Bytes of frames to clients, handed to their queues", ("type",))
-deliveries = Counter("chatws_deliveries_total", "Publications handed to connections")
+frames_sent = Counter("chatws_frames_sent_total", "Frames to clients, added to their queues", ("type",))
+bytes_sent = Counter("chatws_sent_bytes_total", "Bytes of frames to clients, added to their queues", ("type",))
+deliveries = Counter("chatws_deliveries_total", "Publications delivered to connections")
 fanout_seconds = Histogram(
-    "chatws_fanout_seconds", "Handing what came in one turn of the loop to the connections", buckets=_QUICK
+    "chatws_fanout_seconds", "Time to deliver the messages of one turn of the event loop", buckets=_QUICK
 )
 event_age_seconds = Histogram(
-    "chatws_event_age_seconds", "From a publication's entry in its stream to its write to the sockets", buckets=_SLOW
+    "chatws_event_age_seconds", "Time from a publication's stream entry to its write to the sockets", buckets=_SLOW
 )
 outbox_dropped = Counter(
-    "chatws_outbox_dropped_total", "Ephemeral frames left out, and queues that overflowed", ("what",)
+    "chatws_outbox_dropped_total", "Ephemeral frames dropped, and queues that overflowed", ("what",)
 )
 closes = Counter("chatws_closes_total", "Closed sockets", ("code",))
-authentications = Counter("chatws_authentications_total", "Tokens looked at", ("way", "outcome"))
-refusals = Counter("chatws_refusals_total", "What a limit refused", ("limit",))
+authentications = Counter("chatws_authentications_total", "Tokens checked", ("way", "outcome"))
+refusals = Counter("chatws_refusals_total", "Requests, connections and frames rejected by a limit", ("limit",))
 resumes = Counter("chatws_resumes_total", "Feeds that clients resumed", ("outcome",))
-gaps = Counter(
-    "chatws_gaps_total", "Feeds found not to follow on: found, then healed from the log or lost", ("outcome",)
-)
+gaps = Counter("chatws_gaps_total", "Gaps in feeds: found, then recovered from the log or lost", ("outcome",))
 position_checks = Counter("chatws_position_checks_total", "Comparisons of all feeds with their logs")
 task_failures = Counter(
     "chatws_task_failures_total",
-    "Failures of work that goes on as long as the process, and was started again",
+    "Failures of long-running tasks, which were restarted",
     ("task",),
 )
-loop_lag_seconds = Histogram("chatws_loop_lag_seconds", "How late the event loop wakes a timer", buckets=_QUICK)
+loop_lag_seconds = Histogram("chatws_loop_lag_seconds", "Delay of the event loop's timers", buckets=_QUICK)
 
 rpc_seconds = Histogram("chatws_rpc_seconds", "Calls of the chat service", ("method", "outcome"), buckets=_SLOW)
-circuit_open = _gauge("chatws_circuit_open", "1 while calls of the chat service fail at once", mode="livemax")
+circuit_open = _gauge("chatws_circuit_open", "1 while calls of the chat service are rejected at once", mode="livemax")
 
 relayed = Counter("chatws_relayed_total", "Stream entries relayed", ("topic",))
-relay_lag = _gauge("chatws_relay_lag_entries", "Stream entries that wait, as far as can be counted", ("topic",))
-relay_retries = Counter("chatws_relay_retries_total", "Attempts that failed and are made again", ("topic",))
+relay_lag = _gauge(
+    "chatws_relay_lag_entries", "Stream entries that wait for the relay, if Redis can count them", ("topic",)
+)
+relay_retries = Counter("chatws_relay_retries_total", "Failed attempts that are retried", ("topic",))
 dead_letters = Counter("chatws_dead_letters_total", "Stream entries that can never succeed", ("topic",))
 relay_lease = _gauge("chatws_relay_lease", "1 while this relay holds the topic", ("topic",))
 
 messages_finished = Counter(
-    "chatws_messages_finished_total", "Stored messages that were published for a gateway that had died or given up"
+    "chatws_messages_finished_total", "Stored messages published in place of a gateway that died or gave up"
 )
 
 served_seconds = Histogram(
@@ -81,7 +81,7 @@ served_seconds = Histogram(
 
 
 def publications_sent(handed_out: Iterable[tuple[Sequence[bytes], int]]) -> None:
-    """Count publications: frames, and to how many connections each of them went."""
+    """Count publications: pairs of frames and the number of connections they were delivered to."""
     tallies: dict[str, list[int]] = {}
     for frames, members in handed_out:
         for frame in frames:
@@ -94,14 +94,14 @@ def publications_sent(handed_out: Iterable[tuple[Sequence[bytes], int]]) -> None
 
 
 def observe_ages(entered: Iterable[int]) -> None:
-    """Observe how old publications are, by when each entered its stream, in Unix milliseconds."""
+    """Observe the ages of publications; ``entered`` holds the times of their stream entries, in Unix milliseconds."""
     now = time.time()
     for at in entered:
         event_age_seconds.observe(now - at / 1000)
 
 
 async def watch_loop() -> None:
-    """Observe twice a second how late the running loop is, until cancelled; each kind of process does."""
+    """Observe the lag of the running event loop twice a second, until cancelled."""
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + LAG_SECONDS
@@ -110,13 +110,13 @@ async def watch_loop() -> None:
 
 
 def type_of(frame: bytes) -> str:
-    """The type of a frame of ours, which stands first in it."""
+    """Return the type of an encoded server frame, which begins with it."""
     match = _TYPE.match(frame)
     return match[1].decode() if match else "other"
 
 
 def sent(kind: str, frames: int, size: int) -> None:
-    """Count frames of one type that went to queues, ``size`` bytes in all."""
+    """Count frames of one type added to queues, ``size`` bytes in all."""
     children = _sent.get(kind)
     if children is None:
         children = _sent[kind] = frames_sent.labels(kind), bytes_sent.labels(kind)
@@ -125,7 +125,7 @@ def sent(kind: str, frames: int, size: int) -> None:
 
 
 def render() -> bytes:
-    """All metrics as Prometheus reads them."""
+    """Return all metrics in Prometheus's text format."""
     if SHARED_FOLDER not in os.environ:
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""`/health`, `/ready`, `/metrics` of a process that serves no HTTP otherwise: the relay, the reference chat service."""
+"""Serve `/health`, `/ready` and `/metrics` in processes without a web server: the relay and the reference service."""
 
 import json
 import logging
@@ -15,30 +15,30 @@ from realtime.observability import metrics
 logger = logging.getLogger(__name__)
 
 State = Callable[[], Mapping[str, str]]
-"""What the process depends on, each ``ok`` or why not. Called in another thread."""
+"""Returns the process's dependencies, each ``ok`` or a reason. It is called in another thread."""
 
 
 def add_option(parser: ArgumentParser) -> None:
-    """`--probes HOST:PORT`, for a command."""
+    """Add `--probes HOST:PORT` to a command."""
     parser.add_argument(
         "--probes",
         default="",
         metavar="HOST:PORT",
-        help="where /health, /ready and /metrics are answered by HTTP (default: nowhere)",
+        help="address to serve /health, /ready and /metrics on by HTTP (default: none)",
     )
 
 
 class _QuietHandler(WSGIRequestHandler):
     def log_message(self, *args: Any) -> None:
-        """Probes come every few seconds."""
+        """Log nothing: probes come every few seconds."""
 
 
 @contextmanager
 def listening_on(address: str, state: State) -> Iterator[None]:
-    """While in it, ``host:port`` answers; an empty address is nowhere.
+    """Serve the probes on ``host:port`` inside the context; do nothing for an empty address.
 
     Raises:
-        ListenError: the address can't be listened on.
+        ListenError: the address is malformed, or the process cannot listen on it.
     """
     if not address:
         yield

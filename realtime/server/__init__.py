@@ -1,1 +1,1 @@
-"""The ASGI server: daphne, with its command line, ready frames past ASGI, and several processes on one port."""
+"""The ASGI server: daphne with its own command line, frames written past ASGI, and several processes on one port."""

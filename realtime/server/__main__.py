@@ -1,13 +1,13 @@
 """The command line of our server: `python -m realtime.server config.asgi:application`.
 
-Plain `daphne` serves the same application, without what stands in this folder.
+Plain `daphne` serves the same application, without this folder's features.
 """
 
 # ruff: noqa: E402
 import gc
 
 GARBAGE_THRESHOLDS = 50_000, 20, 50
-if __name__ == "__main__":  # what is imported stays: to look through it for garbage was a fifth of a start
+if __name__ == "__main__":  # imported objects stay: collecting garbage among them took a fifth of the start
     gc.set_threshold(*GARBAGE_THRESHOLDS)
 
 import argparse
@@ -34,7 +34,7 @@ NO_LIMIT = -1
 
 
 class CommandLine(DaphneCommandLine):  # type: ignore[misc]
-    """daphne's command line with this gateway's defaults; every option of daphne is there."""
+    """daphne's command line with all its options, this gateway's defaults and `--workers`."""
 
     description = "The chat gateway: daphne with this project's defaults"
     server_class = Server
@@ -43,7 +43,7 @@ class CommandLine(DaphneCommandLine):  # type: ignore[misc]
         super().__init__()
         self.parser.prog = "python -m realtime.server"
         self.parser.add_argument(
-            "--workers", type=int, default=1, help="how many processes accept on the port; one that dies is replaced"
+            "--workers", type=int, default=1, help="number of processes that accept on the port; a dead one is replaced"
         )
         self.parser.set_defaults(
             verbosity=0,
@@ -54,12 +54,12 @@ class CommandLine(DaphneCommandLine):  # type: ignore[misc]
         )
 
     def run(self, args: Sequence[str]) -> None:
-        """Parse, wait for Redis, serve."""
+        """Parse the options, wait for Redis, then serve."""
         options = self.parser.parse_args(args)
         if options.workers != 1:
             sys.exit(self._supervise(options, args))
         try:
-            self.load_asgi_app(options.application)  # it loads the settings too
+            self.load_asgi_app(options.application)  # this loads the settings, too
         except ImproperlyConfigured as error:
             sys.exit(str(error))
         given = conf.get()
@@ -75,7 +75,7 @@ class CommandLine(DaphneCommandLine):  # type: ignore[misc]
             sys.exit(str(error))
         except KeyboardInterrupt:
             sys.exit(130)
-        # Connections make many objects that stay: looking through them for garbage was a quarter of accepting.
+        # Connections create many long-lived objects: collecting garbage among them took a quarter of accepting.
         gc.freeze()
         super().run([*extra, *args])
 
@@ -92,7 +92,7 @@ class CommandLine(DaphneCommandLine):  # type: ignore[misc]
         own.add_argument("-p", "--port")
         _, rest = own.parse_known_args(args)
         port = DEFAULT_PORT if options.port is None else options.port
-        with suppress(ImproperlyConfigured):  # the application names its settings itself: plain lines, then
+        with suppress(ImproperlyConfigured):  # without DJANGO_SETTINGS_MODULE: log plain lines
             configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
         with supervisor.bind(options.host or DEFAULT_HOST, port) as listening:
             command = [sys.executable, "-m", "realtime.server", "--fd", str(listening.fileno()), *rest]

@@ -1,4 +1,4 @@
-"""What this needs of autobahn and Twisted beside their public parts: looked for at each start, and made cheaper."""
+"""Compatibility with autobahn and Twisted: check at each start the private parts that are used, and patch slow ones."""
 
 import socket
 from typing import Any
@@ -15,7 +15,7 @@ from realtime.server.transport import backlog, reactor, write_now
 
 
 def find_unsupported() -> str:
-    """What this release of Twisted or autobahn does otherwise than `chatws.frames` needs; empty if nothing."""
+    """Return why this release of Twisted or autobahn does not support `chatws.frames`; empty if it does."""
     for name in ("STATE_OPEN", "_closeConnection", "sendClose"):
         if not hasattr(WebSocketProtocol, name):
             return f"WebSocketProtocol has no {name}"
@@ -28,7 +28,7 @@ def find_unsupported() -> str:
     try:
         write_now(transport, b"ready")
         if backlog(transport) or theirs.recv(16) != b"ready":
-            return "a write isn't on the wire at once"
+            return "a write is not sent at once"
         much = bytes(8_000_000)
         write_now(transport, much)
         taken = 0
@@ -38,7 +38,7 @@ def find_unsupported() -> str:
         except BlockingIOError:
             pass
         if not 0 < taken < len(much) or backlog(transport) != len(much) - taken:
-            return "the backlog isn't what was not taken"
+            return "the backlog differs from the bytes not sent"
     except Exception as error:
         return repr(error)
     finally:
@@ -49,10 +49,10 @@ def find_unsupported() -> str:
 
 
 def patch_autobahn(factory: Any) -> None:
-    """Make each connection cheaper for autobahn; where a release has moved what this touches, nothing changes.
+    """Make accepting a connection cheaper in autobahn; do nothing where a release lacks the patched names.
 
-    It would copy thirty options of the factory to each connection, which it doesn't where the class has them, and
-    colour and print text for debug lines that nobody reads: a third of what accepting costs.
+    autobahn copies thirty options of the factory to each connection, unless the class has them, and formats text for
+    debug lines that are not logged. Together that is a third of the cost of accepting.
     """
     for name in getattr(factory.protocol, "CONFIG_ATTRS", ()):
         value = getattr(factory, name)

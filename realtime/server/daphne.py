@@ -1,4 +1,4 @@
-"""daphne's server with options that fit. With `websocket` and their helpers the only importer of daphne and Twisted."""
+"""daphne's server, adapted to this gateway. Only `realtime.server` imports daphne and Twisted."""
 
 import asyncio
 import logging
@@ -31,13 +31,13 @@ from realtime.server.websocket import FramesProtocol
 logger = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 5
-"""How long a client has to answer a close frame: whoever is dropped with data under way never sees its code."""
+"""How long a client may take to answer a close frame. If the socket is dropped earlier, it may miss the code."""
 SEND_BUFFER = 65_536
-"""SO_SNDBUF of each socket; Linux doubles it. Left alone, the kernel hides 2.5 MB of a slow reader's backlog."""
+"""SO_SNDBUF of each socket; Linux doubles it. By default the kernel would hold 2.5 MB of a slow client's backlog."""
 
 
 class _Request(WebRequest):  # type: ignore[misc]
-    """daphne's request, which says when it has come whole."""
+    """daphne's request, which marks its connection when it is complete."""
 
     def process(self) -> Any:
         self.channel.has_asked = True
@@ -45,16 +45,16 @@ class _Request(WebRequest):  # type: ignore[misc]
 
 
 def _time_out(channel: Any, end: Callable[[], None]) -> None:
-    """Twisted ends a connection on which nothing came: it counts if no request ever came whole."""
+    """Close a connection that Twisted timed out; count it as refused if it never sent a complete request."""
     if not getattr(channel, "has_asked", False):
         metrics.refusals.labels("request").inc()
     end()
 
 
 class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
-    """daphne's server that tells clients why it closes (1007, 1009), and tells the application when it starts and ends.
+    """daphne's server with close codes for bad frames (1007, 1009) and with the ASGI lifespan.
 
-    daphne drops a connection whose frame is bad; it has no ASGI lifespan.
+    daphne itself drops a connection after a bad frame, and has no lifespan.
     """
 
     connections: dict[Any, dict[str, Any]]
@@ -74,7 +74,7 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
 
     @property
     def http_factory(self) -> Any:
-        """daphne's factory of HTTP connections, as which each begins."""
+        """daphne's factory of HTTP connections; every connection begins as HTTP."""
         return self._http_factory
 
     @http_factory.setter
@@ -99,7 +99,7 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
         self._young.append((time.monotonic() + self._request_seconds, weakref.ref(transport)))
 
     def _drop_slow_requests(self) -> None:
-        """End connections whose first request hasn't come whole in time, however steadily they drip."""
+        """Drop connections without a complete first request in time, including those that send bytes slowly."""
         now = time.monotonic()
         while self._young and self._young[0][0] < now:
             transport = self._young.popleft()[1]()
@@ -114,7 +114,7 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
         self.waiting_frames = settings.waiting_frames
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._changed: set[Any] = set()  # connections that were lost, or whose application has ended
-        self._young: deque[tuple[float, weakref.ref[Any]]] = deque()  # until when a connection has to have asked
+        self._young: deque[tuple[float, weakref.ref[Any]]] = deque()  # deadlines of first requests
         self._ports: list[Any] = []
         self._is_ending = False
         self._started = False
@@ -122,16 +122,16 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
         reason = find_unsupported()
         if reason:
             self.offers_frames = False
-            logger.warning("frames go the slow way, and slow readers aren't bounded: %s", reason)
+            logger.warning("frames are sent through ASGI, and slow clients are not limited: %s", reason)
         pipe = os.environ.get(supervisor.PIPE)
-        if pipe is not None:  # it is at its end once the supervisor is gone
+        if pipe is not None:  # it reaches its end when the supervisor has died
             reactor._asyncioEventloop.add_reader(int(pipe), self.stop)
         reactor.callLater(0, self._start_application)
         super().run()
 
     def listen_success(self, port: Any) -> None:
-        """Cap what the kernel keeps for a slow reader, which accepted sockets inherit; let many connect at once."""
-        if self.verbosity <= 1:  # else Twisted's log is shown
+        """Set the send buffer, which accepted sockets inherit, and the listening socket's backlog."""
+        if self.verbosity <= 1:  # with more, Twisted's log is shown
             patch_autobahn(self.ws_factory)
         listening = getattr(port, "socket", None)
         if listening is not None:
@@ -141,7 +141,7 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
         super().listen_success(port)
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
-        """Run the application for a connection; once the process ends, nothing more is run."""
+        """Run the application for a connection, unless the process is shutting down."""
         inbox = Inbox()
         if self._is_ending or protocol not in self.connections:
             return inbox
@@ -154,12 +154,12 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
         return inbox
 
     def protocol_disconnected(self, protocol: Any) -> None:
-        """Note when a connection was lost."""
+        """Note that a connection was lost."""
         super().protocol_disconnected(protocol)
         self._changed.add(protocol)
 
     def application_checker(self) -> None:
-        """Reap the applications and connections that have ended, looking at those alone; daphne's looks at all."""
+        """Clean up applications and connections that have ended; look only at those, where daphne looks at all."""
         self._drop_slow_requests()
         every = self.connections
         looked_at = {protocol: every[protocol] for protocol in self._changed if protocol in every}
@@ -180,16 +180,16 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
         self._started = True
 
     def kill_all_applications(self) -> Any:
-        """Drain, end the applications of connections that are left, then the process's own; the reactor waits for all.
+        """Drain, then end the remaining connections' applications, then the lifespan; the reactor waits for all.
 
-        daphne's own stumbles over a connection whose application has ended, and would leave out what follows.
+        daphne's own method fails on a connection with an ended application, and would skip the rest.
         """
         return defer.Deferred.fromFuture(tasks.start(self._end(), "ending"))
 
     async def _end(self) -> None:
         if "drain" in self._state:
             await self._state["drain"]()
-        # A request that is being served when the loop ends would keep its thread, and with it the process, for ever.
+        # A request that is served while the loop ends would keep its thread, and so the process, alive for ever.
         self._is_ending = True
         for port in self._ports:
             port.stopListening()
@@ -201,4 +201,4 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
 
 
 async def _ignore(message: dict[str, Any]) -> None:
-    """The application's words about its start and end; there is nothing to do with them."""
+    """Ignore the application's lifespan messages."""

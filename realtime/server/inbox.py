@@ -1,11 +1,14 @@
-"""What the server hands an application: the messages of one connection that it hasn't read yet."""
+"""The queue of ASGI messages between the server and one connection's application."""
 
 import asyncio
 from typing import Any
 
 
 class Inbox:
-    """What a connection's application hasn't read yet: as much of `asyncio.Queue` as daphne uses, in a tenth of it."""
+    """The messages that a connection's application has not read yet.
+
+    It has the methods of `asyncio.Queue` that daphne uses, and takes a tenth of the memory.
+    """
 
     __slots__ = ("_messages", "_reader")
 
@@ -14,13 +17,13 @@ class Inbox:
         self._reader: asyncio.Future[None] | None = None
 
     def put_nowait(self, message: dict[str, Any]) -> None:
-        """Add a message, and wake who waits for one."""
+        """Add a message, and wake the reader."""
         self._messages.append(message)
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
 
     async def get(self) -> dict[str, Any]:
-        """The next message, once there is one. One reader at a time."""
+        """Wait for the next message and return it. Only one reader at a time."""
         while not self._messages:
             self._reader = asyncio.get_running_loop().create_future()
             try:
@@ -30,5 +33,5 @@ class Inbox:
         return self._messages.pop(0)
 
     def qsize(self) -> int:
-        """How many messages wait."""
+        """Return how many messages wait."""
         return len(self._messages)

@@ -1,11 +1,11 @@
-"""Import of autobahn only what serves WebSockets: neither WAMP, nor `click`, nor `cffi`.
+"""Import only autobahn's WebSocket server, without WAMP, `click` and `cffi`, for a faster start.
 
-`lean_daphne` imports this one before daphne does. autobahn's WebSocket modules import all of WAMP for one class, and
-its native UTF-8 validator parses C declarations at each start. `Utf8Validator` and `XorMasker` take the place of both
-native classes; they too leave the work to C, by Python's codecs and integers.
+`lean_daphne` imports this module before daphne. autobahn's WebSocket modules import all of WAMP for one class, and its
+native UTF-8 validator parses C declarations at each start. `Utf8Validator` and `XorMasker` replace both native classes;
+they also run in C, through Python's codecs and integers.
 
-Nothing is replaced where autobahn is imported already, is another release than the one this was written for, or where
-`AUTOBAHN_USE_NVX` chooses one of its own validators.
+Nothing is replaced if autobahn is already imported, if its release differs from `WRITTEN_FOR`, or if
+`AUTOBAHN_USE_NVX` selects one of autobahn's validators.
 """
 
 import codecs
@@ -21,11 +21,11 @@ from realtime.imports import without
 WRITTEN_FOR = "26.10.2"
 LONGEST_CHARACTER = 4
 SURROGATE = re.compile(rb"\xed[\xa0-\xbf]")
-"""Begins no character in UTF-8. Python's codec finds that with the third byte; RFC 3629 forbids it with the second."""
+"""No UTF-8 character begins like this. RFC 3629 forbids the second byte, Python's codec only rejects the third."""
 
 
 class Utf8Validator:
-    """autobahn's `Utf8Validator`: whether bytes that come in parts are UTF-8 so far."""
+    """Replaces autobahn's `Utf8Validator`: validates UTF-8 that arrives in parts."""
 
     __slots__ = ("_decoder", "_is_valid", "_total")
 
@@ -35,15 +35,16 @@ class Utf8Validator:
         self._total = 0
 
     def reset(self) -> None:
-        """Begin another text."""
+        """Begin a new text."""
         self._decoder.reset()
         self._is_valid = True
         self._total = 0
 
     def validate(self, data: bytes) -> tuple[bool, bool, int, int]:
-        """Whether all is valid so far, whether it ends with a whole character, and up to where in ``data`` and in all.
+        """Validate the next part.
 
-        After bytes that aren't valid nothing is, until `reset`.
+        Return whether all is valid so far, whether it ends with a complete character, and the number of valid bytes in
+        ``data`` and in total. After an invalid byte nothing is valid until `reset`.
         """
         if not self._is_valid:
             return False, False, 0, self._total
@@ -63,7 +64,7 @@ class Utf8Validator:
 
 
 def _valid_length(data: bytes) -> int:
-    """How many of the first bytes can begin a character; the codec tells only where one begins that isn't valid."""
+    """Return how many first bytes are a valid beginning; the codec reports only where the invalid character begins."""
     if SURROGATE.match(data):
         return 1
     for size in range(1, LONGEST_CHARACTER):
@@ -75,7 +76,7 @@ def _valid_length(data: bytes) -> int:
 
 
 class XorMasker:
-    """autobahn's masker of a frame's payload, which comes in parts (RFC 6455 section 5.3)."""
+    """Replaces autobahn's masker: masks a frame's payload that arrives in parts (RFC 6455 section 5.3)."""
 
     __slots__ = ("_at", "_mask")
 
@@ -84,15 +85,15 @@ class XorMasker:
         self._at = 0
 
     def pointer(self) -> int:
-        """How many bytes were masked."""
+        """Return how many bytes were masked."""
         return self._at
 
     def reset(self) -> None:
-        """Begin another payload."""
+        """Begin a new payload."""
         self._at = 0
 
     def process(self, data: bytes) -> bytes:
-        """Mask the next part."""
+        """Mask the next part and return it."""
         size, turn = len(data), self._at & 3
         key = (self._mask[turn:] + self._mask[:turn]) * (size // 4 + 1)
         self._at += size
@@ -100,7 +101,7 @@ class XorMasker:
 
 
 class TransportDetails:
-    """What autobahn notes of a transport: as much of the class in `autobahn.wamp.types` as its server uses."""
+    """Replaces the class in `autobahn.wamp.types`, with the attributes that autobahn's server uses."""
 
     CHANNEL_TYPE_TCP, CHANNEL_TYPE_TLS, CHANNEL_FRAMING_WEBSOCKET = 4, 5, 2
     peer: str | None = None
@@ -118,7 +119,7 @@ def _stand_in(name: str, **contents: Any) -> ModuleType:
 
 
 def _import_lean() -> None:
-    """Import autobahn while stand-ins are there for WAMP; afterwards the real WAMP can be imported."""
+    """Import autobahn with stand-ins for WAMP, then remove them, so that the real WAMP can be imported later."""
     bases: dict[str, Any] = {
         name: type(name, (), {})
         for name in (

@@ -1,7 +1,7 @@
-"""Import daphne, and of autobahn only what daphne uses.
+"""Import daphne, with only the part of autobahn that daphne uses.
 
-Each module that imports daphne, autobahn or Twisted imports this one first: daphne installs the asyncio reactor, which
-has to happen before anything else imports a reactor of Twisted.
+Every module that imports daphne, autobahn or Twisted imports this one first. daphne installs the asyncio reactor, and
+that has to happen before another module imports a Twisted reactor.
 """
 
 from realtime.server import lean_autobahn  # noqa: F401  # isort: skip

@@ -1,17 +1,17 @@
-"""Read the commonest frame of a client by itself: one masked text message, whole in what came (RFC 6455 section 5)."""
+"""Parse a client's most common frame without autobahn: a complete masked text message (RFC 6455 section 5)."""
 
 FINAL_TEXT, MASKED, NO_MASK = 0x81, 0x80, bytes(4)
-"""First byte of a text message in one frame, and the bit of the second that says it's masked (RFC 6455 section 5.2)."""
+"""The first byte of a text message in one frame, the mask bit of the second byte, and a mask that changes nothing."""
 
 
 def whole_text(data: bytes, most: int) -> tuple[str | None, int]:
-    """The text of a client's frame that stands whole, as a whole message, at the beginning, and the frame's size.
+    """Return the text and the size of the first frame in ``data``, if it is complete and a whole text message.
 
-    None for anything else, a frame with an error or with more than ``most`` bytes among them.
+    The text is None for anything else, including a malformed frame and a payload over ``most`` bytes.
     """
     if len(data) < 6 or data[0] != FINAL_TEXT:
         return None, 0
-    length, at = data[1] - MASKED, 2  # below 0 without a mask
+    length, at = data[1] - MASKED, 2  # negative if the frame is not masked
     if length == 126:
         length, at = int.from_bytes(data[2:4]), 4
         if length < 126:

@@ -1,6 +1,6 @@
-"""A connection's first bytes: a WebSocket's request goes straight to its protocol, anything else to daphne's HTTP.
+"""Choose a connection's protocol by its first bytes: WebSocket for a plain upgrade request, else daphne's HTTP.
 
-daphne takes each connection for HTTP, parses the request, writes it anew and has autobahn parse it again.
+This saves time: daphne parses each request as HTTP, serializes it again and lets autobahn parse it a second time.
 """
 
 import re
@@ -13,18 +13,18 @@ from twisted.internet import tcp  # isort: skip
 from twisted.internet.protocol import Protocol
 
 MOST_BYTES = 16_384
-"""Of a request that is taken here."""
+"""Largest request that is recognised here."""
 REQUEST = re.compile(
     rb"GET /[!\"$->@-~]*(?:\?([!\"$-~]*))? HTTP/1\.1\r\n"
     rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n)+\r\n"
 )
-"""A whole request without a body, in printable ASCII (RFC 9112 sections 3 and 5); its group is the query."""
+"""A complete request without a body, in printable ASCII (RFC 9112 sections 3 and 5); its group is the query."""
 UPGRADE = re.compile(rb"\r\nupgrade:[\t ]*websocket[\t ]*\r\n", re.IGNORECASE)
 TELLING = re.compile(rb"\r\n(upgrade|content-length|transfer-encoding|expect):", re.IGNORECASE)
 
 
 def websocket_query(data: bytes) -> bytes | None:
-    """The query of a plain WebSocket request, maybe empty; None for anything that isn't just such a request."""
+    """Return the query of a plain WebSocket request, possibly empty; None for anything else."""
     if len(data) > MOST_BYTES or not UPGRADE.search(data) or len(TELLING.findall(data)) != 1:
         return None
     found = REQUEST.fullmatch(data)
@@ -32,7 +32,7 @@ def websocket_query(data: bytes) -> bytes | None:
 
 
 class Sniffer(Protocol):
-    """Stands before a fresh connection until its first bytes say what it is."""
+    """The protocol of a new connection; it is replaced when the first bytes arrive."""
 
     transport: Any
 
@@ -51,14 +51,14 @@ class Sniffer(Protocol):
             protocol = self._http()
         else:
             protocol = self._websocket()
-            protocol._raw_query_string = query  # as daphne's request hands it over
+            protocol._raw_query_string = query  # as daphne's request would set it
         setattr(transport, _attribute(transport), protocol)
         protocol.makeConnection(transport)
         protocol.dataReceived(data)
 
 
 def has_asked(transport: Any) -> bool:
-    """Whether a connection's first request has come whole."""
+    """Return whether a connection has sent its first request completely."""
     protocol = getattr(transport, _attribute(transport))
     if isinstance(protocol, Sniffer):
         return False
@@ -67,5 +67,5 @@ def has_asked(transport: Any) -> bool:
 
 
 def _attribute(transport: Any) -> str:
-    """Where a transport has its protocol; TLS wraps it."""
+    """Return the name of the attribute with a transport's protocol; a TLS transport wraps it."""
     return "protocol" if isinstance(transport, tcp.Connection) else "wrappedProtocol"

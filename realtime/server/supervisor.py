@@ -1,7 +1,7 @@
-"""`--workers N`: N server processes on one port. One that dies is started again; signals are passed on.
+"""`--workers N`: run N server processes on one port, restart a process that dies, and forward signals.
 
-The port is bound here, each worker accepts from it. A worker whose supervisor is gone ends too: it holds the reading
-end of a pipe whose other end is here.
+The supervisor binds the port, and each worker accepts from it. A worker ends when its supervisor dies: it reads from a
+pipe that the supervisor holds open.
 """
 
 import asyncio
@@ -19,16 +19,16 @@ from realtime.observability.metrics import SHARED_FOLDER, mark_process_dead
 logger = logging.getLogger(__name__)
 
 ACCEPT_BACKLOG = 4_096
-"""Connections that may wait to be accepted. Over Twisted's 50, a client tries again after a second."""
+"""Most connections that wait to be accepted. With Twisted's 50, clients over it would retry after a second."""
 SETTLED_SECONDS = 30.0
-"""A worker that has run for so long has started well, on a busy machine too."""
+"""A worker that has run this long counts as started, also on a busy machine."""
 FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0
 PIPE = "CHATWS_SUPERVISOR_PIPE"
-"""Environment variable: the file descriptor whose end is the supervisor's."""
+"""Environment variable with the file descriptor of the pipe's reading end; the supervisor holds the other end."""
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket. Exits with a message that names the address if it can't be had."""
+    """Return a listening socket; exit with a message that names the address if it cannot be bound."""
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -40,10 +40,10 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def supervise(command: Sequence[str], count: int, listening: socket.socket) -> int:
-    """Keep ``count`` workers running until SIGTERM or SIGINT; the exit status.
+    """Keep ``count`` workers running until SIGTERM or SIGINT; return the exit status.
 
-    ``command`` is a worker's, which accepts from the file descriptor of ``listening``. Not 0 if workers fail before any
-    has run for 30 s: what ails one ails all.
+    ``command`` starts a worker that accepts from the file descriptor of ``listening``. The status is not 0 if a worker
+    fails before any has run for `SETTLED_SECONDS`, because then all would fail.
     """
     return asyncio.run(_Supervisor(command, count, listening).run())
 
@@ -77,7 +77,7 @@ class _Supervisor:
                 *self._command,
                 pass_fds=(self._descriptor, self._pipe),
                 env={**os.environ, PIPE: str(self._pipe), SHARED_FOLDER: self._metrics},
-                start_new_session=True,  # Ctrl-C reaches the supervisor, which passes it on
+                start_new_session=True,  # Ctrl-C reaches only the supervisor, which forwards it
             )
             self._processes.add(process)
             if self._stopping.is_set():
@@ -90,11 +90,11 @@ class _Supervisor:
             if time.monotonic() - began >= SETTLED_SECONDS:
                 self._has_settled, wait = True, FIRST_WAIT
             elif not self._has_settled and status > 0:
-                logger.error("worker %d ended with status %d before any was up; ending all", number, status)
+                logger.error("worker %d ended with status %d before any had started; stopping all", number, status)
                 self._status = status if status > 0 else 1
                 self._stop()
                 return
-            logger.error("worker %d ended with status %d; another starts in %.1f s", number, status, wait)
+            logger.error("worker %d ended with status %d; restarting it in %.1f s", number, status, wait)
             try:
                 async with asyncio.timeout(wait):
                     await self._stopping.wait()
@@ -102,7 +102,7 @@ class _Supervisor:
                 wait = min(2 * wait, LONGEST_WAIT)
 
     def _stop(self) -> None:
-        """Pass the wish to end on; a second one isn't waited for."""
+        """Forward SIGTERM to the workers; at the second signal kill them."""
         wish = signal.SIGKILL if self._stopping.is_set() else signal.SIGTERM
         self._stopping.set()
         for process in self._processes:

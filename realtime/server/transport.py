@@ -1,4 +1,4 @@
-"""Write to a TCP transport of Twisted at once, and count what waits in it: its private parts are touched here alone."""
+"""Write to a Twisted TCP transport at once, and count its waiting bytes; only this module uses its private parts."""
 
 from typing import Any
 
@@ -6,24 +6,24 @@ from realtime.server import lean_daphne  # noqa: F401  # isort: skip  # before d
 
 from twisted.internet import reactor as twisted_reactor
 
-reactor: Any = twisted_reactor  # its declared interface isn't what the type checker takes it for
+reactor: Any = twisted_reactor  # the type checker does not know its interface
 
 
 def backlog(transport: Any) -> int:
-    """Bytes given to a TCP transport that it hasn't written yet."""
+    """Return how many bytes a TCP transport has not written to its socket yet."""
     size: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
     return size
 
 
 def write_now(transport: Any, data: bytes) -> bool:
-    """Write to a TCP transport: at once if nothing waits, instead of on the next turn of the loop.
+    """Write to a TCP transport: at once if nothing waits, instead of on the next turn of the event loop.
 
-    Whether the socket has taken it all; if not, the transport's producer is told when it has.
+    Return whether the socket accepted all of it; if not, the transport resumes its producer when it has.
     """
     if not transport.dataBuffer and not transport._tempDataLen:
         try:
             sent = transport.socket.send(data)
-        except OSError:  # full; or lost, which the transport then finds and reports in its own way
+        except OSError:  # full, or lost: the transport notices and reports that itself
             sent = 0
         if sent == len(data):
             return True

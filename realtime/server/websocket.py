@@ -1,4 +1,4 @@
-"""daphne's WebSocket connection that takes ready frames, and pings."""
+"""daphne's WebSocket connection, extended to send encoded frames directly and to ping idle clients."""
 
 import time
 from collections.abc import Callable
@@ -19,9 +19,9 @@ from realtime.server.parsing import whole_text
 from realtime.server.transport import backlog, reactor, write_now
 
 LARGEST = 0xFFFF
-"""The longest payload that is looked at here."""
+"""The longest payload that is parsed here."""
 MOST_PARTS = 256
-"""Of one message. A part may be empty, so that no limit on size ends a message of many."""
+"""Most parts of one message. A part may be empty, so a limit on the size does not limit their number."""
 PINGS_PER_SECOND, PINGS_AT_ONCE = 10, 50
 PING = b"\x89\x00"
 """A ping frame without payload (RFC 6455 section 5.5.2)."""
@@ -32,39 +32,39 @@ READ_ONCE = (
     "_raw_query_string", "_transport_details", "_wskey", "application_deferred", "clean_headers", "protocol_to_accept",
     "send_queue",
 )  # fmt: skip
-"""What autobahn and daphne keep of a handshake that is over: 4 KB a connection."""
+"""Attributes of autobahn and daphne that are not used after the handshake: 4 KB per connection."""
 
 
 class _Asked(NamedTuple):
-    """What daphne's log still wants of a request."""
+    """The part of a request that daphne's log needs."""
 
     path: str
 
 
 _asked = lru_cache(maxsize=64)(_Asked)
 _statistics: Any = autobahn.TrafficStats()  # type: ignore[no-untyped-call]
-"""One for all connections: nobody reads them."""
+"""Shared by all connections, because nothing reads it."""
 
 
 class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
     """daphne's WebSocket connection, which is also the scope extension `chatws.frames` (`connection.extension.Frames`).
 
-    It stands between its transport and whoever writes as a Twisted producer. Over TLS, what is written goes out on the
-    next turn of the loop. Where compression was negotiated our frames aren't compressed, which RFC 7692 allows.
+    It is the transport's Twisted producer, and tells its ``flow`` when to pause writing. Over TLS, frames are sent on
+    the next turn of the event loop. Frames are not compressed even if compression was negotiated; RFC 7692 allows that.
     """
 
     flow: Flow | None = None
     heard_at = 0.0
-    """When the client was last heard, by the monotonic clock."""
+    """When the client last sent something, by the monotonic clock."""
     _pinged_at = 0.0
-    """When it was asked whether it is there, unless it has been heard since."""
+    """When the last ping was sent; 0 if the client has sent something since."""
     _is_read = True
     muted: bool = False
     _parts = 0
     _pings: Bucket | None = None
 
     def direct(self) -> Callable[[bytes], int] | None:
-        """The socket's own `send`, while nothing waits to be sent; None over TLS."""
+        """Return the socket's own `send`; None over TLS, or while bytes wait to be sent."""
         transport = self.transport
         if self.state != self.STATE_OPEN or not isinstance(transport, tcp.Connection) or backlog(transport):
             return None
@@ -72,18 +72,18 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
         return send
 
     def write(self, wire: bytes) -> None:
-        """Send whole frames. Dropped once the closing handshake has begun: nothing may follow a close frame."""
+        """Send whole frames; drop them once the closing handshake has begun: nothing may follow a close frame."""
         if self.state == self.STATE_OPEN:
             self.sendData(wire)
 
     def write_rest(self, wire: bytes) -> None:
-        """Send what is left of frames that the socket has taken a part of."""
+        """Send the rest of frames that the socket accepted only in part."""
         self.transport.write(wire)
         self.transport.producerPaused = True
         self.pauseProducing()
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:  # noqa: N802
-        """All that autobahn sends, too: nothing of it may come between the parts of a frame."""
+        """Send autobahn's bytes the same way as ours, so that none of them can come between the parts of a frame."""
         if not isinstance(self.transport, tcp.Connection):
             self.transport.write(data)
         elif not write_now(self.transport, data):
@@ -95,18 +95,18 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
         super().sendCloseFrame(*given, **named)
 
     def backlog(self) -> int:
-        """Bytes that the socket hasn't taken yet; over TLS, of those that are encrypted already."""
+        """Return how many bytes the socket has not accepted yet; over TLS only the encrypted ones."""
         below = self.transport
         while not isinstance(below, tcp.Connection):
             below = below.transport
         return backlog(below)
 
     def close(self, code: int) -> None:
-        """Begin the closing handshake; a client that doesn't answer in time is disconnected."""
+        """Begin the closing handshake; drop the client if it does not answer within `CLOSE_SECONDS`."""
         self.sendClose(code=int(code))  # autobahn takes no IntEnum
 
     def onOpen(self) -> None:  # noqa: N802
-        self.transport.unregisterProducer()  # that of the HTTP request
+        self.transport.unregisterProducer()  # the HTTP request's
         self.transport.registerProducer(self, True)
         self.heard_at = time.monotonic()
         super().onOpen()
@@ -116,7 +116,7 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
         self.trafficStats = _statistics
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
-        """Take whole text frames from what came at once; autobahn, at ten times the cost, has all else."""
+        """Parse complete text frames here; leave everything else to autobahn, at ten times the cost."""
         most = min(self.maxMessagePayloadSize or LARGEST, self.maxFramePayloadSize or LARGEST)
         while data and self._is_between_messages():
             text, size = whole_text(data, most)
@@ -128,7 +128,7 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
             super().dataReceived(data)
 
     def _is_between_messages(self) -> bool:
-        """Whether autobahn waits for the first byte of a message; no where a release keeps that elsewhere."""
+        """Return whether autobahn expects the first byte of a message; False if a release stores that elsewhere."""
         known = (getattr(self, "data", None), getattr(self, "current_frame", ""), getattr(self, "inside_message", None))
         return self.state == self.STATE_OPEN and known == (b"", None, False)
 
@@ -137,7 +137,7 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
         self._received({"type": "websocket.receive", **kind})
 
     def _received(self, message: dict[str, Any]) -> None:
-        """Hand a message to the application."""
+        """Pass a message to the application; stop reading while too many wait."""
         if self.muted:
             return
         self.heard_at, self._pinged_at = time.monotonic(), 0.0
@@ -149,8 +149,8 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
             reactor.callLater(LOOK_AGAIN_SECONDS, self._read_on)
 
     def _read_on(self) -> None:
-        """Read again once the application has caught up."""
-        self.heard_at, self._pinged_at = time.monotonic(), 0.0  # what we don't read can't be quiet
+        """Resume reading when the application has caught up."""
+        self.heard_at, self._pinged_at = time.monotonic(), 0.0  # a client that is not read is not idle
         if self.application_queue.qsize() > self.server.waiting_frames // 2:
             reactor.callLater(LOOK_AGAIN_SECONDS, self._read_on)
         else:
@@ -168,7 +168,7 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
         super().onMessageFrameBegin(length)
 
     def onPing(self, payload: bytes) -> None:  # noqa: N802
-        """Answer, unless they come by the hundred: no limit of the application sees them."""
+        """Answer a ping; close a client that sends too many, because the application's limits do not count pings."""
         if self._pings is None:
             self._pings = Bucket(PINGS_PER_SECOND, PINGS_AT_ONCE)
         if self._pings.take(1, time.monotonic()):
@@ -177,13 +177,13 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
             super().onPing(payload)
 
     def onPong(self, payload: bytes) -> None:  # noqa: N802
-        """The client lives."""
+        """Note that the client is alive."""
         self.heard_at, self._pinged_at = time.monotonic(), 0.0
 
     def check_timeouts(self) -> None:
-        """Ping a client that is quiet; drop one that doesn't answer. Called every two seconds.
+        """Ping an idle client, and close one that did not answer the ping. Called every two seconds.
 
-        daphne's own keeps a timer for each ping, and sends it the slow way.
+        daphne's own method keeps a timer for each ping and sends it through autobahn, which is slower.
         """
         server = self.server
         if self.state != self.STATE_OPEN or server.websocket_timeout >= 0:
@@ -198,27 +198,27 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
             self._end(CloseCode.IDLE)
 
     def _end(self, code: CloseCode) -> None:
-        """Close, and let the application know at once."""
+        """Close the connection, and notify the application at once."""
         if not self.muted:
             self.application_queue.put_nowait({"type": "websocket.disconnect", "code": code})
             self.muted = True
             self.close(code)
 
     def pauseProducing(self) -> None:  # noqa: N802
-        """The socket takes no more; over TLS, the transport holds more than 64 KiB."""
+        """Pause writing: the socket is full, or over TLS the transport holds more than 64 KiB."""
         if self.flow is not None:
             self.flow.pause_writing()
 
     def resumeProducing(self) -> None:  # noqa: N802
-        """All that waited has been sent."""
+        """Resume writing: all waiting bytes have been sent."""
         if self.flow is not None:
             self.flow.resume_writing()
 
     def stopProducing(self) -> None:  # noqa: N802
-        """The connection is lost; the application hears of it by ASGI."""
+        """Do nothing: ASGI notifies the application of the lost connection."""
 
     def _closeConnection(self, abort: bool = False) -> None:  # noqa: N802
         if self.flow is not None:
             self.flow.stop_sending()
-        self.transport.unregisterProducer()  # a transport with a producer isn't closed
+        self.transport.unregisterProducer()  # a transport with a producer would not be closed
         super()._closeConnection(abort)

@@ -49,7 +49,7 @@ class Command(BaseCommand):
             raise CommandError(f"nothing was revoked: {error}") from None
         except RealtimeError as error:
             raise CommandError(
-                f"stored, but the gateways were not notified; run it again. Redis at {address_of(settings.redis_url)}: {error}"
+                f"the gateways were not notified, run this again: Redis at {address_of(settings.redis_url)}: {error}"
             ) from None
         whose = f"the token {jti}" if jti else f"the tokens of user {user}" if user else "everybody's tokens"
         self.stdout.write(f"revoked {whose}")

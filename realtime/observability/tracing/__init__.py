@@ -1,6 +1,7 @@
-"""Spans: frame → call of the chat service; stream entry → relay → delivery. Off unless `configure` says otherwise.
+"""Tracing: spans for frame → call of the chat service, and for stream entry → relay → delivery.
 
-Each place asks ``current``, which records them by OpenTelemetry (extra `tracing`) or does nothing.
+Code uses the tracer ``current``. It does nothing until `configure` replaces it by one for OpenTelemetry (extra
+`tracing`).
 """
 
 from django.core.exceptions import ImproperlyConfigured
@@ -8,14 +9,14 @@ from django.core.exceptions import ImproperlyConfigured
 from realtime.observability.tracing.noop import NoopTracer
 
 current = NoopTracer()
-"""Of this process."""
+"""The tracer of this process."""
 
 
 def configure(service: str, *, on: bool) -> None:
-    """Send this process's spans to where `OTEL_EXPORTER_OTLP_ENDPOINT` says, as ``service`` or `OTEL_SERVICE_NAME`.
+    """Send this process's spans to `OTEL_EXPORTER_OTLP_ENDPOINT`, as service `OTEL_SERVICE_NAME`, else ``service``.
 
     Raises:
-        ImproperlyConfigured: `CHATWS_TRACING` is on and the extra isn't installed.
+        ImproperlyConfigured: tracing is on and the extra is not installed.
     """
     global current
     if not on:

@@ -9,7 +9,7 @@ _NOTHING: AbstractContextManager[None] = nullcontext()
 
 
 class Relayed(Protocol):
-    """A part of a relayed batch: the stream entry that it came from, and the span that wrote it (`parent_of`)."""
+    """An item of a relayed batch: the id of its stream entry, and the span that wrote the entry (`parent_of`)."""
 
     @property
     def entry_id(self) -> str: ...
@@ -19,34 +19,34 @@ class Relayed(Protocol):
 
 
 class NoopTracer:
-    """Nothing is recorded. A parent is a trace's and a span's id in hexadecimal digits, ``<32>-<16>``, or empty."""
+    """Records nothing. A parent is a trace id and a span id in hexadecimal digits, ``<32>-<16>``, or empty."""
 
     async def stop(self) -> None:
-        """The process ends: what was recorded is sent, if that can be done soon."""
+        """Send the recorded spans before the process ends, with a short timeout."""
 
     def frame(self, kind: str, connection_id: str, user_id: int) -> AbstractContextManager[object]:
-        """A client's frame is served."""
+        """Return the span of serving a client's frame."""
         return _NOTHING
 
     def call(self, method: str) -> AbstractContextManager[Metadata | None]:
-        """Another service is called; gives the metadata that tells it so (W3C `traceparent`)."""
+        """Return the span of calling another service; it gives the call's metadata (W3C `traceparent`)."""
         return _NOTHING
 
     def serve(self, method: str, metadata: Iterable[tuple[str, str | bytes]]) -> AbstractContextManager[object]:
-        """A call is served; ``metadata`` as the caller sent it."""
+        """Return the span of serving a call; ``metadata`` is the caller's."""
         return _NOTHING
 
     def entry_metadata(self) -> dict[str, str]:
-        """What a stream entry says of the span that writes it: ``trace_id``, ``span_id``."""
+        """Return the metadata of a stream entry that names the current span: ``trace_id``, ``span_id``."""
         return {}
 
     def parent_of(self, metadata: Mapping[str, str]) -> str:
-        """The span that wrote a stream entry, by the entry's metadata."""
+        """Return the span that wrote a stream entry, from the entry's metadata."""
         return ""
 
     def relay(self, topic: str, batch: Iterable[Relayed]) -> AbstractContextManager[Mapping[str, str]]:
-        """A batch is relayed; gives the parent of its deliveries for each entry that is traced, by its id."""
+        """Return the spans of relaying a batch; they give the parents of the deliveries, by the traced entries' ids."""
         return nullcontext({})
 
     def deliver(self, message: Mapping[str, Any]) -> None:
-        """A publication, as the channel layer brought it, goes to connections in what this turn has scheduled."""
+        """Record the delivery of a publication, a message of the channel layer, in this turn of the event loop."""

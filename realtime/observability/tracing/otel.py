@@ -1,6 +1,6 @@
-"""What is traced, by OpenTelemetry to a collector (OTLP); the only door to opentelemetry, which is an extra.
+"""Record spans with OpenTelemetry and send them to a collector (OTLP); the only importer of opentelemetry, an extra.
 
-Spans hold ids, names and codes; never a token, nor what a message says.
+Spans hold ids, names and codes, but never a token or a message's content.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ from realtime.observability import log_context
 from realtime.observability.tracing.noop import Metadata, NoopTracer, Relayed
 
 LAST_SECONDS = 2.0
-"""How long a process that ends tries to send what is left."""
+"""How long a process that shuts down tries to send the remaining spans."""
 TRACE_ID, SPAN_ID = "trace_id", "span_id"
 """Keys of a stream entry's metadata (docs/protocol.md, Redis Streams)."""
 _PARENT = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16})")
 
 
 class OtelTracer(NoopTracer):
-    """Every frame, call, relayed entry and delivery that is sampled (`OTEL_TRACES_SAMPLER`) is a span."""
+    """Records a span for every sampled frame, call, relayed entry and delivery (`OTEL_TRACES_SAMPLER`)."""
 
     def __init__(self, service: str) -> None:
         os.environ.setdefault("OTEL_SERVICE_NAME", service)
@@ -41,7 +41,7 @@ class OtelTracer(NoopTracer):
     async def stop(self) -> None:
         loop = asyncio.get_running_loop()
         enough = loop.call_later(LAST_SECONDS, self._exporter.shutdown)
-        await loop.run_in_executor(None, self._provider.shutdown)  # by itself it may take half a minute
+        await loop.run_in_executor(None, self._provider.shutdown)  # without the timer it may take 30 s
         enough.cancel()
 
     @contextmanager
@@ -97,13 +97,13 @@ class OtelTracer(NoopTracer):
         if "trace" in message:
             parent, attributes = _context_of(message["trace"]), {"chatws.feed": message["feed"]}
             span = self._tracer.start_span("deliver", parent, SpanKind.PRODUCER, attributes)
-            asyncio.get_running_loop().call_soon(span.end)  # behind the flush that writes it
+            asyncio.get_running_loop().call_soon(span.end)  # runs after the flush that writes it
 
     @contextmanager
     def _span(
         self, name: str, kind: SpanKind, attributes: Mapping[str, str], parent: Context | None = None
     ) -> Iterator[None]:
-        """A span under which this task goes on; an error is its code or its type, for its words may quote anything."""
+        """Run the context under a new span; of an error record only code or type, because its text may quote data."""
         with self._tracer.start_as_current_span(
             name, parent, kind, attributes, record_exception=False, set_status_on_exception=False
         ) as span:
@@ -121,7 +121,7 @@ def _note(span: Span, error: BaseException) -> None:
     code = getattr(error, "code", None)
     if isinstance(code, int):
         span.set_attribute("chatws.code", code)
-        if code < 500:  # the caller's own doing
+        if code < 500:  # the caller's mistake
             return
     span.set_status(StatusCode.ERROR, type(error).__name__)
 
@@ -131,7 +131,7 @@ def _name_of(context: SpanContext) -> str:
 
 
 def _context_of(parent: str) -> Context | None:
-    """The context of a span elsewhere; None for what names none."""
+    """Return the context of a remote span; None for an invalid parent."""
     found = _PARENT.fullmatch(parent)
     if found is None:
         return None

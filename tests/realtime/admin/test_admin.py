@@ -144,7 +144,7 @@ def test_erasing_a_user_keeps_other_users(rows: list[ConnectionRecord], redis_se
         with with_redis(redis_server):
             assert run("erase_user", str(user)) == f"removed 1 connections and the presence of user {user}\n"
             redis.xadd(AUDIT_STREAM, {"event": "of a gateway"})
-            assert "\n1 events of the audit wait for a relay" in run("erase_user", str(user))
+            assert "\n1 audit events wait for the relay" in run("erase_user", str(user))
         assert redis.exists(f"user:status:{user}", f"user:status:{user - 1}") == 1
     assert set(ConnectionRecord.objects.values_list("user_id", flat=True)) == {user - 3, user - 2, user - 1}
     with pytest.raises(CommandError, match="not a user's id"):

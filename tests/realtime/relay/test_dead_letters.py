@@ -130,7 +130,7 @@ def test_command_lists_shows_replays_and_drops(on_redis: Any) -> None:
     assert "entry: 6-0" in shown
     assert "metadata trace_id: t-1" in shown
     assert 'payload: {"broken": ' in shown
-    assert f"is back on {TOPIC} as " in run("replay", TOPIC, newest)
+    assert f"replayed to {TOPIC} as " in run("replay", TOPIC, newest)
     assert on_redis.xlen(TOPIC) == 1
     assert "dropped" in run("drop", TOPIC, "--all")
     assert run("list") == ""
