@@ -18,9 +18,11 @@ import django
 
 django.setup()
 
-from benchmarks import machine, scenarios  # noqa: E402
-from benchmarks.scenarios import TUTORIAL, Figure, Make, Outcome  # noqa: E402
+from benchmarks import machine  # noqa: E402
+from benchmarks.figures import Figure, Outcome  # noqa: E402
+from benchmarks.scenarios import connections, fan_out, relaying, sending  # noqa: E402
 from benchmarks.servers import Ours, versions  # noqa: E402
+from benchmarks.setup import TUTORIAL, Make, peers  # noqa: E402
 from config.env import BASE_DIR  # noqa: E402
 
 PAGE = BASE_DIR / "docs" / "performance.md"
@@ -38,26 +40,26 @@ def ours(name: str) -> Make:
 def plan() -> dict[str, Callable[[], Awaitable[Outcome]]]:
     """The scenarios by name, in the order of the page."""
     on = {name: ours(name) for name in Ours.commands}
-    peers = scenarios.peers()
-    steady = on | {name: make for name, make in peers.items() if name in ("Node ws", "nchan")}
+    others = peers()
+    steady = on | {name: make for name, make in others.items() if name in ("Node ws", "nchan")}
     return {
-        "fan-out": lambda: scenarios.fan_out(on | peers, SECONDS, ROUNDS),
-        "flatness": lambda: scenarios.flatness(SECONDS, ROUNDS),
-        "steady": lambda: scenarios.steady(steady, 10, ROUNDS),
-        "small-groups": lambda: scenarios.small_groups(SECONDS, ROUNDS),
-        "memory": scenarios.idle_memory,
-        "accepting": lambda: scenarios.accepting(ROUNDS),
-        "sending": lambda: scenarios.sending(10, ROUNDS),
-        "chain": lambda: scenarios.chain(10, ROUNDS),
-        "relay": lambda: scenarios.relaying(100_000, ROUNDS),
-        "slow-readers": lambda: scenarios.slow_readers(20),
+        "fan-out": lambda: fan_out.fan_out(on | others, SECONDS, ROUNDS),
+        "flatness": lambda: fan_out.flatness(SECONDS, ROUNDS),
+        "steady": lambda: fan_out.steady(steady, 10, ROUNDS),
+        "small-groups": lambda: fan_out.small_groups(SECONDS, ROUNDS),
+        "memory": connections.idle_memory,
+        "accepting": lambda: connections.accepting(ROUNDS),
+        "sending": lambda: sending.sending(10, ROUNDS),
+        "chain": lambda: sending.chain(10, ROUNDS),
+        "relay": lambda: relaying.relaying(100_000, ROUNDS),
+        "slow-readers": lambda: fan_out.slow_readers(20),
     }
 
 
 async def quick() -> None:
     """Fan-out against the tutorial's consumer; the ratios are the last line."""
-    servers: dict[str, Make] = {"ours": ours("ours"), TUTORIAL: scenarios.peers()[TUTORIAL]}
-    outcome = await scenarios.fan_out(servers, 2, 1, members=500)
+    servers: dict[str, Make] = {"ours": ours("ours"), TUTORIAL: peers()[TUTORIAL]}
+    outcome = await fan_out.fan_out(servers, 2, 1, members=500)
     rates = {(figure.server, figure.what.rpartition(" ")[2]): figure.median for figure in outcome.figures}
     parts = [f"{window} {rates['ours', window] / rates[TUTORIAL, window]:.1f} x" for window in ("w1", "w10")]
     print(f"fan-out to 500 members, ours against the {TUTORIAL}: {', '.join(parts)}")

@@ -478,58 +478,79 @@ async def test_second_user_in_a_tab_sends_nothing_of_the_first(
     assert [frame["data"]["content"] for frame in json.loads(kept)] == ["I am alice"]
 
 
-async def test_unread_message_is_counted_once(browser: Browser, stack: Stack, gateway: Gateway, chat: Chat) -> None:
-    """What the service counts and what comes live, each before the other."""
-    ids = stack.demo_users()
-    group = await chat.group(ids["bob"], ids["carol"], name="Counted")
-    carol = await arrive(browser, gateway.http)
-    late: list[tuple[WebSocketRoute, str | bytes]] = []
-    shown: list[str] = []
-    holds_live, holds_answers = False, asyncio.Event()
+class LateMessages:
+    """Pass the server's frames on to a page; while ``holds`` is set, keep its new messages back."""
 
-    def between(page_side: WebSocketRoute) -> None:
+    def __init__(self) -> None:
+        self.holds = False
+        self.late: list[tuple[WebSocketRoute, str | bytes]] = []
+        self.shown: list[str] = []
+
+    def serve(self, page_side: WebSocketRoute) -> None:
+        """Connect a page to the server through this object."""
         server_side = page_side.connect_to_server()
 
         def pass_on(text: str | bytes) -> None:
             frame = json.loads(text)
-            if holds_live and frame["type"] == "new_message":
-                late.append((page_side, text))
+            if self.holds and frame["type"] == "new_message":
+                self.late.append((page_side, text))
             else:
                 page_side.send(text)
-                shown.append(frame["data"].get("content"))
+                self.shown.append(frame["data"].get("content"))
 
         server_side.on_message(pass_on)
+
+    async def until_late(self) -> None:
+        """Return once a message is kept back."""
+        async with asyncio.timeout(SECONDS):
+            while not self.late:
+                await asyncio.sleep(0.02)
+
+    async def until_shown(self, text: str) -> None:
+        """Return once a text was passed on to the page."""
+        async with asyncio.timeout(SECONDS):
+            while text not in self.shown:
+                await asyncio.sleep(0.02)
+
+    def release(self) -> None:
+        """Pass on the messages that were kept back."""
+        self.holds = False
+        for page_side, text in self.late:
+            page_side.send(text)
+
+
+async def test_unread_message_is_counted_once(browser: Browser, stack: Stack, gateway: Gateway, chat: Chat) -> None:
+    """Count a message once when the service counts it first, and when it arrives live first."""
+    ids = stack.demo_users()
+    group = await chat.group(ids["bob"], ids["carol"], name="Counted")
+    carol = await arrive(browser, gateway.http)
+    messages, holds_answers, asked = LateMessages(), asyncio.Event(), asyncio.Event()
 
     async def hold(route: Route) -> None:
         answer = await route.fetch()
         if holds_answers.is_set():
             asked.set()
-            await until("two", shown)
+            await messages.until_shown("two")
         await route.fulfill(response=answer)
 
-    asked = asyncio.Event()
-    await carol.page.route_web_socket("**/ws", between)
+    await carol.page.route_web_socket("**/ws", messages.serve)
     await carol.page.route("**/api/users/*/groups?*", hold)
     await carol.log_in("carol")
     row = carol.page.locator("#groups button", has_text="Counted")
     await expect(row).to_be_visible()
 
-    # the service counts it, then it comes live
-    holds_live = True
+    # the service counts the message before it arrives live
+    messages.holds = True
     await chat.say(group, ids["bob"], "one")
-    async with asyncio.timeout(SECONDS):
-        while not late:
-            await asyncio.sleep(0.02)
+    await messages.until_late()
     await chat.group(ids["bob"], ids["carol"], name="Makes her ask")
     await expect(row.locator(".unread")).to_contain_text("1 unread")
-    holds_live = False
-    for page_side, text in late:
-        page_side.send(text)
+    messages.release()
     await chat.say(group, ids["bob"], "one more")
     await expect(row).to_contain_text("Bob: one more")
     await expect(row.locator(".unread")).to_contain_text("2 unread")
 
-    # another comes live while an answer without it is under way
+    # a message arrives live before an older answer of the service, which does not count it
     holds_answers.set()
     await chat.group(ids["bob"], ids["carol"], name="And again")
     await asked.wait()
@@ -539,13 +560,6 @@ async def test_unread_message_is_counted_once(browser: Browser, stack: Stack, ga
     await expect(carol.page.locator("#groups button", has_text="And again")).to_be_visible()
     await expect(row.locator(".unread")).to_contain_text("3 unread")
     await expect(row).to_contain_text("Bob: two")
-
-
-async def until(text: str, shown: list[str]) -> None:
-    """Return once a text was passed on to the page."""
-    async with asyncio.timeout(SECONDS):
-        while text not in shown:
-            await asyncio.sleep(0.02)
 
 
 async def test_waiting_messages_are_sent_after_an_administrative_close(

@@ -23,7 +23,8 @@ django.setup()
 import pytest  # noqa: E402
 from playwright.async_api import expect  # noqa: E402
 
-from benchmarks import machine, scenarios  # noqa: E402
+from benchmarks import machine  # noqa: E402
+from benchmarks.scenarios import fan_out  # noqa: E402
 from tests.abuse import beside, fuzz, idle  # noqa: E402
 from tests.e2e import long_group, tutorial  # noqa: E402
 from tests.faults import rolling, run, soak  # noqa: E402
@@ -152,7 +153,7 @@ def attacks(size: Size) -> list[Figure]:
 
 async def slow_readers(size: Size) -> list[Figure]:
     machine.prepare()
-    outcome = await scenarios.slow_readers(60 * size.scale)
+    outcome = await fan_out.slow_readers(60 * size.scale)
     return [
         Figure(f"{one.what}: {one.median:,.0f} {one.unit}", one.note, one.goal, bool(one.met))
         for one in outcome.figures
