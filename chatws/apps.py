@@ -1,4 +1,4 @@
-"""The Django app of the chat gateway."""
+"""The Django app `chatws`."""
 
 from django.apps import AppConfig
 

@@ -1,8 +1,8 @@
-"""What a handler raises on purpose; the consumer answers each with an `error` frame."""
+"""The errors that handlers raise on purpose; the consumer answers each with an `error` frame."""
 
 
 class FrameError(Exception):
-    """A frame that can't be served. ``code`` follows HTTP (docs/protocol.md, "Errors")."""
+    """A frame was rejected or failed. ``code`` follows HTTP (docs/protocol.md, "Errors")."""
 
     def __init__(self, code: int, message: str, *, reason: str = "", retry_after: int | None = None) -> None:
         super().__init__(message)
@@ -13,7 +13,7 @@ class FrameError(Exception):
 
 
 class BadFrame(FrameError):
-    """A frame that is malformed (400) or has a field over its limit (413); too many of them end the connection."""
+    """A frame is malformed (400) or has a field over its limit (413); too many of them close the connection."""
 
     def __init__(self, message: str, *, code: int = 400, message_id: str = "") -> None:
         super().__init__(code, message)

@@ -1,4 +1,4 @@
-"""What one gateway process offers to its handlers and views; put together in `config/asgi.py`."""
+"""The services of one gateway process for its handlers and views; `config/asgi.py` creates them."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from realtime.node.node import Node
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The process's delivery and its way to the chat service."""
+    """The process's node, its chat service client, and what is built on them."""
 
     node: Node
     chat: ChatGateway
@@ -25,6 +25,6 @@ class Services:
 
 
 def of(request: HttpRequest) -> Services:
-    """The services of the process that serves this request, from its ASGI scope."""
+    """Return the services of this process, from the request's ASGI scope."""
     services: Services = request.scope["chatws"]  # type: ignore[attr-defined]  # ASGIRequest has it
     return services

@@ -1,4 +1,4 @@
-"""The chat page, and what a supervisor asks for: no path here needs Django REST framework."""
+"""The paths of the chat page and the probes; none of them needs Django REST framework."""
 
 from django.urls import path
 

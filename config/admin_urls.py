@@ -1,4 +1,4 @@
-"""The paths of Django's admin. The import of this module imports and registers every app's admin pages."""
+"""The paths of Django's admin. Importing this module imports and registers every app's admin pages."""
 
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path

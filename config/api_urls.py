@@ -1,4 +1,4 @@
-"""Every path of the HTTP API: the chat's, the demo's log-in, and an answer in JSON for paths that don't exist."""
+"""All paths of the HTTP API: the chat's, the demo's login, and a JSON 404 for unknown paths."""
 
 from django.conf import settings
 from django.urls import URLPattern, URLResolver, include, path

@@ -1,4 +1,4 @@
-"""Django's admin as an app whose pages are imported when somebody asks for one."""
+"""Django's admin as an app that imports its pages at the first request for one."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from django.core import checks
 
 
 class AdminConfig(SimpleAdminConfig):
-    """The admin app; `config.admin_urls` discovers the apps' `admin` modules, not the start of each process."""
+    """The admin app without autodiscovery: `config.admin_urls` imports the apps' `admin` modules later."""
 
     def ready(self) -> None:
         checks.register(check_dependencies, checks.Tags.admin)
@@ -16,7 +16,7 @@ class AdminConfig(SimpleAdminConfig):
 
 
 def _check_pages(app_configs: Any, **options: Any) -> list[checks.CheckMessage]:
-    """Django's check of the admin, after the admin's pages are imported: it checks those that are registered."""
+    """Run Django's check of the admin after importing the pages, because it checks only registered ones."""
     from config import admin_urls  # noqa: F401
 
     messages: list[checks.CheckMessage] = check_admin_app(app_configs, **options)

@@ -1,4 +1,4 @@
-"""The composition root: one gateway process, put together from its parts."""
+"""The composition root: create the parts of one gateway process, and its ASGI application."""
 
 import asyncio
 import os
@@ -9,11 +9,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.local")
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 
-# Each request has a thread of its own here: a connection kept for the next one is used by none, and stays open.
+# Each request runs in its own thread: a persistent database connection would never be reused, and stay open.
 settings.DATABASES["default"]["CONN_MAX_AGE"] = 0
 http_application = get_asgi_application()
 
-# What follows needs Django's apps to be ready.
+# These imports need Django's apps to be ready.
 from chatws import conf as chat_conf  # noqa: E402
 from chatws.chat_service.grpc import GrpcChatGateway  # noqa: E402
 from chatws.chat_service.port import Users  # noqa: E402
@@ -39,7 +39,7 @@ OWN_HOST = settings.ALLOWED_HOSTS[0].lstrip(".").encode() if settings.ALLOWED_HO
 def _users() -> Users | None:
     if not chat_conf.get().user_rpc_target:
         return None
-    from chatws.chat_service.grpc_users import GrpcUsers  # here: most have no such service
+    from chatws.chat_service.grpc_users import GrpcUsers  # here: most have no user service
 
     return GrpcUsers(chat_conf.get())
 
@@ -61,12 +61,12 @@ websocket_application = JWTAuthMiddleware(websocket_router(services), node.authe
 
 
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """The ASGI application: HTTP by Django, sockets by the consumer, the process's start and end by lifespan."""
+    """The ASGI application: Django serves HTTP, the consumer serves sockets, lifespan starts and stops the process."""
     if scope["type"] == "http":
-        if scope["path"] in settings.PROBES:  # whose Host is none of the names that are served
+        if scope["path"] in settings.PROBES:  # probes may use any Host header
             others = [(name, value) for name, value in scope["headers"] if name != b"host"]
             scope = {**scope, "headers": [(b"host", OWN_HOST), *others]}
-        elif urls.not_imported(scope["path"]):  # in a thread: the event loop goes on serving meanwhile
+        elif urls.not_imported(scope["path"]):  # in a thread, so that the event loop is not blocked
             await asyncio.to_thread(urls.import_for, scope["path"])
         await http_application({**scope, "chatws": services}, receive, send)
     elif scope["type"] == "websocket":
@@ -74,7 +74,7 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     elif scope["type"] == "lifespan":
         await receive()
         node.start()
-        scope.get("state", {})["drain"] = node.drain  # for a server that asks before it ends the connections
+        scope.get("state", {})["drain"] = node.drain  # for a server that drains before it closes connections
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await memberships.stop()

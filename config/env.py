@@ -1,4 +1,4 @@
-"""The environment, read once and checked: each variable this project knows, with its type and default."""
+"""Read and check the environment: every variable of this project, with its type, default and description."""
 
 import ipaddress
 import os
@@ -21,14 +21,14 @@ BASE_DIR: Path = Path(__file__).resolve().parent.parent
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
-    """Variables by name (upper-cased), each with its row of the README's table. An empty value counts as unset."""
+    """The variables, by lower-case name. Each text is a row of the README's table. An empty value counts as unset."""
 
     host: str = "127.0.0.1"
     """address that the gateway listens on"""
     port: Port = 8889
     """port that the gateway listens on"""
     chatws_data_dir: str = ".data"
-    """folder of everything a run keeps"""
+    """folder for all data of a run"""
     redis_url: str = ""
     """Redis to use; unset: `make run` starts an embedded one"""
     chatws_redis_port: Port = 6399
@@ -36,73 +36,72 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     database_url: str = ""
     """e.g. `postgres://user@host/name`; unset: SQLite in the data folder"""
     chatws_rpc_target: str = ""
-    """chat service: IPs with ports, comma separated and balanced, one DNS name with a port, or
+    """chat service: comma-separated IPs with ports (balanced), one DNS name with a port, or
     `etcd://host:port,…/<key>` (`?user=…&password=…`, `&tls=1`, `&tls_ca=…`, `&tls_cert=…&tls_key=…`); unset: `make
     run` starts the reference service"""
     chatws_user_rpc_target: str = ""
-    """user service that knows names and avatars, in the same forms; unset: names are the token's"""
+    """user service with names and avatars, in the same forms; unset: names come from the token"""
     chatws_rpc_port: Port = 9003
     """port of the reference chat service"""
     chatws_rpc_tls_ca: str = ""
-    """file with the certificates that the chat service's is checked against, which names the address (of several: each
-    names the first); unset: no TLS"""
+    """file with the trusted CA certificates for the chat service. Its certificate has to name the address in
+    `CHATWS_RPC_TARGET`, with several the first; unset: no TLS"""
     chatws_jwt_secret: str = ""
-    """secret that tokens are signed with (HS256); development makes one in the data folder"""
+    """secret for signing tokens (HS256); development creates one in the data folder"""
     chatws_jwt_previous_secret: str = ""
-    """the secret before it, which counts too while its tokens live"""
+    """previous secret, still accepted during a rotation until its tokens have expired"""
     chatws_jwt_public_keys: str = ""
-    """PEM files of public keys, comma separated: RSA (RS256), P-256 (ES256), Ed25519 (EdDSA); several count at once"""
+    """PEM files of public keys, comma-separated: RSA (RS256), P-256 (ES256), Ed25519 (EdDSA); all are accepted"""
     chatws_jwt_jwks_url: str = ""
-    """key set of the identity provider, read every 5 minutes and for a key that is new; the last one stays while it is
-    away"""
+    """URL of the identity provider's key set, fetched every 5 minutes and for an unknown key; while it is unavailable
+    the last set stays valid"""
     chatws_jwt_issuer: str = ""
-    """what a token's `iss` has to be; unset: anything"""
+    """required value of a token's `iss`; unset: anything"""
     chatws_jwt_audience: str = ""
-    """what a token's `aud` has to hold; unset: anything"""
+    """value that a token's `aud` has to contain; unset: anything"""
     chatws_jwt_leeway: Rate = 0.0
-    """seconds by which the clocks of those who issue tokens may be off"""
+    """tolerated difference to the clocks of token issuers, in seconds"""
     chatws_query_token: bool = True
-    """whether a token in the address (`?token=`) counts; it is in no log of ours, but proxies write theirs"""
+    """accept a token in the URL (`?token=`); the gateway does not log it, but proxies may"""
     django_secret_key: str = ""
-    """Django's secret; development makes one in the data folder"""
+    """Django's secret key; development creates one in the data folder"""
     chatws_allow_short_secrets: bool = False
-    """production takes secrets under 32 bytes"""
+    """production accepts secrets under 32 bytes"""
     chatws_allowed_hosts: str = ""
     """host names that are served; development: localhost"""
     chatws_allowed_origins: str = ""
-    """origins whose pages may open sockets besides the page's own"""
+    """origins that may open sockets, besides the gateway's own host"""
     chatws_behind_tls_proxy: bool = False
     """production: TLS ends at a proxy that sets `X-Forwarded-Proto`"""
     chatws_demo_login: bool | None = None
-    """tokens for Django's users at `/api/token/`; on where the reference service is used"""
+    """issue tokens for Django's users at `/api/token/`; on by default with the reference service"""
     chatws_metrics_token: str = ""
-    """bearer token that `/metrics` asks for; without one it is there only with `CHATWS_PUBLIC_STATUS`"""
+    """bearer token that `/metrics` requires; without one, `/metrics` answers only with `CHATWS_PUBLIC_STATUS`"""
     chatws_public_status: bool | None = None
     """`/stats` and `/api/users/status` answer without a token; on in development"""
     chatws_image_sources: Annotated[str, msgspec.Meta(pattern=r"\A[^;,\r\n]*\Z")] = "https:"
-    """where the chat page may load images and avatars from besides its own host, as a Content-Security-Policy puts it,
-    e.g. `https://images.example`; `'none'`: nowhere"""
+    """allowed sources of images and avatars on the chat page besides its own host, in Content-Security-Policy syntax,
+    e.g. `https://images.example`; `'none'`: no other source"""
     chatws_start_timeout: Seconds = 10.0
-    """seconds that a process waits for Redis when it starts"""
+    """seconds that a process waits for Redis at its start"""
     chatws_request_seconds: Seconds = 10.0
-    """seconds within which a connection's first request has to come whole, and for which one may be idle after a
-    request"""
+    """timeout in seconds for a connection's first complete request, and for an idle connection after a request"""
     chatws_auth_timeout: Seconds = 10.0
     """seconds that a socket may take to authenticate"""
     chatws_presence_lease: Seconds = 30.0
-    """seconds after which a gateway that died counts as gone"""
+    """seconds after which the connections of a dead gateway are removed from presence"""
     chatws_membership_seconds: Rate = 300.0
-    """how often the chat service is asked for each user's groups, whatever the events say; 0: never"""
+    """seconds between two refreshes of each user's groups from the chat service, independent of events; 0: never"""
     chatws_message_publisher: Literal["rpc", "gateway"] = "rpc"
     """who publishes `chat.message.new`: `rpc` (the chat service) or `gateway`"""
     chatws_own_topics: bool | None = None
-    """the chat service's streams are trimmed behind their slowest consumer group; on where the reference service is
-    used, and for `chat.message.new` where the gateway writes it"""
+    """trim the chat service's streams behind their slowest consumer group; on by default with the reference service,
+    and for `chat.message.new` if the gateway publishes it"""
     chatws_max_image_url: Annotated[int, msgspec.Meta(ge=0, le=2_048)] = 0
-    """most characters of an image's address, what the chat service can store: 512 where the gateway publishes, else
+    """most characters of an image's URL that the chat service can store; 0: 512 if the gateway publishes messages, else
     2,048"""
     chatws_consumer_group: str = "chatws"
-    """consumer group that shows the relay's lag on each topic; the first relay begins at its position"""
+    """consumer group that shows the relay's lag on each topic; the first relay starts at its position"""
     chatws_feed_publications: Count = 1_000
     """most publications that a feed's log keeps"""
     chatws_feed_bytes: Count = 1_048_576
@@ -110,90 +109,90 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_feed_seconds: Count = 86_400
     """seconds that a feed's log is kept after its last publication"""
     chatws_id_seconds: Annotated[int, msgspec.Meta(ge=600)] = 600
-    """seconds for which a publication's id is remembered at least"""
+    """least seconds that a publication's id is stored to recognise a repeat"""
     chatws_drain_seconds: Seconds = 30.0
-    """most seconds that a gateway which ends takes to send its connections away; 4 under `make run`"""
+    """most seconds to close all connections when a gateway shuts down; 4 under `make run`"""
     chatws_drain_delay: Rate = 0.0
-    """seconds for which `/ready` fails before the first connection is sent away"""
+    """seconds that `/ready` fails before the first connection is closed"""
     chatws_drain_per_second: Seconds = 500.0
-    """connections a second that are sent away"""
+    """connections closed per second during a drain"""
     chatws_drain_retry_seconds: Count = 10
-    """most seconds that a connection which is sent away has to wait before it comes back"""
+    """most seconds that a client waits before it reconnects after a drain"""
     chatws_revocation_days: Count = 90
-    """how long a revoked token is remembered; no token may live longer"""
+    """days that a revocation is stored; no token may live longer"""
     chatws_trusted_proxies: str = ""
-    """addresses and networks, comma separated, whose `X-Forwarded-For` is believed"""
+    """comma-separated addresses and networks of proxies with a trusted `X-Forwarded-For`"""
     chatws_max_frame_bytes: Count = 65_536
-    """most bytes of a frame; over it the socket is closed with 1009"""
+    """most bytes of a frame; a longer one closes the socket with 1009"""
     chatws_waiting_frames: Count = 64
-    """frames of a connection that wait behind one that is being served; then its socket isn't read"""
+    """most frames of a connection that wait to be served; at this number its socket is not read"""
     chatws_bad_frames_per_minute: Count = 20
-    """bad frames in a minute that close a socket (4400)"""
+    """bad frames per minute that close a socket (4400)"""
     chatws_outbox_bytes: Count = 1_048_576
-    """most bytes that wait for a client that reads slowly (4502)"""
+    """most bytes that wait for a slow client (4502)"""
     chatws_max_connections: Limit = 50_000
     """most connections of a gateway process (4503); 0 here and below: no limit"""
     chatws_max_memory_bytes: Limit = 0
-    """over so much memory a gateway process lets nobody new in (4503)"""
+    """memory in bytes above which a gateway process rejects new connections (4503)"""
     chatws_connections_per_address: Limit = 1_000
     """most connections from one address at a gateway process (4503)"""
     chatws_connections_per_user: Limit = 20
-    """most connections of a user over all gateways; the oldest goes (4409)"""
+    """most connections of a user over all gateways; the oldest is closed (4409)"""
     chatws_accepts_per_second: Rate = 1_000.0
-    """connections a second that a gateway process accepts (4503)"""
+    """connections per second that a gateway process accepts (4503)"""
     chatws_frames_per_second: Rate = 50.0
-    """frames a second that are served on a connection (429, then 4529)"""
+    """frames per second that are served on a connection (429, then 4529)"""
     chatws_bytes_per_second: Rate = 65_536.0
-    """bytes a second that are served on a connection (429, then 4529)"""
+    """bytes per second that are served on a connection (429, then 4529)"""
     chatws_sends_per_second: Rate = 10.0
-    """messages a second that a user may send, over all devices and gateways (429)"""
+    """messages per second that a user may send, over all devices and gateways (429)"""
     chatws_burst_seconds: Seconds = 5.0
-    """how many seconds' worth of these rates may come at once"""
+    """size of a burst, in seconds of these rates"""
     chatws_ephemeral_per_second: Limit = 50
-    """frames a second of a feed that aren't kept (`typing`, `message_read`); the rest is dropped"""
+    """ephemeral frames (`typing`, `message_read`) per second of a feed; more are dropped"""
     chatws_refusals_per_minute: Count = 60
-    """frames in a minute that are refused with 429 before the socket is closed (4529)"""
+    """frames per minute that are rejected with 429 before the socket is closed (4529)"""
     chatws_groups_per_connection: Limit = 1_000
     """most chat groups that a connection is subscribed to (429 `groups_limit`)"""
     chatws_tracing: bool = False
-    """spans by OpenTelemetry (`requirements-tracing.txt`), to where `OTEL_EXPORTER_OTLP_ENDPOINT` says; the other
-    `OTEL_` variables count too"""
+    """send OpenTelemetry spans to `OTEL_EXPORTER_OTLP_ENDPOINT` (needs `requirements-tracing.txt`); the other `OTEL_`
+    variables apply as well"""
     chatws_log_format: Literal["", "line", "json"] = ""
-    """`line` to be read, `json` to be collected (an object a line, with connection, user and trace); production writes
-    JSON"""
+    """`line` for people, `json` for log collectors (one object per line, with connection, user and trace); default in
+    production: `json`"""
     chatws_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """`DEBUG`, `INFO`, `WARNING` or `ERROR`"""
 
     @property
     def data_dir(self) -> Path:
-        """The folder of everything a run keeps; relative to the project."""
+        """The folder for all data of a run; a relative path starts at the project's folder."""
         return BASE_DIR / self.chatws_data_dir
 
     @property
     def redis_address(self) -> str:
-        """The Redis to use: the one named, else the embedded one."""
+        """The URL of Redis: `REDIS_URL`, else the embedded one."""
         return self.redis_url or f"redis://127.0.0.1:{self.chatws_redis_port}/0"
 
     @property
     def rpc_target(self) -> str:
-        """The chat service to use: the one named, else the reference service."""
+        """The chat service: `CHATWS_RPC_TARGET`, else the reference service."""
         return self.chatws_rpc_target or f"127.0.0.1:{self.chatws_rpc_port}"
 
     def owns(self, by_default: bool) -> bool:
-        """Whether a topic is ours to trim: as `CHATWS_OWN_TOPICS` says, where it says anything."""
+        """Return whether the relay may trim a topic: `CHATWS_OWN_TOPICS` if set, else ``by_default``."""
         return by_default if self.chatws_own_topics is None else self.chatws_own_topics
 
     @property
     def uses_reference_rpc(self) -> bool:
-        """Whether the reference chat service is the one in use."""
+        """Whether the reference chat service is used."""
         return not self.chatws_rpc_target
 
 
 def read() -> Environment:
-    """The environment of this process.
+    """Read the environment of this process.
 
     Raises:
-        ImproperlyConfigured: a variable that can't be read; the message names it.
+        ImproperlyConfigured: a variable has an invalid value; the message names it.
     """
     given = {name: value for name in Environment.__struct_encode_fields__ if (value := os.environ.get(name))}
     try:
@@ -205,15 +204,15 @@ def read() -> Environment:
 
 
 def list_of(value: str) -> list[str]:
-    """The parts of a comma-separated value, without the empty ones."""
+    """Return the parts of a comma-separated value, without empty ones."""
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def networks_of(value: str) -> tuple[Network, ...]:
-    """The networks of a comma-separated value: addresses, or with a prefix length.
+    """Return the networks of a comma-separated value of addresses, each with or without a prefix length.
 
     Raises:
-        ImproperlyConfigured: one that is neither; the message names `CHATWS_TRUSTED_PROXIES`.
+        ImproperlyConfigured: a part is neither; the message names `CHATWS_TRUSTED_PROXIES`.
     """
     try:
         return tuple(ipaddress.ip_network(part) for part in list_of(value))
@@ -222,7 +221,7 @@ def networks_of(value: str) -> tuple[Network, ...]:
 
 
 def development_secret(data_dir: Path, name: str) -> str:
-    """A secret made once and kept in the data folder, readable by its owner only."""
+    """Return a secret stored in the data folder, readable only by its owner; create it at the first call."""
     path = data_dir / name
     try:
         return path.read_text()
@@ -242,14 +241,14 @@ def development_secret(data_dir: Path, name: str) -> str:
 
 
 def public_keys_of(paths: str) -> tuple[str, ...]:
-    """The PEM texts of the public keys in files, comma-separated.
+    """Return the PEM texts of public keys; ``paths`` are their files, comma-separated.
 
     Raises:
-        ImproperlyConfigured: a file that can't be read, or that holds another thing.
+        ImproperlyConfigured: a file is not readable, or not a public key in PEM.
     """
     if not paths:
         return ()
-    from cryptography.exceptions import UnsupportedAlgorithm  # here: most have no such keys
+    from cryptography.exceptions import UnsupportedAlgorithm  # here: most have no public keys
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     texts = []
@@ -264,10 +263,10 @@ def public_keys_of(paths: str) -> tuple[str, ...]:
 
 
 def web_address_of(value: str) -> str:
-    """An address to fetch from, or nothing.
+    """Check and return a URL, or an empty value.
 
     Raises:
-        ImproperlyConfigured: plain HTTP to another machine, or no address at all.
+        ImproperlyConfigured: it is not a URL with https, or with http to this machine.
     """
     parts = urlsplit(value)
     is_local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")

@@ -1,4 +1,4 @@
-"""Every URL of the gateway. Most are imported when one of them is asked for first (docs/adr/0022)."""
+"""All URLs of the gateway. Most are imported at the first request for one of them (docs/adr/0022)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ class Ahead(RegexPattern):
         super().__init__(f"^(?={prefix})")
 
     def match(self, path: str) -> tuple[str, tuple[Any, ...], dict[str, Any]] | None:
-        """The whole path; what a group in the prefix caught is no argument of a view."""
+        """Return the whole path on a match, without arguments for the view."""
         return (path, (), {}) if self.regex.match(path) else None
 
     def __str__(self) -> str:
@@ -22,9 +22,9 @@ class Ahead(RegexPattern):
 
 
 def lazily(prefix: str, urlconf: str, namespace: str) -> URLResolver:
-    """The paths of a URLconf that is imported when one of them is asked for.
+    """Return a resolver for a URLconf that is imported at the first request for one of its paths.
 
-    The namespace is needed: to find a name without one, Django imports every URLconf that has none.
+    The namespace is required: to reverse a name without one, Django imports every URLconf without a namespace.
     """
     return URLResolver(Ahead(prefix), urlconf, app_name=namespace, namespace=namespace)
 
@@ -44,6 +44,6 @@ def import_for(scope_path: str) -> None:
 
 
 def not_imported(scope_path: str) -> list[URLResolver]:
-    """The URLconfs that serve this path and aren't imported yet; at most one."""
+    """Return the URLconfs that serve this path and have not been imported yet; at most one."""
     rest = scope_path.removeprefix("/")
     return [one for one in LAZY if "urlconf_module" not in vars(one) and one.pattern.match(rest)]

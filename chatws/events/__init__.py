@@ -1,1 +1,1 @@
-"""Events of the chat service: what the topics' entries say, and which publications they become."""
+"""Events of the chat service: the payloads of the topics, and the publications made of them."""

@@ -1,4 +1,4 @@
-"""What the entries of the topics say, read leniently (docs/protocol.md, Redis Streams)."""
+"""The payloads of the topics' entries, decoded leniently (docs/protocol.md, Redis Streams)."""
 
 import re
 from functools import cache
@@ -78,7 +78,7 @@ def decode(kind: type[Event], entry: Entry) -> Event:
 
 
 def _decode_leniently(kind: type[Event], entry: Entry) -> Event:
-    """Read what other languages make of the same values: numbers as text, times with a fraction, null for nothing."""
+    """Accept other languages' forms of the same values: numbers as text, times with a fraction, null for missing."""
     try:
         given = _anything.decode(entry.payload)
         if isinstance(given, dict):

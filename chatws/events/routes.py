@@ -1,7 +1,7 @@
-"""Which event becomes which publication: one function a topic (docs/protocol.md, Redis Streams).
+"""Turn events into publications: one function per topic (docs/protocol.md, Redis Streams).
 
-Judged from the entry's bytes alone, so that every relay judges alike; frames are complete but for their place.
-Lenient in, strict out: of a field that is no id, missing or null counts as its zero value.
+The result depends only on the entry's bytes, so that every relay makes the same one. Frames lack only feed, epoch and
+offset. A missing or null field that is not an id counts as its zero value.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,10 +34,10 @@ NOTIFICATION_PUSH = "notification:push"
 VERIFY_PROGRESS = "verify:progress"
 
 GROUPS_CHANGED = frozenset({"group_created", "group_joined", "group_left", "activity_cancelled"})
-"""Types of notifications that say that their user's groups have changed, maybe the only word of it."""
+"""Types of notifications that mean their user's groups have changed, possibly without a member event."""
 
 LATEST = 253_402_300_799
-"""The last second of the year 9999: what is later can't be shown as a date."""
+"""The last second of the year 9999: a later time cannot be shown as a date."""
 
 
 class _Frame(msgspec.Struct, frozen=True):
@@ -51,7 +51,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def new_message(entry: Entry) -> Sequence[tuple[str, Publication]]:
-    """A message goes to its chat group."""
+    """Publish a message to its chat group's feed."""
     event = decode(MessageEvent, entry)
     data = NewMessage(
         message_id=event.message_id, group_id=event.group_id, sender_id=event.sender_id, sender_name=event.sender_name,
@@ -63,17 +63,17 @@ def new_message(entry: Entry) -> Sequence[tuple[str, Publication]]:
 
 
 def member_added(entry: Entry) -> Sequence[tuple[str, Publication]]:
-    """Both feeds are told; the user's connections ask whether they may hear the chat group now."""
+    """Publish to the group's and the user's feed; the user's connections then check their access to the chat group."""
     return _member_changed(entry, "added", None)
 
 
 def member_removed(entry: Entry) -> Sequence[tuple[str, Publication]]:
-    """In the chat group's feed first: no hub reaches a later publication without having dropped the user."""
+    """Publish to the group's feed first, so that every hub drops the user before any later publication."""
     return _member_changed(entry, "removed", DropUser)
 
 
 def notification(entry: Entry) -> Sequence[tuple[str, Publication]]:
-    """A notification goes to its user; one that says that its groups have changed makes its connections ask."""
+    """Publish a notification to its user; for a type in `GROUPS_CHANGED` the connections refresh their groups."""
     event = decode(NotificationEvent, entry)
     data = Notification(event.notification_id, event.type, event.title, event.content)
     frame = _Frame(data.TYPE, f"notif_{event.notification_id}", _time(event.timestamp, entry), data)
@@ -83,7 +83,7 @@ def notification(entry: Entry) -> Sequence[tuple[str, Publication]]:
 
 
 def verify_progress(entry: Entry) -> Sequence[tuple[str, Publication]]:
-    """The progress of a verification goes to its user, without the operator."""
+    """Publish a verification's progress to its user, without the operator."""
     event = decode(VerifyEvent, entry)
     timestamp = _time(event.timestamp, entry)
     data = VerifyProgress(event.verify_id, event.status, event.refresh)
@@ -120,5 +120,5 @@ def _publication(publication_id: str, frame: _Frame, command: Command | None = N
 
 
 def _time(seconds: int, entry: Entry) -> int:
-    """A time that can be shown: the entry's own where none was given."""
+    """Return the given time, at most `LATEST`; the entry's own time if none was given."""
     return min(seconds, LATEST) if seconds > 0 else entry.seconds

@@ -1,1 +1,1 @@
-"""The frames of the socket: their types, their limits, and how they are read and written."""
+"""The frames of the socket: their types, their limits and their codec."""

@@ -1,4 +1,4 @@
-"""Text to frame and back. The only place that knows JSON on the socket."""
+"""Decode and encode the socket's frames; the only module that handles their JSON."""
 
 import json
 import re
@@ -20,13 +20,13 @@ class _Envelope(msgspec.Struct, frozen=True):
 
 
 class _Head(msgspec.Struct, frozen=True):
-    """Of a frame that is bad otherwise: enough to answer it."""
+    """The part of a bad frame that its answer needs."""
 
     message_id: Any = ""
 
 
 MOST_OF_A_PATH = 100
-"""Characters; of a key that the client made up."""
+"""Most characters of a path in an error, because a client may choose the keys."""
 _decoder = msgspec.json.Decoder(ClientFrame)
 _head_decoder = msgspec.json.Decoder(_Head)
 _encoder = msgspec.json.Encoder()
@@ -34,7 +34,7 @@ _PROBLEM = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<where>.*)`)?", re.DOTALL
 
 
 def decode(text: str) -> ClientFrame:
-    """The frame that a client sent.
+    """Decode a client's frame.
 
     Raises:
         BadFrame: 400, or 413 for a field over its limit; the message names the field.
@@ -53,12 +53,12 @@ def decode(text: str) -> ClientFrame:
 
 
 def encode(data: ServerData, message_id: str = "") -> bytes:
-    """A frame of the server, stamped with the present time."""
+    """Encode a server frame with the current time as its timestamp."""
     return _encoder.encode(_Envelope(data.TYPE, message_id, int(time.time()), data))
 
 
 def message_id_of(text: str) -> str:
-    """What a frame calls itself, as far as that can be read; for the answer to one that isn't served."""
+    """Return the ``message_id`` of a frame that is not served; empty if it cannot be decoded."""
     try:
         return _text(_head_decoder.decode(text).message_id)
     except (msgspec.MsgspecError, RecursionError):
@@ -66,13 +66,13 @@ def message_id_of(text: str) -> str:
 
 
 def type_of(frame: ClientFrame) -> str:
-    """The type of a client's frame."""
+    """Return the type of a client's frame."""
     tag: str = frame.__struct_config__.tag  # type: ignore[assignment]  # each has one
     return tag
 
 
 def _decode_last_type(text: str) -> ClientFrame:
-    """Of duplicate keys the last counts; msgspec goes by the first `type`."""
+    """Decode with the last of duplicate keys, as the protocol says; msgspec uses the first `type`."""
     try:
         frame: ClientFrame = msgspec.convert(json.loads(text), ClientFrame)
     except msgspec.ValidationError as error:
@@ -90,12 +90,12 @@ def _bad_frame(problem: str, text: str) -> BadFrame:
 
 
 def _lone_surrogate(text: str) -> BadFrame | None:
-    """Names the field in which half a surrogate pair is escaped, which msgspec reports as truncated input."""
+    """Return an error that names the field with half an escaped surrogate pair; msgspec reports truncated input."""
     try:
         frame = json.loads(text)
         for path, value in _strings(frame, ""):
             if any("\ud800" <= letter <= "\udfff" for letter in value):
-                where = path[:MOST_OF_A_PATH].encode(errors="replace").decode()  # a key may hold half a pair as well
+                where = path[:MOST_OF_A_PATH].encode(errors="replace").decode()  # a key may contain half a pair, too
                 return BadFrame(f"{where}: half a surrogate pair", message_id=_text(frame.get("message_id")))
     except (ValueError, AttributeError, RecursionError):
         pass

@@ -1,4 +1,4 @@
-"""The small world of the documents' examples: two users, a chat group, two messages, a notification."""
+"""The data of the documents' examples: two users, a chat group, two messages, a notification."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
-"""The frames of the WebSocket protocol (docs/protocol.md): what a client sends, what the server answers.
+"""The frames of the WebSocket protocol (docs/protocol.md), from clients and from the server.
 
-Decoded and encoded by `chatws.protocol.codec` alone.
+Only `chatws.protocol.codec` decodes and encodes them. The docstrings are the texts of the generated documents.
 """
 
 from typing import Annotated, ClassVar, Literal
@@ -17,25 +17,25 @@ Url = Annotated[str, Meta(max_length=2_048)]
 
 
 class Nothing(msgspec.Struct, frozen=True):
-    """Data of a frame that has none."""
+    """The data of a frame without data."""
 
 
 class ResumePoint(msgspec.Struct, frozen=True):
-    """The last epoch and offset that a client saw of a feed."""
+    """The epoch and offset of the last publication of a feed that a client received."""
 
     epoch: Annotated[str, Meta(max_length=64)]
     offset: Offset
 
 
 class AuthData(msgspec.Struct, frozen=True):
-    """A token, and with ``resume`` what the client has of each feed."""
+    """A token; ``resume`` holds the client's last position in each feed."""
 
     token: str
     resume: dict[str, ResumePoint] | None = None
 
 
 class SendMessageData(msgspec.Struct, frozen=True):
-    """A text (1 to 5,000 characters, of which one shows something) or an image (an absolute http or https URL)."""
+    """A text (1 to 5,000 characters, at least one of them visible) or an image (an absolute http or https URL)."""
 
     group_id: GroupId
     msg_type: Literal[1, 2]
@@ -50,7 +50,7 @@ class GroupData(msgspec.Struct, frozen=True):
 
 
 class JoinGroupData(msgspec.Struct, frozen=True):
-    """A chat group, and with ``resume`` what the client has of its feed."""
+    """A chat group; ``resume`` is the client's last position in its feed."""
 
     group_id: GroupId
     resume: ResumePoint | None = None
@@ -64,14 +64,14 @@ class MarkReadData(msgspec.Struct, frozen=True):
 
 
 class TypingData(msgspec.Struct, frozen=True):
-    """Whether the user types in a chat group."""
+    """Whether the user is typing in a chat group."""
 
     group_id: GroupId
     typing: bool
 
 
 class HistoryData(msgspec.Struct, frozen=True):
-    """Messages before one (empty: the newest)."""
+    """Which messages to return: those before ``before_id`` (empty: the newest)."""
 
     group_id: GroupId
     before_id: MessageId = ""
@@ -84,55 +84,55 @@ class _ClientFrame(msgspec.Struct, frozen=True, tag_field="type"):
 
 
 class Ping(_ClientFrame, frozen=True, tag="ping"):
-    """Are you there?"""
+    """Check whether the server answers."""
 
     data: Nothing = Nothing()
 
 
 class Auth(_ClientFrame, frozen=True, tag="auth", kw_only=True):
-    """The first frame, or later a fresh token of the same user."""
+    """Authenticate: the first frame, or later a new token of the same user."""
 
     data: AuthData
 
 
 class SendMessage(_ClientFrame, frozen=True, tag="send_message", kw_only=True):
-    """Say something in a chat group; acknowledged once it is stored."""
+    """Send a message to a chat group; the server acknowledges it once it is stored."""
 
     data: SendMessageData
 
 
 class JoinGroup(_ClientFrame, frozen=True, tag="join_group", kw_only=True):
-    """Hear a chat group that the user is in."""
+    """Subscribe this connection to a chat group of the user."""
 
     data: JoinGroupData
 
 
 class LeaveGroup(_ClientFrame, frozen=True, tag="leave_group", kw_only=True):
-    """Stop hearing a chat group on this connection."""
+    """Unsubscribe this connection from a chat group."""
 
     data: GroupData
 
 
 class MarkRead(_ClientFrame, frozen=True, tag="mark_read", kw_only=True):
-    """The user has read a chat group up to a message."""
+    """Mark a chat group as read up to a message."""
 
     data: MarkReadData
 
 
 class Typing(_ClientFrame, frozen=True, tag="typing", kw_only=True):
-    """Tell the others that the user types, or no longer; nothing is answered."""
+    """Notify the other members that the user started or stopped typing; the server sends no reply."""
 
     data: TypingData
 
 
 class AskPresence(_ClientFrame, frozen=True, tag="presence", kw_only=True):
-    """Who of a chat group is online?"""
+    """Ask which members of a chat group are online."""
 
     data: GroupData
 
 
 class AskHistory(_ClientFrame, frozen=True, tag="history", kw_only=True):
-    """What was said before?"""
+    """Ask for stored messages of a chat group."""
 
     data: HistoryData
 
@@ -141,7 +141,7 @@ ClientFrame = Ping | Auth | SendMessage | JoinGroup | LeaveGroup | MarkRead | Ty
 
 
 class FeedPlace(msgspec.Struct, frozen=True):
-    """Where a connection stands in a feed; ``recovered`` only when it asked to resume."""
+    """A connection's position in a feed; ``recovered`` only if the client asked to resume it."""
 
     feed: str
     epoch: str
@@ -150,13 +150,13 @@ class FeedPlace(msgspec.Struct, frozen=True):
 
 
 class Pong(Nothing, frozen=True):
-    """The answer to `ping`."""
+    """The reply to `ping`."""
 
     TYPE: ClassVar = "pong"
 
 
 class AuthSuccess(msgspec.Struct, frozen=True):
-    """The connection is this user's; ``expires_at`` in Unix seconds."""
+    """The connection is authenticated as this user; ``expires_at`` in Unix seconds."""
 
     TYPE: ClassVar = "auth_success"
 
@@ -169,7 +169,7 @@ class AuthSuccess(msgspec.Struct, frozen=True):
 
 
 class AuthFailed(msgspec.Struct, frozen=True):
-    """The token doesn't count; ``reason`` is missing, invalid, expired, revoked or timeout."""
+    """Authentication failed; ``reason`` is missing, invalid, expired, revoked or timeout."""
 
     TYPE: ClassVar = "auth_failed"
 
@@ -178,7 +178,7 @@ class AuthFailed(msgspec.Struct, frozen=True):
 
 
 class Ack(msgspec.Struct, frozen=True):
-    """Done: the message of this id is stored, or marked as read."""
+    """The message with this id is stored, or marked as read."""
 
     TYPE: ClassVar = "ack"
 
@@ -187,7 +187,7 @@ class Ack(msgspec.Struct, frozen=True):
 
 
 class Error(msgspec.Struct, frozen=True):
-    """A frame that can't be served, or something wrong with the connection; ``code`` follows HTTP."""
+    """A frame was rejected or failed, or the connection has a problem; ``code`` follows HTTP."""
 
     TYPE: ClassVar = "error"
 
@@ -198,7 +198,7 @@ class Error(msgspec.Struct, frozen=True):
 
 
 class GroupJoined(msgspec.Struct, frozen=True):
-    """The connection hears this chat group now; live goes on behind ``offset``."""
+    """The connection is now subscribed to this chat group; live publications continue at ``offset`` + 1."""
 
     TYPE: ClassVar = "group_joined"
 
@@ -210,7 +210,7 @@ class GroupJoined(msgspec.Struct, frozen=True):
 
 
 class GroupLeft(msgspec.Struct, frozen=True):
-    """The connection no longer hears this chat group."""
+    """The connection is no longer subscribed to this chat group."""
 
     TYPE: ClassVar = "group_left"
 
@@ -218,7 +218,7 @@ class GroupLeft(msgspec.Struct, frozen=True):
 
 
 class FeedReset(msgspec.Struct, frozen=True):
-    """What lay before this place in a feed that the connection hears is lost: ask for the history."""
+    """The log of a subscribed feed was lost before this position; ask for the history."""
 
     TYPE: ClassVar = "feed_reset"
 
@@ -239,7 +239,7 @@ class MessageRead(msgspec.Struct, frozen=True):
 
 
 class UserTyping(msgspec.Struct, frozen=True):
-    """Somebody types, or no longer; over after 10 s without another."""
+    """A user started or stopped typing; it expires after 10 s without another frame."""
 
     TYPE: ClassVar = "typing"
 
@@ -257,7 +257,7 @@ class PresentUser(msgspec.Struct, frozen=True):
 
 
 class PresentUsers(msgspec.Struct, frozen=True):
-    """Members of a chat group, 500 at most, those online first."""
+    """Members of a chat group, at most 500, online ones first."""
 
     TYPE: ClassVar = "presence"
 
@@ -266,7 +266,7 @@ class PresentUsers(msgspec.Struct, frozen=True):
 
 
 class Message(msgspec.Struct, frozen=True):
-    """A message of a chat group; ``msg_type`` 1 text or 2 image, ``sender`` its id as a text."""
+    """A message of a chat group; ``msg_type`` 1 text or 2 image, ``sender`` is ``sender_id`` as a string."""
 
     message_id: str
     group_id: str
@@ -297,7 +297,7 @@ class History(msgspec.Struct, frozen=True):
 
 
 class Shutdown(msgspec.Struct, frozen=True):
-    """The server ends: come back after so many seconds."""
+    """The server is shutting down; reconnect after ``retry_after`` seconds."""
 
     TYPE: ClassVar = "shutdown"
 

@@ -1,4 +1,4 @@
-"""The frames that stand in feeds (docs/protocol.md, "Feeds"): made by `chatws.events.routes` alone, from events."""
+"""The frames published to feeds (docs/protocol.md, "Feeds"); only `chatws.events.routes` makes them, from events."""
 
 from typing import ClassVar, Literal
 
@@ -8,13 +8,13 @@ from chatws.protocol.frames import Message
 
 
 class NewMessage(Message, frozen=True):
-    """Somebody said something in a chat group."""
+    """A new message in a chat group."""
 
     TYPE: ClassVar = "new_message"
 
 
 class Notification(msgspec.Struct, frozen=True):
-    """Something for this user."""
+    """A notification for this user."""
 
     TYPE: ClassVar = "notification"
 
@@ -25,7 +25,7 @@ class Notification(msgspec.Struct, frozen=True):
 
 
 class VerifyProgress(msgspec.Struct, frozen=True):
-    """How far a verification of this user has come."""
+    """The progress of a verification of this user."""
 
     TYPE: ClassVar = "verify_progress"
 
@@ -38,7 +38,7 @@ Change = Literal["added", "removed"]
 
 
 class GroupMember(msgspec.Struct, frozen=True):
-    """A user came into a chat group, or is out of it."""
+    """A user was added to or removed from a chat group."""
 
     TYPE: ClassVar = "group_member"
 
@@ -48,7 +48,7 @@ class GroupMember(msgspec.Struct, frozen=True):
 
 
 class MembershipChanged(msgspec.Struct, frozen=True):
-    """This user came into a chat group, or is out of it."""
+    """This user was added to or removed from a chat group."""
 
     TYPE: ClassVar = "membership"
 

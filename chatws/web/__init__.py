@@ -1,1 +1,1 @@
-"""Over HTTP: the chat page, probes, the API and the documents of the interfaces."""
+"""HTTP: the chat page, the probes, the API and the documents of the interfaces."""

@@ -2,6 +2,6 @@
 
 
 def bearer_token(header: str) -> str:
-    """The token of an `Authorization` header; empty if it holds none."""
+    """Return the token of an `Authorization` header; empty if it has none."""
     scheme, _, token = header.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""

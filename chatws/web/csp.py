@@ -1,4 +1,4 @@
-"""The Content-Security-Policy that every page is sent with; Django 5.2 has none of its own."""
+"""Add a Content-Security-Policy to every page; Django 5.2 has no support for it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from django.utils.decorators import sync_and_async_middleware
 
 
 def policy(images: str = "") -> str:
-    """The header's value; ``images``: where they may come from besides the page's own host."""
+    """Return the header's value; ``images``: allowed sources of images besides the page's own host."""
     sources = images.replace("'none'", "").strip()
     return "; ".join(
         [
@@ -30,7 +30,7 @@ POLICY = policy()
 
 @sync_and_async_middleware
 def content_security_policy(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
-    """Adds the header where the view has set none."""
+    """Add the header unless the view has set it."""
     if iscoroutinefunction(get_response):
 
         async def serve_later(request: HttpRequest) -> HttpResponse:

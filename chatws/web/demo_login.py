@@ -1,4 +1,4 @@
-"""Tokens for Django's users, so that a demo needs no other service: `POST /api/token/` and `/api/token/refresh/`."""
+"""Issue tokens for Django's users, so that a demo needs no other service: `POST /api/token/`, `/api/token/refresh/`."""
 
 from typing import Any
 

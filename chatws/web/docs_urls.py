@@ -1,9 +1,9 @@
-"""The documents of the interfaces: OpenAPI of the HTTP API, AsyncAPI of the socket and the topics, each with a page."""
+"""The paths of the documents: OpenAPI for the HTTP API, AsyncAPI for the socket and the topics, each with a page."""
 
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from chatws.web.api import documented  # noqa: F401  # what the document says of each view
+from chatws.web.api import documented  # noqa: F401  # adds the views' descriptions
 from chatws.web.asyncapi import views
 
 urlpatterns = [

@@ -11,7 +11,7 @@ from chatws.web import csp
 
 @require_GET
 async def page(request: HttpRequest) -> HttpResponse:
-    """The chat page."""
+    """Serve the chat page."""
     here = conf.get()
     response = render(request, "chatws/chat.html", {"demo_login": here.demo_login})
     response.headers["Content-Security-Policy"] = csp.policy(here.image_sources)
@@ -20,5 +20,5 @@ async def page(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 async def favicon(request: HttpRequest) -> HttpResponse:
-    """Where browsers look for an icon, for the pages that don't name one."""
-    return HttpResponseRedirect(static("chatws/icon.svg"))  # not `redirect`: it looks for a view of that name first
+    """Redirect to the icon: browsers request this path for pages that name no icon."""
+    return HttpResponseRedirect(static("chatws/icon.svg"))  # not `redirect`: it would try to resolve a view's name

@@ -1,4 +1,4 @@
-"""What a supervisor asks: is the process well, what has it counted (docs/protocol.md, HTTP)."""
+"""The probes: `/health`, `/ready` and `/metrics` (docs/protocol.md, HTTP)."""
 
 import asyncio
 
@@ -17,13 +17,13 @@ READY_SECONDS = 2.0
 
 @require_GET
 async def health(request: HttpRequest) -> HttpResponse:
-    """200 while the process lives."""
+    """Answer 200 while the process runs."""
     return HttpResponse("OK", content_type="text/plain")
 
 
 @require_GET
 async def ready(request: HttpRequest) -> HttpResponse:
-    """200 if sockets can be served; each dependency and its state."""
+    """Answer 200 if this process can serve sockets, else 503; the body has each dependency and its state."""
     here = services.of(request)
     here.node.start()
     redis, chat_rpc, user_rpc = await asyncio.gather(_redis_state(here), here.chat.state(), here.names.state())
@@ -32,7 +32,7 @@ async def ready(request: HttpRequest) -> HttpResponse:
     states: dict[str, object] = {"gateway": gateway, "redis": redis, "chat_rpc": chat_rpc}
     if instances := here.chat.instances:
         states["chat_rpc_instances"] = list(instances)
-    if here.names.are_known:  # without it people are nameless, and served all the same
+    if here.names.are_known:  # not required: without it users have no names
         states["user_rpc"] = user_rpc
         if instances := here.names.instances:
             states["user_rpc_instances"] = list(instances)
@@ -41,7 +41,7 @@ async def ready(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 async def metrics(request: HttpRequest) -> HttpResponse:
-    """What is counted, for Prometheus; with several workers on the port, of all of them."""
+    """Serve the metrics for Prometheus; with several workers, of all of them."""
     here = conf.get()
     if here.metrics_token:
         if not constant_time_compare(bearer_token(request.headers.get("Authorization", "")), here.metrics_token):
@@ -56,5 +56,5 @@ async def _redis_state(here: services.Services) -> str:
         async with asyncio.timeout(READY_SECONDS):
             await here.node.redis.ping()
     except (RealtimeError, TimeoutError) as error:
-        return f"can't be reached at {address_of(here.node.conf.redis_url)}: {error or 'no answer in time'}"
+        return f"unavailable at {address_of(here.node.conf.redis_url)}: {error or 'no answer in time'}"
     return "ok"

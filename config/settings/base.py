@@ -1,4 +1,4 @@
-"""Settings that every kind of run shares. The environment is read in `config/env.py`."""
+"""The settings shared by development, tests and production; `config/env.py` reads the environment."""
 
 import sys
 from datetime import timedelta
@@ -17,7 +17,7 @@ try:
     JWKS_URL = environment.web_address_of(ENV.chatws_jwt_jwks_url)
     TRUSTED_PROXIES = environment.networks_of(ENV.chatws_trusted_proxies)
 except ImproperlyConfigured as _error:
-    sys.exit(str(_error))  # one line, whichever process reads it
+    sys.exit(str(_error))  # one line instead of a traceback, in every process
 BASE_DIR = environment.BASE_DIR
 DATA_DIR = ENV.data_dir
 
@@ -76,7 +76,7 @@ STATIC_ROOT = BASE_DIR / "staticfiles"
 ALLOWED_HOSTS = environment.list_of(ENV.chatws_allowed_hosts)
 X_FRAME_OPTIONS = "DENY"
 PROBES = ("/health", "/ws/health", "/ready", "/metrics")
-"""Asked from inside, by those who know a process by its address only and speak no TLS."""
+"""Paths that monitoring requests from inside, by address and without TLS."""
 
 DATABASES = {
     "default": dj_database_url.parse(
@@ -86,9 +86,9 @@ DATABASES = {
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["OPTIONS"] = {
         "timeout": 20,
-        # Python keeps 128: with batches of every size each is another statement, and the relay grew by 50 MB.
+        # Python caches 128. Batches of different sizes are different statements, and the relay grew by 50 MB.
         "cached_statements": 16,
-        "transaction_mode": "IMMEDIATE",  # several processes write: without it a third of them fail as locked
+        "transaction_mode": "IMMEDIATE",  # several processes write: without it a third of the writes fail as locked
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
 
@@ -169,9 +169,9 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "chatws",
-    "DESCRIPTION": "The HTTP API of the chat gateway. What is refused is answered with `code`, `message` and `data`. "
-    "Told of in docs/protocol.md (HTTP) alone: `/health`, `/ws/health`, `/ready` and `/metrics`, which are for those "
-    "who operate it, and `/ws/stats`, another name of `/stats`.",
+    "DESCRIPTION": "The HTTP API of the chat gateway. Every error is answered with `code`, `message` and `data`. "
+    "docs/protocol.md (HTTP) also describes `/health`, `/ws/health`, `/ready` and `/metrics`, which are for operators, "
+    "and `/ws/stats`, another name of `/stats`.",
     "VERSION": "1",
     "LICENSE": {"name": "MIT"},
     "SERVERS": [{"url": "/"}],
@@ -182,7 +182,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"persistAuthorization": True, "validatorUrl": None, "deepLinking": True},
 }
-SIMPLE_JWT = {  # what the demo's log-in mints
+SIMPLE_JWT = {  # for the tokens of the demo's login
     "ACCESS_TOKEN_LIFETIME": timedelta(hours=1),
     "SIGNING_KEY": REALTIME.jwt_secret,
     "ISSUER": REALTIME.jwt_issuer or None,

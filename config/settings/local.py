@@ -1,4 +1,4 @@
-"""Development: what `make run` uses. Secrets are made once, in the data folder."""
+"""The development settings, used by `make run`. Missing secrets are created in the data folder."""
 
 from dataclasses import replace
 

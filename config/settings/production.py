@@ -1,4 +1,4 @@
-"""Production: nothing embedded, no secret made up, nothing that an audit would frown at. Refuses to start otherwise."""
+"""The production settings: no embedded service and no default secret. The process exits if a setting is missing."""
 
 import os
 import sys
@@ -28,13 +28,13 @@ for _name, _what in (
     ("CHATWS_RPC_TARGET", "the chat service to use"),
 ):
     if not os.environ.get(_name):
-        sys.exit(f"{_name}: production needs {_what}; nothing is embedded there")
+        sys.exit(f"{_name}: production needs {_what}; there is no embedded one")
 if not ALLOWED_HOSTS:
     sys.exit("CHATWS_ALLOWED_HOSTS: production needs the host names that are served")
 if any("*" in _host for _host in ALLOWED_HOSTS):
-    sys.exit("CHATWS_ALLOWED_HOSTS: production takes no wildcard")
+    sys.exit("CHATWS_ALLOWED_HOSTS: production accepts no wildcard")
 if "*" in environment.list_of(ENV.chatws_allowed_origins):
-    sys.exit("CHATWS_ALLOWED_ORIGINS: production takes no wildcard")
+    sys.exit("CHATWS_ALLOWED_ORIGINS: production accepts no wildcard")
 
 DEBUG = False
 LOGGING["handlers"]["stderr"]["formatter"] = ENV.chatws_log_format or "json"

@@ -1,4 +1,4 @@
-"""The test suite, and the processes that it starts: like development, with secrets of its own."""
+"""The settings of the test suite and the processes it starts: development settings with fixed secrets."""
 
 import os
 

@@ -148,7 +148,7 @@ async def test_services_are_listed_with_their_addresses(browser: Browser, city: 
     assert person.complaints == []
     city.redis.kill()
     try:
-        await expect(here.get_by_role("row", name="Redis")).to_contain_text("is unavailable")
+        await expect(here.get_by_role("row", name="Redis")).to_contain_text("unavailable at")
     finally:
         city.redis.start()
     await expect(here.get_by_role("row", name="Redis")).to_contain_text("in order")

@@ -1,6 +1,6 @@
-"""What the OpenAPI document says of each view: parameters, answers, and an example that a test executes.
+"""The OpenAPI description of each view: parameters, answers, and an example that a test executes.
 
-Imported for the document only: a gateway serves the API without drf-spectacular.
+Only the document imports this module, so that a gateway serves the API without drf-spectacular.
 """
 
 from functools import cache
@@ -20,16 +20,16 @@ from chatws.web.api import serializers, views
 from chatws.web.api.authentication import BearerAuthentication
 from chatws.web.api.examples import EXAMPLES
 
-OWN = "For the user itself, and for role `admin`."
-OF_MEMBERS = "For members of the chat group, and for role `admin`."
-STATUS = "For every caller with a token; without one where `CHATWS_PUBLIC_STATUS` is on."
+OWN = "Allowed for the user and for role `admin`."
+OF_MEMBERS = "Allowed for members of the chat group and for role `admin`."
+STATUS = "Allowed for every caller with a token, or without one if `CHATWS_PUBLIC_STATUS` is on."
 PROBLEMS = {
     400: "A field is malformed or missing; the message begins with its name",
-    401: "No token, or one that doesn't count",
-    403: "Not the caller's to see",
-    404: "Not there",
-    429: "The chat service is overloaded; worth another try",
-    503: "The chat service or Redis is away; worth another try",
+    401: "The token is missing or not valid",
+    403: "The caller has no access",
+    404: "Not found",
+    429: "The chat service is overloaded; retry later",
+    503: "The chat service or Redis is unavailable; retry later",
 }
 
 
@@ -38,7 +38,7 @@ def _document(
     query: type[Serializer[Any]] | None = None, body: type[Serializer[Any]] | None = None, bare: bool = False,
     who: str, tag: str,
 ) -> None:  # fmt: skip
-    """Say what a view takes and answers, and for whom; ``bare``: without the wrapper of code and message."""
+    """Describe a view's input, answer and permission; ``bare``: its answer is not wrapped in code and message."""
     example = EXAMPLES[summary]
     kind = answer if bare else _wrapped(answer)
     value = example.answer if bare else {"code": 0, "message": "success", "data": example.answer}
@@ -79,7 +79,7 @@ def _wrapped(data: type[Serializer[Any]]) -> type[Serializer[Any]]:
 
 
 class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # drf-spectacular's
-    """How the document names it."""
+    """The document's description of the bearer token."""
 
     target_class = BearerAuthentication
     name = "bearer"
@@ -131,7 +131,7 @@ _document(
 )
 _document(
     views.OfflineMessagesView,
-    "What a user's chat groups said after a time",
+    "Messages of a user's chat groups after a time",
     serializers.Offline,
     query=serializers.OfflineQuery,
     who=OWN,
@@ -155,7 +155,7 @@ _document(
 )
 _document(
     views.MarkReadView,
-    "These notifications have been read",
+    "Mark notifications as read",
     serializers.Marked,
     body=serializers.MarkNotificationsBody,
     who=OWN,
@@ -163,7 +163,7 @@ _document(
 )
 _document(
     views.MarkAllReadView,
-    "All notifications have been read",
+    "Mark all notifications as read",
     serializers.Marked,
     body=serializers.OfUser,
     who=OWN,

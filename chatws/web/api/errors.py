@@ -1,4 +1,4 @@
-"""What is refused or can't be had, as a body: ``{"code", "message", "data": null}``, ``code`` the HTTP status."""
+"""Answer failed API requests with ``{"code", "message", "data": null}``; ``code`` is the HTTP status."""
 
 import logging
 from collections.abc import Mapping
@@ -9,19 +9,19 @@ from django.http import Http404
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
 
-from chatws.chat_service.port import MAY_PASS, RETRY_AFTER_SECONDS, ChatServiceError
+from chatws.chat_service.port import OVERLOADED, RETRY_AFTER_SECONDS, UNAVAILABLE, ChatServiceError
 from realtime.exceptions import RedisUnavailable, TransientError
 
 logger = logging.getLogger(__name__)
 
 
 def answer_error(error: Exception, context: Mapping[str, Any]) -> Response:
-    """The answer to a request that failed; Django REST framework's `EXCEPTION_HANDLER`."""
+    """Return the answer to a request that failed; Django REST framework's `EXCEPTION_HANDLER`."""
     code, message, headers = 500, "an error of ours", {}
     if isinstance(error, ChatServiceError):
         code, message = error.code, str(error)
     elif isinstance(error, RedisUnavailable):
-        code, message = 503, f"Redis can't be reached: {error}"
+        code, message = 503, f"Redis is unavailable: {error}"
     elif isinstance(error, TransientError):
         code, message = 503, str(error)
     elif isinstance(error, Http404):
@@ -34,13 +34,13 @@ def answer_error(error: Exception, context: Mapping[str, Any]) -> Response:
             headers["WWW-Authenticate"] = challenge
     else:
         logger.error("a request failed: %s", context["request"].path, exc_info=error)
-    if code in MAY_PASS:
+    if code in (OVERLOADED, UNAVAILABLE):
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return Response({"code": code, "message": message, "data": None}, status=code, headers=headers)
 
 
 def _message(error: APIException) -> str:
-    """In words; what is wrong with a field begins with its name."""
+    """Return the error's text; for an invalid field it begins with the field's name."""
     detail: Any = error.detail
     where = []
     while isinstance(detail, dict | list) and detail:

@@ -1,4 +1,4 @@
-"""The examples of the OpenAPI document, by their view's summary. A test executes each in the world they tell of."""
+"""The examples of the OpenAPI document, by their view's summary. A test executes each with the example data."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,7 +61,7 @@ EXAMPLES = {
         {"messages": _STORED[1:], "has_more": False},
         query={"group_id": GROUP, "before_id": IMAGE["message_id"], "limit": 20},
     ),
-    "What a user's chat groups said after a time": Example(
+    "Messages of a user's chat groups after a time": Example(
         {"messages": _STORED[:1]}, query={"user_id": USER, "after_time": TEXT["created_at"]}
     ),
     "A user's notifications, newest first": Example(
@@ -69,9 +69,9 @@ EXAMPLES = {
         query={"user_id": USER, "page": 1, "page_size": 20},
     ),
     "How many notifications are unread": Example({"count": 1}, query={"user_id": USER}),
-    "These notifications have been read": Example(
+    "Mark notifications as read": Example(
         {"success": True, "updated_count": 1},
         body={"user_id": USER, "notification_ids": [NOTIFICATION["notification_id"]]},
     ),
-    "All notifications have been read": Example({"success": True, "updated_count": 1}, body={"user_id": USER}),
+    "Mark all notifications as read": Example({"success": True, "updated_count": 1}, body={"user_id": USER}),
 }  # fmt: skip

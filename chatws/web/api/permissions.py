@@ -1,4 +1,4 @@
-"""Who sees what: a caller its own user id and the chat groups that it is a member of, role `admin` all."""
+"""Permissions of the API: a caller sees its own user id and its chat groups; role `admin` sees all."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class SeesUser(BasePermission):
-    """``user_id`` is the caller's own."""
+    """Allow the request if ``user_id`` is the caller's own."""
 
     def has_permission(self, request: Request, view: "ApiView") -> bool:  # type: ignore[override]  # our views only
         caller: Any = request.user
@@ -25,7 +25,7 @@ class SeesUser(BasePermission):
 
 
 class SeesGroup(BasePermission):
-    """The caller is a member of ``group_id`` now, as the chat service says."""
+    """Allow the request if the chat service says that the caller is a member of ``group_id`` now."""
 
     def has_permission(self, request: Request, view: "ApiView") -> bool:  # type: ignore[override]  # our views only
         caller: Any = request.user

@@ -1,6 +1,6 @@
-"""What the HTTP API takes and gives, in the shapes of the platform's own.
+"""The inputs and answers of the HTTP API, in the shapes of the platform's own API.
 
-Times are Unix seconds, given as decimal text; user ids are unsigned 64-bit integers.
+Times are Unix seconds as decimal strings; user ids are unsigned 64-bit integers.
 """
 
 import re
@@ -11,7 +11,7 @@ from rest_framework import serializers
 from realtime.auth.tokens import MAX_USER_ID
 
 OWNER = 2
-"""The role of a chat group's owner, as the chat service has it."""
+"""The chat service's number for the role of a chat group's owner."""
 _WHOLE = re.compile(r"-?[0-9]{1,20}")
 _DIGITS = re.compile(r"[0-9]{1,20}")
 _GROUP_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -20,7 +20,7 @@ LATEST = 2**63 - 1
 
 
 class Number(serializers.IntegerField):
-    """An integer, or in an address its ASCII digits; no bool, no fraction, no digits of another script."""
+    """An integer, or its ASCII digits in a path or query; no bool, no fraction, no digits of another script."""
 
     def __init__(self, *, most: int, least: int = 1, **options: Any) -> None:
         message = f"not a number from {least} to {most}"
@@ -35,7 +35,7 @@ class Number(serializers.IntegerField):
 
 
 class Size(serializers.IntegerField):
-    """A page's number or size: below 1 it is the default, above the most it is that."""
+    """A page's number or size: a value below 1 becomes the default, a value above ``most`` becomes ``most``."""
 
     def __init__(self, *, most: int, small: int, **options: Any) -> None:
         errors: dict[str, Any] = {"invalid": "not a number", "max_string_length": "not a number"}
@@ -53,14 +53,14 @@ class Size(serializers.IntegerField):
 
 
 class Time(serializers.CharField):
-    """A time in Unix seconds, as text; "0": never."""
+    """A time in Unix seconds as a string; "0" is never."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"help_text": "Unix seconds", **options})
 
 
 class Role(serializers.ChoiceField):
-    """`member` or `owner`."""
+    """A member's role: `member` or `owner`."""
 
     def __init__(self) -> None:
         super().__init__(choices=["member", "owner"])
@@ -70,7 +70,7 @@ class Role(serializers.ChoiceField):
 
 
 class Name(serializers.CharField):
-    """An id that is a text."""
+    """A string id."""
 
     def __init__(self, **options: Any) -> None:
         messages = {"required": "missing", "blank": "missing", "max_length": "over {max_length} characters"}
@@ -148,7 +148,7 @@ class UserGroup(GroupInfo):
     last_sender_name = serializers.CharField()
     read_id = serializers.CharField(required=False, help_text="the last message that the user has read, if known")
     unread_count = serializers.IntegerField(
-        required=False, help_text="messages of others behind it, 1,000 at most; left out where the service keeps none"
+        required=False, help_text="unread messages of others, at most 1,000; absent if the service has no read cursors"
     )
 
 
@@ -164,7 +164,7 @@ class UserGroups(Listing):
 
 class Member(serializers.Serializer[Any]):
     user_id = user_id()
-    username = serializers.CharField(help_text="empty where no user service is asked")
+    username = serializers.CharField(help_text="empty if no user service is configured")
     avatar = serializers.CharField()
     group_id = serializers.CharField()
     role = Role()
@@ -186,7 +186,7 @@ class Message(serializers.Serializer[Any]):
     content = serializers.CharField()
     image_url = serializers.CharField()
     created_at = Time()
-    sender = serializers.CharField(help_text="sender_id as a text")
+    sender = serializers.CharField(help_text="sender_id as a string")
     status = serializers.IntegerField(help_text="1 normal, 2 recalled (without content)")
 
 
@@ -224,7 +224,7 @@ class Marked(serializers.Serializer[Any]):
 
 class Status(serializers.Serializer[Any]):
     is_online = serializers.BooleanField()
-    last_seen = serializers.IntegerField(help_text="0: never; the same below")
+    last_seen = serializers.IntegerField(help_text="0: never; also for the next two")
     last_online_at = serializers.IntegerField()
     last_offline_at = serializers.IntegerField()
 
@@ -237,5 +237,5 @@ class Stats(serializers.Serializer[Any]):
 
 class Problem(serializers.Serializer[Any]):
     code = serializers.IntegerField(help_text="the HTTP status")
-    message = serializers.CharField(help_text="in words; a field that is wrong stands first")
+    message = serializers.CharField(help_text="text of the error; it begins with the name of an invalid field")
     data = serializers.JSONField(allow_null=True)  # type: ignore[assignment]  # a field's name, not the property

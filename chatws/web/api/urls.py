@@ -1,4 +1,4 @@
-"""The API's paths, as they are documented, and the same with a slash at the end, which the platform's own takes too."""
+"""The API's documented paths, and the same with a trailing slash, which the platform's API accepts, too."""
 
 from typing import Any
 

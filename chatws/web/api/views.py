@@ -1,4 +1,4 @@
-"""One class a path. Each reads what it is given, asks the chat service in the process's loop, and wraps the answer."""
+"""The API's views, one class per path: validate the input, call the chat service on the event loop, wrap the answer."""
 
 from collections.abc import Awaitable, Sequence
 from dataclasses import asdict
@@ -15,7 +15,7 @@ from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
 from chatws import conf, services
-from chatws.chat_service.port import UNSUPPORTED, ChatServiceError, ReadCursor
+from chatws.chat_service.port import ReadCursor, Unsupported
 from chatws.messaging.history import NAMELESS, history, shown
 from chatws.services import Services
 from chatws.web.api import serializers
@@ -26,7 +26,7 @@ Answer = TypeVar("Answer")
 
 
 class ApiView(APIView):
-    """Of a caller with a token. ``given``: what address and query, or body, say, checked by ``takes``."""
+    """A view for callers with a token. ``given`` is the input from path and query, or body, validated by ``takes``."""
 
     authentication_classes: Sequence[type[BaseAuthentication]] = (BearerAuthentication,)
     permission_classes: Sequence[type[BasePermission]] = ()
@@ -34,7 +34,7 @@ class ApiView(APIView):
     is_public_where_status_is = False
 
     def check_permissions(self, request: Request) -> None:
-        """Who has no token is told so first, then what is malformed, then what isn't the caller's to see."""
+        """Check in this order: a token is there (401), the input is valid (400), the caller has access (403)."""
         if request.auth is None and not (self.is_public_where_status_is and conf.get().public_status):
             raise NotAuthenticated("a bearer token is needed")
         self.given: dict[str, Any] = {}
@@ -52,12 +52,12 @@ class ApiView(APIView):
 
     @property
     def page(self) -> dict[str, int]:
-        """Which page of a listing was asked for."""
+        """The requested page of a listing."""
         return {"page": self.given["page"], "page_size": self.given["page_size"]}
 
 
 def wait(answer: Awaitable[Answer]) -> Answer:
-    """What a call answers; it runs in the process's event loop, this view in a thread."""
+    """Return a call's result; the call runs on the process's event loop, while this view waits in a thread."""
 
     async def waiting() -> Answer:
         return await answer
@@ -66,17 +66,15 @@ def wait(answer: Awaitable[Answer]) -> Answer:
 
 
 def success(kind: type[Serializer[Any]], data: object) -> Response:
-    """The answer to a request that was served."""
+    """Return a successful answer."""
     return Response({"code": 0, "message": "success", "data": kind(data).data})
 
 
 def cursors_of(asking: Awaitable[Sequence[ReadCursor]]) -> Sequence[ReadCursor] | None:
-    """Read cursors; None where the chat service keeps none."""
+    """Return read cursors; None if the chat service keeps none."""
     try:
         return wait(asking)
-    except ChatServiceError as error:
-        if error.code != UNSUPPORTED:
-            raise
+    except Unsupported:
         return None
 
 
@@ -153,7 +151,7 @@ class OfflineMessagesView(ApiView):
     permission_classes = (SeesUser,)
 
     def get(self, request: Request) -> Response:
-        after = max(self.given["after_time"], 1)  # the platform's service takes 0 for a mistake
+        after = max(self.given["after_time"], 1)  # the platform's service rejects 0
         found = wait(self.here.chat.offline_messages(self.given["user_id"], after))
         return success(serializers.Offline, {"messages": wait(shown(self.here.names, found))})
 
@@ -198,7 +196,7 @@ class MarkAllReadView(ApiView):
 
 
 class NotFoundView(ApiView):
-    """Any other path of the API."""
+    """Answer any other path of the API with 404."""
 
     authentication_classes = ()
 

@@ -1,4 +1,4 @@
-"""The document itself: `document()` from the types in `chatws.protocol.frames` and `chatws.events.routes`."""
+"""Generate the AsyncAPI document from the types in `chatws.protocol` and `chatws.events`."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ REPLIES: Mapping[str, tuple[str, ...]] = {
     "join_group": ("group_joined", "error"), "leave_group": ("group_left", "error"), "mark_read": ("ack", "error"),
     "typing": ("error",), "presence": ("presence", "error"), "history": ("history", "error"),
 }  # fmt: skip
-"""What may answer a frame."""
+"""The possible replies to each frame."""
 PAYLOADS: Mapping[str, type[msgspec.Struct]] = {
     routes.MESSAGE_NEW: payloads.MessageEvent,
     routes.MEMBER_ADDED: payloads.MemberEvent,
@@ -25,12 +25,12 @@ PAYLOADS: Mapping[str, type[msgspec.Struct]] = {
     routes.NOTIFICATION_PUSH: payloads.NotificationEvent,
     routes.VERIFY_PROGRESS: payloads.VerifyEvent,
 }
-HELD = "The last that is stored is 2^63 - 1; ids of users are unsigned and go to 2^64 - 1."
+HELD = "The largest stored number is 2^63 - 1; user ids are unsigned and go up to 2^64 - 1."
 SCHEMAS = "#/components/schemas/"
 
 
 def document() -> Json:
-    """The document as plain values, in a stable order."""
+    """Return the document as plain values, in a stable order."""
     client: dict[str, type] = {str(kind.__struct_config__.tag): kind for kind in get_args(ClientFrame)}
     server: dict[str, type] = {kind.TYPE: kind for kind in get_args(ServerData)}
     published: dict[str, type] = {kind.TYPE: kind for kind in get_args(PublicationData)}
@@ -50,7 +50,7 @@ def document() -> Json:
             "title": "chatws",
             "version": "1",
             "description": "The frames of the chat gateway's WebSocket, and the topics that its relay reads. "
-            "In prose: docs/protocol.md. " + HELD,
+            "docs/protocol.md explains them. " + HELD,
             "license": {"name": "MIT"},
         },
         "defaultContentType": "application/json",
@@ -61,7 +61,7 @@ def document() -> Json:
         "channels": {
             "socket": {
                 "address": "/ws",
-                "description": "One JSON object a text frame.",
+                "description": "Each text frame is one JSON object.",
                 "servers": [{"$ref": "#/servers/gateway"}],
                 "messages": {name: _component(name) for name in messages if not name.startswith("topic.")},
             },
@@ -72,14 +72,14 @@ def document() -> Json:
             "told": {
                 "action": "send",
                 "channel": {"$ref": "#/channels/socket"},
-                "summary": "Frames that nobody asked for, and what answers the others.",
+                "summary": "Frames from the server: publications, notifications of state, and replies.",
                 "messages": [_in_channel("socket", f"server.{name}") for name in [*server, *published]],
             },
             **{f"relay.{_key(name)}": _relayed(name) for name in PAYLOADS},
         },
         "components": {"messages": messages, "schemas": schemas},
     }
-    plain: Json = json.loads(json.dumps(made))  # nothing in it twice: the YAML has no anchors
+    plain: Json = json.loads(json.dumps(made))  # copy shared values, so that the YAML has no anchors
     return plain
 
 
@@ -119,8 +119,8 @@ def _publication(name: str, kind: type, schemas: Mapping[str, Json]) -> Json:
 def _topic(name: str) -> Json:
     return {
         "address": name,
-        "description": "A Redis stream. The payload stands in an entry's field `payload`, beside Watermill's "
-        "`_watermill_message_uuid` and `metadata`, which may be left out.",
+        "description": "A Redis stream. The payload is an entry's field `payload`; Watermill's fields "
+        "`_watermill_message_uuid` and `metadata` may be absent.",
         "servers": [{"$ref": "#/servers/redis"}],
         "messages": {f"topic.{_key(name)}": _component(f"topic.{_key(name)}")},
     }
@@ -153,12 +153,12 @@ def _in_channel(channel: str, name: str) -> Json:
 
 
 def _key(topic: str) -> str:
-    """A topic's name as a key, which takes no colon."""
+    """Return a topic's name as a key, which may not contain a colon."""
     return topic.replace(":", ".")
 
 
 def _portable(schema: Any) -> Any:
-    """Without titles, and with patterns that other languages than Python read."""
+    """Return the schema without titles, with patterns that other languages than Python understand."""
     if isinstance(schema, dict):
         return {name: _portable(value) for name, value in schema.items() if name != "title" or isinstance(value, dict)}
     if isinstance(schema, list):

@@ -1,4 +1,4 @@
-"""One example of each frame and each event, in the world of `chatws.protocol.examples`. A test executes them all."""
+"""An example of each frame and each event, with the data of `chatws.protocol.examples`. A test executes them all."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The document for readers: each message with its fields in words; as the page shows them, and as Markdown."""
+"""The AsyncAPI document for readers: each message with its fields in words, for the page and as Markdown."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -7,12 +7,12 @@ from typing import Any
 
 Json = Mapping[str, Any]
 LARGE = 2**32
-"""Bounds beyond it are the machine's, not the reader's."""
+"""Larger bounds are not shown, because they only reflect the integer type."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """A field in words: where it stands, what it is, whether it may be left out."""
+    """A field: its path, its type in words, and whether it is required."""
 
     name: str
     kind: str
@@ -21,7 +21,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Entry:
-    """One message: its fields below ``data`` (of an event: all), an example, and what may answer it."""
+    """One message: its fields below ``data`` (of an event: all), an example, and its possible replies."""
 
     name: str
     summary: str
@@ -37,7 +37,7 @@ class Section:
 
 
 def sections(document: Json) -> tuple[Section, ...]:
-    """What clients send, what the server sends, what the topics carry."""
+    """Return the three sections: frames from the client, frames from the server, events in the topics."""
     titles = {"client": "Frames from the client", "server": "Frames from the server", "topic": "Events in the topics"}
     messages = document["components"]["messages"]
     return tuple(
@@ -47,7 +47,7 @@ def sections(document: Json) -> tuple[Section, ...]:
 
 
 def markdown(document: Json) -> str:
-    """The reference part of docs/protocol.md."""
+    """Return the reference part of docs/protocol.md."""
     lines: list[str] = []
     for section in sections(document):
         lines += [f"### {section.title}", ""]
@@ -56,7 +56,7 @@ def markdown(document: Json) -> str:
             if entry.fields:
                 lines += ["| field | |", "| --- | --- |"]
                 lines += [
-                    f"| `{field.name}` | {field.kind}{'' if field.is_required else '; may be left out'} |"
+                    f"| `{field.name}` | {field.kind}{'' if field.is_required else '; optional'} |"
                     for field in entry.fields
                 ]
                 lines.append("")
@@ -66,7 +66,7 @@ def markdown(document: Json) -> str:
 
 
 def _replies(entry: Entry) -> str:
-    return f" Answers: {', '.join(f'`{reply}`' for reply in entry.replies)}." if entry.replies else ""
+    return f" Replies: {', '.join(f'`{reply}`' for reply in entry.replies)}." if entry.replies else ""
 
 
 def _entry(document: Json, name: str) -> Entry:
@@ -104,7 +104,7 @@ def _kind(document: Json, schema: Json) -> str:
     if kind == "array":
         return f"list of {_kind(document, _resolve(document, schema['items']))}"
     if kind == "object" and isinstance(values := schema.get("additionalProperties"), Mapping):
-        return f"object of such: {_kind(document, _resolve(document, values))}"
+        return f"object with values: {_kind(document, _resolve(document, values))}"
     if kind == "object" and "properties" in schema:
         return f"object with {', '.join(f'`{name}`' for name in schema['properties'])}"
     least, most = schema.get("minimum"), schema.get("maximum", LARGE)
@@ -117,7 +117,7 @@ def _kind(document: Json, schema: Json) -> str:
     if "pattern" in schema:
         words.append(f"`{schema['pattern']}`")
     if schema.get("default") not in (None, ""):
-        words.append(f"{json.dumps(schema['default'])} if left out")
+        words.append(f"default {json.dumps(schema['default'])}")
     return ", ".join(words)
 
 

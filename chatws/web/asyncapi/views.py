@@ -1,4 +1,4 @@
-"""The document as the gateway serves it: YAML, and a page to read."""
+"""Serve the AsyncAPI document as YAML and as a page."""
 
 from functools import cache
 
@@ -13,7 +13,7 @@ from chatws.web.asyncapi.reference import Section, sections
 
 @cache
 def as_yaml() -> str:
-    """The document; the same text that is committed in docs/asyncapi.yaml."""
+    """Return the document; docs/asyncapi.yaml contains the same text."""
     text: str = yaml.safe_dump(document(), sort_keys=False, allow_unicode=True, width=120)
     return text
 
@@ -25,11 +25,11 @@ def _sections() -> tuple[Section, ...]:
 
 @require_GET
 def asyncapi(request: HttpRequest) -> HttpResponse:
-    """The YAML."""
+    """Serve the YAML."""
     return HttpResponse(as_yaml(), content_type="application/yaml; charset=utf-8")
 
 
 @require_GET
 def socket(request: HttpRequest) -> HttpResponse:
-    """The page."""
+    """Serve the page."""
     return render(request, "chatws/socket_docs.html", {"sections": _sections()})

@@ -199,4 +199,4 @@ def test_admin_reports_an_unavailable_redis(admin_client: Client) -> None:
     port = free_port()
     with override_settings(REALTIME=replace(settings.REALTIME, redis_url=f"redis://127.0.0.1:{port}/0")):
         text = admin_client.get(PAGE).content.decode()
-    assert f"127.0.0.1:{port} can&#x27;t be reached" in text
+    assert f"127.0.0.1:{port} is unavailable" in text

@@ -8,7 +8,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404
 from rest_framework.exceptions import APIException, NotFound, ValidationError
 
-from chatws.chat_service.port import ChatServiceError
+from chatws.chat_service.port import error_of
 from chatws.web.api.errors import answer_error
 from realtime.exceptions import RedisConnectionLost, TransientError
 
@@ -18,10 +18,10 @@ CONTEXT = {"request": SimpleNamespace(path="/api/x")}
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
-        (ChatServiceError(409, "disbanded"), 409, "disbanded"),
-        (ChatServiceError(503, "away"), 503, "away"),
+        (error_of(409, "disbanded"), 409, "disbanded"),
+        (error_of(503, "away"), 503, "away"),
         (TransientError("no keys yet"), 503, "no keys yet"),
-        (RedisConnectionLost("refused"), 503, "Redis can't be reached: refused"),
+        (RedisConnectionLost("refused"), 503, "Redis is unavailable: refused"),
         (Http404(), 404, "not found"),
         (NotFound("nothing"), 404, "nothing"),
         (PermissionDenied("no"), 403, "no"),
