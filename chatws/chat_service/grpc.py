@@ -16,8 +16,10 @@ from chatws.chat_service.pb import ext_pb2 as ext
 from chatws.chat_service.pb.chat_pb2_grpc import ChatServiceStub
 from chatws.chat_service.pb.ext_pb2_grpc import ReadCursorsStub
 from chatws.chat_service.port import (
+    UNAVAILABLE,
     UNSUPPORTED,
     ChatServiceError,
+    ChatServiceUnavailable,
     Group,
     GroupInfo,
     GroupMember,
@@ -27,6 +29,8 @@ from chatws.chat_service.port import (
     Notifications,
     Page,
     ReadCursor,
+    Unsupported,
+    error_of,
 )  # fmt: skip
 from chatws.conf import ChatConf
 from realtime.observability import metrics, tracing
@@ -44,7 +48,6 @@ CODES = {
     grpc.StatusCode.DEADLINE_EXCEEDED: 503,
 }
 NOT_ANSWERED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED
-AWAY = 503
 PROBE_SECONDS, PROBE_AGAIN_SECONDS = 1.0, 2.0
 """How long, and how often, it is found out whether the service answers."""
 LACKING_SECONDS = 60.0
@@ -166,7 +169,9 @@ class GrpcChatGateway:
         try:
             channel = await self._channel.open(self._seconds)
         except NobodyThere as error:
-            raise ChatServiceError(AWAY, f"the chat service can't be found: {error}", was_asked=False) from None
+            raise ChatServiceUnavailable(
+                UNAVAILABLE, f"the chat service can't be found: {error}", was_asked=False
+            ) from None
         if self._stubs is None or self._stubs[0] is not channel:
             self._stubs = (channel, ChatServiceStub(channel), ReadCursorsStub(channel))
         return self._stubs[1:]
@@ -176,18 +181,17 @@ class GrpcChatGateway:
 
     async def _call_ext(self, method: str, request: object) -> Any:
         if time.monotonic() < self._lacks_ext_until:
-            raise ChatServiceError(UNSUPPORTED, "the chat service keeps no read cursors")
+            raise Unsupported(UNSUPPORTED, "the chat service keeps no read cursors")
         try:
             return await self._ask(EXTENSION, method, getattr((await self._open())[1], method), request)
-        except ChatServiceError as error:
-            if error.code == UNSUPPORTED:
-                self._lacks_ext_until = time.monotonic() + LACKING_SECONDS
+        except Unsupported:
+            self._lacks_ext_until = time.monotonic() + LACKING_SECONDS
             raise
 
     async def _ask(self, service: str, method: str, call: Any, request: object) -> Any:
         if not self._circuit.lets_through():
             metrics.rpc_seconds.labels(method, "CIRCUIT_OPEN").observe(0)
-            raise ChatServiceError(AWAY, f"{self._name} doesn't answer", was_asked=False)
+            raise ChatServiceUnavailable(UNAVAILABLE, f"{self._name} doesn't answer", was_asked=False)
         seconds = min(self._seconds, self._circuit.patience)
         began = time.monotonic()
         outcome = "CANCELLED"
@@ -203,7 +207,7 @@ class GrpcChatGateway:
                 detail = f"{self._name} can't be reached: {detail}"
             else:
                 self._circuit.succeeded()
-            raise ChatServiceError(code, detail) from error
+            raise error_of(code, detail) from error
         else:
             outcome = "OK"
             self._circuit.succeeded()

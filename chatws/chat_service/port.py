@@ -5,31 +5,75 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from realtime.exceptions import TransientError
+
 PAGE_SIZE = 100
 """Most entries of a page (docs/protocol.md, gRPC)."""
 READ_AGAIN = 5
 DISBANDED = 2
 """The status of a chat group that is no more."""
-MAY_PASS = 429, 503
-"""Codes of what another try may overcome: the chat service is overloaded, or can't be reached."""
-RETRY_AFTER_SECONDS = 2
+REFUSED = 400, 403, 404, 409
+OVERLOADED, UNAVAILABLE = 429, 503
 UNSUPPORTED = 501
-"""The code of what a chat service may lack: read cursors."""
+RETRY_AFTER_SECONDS = 2
+"""When a client may try again after `OVERLOADED` or `UNAVAILABLE`."""
 
 Item = TypeVar("Item")
 
 
 class ChatServiceError(Exception):
-    """The chat service refused, failed or can't be reached. ``code`` follows HTTP.
+    """A call to the chat service failed. ``code`` follows HTTP; `error_of` makes the class that fits it.
 
-    ``was_asked``: whether the call may have had an effect there. ``retry_after``: in seconds, if that may help.
+    ``was_asked``: whether the call may have reached the service.
     """
+
+    retry_after: int | None = None
+    """Seconds after which another try may succeed; None if none will."""
 
     def __init__(self, code: int, message: str, *, was_asked: bool = True) -> None:
         super().__init__(message)
         self.code = code
         self.was_asked = was_asked
-        self.retry_after = RETRY_AFTER_SECONDS if code in MAY_PASS else None
+
+    @property
+    def changed_nothing(self) -> bool:
+        """Whether the call certainly had no effect: the service said so, or was not called."""
+        return not self.was_asked or self.code == OVERLOADED
+
+
+class Refused(ChatServiceError):
+    """The chat service refused what was asked, and did nothing."""
+
+    changed_nothing = True
+
+    @property
+    def membership_may_have_ended(self) -> bool:
+        """Whether the reason may be that the user is no longer a member, or that the chat group no longer exists."""
+        return self.code != 400
+
+
+class Unsupported(ChatServiceError):
+    """The chat service doesn't have this call. Read cursors are optional."""
+
+    changed_nothing = True
+
+
+class ChatServiceUnavailable(ChatServiceError, TransientError):
+    """The chat service can't be reached, doesn't answer in time, or is overloaded."""
+
+    retry_after = RETRY_AFTER_SECONDS
+
+
+def error_of(code: int, message: str, *, was_asked: bool = True) -> ChatServiceError:
+    """Return the error for a code as HTTP has them."""
+    kind = ChatServiceError
+    if code in REFUSED:
+        kind = Refused
+    elif code == UNSUPPORTED:
+        kind = Unsupported
+    elif code in (OVERLOADED, UNAVAILABLE):
+        kind = ChatServiceUnavailable
+    return kind(code, message, was_asked=was_asked)
 
 
 class UserServiceError(Exception):
@@ -163,7 +207,7 @@ class History:
 class ChatGateway(Protocol):
     """What the gateway asks of the chat service. Each call has a deadline and raises `ChatServiceError`.
 
-    Pages count from 1. Of the last three a service may know nothing: then they raise with code 501.
+    Pages count from 1. The last three are optional: a service without them answers `Unsupported`.
     """
 
     async def group_info(self, group_id: str) -> GroupInfo:
@@ -233,7 +277,7 @@ async def all_user_group_ids(chat: ChatGateway, user_id: int) -> frozenset[str]:
         if ids == before or listed == total:
             return ids
         before = ids
-    raise ChatServiceError(503, f"the groups of user {user_id} kept changing while they were read")
+    raise ChatServiceUnavailable(UNAVAILABLE, f"the groups of user {user_id} kept changing while they were read")
 
 
 async def _read_user_groups(chat: ChatGateway, user_id: int) -> tuple[int, frozenset[str], int]:

@@ -10,7 +10,7 @@ import time
 import uuid
 from contextlib import nullcontext, suppress
 
-from chatws.chat_service.port import RETRY_AFTER_SECONDS, ChatGateway, ChatServiceError
+from chatws.chat_service.port import RETRY_AFTER_SECONDS, UNAVAILABLE, ChatGateway, ChatServiceError
 from chatws.events.payloads import MessageEvent
 from chatws.exceptions import FrameError
 from chatws.messaging.message_publisher import MessagePublisher
@@ -29,9 +29,6 @@ FIND_OUT_SECONDS, ASK_SECONDS, PAUSE_SECONDS = 3.0, 1.0, 0.2
 
 With the deadline of the call before it this is less than clients wait for an answer.
 """
-UNAVAILABLE = 503
-REFUSED = 400, 403, 404, 409, 429, 501
-"""With these the chat service says that this try stored nothing, and why."""
 
 
 class Sender:
@@ -76,7 +73,7 @@ class Sender:
                 try:
                     message_id = await self._store(event, noted)
                 except ChatServiceError as error:
-                    if publisher and noted is Noted.NEW and (error.code in REFUSED or not error.was_asked):
+                    if publisher and noted is Noted.NEW and error.changed_nothing:
                         await publisher.withdraw(event.message_id)
                     raise
             if publisher:
@@ -113,8 +110,7 @@ class Sender:
                 msg_type=event.msg_type, content=event.content, image_url=event.image_url,
             )  # fmt: skip
         except ChatServiceError as error:
-            this_try_may_have = error.was_asked and error.code not in REFUSED
-            if not (this_try_may_have or noted is Noted.BEFORE) or not await self._is_stored(event):
+            if (error.changed_nothing and noted is not Noted.BEFORE) or not await self._is_stored(event):
                 raise
         return event.message_id
 

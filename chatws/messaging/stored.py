@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from chatws.chat_service.port import PAGE_SIZE, ChatGateway, ChatServiceError, Message
+from chatws.chat_service.port import PAGE_SIZE, UNAVAILABLE, ChatGateway, ChatServiceUnavailable, Message, Refused
 
 NOT_THERE = 400, 404
 """With these a service that knows its messages answers when it is asked for those before one it hasn't."""
@@ -36,19 +36,21 @@ async def is_stored(chat: ChatGateway, group_id: str, message_id: str, since: in
         leaves_out = leaves_out or not later
         before = (later or page)[-1].message_id
     else:
-        raise ChatServiceError(503, f"chat group {group_id} has too many messages to find one among them")
+        raise ChatServiceUnavailable(UNAVAILABLE, f"chat group {group_id} has too many messages to find one among them")
     if len(page) < PAGE_SIZE and not leaves_out:
         return False  # that was the whole history
     try:
         older = await _page(chat, group_id, message_id)
-    except ChatServiceError as error:
+    except Refused as error:
         if error.code in NOT_THERE:
             return False
         raise
     if not older or (not any(message.message_id in seen for message in older) and _is_behind(older[0], seen)):
         return True
     if leaves_out:
-        raise ChatServiceError(503, f"chat group {group_id} has too many messages of one second to find one among them")
+        raise ChatServiceUnavailable(
+            UNAVAILABLE, f"chat group {group_id} has too many messages of one second to find one among them"
+        )
     return False
 
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from msgspec import UNSET, UnsetType
 
-from chatws.chat_service.port import RETRY_AFTER_SECONDS, UNSUPPORTED, ChatServiceError
+from chatws.chat_service.port import RETRY_AFTER_SECONDS, ChatServiceError, Refused, Unsupported
 from chatws.exceptions import FrameError
 from chatws.membership.membership import Membership, feeds_of
 from chatws.messaging.history import history
@@ -44,8 +44,6 @@ from realtime.hub.subscription import Subscriber
 from realtime.observability import metrics
 
 HEARTBEAT_SECONDS = 25
-NO_LONGER = 403, 404, 409
-"""With these the chat service refuses a message of one who isn't a member any more, or whose group is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +166,8 @@ class Session:
         """Store a message; its id. Raises what `Sender.send` raises."""
         try:
             return await self._services.sender.send(self.principal, frame)
-        except ChatServiceError as error:
-            if error.code in NO_LONGER:
+        except Refused as error:
+            if error.membership_may_have_ended:
                 self._membership.invalidate()
             raise
 
@@ -181,9 +179,7 @@ class Session:
         """
         try:
             stands_at = await self._services.chat.mark_read(self.user_id, group_id, message_id)
-        except ChatServiceError as error:
-            if error.code != UNSUPPORTED:
-                raise
+        except Unsupported:
             stands_at = message_id
         if stands_at == message_id:
             self._tell(group_id, MessageRead(group_id, self.user_id, message_id))

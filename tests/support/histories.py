@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from chatws.chat_service.port import ChatServiceError, History, Message
+from chatws.chat_service.port import History, Message, error_of
 
 SECOND = 1_700_000_000
 
@@ -27,7 +27,7 @@ class ByPlace(Histories):
     def before(self, before_id: str) -> list[Message]:
         ids = [message.message_id for message in self.messages]
         if before_id and before_id not in ids:
-            raise ChatServiceError(404, "no such message")
+            raise error_of(404, "no such message")
         return self.messages[: ids.index(before_id)] if before_id else self.messages
 
 

@@ -1,4 +1,4 @@
-"""Whose request it is: the bearer token, judged as for a socket."""
+"""Authenticate API requests by their bearer token, as sockets are."""
 
 from asgiref.sync import async_to_sync
 from rest_framework.authentication import BaseAuthentication
@@ -12,7 +12,7 @@ from realtime.exceptions import AuthenticationError
 
 
 class Caller:
-    """The user of a request, as Django REST framework wants one."""
+    """The user of a request, in the form that Django REST framework needs."""
 
     is_authenticated = True
 
@@ -22,10 +22,10 @@ class Caller:
 
 
 class BearerAuthentication(BaseAuthentication):
-    """`Authorization: Bearer <jwt>`."""
+    """Authentication by `Authorization: Bearer <jwt>`."""
 
     def authenticate(self, request: Request) -> tuple[Caller, str] | None:
-        """The caller; None if there is no such header. Raises `TransientError` when nobody can judge the token."""
+        """Return the caller; None without the header. Raises `TransientError` if keys or revocations are missing."""
         token = bearer_token(request.headers.get("Authorization", ""))
         if not token:
             return None

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chatws.chat_service.port import ChatServiceError, Group, Page, all_user_group_ids
+from chatws.chat_service.port import ChatServiceError, Group, Page, all_user_group_ids, error_of
 from chatws.membership import registry
 from chatws.membership.registry import Memberships
 from tests.support.waiting import until
@@ -80,7 +80,7 @@ async def test_second_device_asks_while_a_lookup_is_unanswered(monkeypatch: pyte
 
     async def away(user_id: int, page: int, page_size: int) -> Page[Any]:
         failed.set()
-        raise ChatServiceError(503, "away")
+        raise error_of(503, "away")
 
     monkeypatch.setattr(chat, "user_groups", away)
     user.follow()  # something may have been missed

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from chatws.chat_service.port import ChatServiceError, History, Message
+from chatws.chat_service.port import ChatServiceError, History, Message, error_of
 from chatws.chat_service.users import Names
 from chatws.events.payloads import MessageEvent
 from chatws.events.routes import MESSAGE_NEW
@@ -60,7 +60,7 @@ class ChatService:
             self.history_fails -= 1
             raise self.history_failure
         if before_id:
-            raise ChatServiceError(404, "no such message")
+            raise error_of(404, "no such message")
         return History([Message(stored, "g1", 42, "", 1, "", "", 1, 1) for stored in self.stored[::-1]], False)
 
 
@@ -88,7 +88,7 @@ async def test_retry_waits_for_the_running_attempt() -> None:
 
 async def test_failure_reaches_all_waiting_attempts_then_retry_succeeds() -> None:
     chat = ChatService()
-    chat.failure = ChatServiceError(503, "away")
+    chat.failure = error_of(503, "away")
     sender = Sender(chat)  # type: ignore[arg-type]
     answers = await asyncio.gather(*(sender.send(USER, frame()) for _ in range(2)), return_exceptions=True)
     assert [str(answer) for answer in answers] == ["away", "away"]
@@ -163,7 +163,7 @@ async def test_published_message_is_acked_again_without_a_call(redis: Any, inten
     chat = ChatService()
     sender = publishing(chat, intents)
     first = await sender.send(USER, frame())
-    chat.failure = ChatServiceError(503, "a message that it has")
+    chat.failure = error_of(503, "a message that it has")
     assert await sender.send(USER, frame()) == first
     assert len(chat.saved) == 1
     assert await published(redis) == [first]
@@ -172,7 +172,7 @@ async def test_published_message_is_acked_again_without_a_call(redis: Any, inten
 @pytest.mark.parametrize("publishes", [True, False])
 async def test_error_after_a_commit_counts_as_success(redis: Any, intents: Intents, publishes: bool) -> None:
     chat = ChatService()
-    chat.failure, chat.commits = ChatServiceError(503, "the database is away"), True
+    chat.failure, chat.commits = error_of(503, "the database is away"), True
     sender = publishing(chat, intents) if publishes else Sender(chat)  # type: ignore[arg-type]
     message_id = await sender.send(USER, frame())
     assert chat.stored == [message_id]
@@ -181,8 +181,8 @@ async def test_error_after_a_commit_counts_as_success(redis: Any, intents: Inten
 
 async def test_failed_history_lookup_is_retried(redis: Any, intents: Intents) -> None:
     chat = ChatService()
-    chat.failure, chat.commits = ChatServiceError(503, "it hangs"), True
-    chat.history_failure, chat.history_fails = ChatServiceError(503, "it hangs"), 2
+    chat.failure, chat.commits = error_of(503, "it hangs"), True
+    chat.history_failure, chat.history_fails = error_of(503, "it hangs"), 2
     message_id = await publishing(chat, intents).send(USER, frame())
     assert await published(redis) == [message_id]
 
@@ -192,12 +192,12 @@ async def test_stored_message_is_found_although_calls_fail_fast(
 ) -> None:
     monkeypatch.setattr("chatws.messaging.sending.FIND_OUT_SECONDS", 0.5)
     chat = ChatService()
-    chat.failure, chat.commits = ChatServiceError(503, "it hangs"), True
+    chat.failure, chat.commits = error_of(503, "it hangs"), True
     chat.history_failure = chat.failure
     sender = publishing(chat, intents)
     with pytest.raises(ChatServiceError, match="it hangs"):
         await sender.send(USER, frame())
-    chat.failure, chat.commits = ChatServiceError(503, "calls fail at once", was_asked=False), False
+    chat.failure, chat.commits = error_of(503, "calls fail at once", was_asked=False), False
     chat.history_failure, chat.history_fails = chat.failure, 1
     message_id = await sender.send(USER, frame())
     assert (await published(redis), await noted(redis)) == ([message_id], 0)
@@ -205,7 +205,7 @@ async def test_stored_message_is_found_although_calls_fail_fast(
 
 async def test_unstored_message_is_not_published_and_may_be_retried(redis: Any, intents: Intents) -> None:
     chat = ChatService()
-    chat.failure = ChatServiceError(503, "the database is away")
+    chat.failure = error_of(503, "the database is away")
     sender = publishing(chat, intents)
     with pytest.raises(ChatServiceError, match="the database is away"):
         await sender.send(USER, frame())
@@ -219,7 +219,7 @@ async def test_unstored_message_is_not_published_and_may_be_retried(redis: Any, 
 @pytest.mark.parametrize("code", [400, 403, 404, 409])
 async def test_rejected_message_leaves_no_intent(redis: Any, intents: Intents, code: int) -> None:
     chat = ChatService()
-    chat.failure = ChatServiceError(code, "no")
+    chat.failure = error_of(code, "no")
     with pytest.raises(ChatServiceError, match="no"):
         await publishing(chat, intents).send(USER, frame())
     assert (await published(redis), await noted(redis)) == ([], 0)
@@ -230,12 +230,12 @@ async def test_rejected_retry_keeps_the_intent_of_earlier_attempt(
 ) -> None:
     monkeypatch.setattr("chatws.messaging.sending.FIND_OUT_SECONDS", 0.5)
     chat = ChatService()
-    chat.failure, chat.commits = ChatServiceError(503, "away"), True
-    chat.history_failure = ChatServiceError(503, "away")
+    chat.failure, chat.commits = error_of(503, "away"), True
+    chat.history_failure = error_of(503, "away")
     sender = publishing(chat, intents)
     with pytest.raises(ChatServiceError, match="away"):
         await sender.send(USER, frame())
-    chat.failure, chat.commits = ChatServiceError(403, "no longer a member"), False
+    chat.failure, chat.commits = error_of(403, "no longer a member"), False
     with pytest.raises(ChatServiceError, match="no longer"):
         await sender.send(USER, frame())
     assert await noted(redis) == 1
@@ -247,19 +247,19 @@ async def test_rejected_retry_of_a_stored_message_is_acked(
 ) -> None:
     monkeypatch.setattr("chatws.messaging.sending.FIND_OUT_SECONDS", 0.5)
     chat = ChatService()
-    chat.failure, chat.commits = ChatServiceError(503, "it hangs"), True
+    chat.failure, chat.commits = error_of(503, "it hangs"), True
     chat.history_failure = chat.failure
     sender = publishing(chat, intents)
     with pytest.raises(ChatServiceError, match="it hangs"):
         await sender.send(USER, frame())
-    chat.failure, chat.commits, chat.history_failure = ChatServiceError(code, "no"), False, None
+    chat.failure, chat.commits, chat.history_failure = error_of(code, "no"), False, None
     message_id = await sender.send(USER, frame())
     assert await published(redis) == [message_id]
 
 
 async def test_uncalled_chat_service_leaves_no_intent(redis: Any, intents: Intents) -> None:
     chat = ChatService()
-    chat.failure = ChatServiceError(503, "calls fail at once", was_asked=False)
+    chat.failure = error_of(503, "calls fail at once", was_asked=False)
     chat.history_failure = AssertionError("nor is its history")
     with pytest.raises(ChatServiceError, match="at once"):
         await publishing(chat, intents).send(USER, frame())
@@ -302,8 +302,8 @@ async def test_retry_of_a_stored_message_waits_for_redis(
 ) -> None:
     monkeypatch.setattr("chatws.messaging.message_publisher.NOTE_SECONDS", 0.1)
     chat = ChatService()
-    chat.failure, chat.commits = ChatServiceError(503, "away"), True
-    chat.history_failure = ChatServiceError(503, "away")
+    chat.failure, chat.commits = error_of(503, "away"), True
+    chat.history_failure = error_of(503, "away")
     publisher = MessagePublisher(chat, Names(NO_REDIS), intents)  # type: ignore[arg-type]
     with pytest.raises(ChatServiceError, match="away"):
         await Sender(chat, publisher).send(USER, frame())  # type: ignore[arg-type]
@@ -352,7 +352,7 @@ async def test_message_stored_after_an_error_is_published_later(
 ) -> None:
     monkeypatch.setattr("realtime.publishing.intents.LEASE_MS", 200)
     chat = ChatService()
-    chat.failure = ChatServiceError(503, "deadline exceeded")
+    chat.failure = error_of(503, "deadline exceeded")
     with pytest.raises(ChatServiceError):
         await publishing(chat, intents).send(USER, frame())
     heir(chat)
@@ -382,7 +382,7 @@ async def test_unresolvable_intent_blocks_no_other_and_expires(
 async def test_unresolved_intents_are_bounded(redis: Any, intents: Intents, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("realtime.publishing.intents.MOST", 1)
     chat = ChatService()
-    chat.failure = chat.history_failure = ChatServiceError(503, "away")
+    chat.failure = chat.history_failure = error_of(503, "away")
     sender = publishing(chat, intents)
     for _ in range(2):  # the same again is none more
         with pytest.raises(ChatServiceError, match="away"):

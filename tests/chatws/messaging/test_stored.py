@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from chatws.chat_service.port import ChatServiceError, History, Message
+from chatws.chat_service.port import ChatServiceError, History, Message, error_of
 from chatws.messaging.stored import LAG_SECONDS, MOST_PAGES, is_stored
 from tests.support.histories import SECOND, ByPlace, BySecond, Histories
 
@@ -85,7 +85,7 @@ async def test_lagging_replica_does_not_report_unknown_message_stored(behind: in
 async def test_unavailable_history_raises() -> None:
     class Away(BySecond):
         def before(self, before_id: str) -> list[Message]:
-            raise ChatServiceError(503, "away")
+            raise error_of(503, "away")
 
     with pytest.raises(ChatServiceError):
         await found(Away([]), "m")

@@ -68,9 +68,9 @@ async def test_lost_connection_is_our_own_error(tmp_path: Path) -> None:
     server.kill()
     with pytest.raises(RedisConnectionLost):
         await client.ping()
+    pipeline = client.pipeline()
+    pipeline.execute_command("PING")
     with pytest.raises(RedisConnectionLost):
-        pipeline = client.pipeline()
-        pipeline.execute_command("PING")
         await pipeline.execute()
     with pytest.raises(RedisConnectionLost):
         await pipelined(client, [("PING",)])
