@@ -1,6 +1,6 @@
-"""`python -m benchmarks`: every goal of docs/performance.md, measured; `--quick` for the fan-out alone.
+"""`python -m benchmarks` measures every goal of docs/performance.md; with `--quick` only the fan-out.
 
-Writes the table and the plots into docs/ with --write; always prints them, and JSON with --json FILE.
+It prints the table. `--write` also writes table and plots into docs/, and `--json FILE` writes the figures as JSON.
 """
 
 import argparse
@@ -33,12 +33,12 @@ PACKAGES = ("django", "channels", "channels-redis", "daphne", "twisted", "autoba
 
 
 def ours(name: str) -> Make:
-    """Our gateway on one of the ASGI servers."""
+    """Return what starts our gateway on one of the ASGI servers."""
     return lambda bench: Ours(bench, name)
 
 
 def plan() -> dict[str, Callable[[], Awaitable[Outcome]]]:
-    """The scenarios by name, in the order of the page."""
+    """Return the scenarios by name, in the order of the page."""
     on = {name: ours(name) for name in Ours.commands}
     others = peers()
     steady = on | {name: make for name, make in others.items() if name in ("Node ws", "nchan")}
@@ -57,7 +57,7 @@ def plan() -> dict[str, Callable[[], Awaitable[Outcome]]]:
 
 
 async def quick() -> None:
-    """Fan-out against the tutorial's consumer; the ratios are the last line."""
+    """Measure the fan-out against the tutorial's consumer; print the ratios on the last line."""
     servers: dict[str, Make] = {"ours": ours("ours"), TUTORIAL: peers()[TUTORIAL]}
     outcome = await fan_out.fan_out(servers, 2, 1, members=500)
     rates = {(figure.server, figure.what.rpartition(" ")[2]): figure.median for figure in outcome.figures}
@@ -66,7 +66,7 @@ async def quick() -> None:
 
 
 def table(figures: list[Figure]) -> str:
-    """The figures as Markdown."""
+    """Return the figures as a Markdown table."""
     lines = ["| what | server | median | min to max | unit | goal | met | |", "|---|---|--:|--:|---|---|---|---|"]
     for one in figures:
         spread = f"{_number(min(one.values))} to {_number(max(one.values))}" if len(one.values) > 1 else ""
@@ -81,7 +81,7 @@ def _number(value: float) -> str:
 
 
 def about() -> str:
-    """Machine and versions, in a line each."""
+    """Return one line that names the machine and the versions."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     cpu = next((line.partition(":")[2].strip() for line in lines if "model name" in line), platform.processor())
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
@@ -90,7 +90,7 @@ def about() -> str:
 
 
 def plot(name: str, outcome: Outcome, title: str, x: str, y: str, *, log_x: bool) -> None:
-    """An outcome's points as lines, into docs/images."""
+    """Draw an outcome's points as lines into docs/images."""
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -111,7 +111,7 @@ def plot(name: str, outcome: Outcome, title: str, x: str, y: str, *, log_x: bool
 
 
 async def run(names: list[str]) -> dict[str, Outcome]:
-    """Run the scenarios named, or all."""
+    """Run the named scenarios, or all of them."""
     outcomes: dict[str, Outcome] = {}
     for name, scenario in plan().items():
         if not names or name in names:
@@ -122,7 +122,7 @@ async def run(names: list[str]) -> dict[str, Outcome]:
 
 
 def put(outcomes: dict[str, Outcome], *, write: bool, to: Path | None) -> None:
-    """Into the page, and into a file as JSON."""
+    """Write the figures into the page and into a JSON file, each if asked."""
     figures = [figure for outcome in outcomes.values() for figure in outcome.figures]
     if to is not None:
         rows = [{**vars(one), "median": one.median} for one in figures]

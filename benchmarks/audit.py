@@ -1,8 +1,8 @@
-"""How many events of the connection audit a second are written to the database: opened, authenticated, closed.
+"""Measure how many audit events per second are written to the database: opened, authenticated, closed.
 
     python -m benchmarks.audit [--connections 10000]
 
-A database of its own: SQLite in a folder that is removed, or what DATABASE_URL names, where its rows stay.
+It uses SQLite in a temporary folder, or the database that DATABASE_URL names; there its rows remain.
 """
 
 import argparse
@@ -17,7 +17,7 @@ BATCH = 1_000
 
 
 def measure(connections: int) -> tuple[float, float]:
-    """Events a second, and microseconds of CPU for each."""
+    """Return the events per second, and the microseconds of CPU of each."""
     from django.core.management import call_command
 
     from realtime.audit import events as audit_events
@@ -49,7 +49,7 @@ def _batches(events: Sequence[Any]) -> list[Sequence[Any]]:
 
 
 def main() -> None:
-    """Three times."""
+    """Measure three times."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.audit", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--connections", type=int, default=10_000)
     given = parser.parse_args()

@@ -1,8 +1,8 @@
-"""A chat service that only counts: groups by a rule, messages stored nowhere. What a gateway can do at most.
+"""Run a chat service that only counts, so that the gateway is the limit: groups by a rule, messages not stored.
 
     python -m benchmarks.chat_service PORT --feeds 1000 --each 1 [--many USER_ID N]
 
-User ``u`` is in ``each`` of ``feeds`` groups, from ``g{u * each % feeds}`` on; the user of ``--many`` in N of its own.
+User ``u`` is in ``each`` of ``feeds`` groups, from ``g{u * each % feeds}`` on. The user of ``--many`` has N own groups.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from chatws.chat_service.pb.chat_pb2_grpc import ChatServiceServicer, add_ChatSe
 
 
 class CountingService(ChatServiceServicer):
-    """Answers the two calls that a gateway makes all the time."""
+    """Answer the two calls that a gateway makes most often."""
 
     def __init__(self, feeds: int, each: int, many: tuple[int, int]) -> None:
         self._feeds, self._each, self._many = feeds, each, many

@@ -1,4 +1,4 @@
-"""One message to many members: as fast as they take it, or at a steady rate."""
+"""Publish to many members as fast as they receive, or at a steady rate, and measure the deliveries."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ STUCK_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Result:
-    """One measurement. ``sent`` deliveries were due, ``received`` came; ``cpu_us`` is the server's for each of them."""
+    """One measurement: ``sent`` deliveries were due, ``received`` arrived; ``cpu_us`` is the server's CPU for each."""
 
     server: str
     members: int
@@ -32,7 +32,7 @@ class Result:
 
     @property
     def rate(self) -> float:
-        """Deliveries a second."""
+        """Return the deliveries per second."""
         return self.received / self.seconds
 
     @property
@@ -41,7 +41,7 @@ class Result:
 
 
 def result(server: Server, load: Load, report: Report, *, sent: int, seconds: float, cpu: float, busy: float) -> Result:
-    """What a report and the server's cost say together."""
+    """Combine a report and the server's cost."""
     return Result(
         server=server.name, members=load.listening, seconds=seconds, sent=sent, received=report.received,
         unordered=report.unordered, cpu_us=cpu / max(report.received, 1) * 1e6,
@@ -51,7 +51,7 @@ def result(server: Server, load: Load, report: Report, *, sent: int, seconds: fl
 
 
 async def saturate(server: Server, load: Load, window: int, seconds: float, each: int = 1, feed: str = "") -> Result:
-    """Keep ``window`` messages in flight; ``each``: how many steps of the load make a message."""
+    """Keep ``window`` messages in flight; a message is ``each`` steps of the load."""
     options = {"feed": feed} if feed else {}
     load.reset()
     await server.publish(window, **options)  # warm
@@ -63,7 +63,7 @@ async def saturate(server: Server, load: Load, window: int, seconds: float, each
     await server.publish(window, **options)
     while time.perf_counter() - began < seconds:
         if load.done // each + window <= published and not await load.wait_for_progress(STUCK_SECONDS):
-            published -= window  # lost on the way: go on with fresh ones
+            published -= window  # some were lost: continue with new ones
             load.done = published * each
         due = load.done // each + window - published
         if due > 0:
@@ -76,7 +76,7 @@ async def saturate(server: Server, load: Load, window: int, seconds: float, each
 
 
 async def at_rate(server: Server, load: Load, rate: float, seconds: float) -> Result:
-    """``rate`` messages a second, evenly."""
+    """Publish ``rate`` messages per second at equal intervals."""
     load.reset()
     await server.publish(1)
     await _settle(load, load.listening)
@@ -95,7 +95,7 @@ async def at_rate(server: Server, load: Load, rate: float, seconds: float) -> Re
 
 
 async def _settle(load: Load, expected: int) -> tuple[Report, float]:
-    """The report once all has come, or nothing more comes; and when the last came."""
+    """Wait until all deliveries, or no more, arrive; return the report and the time of the last."""
     report, since = await load.report(), time.perf_counter()
     while report.received < expected and time.perf_counter() - since < STUCK_SECONDS:
         await asyncio.sleep(0.01)
@@ -107,7 +107,7 @@ async def _settle(load: Load, expected: int) -> tuple[Report, float]:
 
 
 async def across_feeds(server: Ours, load: Load, feeds: int, window: int, seconds: float) -> Result:
-    """Messages to ``feeds`` feeds in turn, ``window`` of them in flight; ``load`` counts a feed's members as a step."""
+    """Publish to ``feeds`` feeds in turn, ``window`` messages in flight; a step of ``load`` is one feed's members."""
     members = load.listening // feeds
     load.reset()
     before, used = server.process.cost().cpu, (await load.report()).cpu

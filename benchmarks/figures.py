@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Figure:
-    """One line of the table. ``values`` are the runs'; the goal is of their median."""
+    """One line of the table: ``values`` has one value per run, and the goal applies to their median."""
 
     what: str
     server: str
@@ -23,7 +23,7 @@ class Figure:
 
 @dataclass
 class Outcome:
-    """What a scenario found: figures, and points for a plot as (series, x, y)."""
+    """What a scenario measured: figures, and points for a plot as (series, x, y)."""
 
     figures: list[Figure] = field(default_factory=list)
     points: list[tuple[str, float, float]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The load generator `load.c`, built and driven from here."""
+"""Build and drive the load generator `load.c`."""
 
 import asyncio
 import json
@@ -15,10 +15,10 @@ SOURCE = Path(__file__).with_name("load.c")
 
 @cache
 def program() -> str:
-    """The path of the built generator.
+    """Build the generator if needed and return its path.
 
     Raises:
-        subprocess.CalledProcessError: there is no C compiler, or it refuses.
+        subprocess.CalledProcessError: there is no C compiler, or it fails.
     """
     built = Path(tempfile.mkdtemp(prefix="bench-load-")) / "load"
     subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(built), str(SOURCE)], check=True)
@@ -27,7 +27,7 @@ def program() -> str:
 
 @dataclass(frozen=True)
 class Report:
-    """What the generator saw since the last reset; latencies in milliseconds, ``cpu`` in seconds since it began."""
+    """What the generator measured since the last reset: latencies in milliseconds, ``cpu`` in seconds since start."""
 
     received: int
     bytes: int
@@ -83,11 +83,11 @@ class Load:
         self._command("reset")
 
     def send(self, rate: float, count: int) -> None:
-        """Have the connections send, ``rate`` a second; 0: each as soon as it has been answered."""
+        """Let the connections send ``rate`` frames per second; 0: each sends the next after its answer."""
         self._command(f"send {rate} {count}")
 
     async def wait_for_progress(self, seconds: float) -> bool:
-        """Whether another `step` of deliveries was counted in time."""
+        """Return whether another `step` of deliveries was counted in time."""
         self.progress.clear()
         try:
             async with asyncio.timeout(seconds):

@@ -1,4 +1,4 @@
-"""Where benchmarks run: the server under test on one core, all else on the others; what processes cost, by /proc."""
+"""Give the server under test a core of its own, and read from /proc what processes cost."""
 
 import os
 import resource
@@ -23,12 +23,12 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def other_cores() -> set[int]:
-    """The cores for everything but the server."""
+    """Return the cores for everything but the server."""
     return set(range(os.cpu_count() or 1)) - {SERVER_CORE} or {SERVER_CORE}
 
 
 def prepare() -> None:
-    """Move this process off the server's core, and let it and its children open enough sockets."""
+    """Move this process away from the server's core; raise the limit of open sockets for it and its children."""
     os.sched_setaffinity(0, other_cores())
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -36,14 +36,14 @@ def prepare() -> None:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a process has used: seconds of CPU, and what it holds: bytes of memory."""
+    """What a process used: seconds of CPU, and bytes of memory held now."""
 
     cpu: float
     rss: int
 
 
 class Process:
-    """A process and its children, on these cores."""
+    """A process and its children, bound to these cores."""
 
     def __init__(
         self, command: Sequence[str], log: Path, *, env: Mapping[str, str] | None = None, cores: set[int]
@@ -57,7 +57,7 @@ class Process:
         self.pid = self._popen.pid
 
     def cost(self) -> Cost:
-        """What the process and its children cost so far."""
+        """Return what the process and its children cost so far."""
         pids = [self.pid]
         for pid in pids:
             pids += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
@@ -72,7 +72,7 @@ class Process:
         """Return once the address answers.
 
         Raises:
-            RuntimeError: it does not; the process's output is in the message.
+            RuntimeError: it does not answer; the message holds the process's output.
         """
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self._popen.poll() is None:
@@ -89,7 +89,7 @@ class Process:
         raise RuntimeError(f"{url} does not answer:\n{self.log.read_text()[-4000:]}")
 
     def wait(self) -> None:
-        """Return when it has ended well."""
+        """Return when it has ended with status 0."""
         if self._popen.wait(60) != 0:
             raise RuntimeError(self.log.read_text()[-4000:])
 
@@ -105,7 +105,7 @@ class Process:
 
 
 class Bench:
-    """A folder, a Valkey without persistence, and what else is started for one measurement; ended with it."""
+    """A folder, a Valkey without persistence and the other processes of one measurement; all end with it."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="bench-"))
@@ -124,7 +124,7 @@ class Bench:
         is_server: bool = False,
         anywhere: bool = False,
     ) -> Process:
-        """A process on the server's core, on any, or as a rule on the others."""
+        """Start a process: on the server's core, on any core, or by default on the others."""
         cores = {SERVER_CORE} if is_server else other_cores()
         cores |= {SERVER_CORE} if anywhere else set()
         process = Process(command, self.folder / f"{name}.log", env=env, cores=cores)

@@ -1,8 +1,8 @@
-"""How many events a second one relay worker takes from a topic to published, with a backlog that waits for it.
+"""Measure how many events per second one relay worker publishes from a topic with a backlog.
 
     python -m benchmarks.relay [--events 50000] [--feeds 200]
 
-A Valkey of its own on the loopback, without persistence; nobody hears the publications.
+It starts a Valkey on the loopback without persistence; the publications have no subscriber.
 """
 
 import argparse
@@ -38,7 +38,7 @@ TEXT = "x" * 200
 
 
 async def measure(url: str, layer: object, events: int, feeds: int) -> tuple[float, float]:
-    """Events a second from the first to the last of a burst; and the seconds that one which comes after it takes."""
+    """Return the events per second of a burst, and the seconds from topic to feed of one event after it."""
     conf = RealtimeConf(redis_url=url, jwt_secret="")
     redis = connect(url)
     await wait_for_redis(redis, url, 10)
@@ -77,7 +77,7 @@ def _event(number: int, feeds: int) -> dict[bytes, bytes]:
 
 
 def main() -> None:
-    """Both layers, three times each, in turns."""
+    """Measure both layers three times, in turns."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.relay", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--events", type=int, default=50_000)
     parser.add_argument("--feeds", type=int, default=200)

@@ -1,4 +1,4 @@
-"""The servers that are compared: ours on three ASGI servers, and the peers. Each tells all its members one text."""
+"""Start the compared servers: ours on three ASGI servers, and the peers. Each sends one text to all its members."""
 
 import asyncio
 import os
@@ -33,7 +33,7 @@ LONG_AGO = 1_000_000
 
 
 def text_of(size: int = SIZE) -> str:
-    """A text that says when it was made."""
+    """Return a text that holds the time of its creation."""
     return f"bench t={time.monotonic_ns()} ".ljust(size, "x")
 
 
@@ -47,16 +47,16 @@ class Server(Protocol):
 
     @property
     def ready(self) -> str | None:
-        """What the frame holds that makes a connection ready; None: it is as soon as it is open."""
+        """Return a part of the frame that makes a connection ready; None: it is ready once open."""
 
     def first(self, users: Sequence[int]) -> list[str]:
-        """The first frame of each connection, or none."""
+        """Return the first frame of each connection, or none."""
 
     async def publish(self, texts: int, feed: str = "") -> None:
-        """Tell all members of the feed so many texts."""
+        """Publish so many texts to all members of the feed."""
 
     async def close(self) -> None:
-        """Let go of what was opened here."""
+        """Close what was opened here."""
 
 
 NO_LIMITS = {
@@ -70,7 +70,7 @@ NO_LIMITS = {
 
 
 def production(bench: Bench, chat_service: str, log_level: str = "WARNING") -> dict[str, str]:
-    """Our processes' settings: those of production, without limits. With DEBUG, Django writes down each statement."""
+    """Return production settings without limits; under DEBUG, Django would record each statement."""
     return {
         **NO_LIMITS,
         "DJANGO_SETTINGS_MODULE": "config.settings.production", "CHATWS_ALLOWED_HOSTS": "127.0.0.1",
@@ -80,7 +80,7 @@ def production(bench: Bench, chat_service: str, log_level: str = "WARNING") -> d
 
 
 class Ours:
-    """Our gateway; users' groups are the counting chat service's."""
+    """Our gateway, with the counting chat service."""
 
     path = "/ws"
     ready = "auth_success"
@@ -127,7 +127,7 @@ class Ours:
         await self.publish_to([feed] * texts)
 
     async def publish_to(self, feeds: Sequence[str]) -> None:
-        """One text to each of these feeds, as the relay publishes a batch."""
+        """Publish one text to each of these feeds, as the relay publishes a batch."""
         routed = []
         for feed in feeds:
             self._count += 1
@@ -141,7 +141,7 @@ class Ours:
 
 
 class Tutorial:
-    """The Channels tutorial's room on daphne; ``name`` says which channel layer."""
+    """The room of the Channels tutorial on daphne; ``name`` is the channel layer."""
 
     path = "/ws"
     ready = None
@@ -214,7 +214,7 @@ class NodeWs:
 
 
 class Nchan:
-    """nchan in nginx, told by HTTP."""
+    """nchan in nginx, which publishes over HTTP."""
 
     name = "nchan"
     path = "/sub"
@@ -270,7 +270,7 @@ class Nchan:
 
 
 def versions() -> dict[str, str]:
-    """What the peers are."""
+    """Return the versions of the peers."""
     found = {"python": sys.version.split()[0]}
     for name, command in (("node", ["node", "--version"]), ("nginx", ["nginx", "-v"])):
         if shutil.which(name):

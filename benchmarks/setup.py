@@ -15,7 +15,7 @@ TUTORIAL = "tutorial, core layer"
 
 
 def peers() -> dict[str, Make]:
-    """The peers that can be had here."""
+    """Return the peers that are installed here; print why another is left out."""
     found: dict[str, Make] = {
         name: (lambda bench, name=name: Tutorial(bench, name))  # type: ignore[misc]
         for name in Tutorial.layers
@@ -33,7 +33,7 @@ def peers() -> dict[str, Make]:
 async def opened(
     make: Make, connections: int, *, users: Iterable[int] | None = None, stalled: int = 0, **options: Any
 ) -> AsyncIterator[tuple[Any, Load, Bench]]:
-    """A server with so many welcomed connections, a moment after the last came."""
+    """Start a server and open so many connections; yield one second after the last is ready."""
     with Bench() as bench:
         server = make(bench)
         if server.ready:

@@ -1,1 +1,1 @@
-"""Developer's tools. Nothing here is part of a running chat."""
+"""Tools for developers; a running chat uses none of them."""

@@ -1,6 +1,6 @@
-"""`python -m tools.chromium`: sees to a Chromium for the browser tests and prints which one it is.
+"""`python -m tools.chromium` installs a Chromium for the browser tests if none is found, and prints its path.
 
-One that is there, else Playwright's own download, else Debian's package where we are root.
+It tries Playwright's download first, then Debian's package if run as root.
 """
 
 import os
@@ -20,7 +20,7 @@ FONTS = ("fonts-wqy-microhei", "fonts-noto-color-emoji")
 
 
 def find() -> str:
-    """The path of a Chromium, or ``""``; `CHATWS_CHROMIUM` comes first."""
+    """Return the path of a Chromium, or ``""``; `CHATWS_CHROMIUM` takes precedence."""
     named = os.environ.get(VARIABLE)
     if named:
         return named if Path(named).exists() else ""
@@ -32,7 +32,7 @@ def find() -> str:
 
 
 def main() -> None:
-    """Find one, or get one."""
+    """Find a Chromium, or install one."""
     if not find():
         debian.run_quietly([sys.executable, "-m", "playwright", "install", "--only-shell", "chromium"])
     for package in ("chromium-headless-shell", "chromium"):
@@ -47,7 +47,7 @@ def main() -> None:
 
 def _has_chinese_font() -> bool:
     if not shutil.which("fc-list"):
-        return True  # can't be told
+        return True  # cannot be determined
     found = subprocess.run(["fc-list", ":lang=zh-cn"], capture_output=True)
     return bool(found.stdout)
 

@@ -1,4 +1,4 @@
-"""Debian's packages, for what the tests need and isn't there: installed where we are root, without their services."""
+"""Install Debian packages that the tests need, if run as root, without starting their services."""
 
 import os
 import shutil
@@ -11,12 +11,12 @@ POLICY = Path("/usr/sbin/policy-rc.d")
 
 
 def can_install() -> bool:
-    """Whether there is anything to install with."""
+    """Return whether this machine can install packages."""
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
 def install(*packages: str) -> None:
-    """Install packages; whether it succeeded, look yourself."""
+    """Install packages; the caller checks whether that succeeded."""
     is_ours = not POLICY.exists()
     if is_ours:
         POLICY.write_text("#!/bin/sh\nexit 101\n")
@@ -28,7 +28,7 @@ def install(*packages: str) -> None:
 
 
 def run_quietly(command: list[str]) -> None:
-    """Run a command that may fail; what it prints is not shown."""
+    """Run a command that may fail, without showing its output."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     done = subprocess.run(command, capture_output=True, env=environment)
     if done.returncode != 0:

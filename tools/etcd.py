@@ -1,6 +1,6 @@
-"""`python -m tools.etcd`: sees to an etcd for the tests of discovery and prints where it is.
+"""`python -m tools.etcd` installs etcd for the discovery tests if it is missing, and prints its path.
 
-One that is there, else Debian's packages where we are root; the tests start members of their own, on the loopback.
+It installs Debian's packages, which needs root. The tests start their own members on the loopback.
 """
 
 import shutil
@@ -10,13 +10,13 @@ from tools import debian
 
 
 def find() -> tuple[str, str] | None:
-    """The server and its command line, `etcdctl`."""
+    """Return the paths of the server and of its command line, `etcdctl`."""
     server, control = shutil.which("etcd"), shutil.which("etcdctl")
     return (server, control) if server and control else None
 
 
 def main() -> None:
-    """Find one, or get one."""
+    """Find etcd, or install it."""
     if find() is None and debian.can_install():
         debian.install("etcd-server", "etcd-client")
     if (found := find()) is None:

@@ -19,7 +19,7 @@ HASHED = ["install", "--quiet", "--require-hashes"]
 
 
 def main() -> None:
-    """Make the virtual environment if there is none, then install. The exit status is the installer's."""
+    """Create the virtual environment if there is none, then install; exit with the installer's status."""
     if sys.version_info < OLDEST:
         sys.exit(f"Python {'.'.join(map(str, OLDEST))} or newer is needed; this is {sys.version}")
     [lock] = sys.argv[1:]
@@ -28,14 +28,14 @@ def main() -> None:
         _make_environment()
     if not _has_locked_uv() and not _succeeds(_pip(*HASHED, "--only-binary", ":all:", "--requirement", UV_LOCK)):
         print(f"uv has no wheel for this machine, or {UV_LOCK} couldn't be fetched: pip installs", flush=True)
-    # Each installer reads its own configuration of indexes: where uv reaches none, pip may.
+    # Each installer has its own configuration of indexes, so pip may reach one although uv does not.
     if UV.exists() and _succeeds([str(UV), "pip", *HASHED, "--python", str(PYTHON), "--requirement", lock]):
         return
     sys.exit(subprocess.run(_pip(*HASHED, "--requirement", lock), cwd=ROOT).returncode)
 
 
 def _make_environment() -> None:
-    """Without pip: its bundled copy takes longer to unpack than uv takes to install everything."""
+    """Create the environment without pip: unpacking pip takes longer than uv takes to install everything."""
     done = subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(VENV)])
     if done.returncode != 0:
         shutil.rmtree(VENV, ignore_errors=True)
@@ -43,7 +43,7 @@ def _make_environment() -> None:
 
 
 def _pip(*arguments: str) -> list[str]:
-    """The command of a pip that installs into the environment: this Python's own, else the one that venv bundles."""
+    """Return the command of a pip that installs into the environment: this Python's, else the one bundled with venv."""
     options = ["--disable-pip-version-check", *arguments]
     if _succeeds([sys.executable, "-m", "pip", "--python", str(PYTHON), "--version"], quiet=True):
         return [sys.executable, "-m", "pip", "--python", str(PYTHON), *options]
@@ -52,7 +52,7 @@ def _pip(*arguments: str) -> list[str]:
 
 
 def _has_locked_uv() -> bool:
-    """Whether the environment holds the uv that the lock names."""
+    """Return whether the environment holds the uv version that the lock names."""
     wanted = next(line.split()[0] for line in (ROOT / UV_LOCK).read_text().splitlines() if line.startswith("uv=="))
     if not UV.exists():
         return False

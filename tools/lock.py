@@ -1,6 +1,6 @@
-"""`python -m tools.lock`: do the locks hold what pyproject.toml asks for? `--write` compiles them again.
+"""`python -m tools.lock` checks that the locks satisfy pyproject.toml; `--write` compiles them again.
 
-Checked by names and versions, without a network: a new wheel of a pinned release adds hashes and changes nothing.
+It compares names and versions without a network: a new wheel of a pinned release only adds hashes.
 """
 
 import argparse
@@ -28,7 +28,7 @@ PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 
 
 def pins(name: str) -> dict[str, set[str]]:
-    """The versions of each package in a lock; several where they differ by platform."""
+    """Return the versions of each package in a lock: several if they differ by platform."""
     found: dict[str, set[str]] = {}
     for package, version in PIN.findall((BASE_DIR / name).read_text()):
         found.setdefault(canonicalize_name(package), set()).add(version)
@@ -36,7 +36,7 @@ def pins(name: str) -> dict[str, set[str]]:
 
 
 def problems() -> list[str]:
-    """What pyproject.toml asks for and the locks don't hold, and where the locks differ."""
+    """Return the requirements that a lock does not satisfy, and the packages on which the locks differ."""
     project = tomllib.loads((BASE_DIR / "pyproject.toml").read_text())
     asked = project["project"]["dependencies"]
     installer = project["dependency-groups"]["install"]
@@ -65,7 +65,7 @@ def _missing(asked: list[str], locked: dict[str, set[str]], lock: str) -> list[s
 
 
 def main() -> None:
-    """Check, or write."""
+    """Check the locks, or write them."""
     parser = argparse.ArgumentParser(prog="python -m tools.lock", description="Check or compile the locks.")
     parser.add_argument("--write", action="store_true", help="compile the locks again instead of checking them")
     if parser.parse_args().write:

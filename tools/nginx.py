@@ -1,6 +1,6 @@
-"""`python -m tools.nginx`: sees to an nginx for the test of `deploy/nginx` and prints where it is.
+"""`python -m tools.nginx` installs nginx for the test of `deploy/nginx` if it is missing, and prints its path.
 
-One that is there, else Debian's package where we are root; the tests start one of their own, on the loopback.
+It installs Debian's package, which needs root. The test starts its own nginx on the loopback.
 """
 
 import os
@@ -11,12 +11,12 @@ from tools import debian
 
 
 def find() -> str | None:
-    """The program."""
+    """Return the path of nginx, or ``None``."""
     return shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
 def main() -> None:
-    """Find one, or get one, without its service."""
+    """Find nginx, or install it without its service."""
     if find() is None and debian.can_install():
         debian.install("nginx-light")
     if find() is None:

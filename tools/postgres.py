@@ -1,6 +1,6 @@
-"""`python -m tools.postgres`: sees to a PostgreSQL for the tests that need one and prints where it is.
+"""`python -m tools.postgres` installs PostgreSQL for the tests if it is missing, and prints its path.
 
-One that is there, else Debian's package where we are root. The tests start a server of their own.
+It installs Debian's package, which needs root. The tests start their own server.
 """
 
 import os
@@ -14,7 +14,7 @@ VARIABLE = "CHATWS_POSTGRES_BIN"
 
 
 def find() -> Path | None:
-    """The folder of PostgreSQL's programs; `CHATWS_POSTGRES_BIN` comes first."""
+    """Return the folder of PostgreSQL's programs; `CHATWS_POSTGRES_BIN` takes precedence."""
     named = os.environ.get(VARIABLE)
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     on_path = shutil.which("initdb")
@@ -25,7 +25,7 @@ def find() -> Path | None:
 
 
 def main() -> None:
-    """Find one, or get one."""
+    """Find PostgreSQL, or install it."""
     if find() is None and debian.can_install():
         debian.install("postgresql")
     if find() is None:

@@ -1,6 +1,6 @@
-"""`python -m tools.raw_tasks`: is each task started by `realtime.aio.tasks`, so that no failure goes unseen?
+"""`python -m tools.raw_tasks` checks that only `realtime.aio.tasks` starts tasks, so that every failure is logged.
 
-The Python client is left out: it is used apart from `realtime`.
+It skips the Python client, which must work without `realtime`.
 """
 
 import ast
@@ -16,7 +16,7 @@ CLIENT = BASE_DIR / "chatws/client"
 
 
 def raw_tasks(file: Path) -> Iterator[int]:
-    """The lines of a file that start a task by themselves."""
+    """Return the lines of a file that start a task directly."""
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
@@ -25,7 +25,7 @@ def raw_tasks(file: Path) -> Iterator[int]:
 
 
 def main() -> None:
-    """Name each place; fail if there is one."""
+    """Print each such line; exit with 1 if there is one."""
     found = [
         f"{file.relative_to(BASE_DIR)}:{line}: start tasks with realtime.aio.tasks (supervise, spawn or start)"
         for package in ("realtime", "chatws")

@@ -1,6 +1,6 @@
-"""`python -m tools.repeat`: runs `make test` again and again, with another seed each time, and prints a table.
+"""`python -m tools.repeat` runs `make test` repeatedly, each time with another seed, and prints a table.
 
-Every second run has two processes beside it that keep the machine busy. Ctrl-C ends it and prints what there is.
+Two busy processes load the machine during every second run. Ctrl-C ends it and prints the runs so far.
 """
 
 import argparse
@@ -28,7 +28,7 @@ FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
 @dataclass
 class Run:
-    """One run of the tests and what came of it."""
+    """One run of the tests and its result."""
 
     seed: int
     is_loaded: bool
@@ -39,14 +39,14 @@ class Run:
 
     @property
     def row(self) -> str:
-        """Its line of the table."""
+        """Return its line of the table."""
         machine = "busy" if self.is_loaded else "idle"
         outcome = "green" if self.status == 0 else ", ".join(self.failed) or f"exit status {self.status}"
         return f"| {self.seed} | {machine} | {self.seconds:.0f} | {self.passed:,} | {outcome} |"
 
 
 def main() -> None:
-    """Run, print a row after each run, and end with 1 if one of them was red."""
+    """Run the tests, print a row after each run, and exit with 1 if a run failed."""
     parser = argparse.ArgumentParser(prog="python -m tools.repeat", description=__doc__)
     parser.add_argument("--times", type=int, default=10, help="how many runs (10)")
     parser.add_argument("--machine", choices=["turns", "idle", "busy"], default="turns", help="load beside (by turns)")
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def once(seed: int, logs: Path, *, is_loaded: bool, clones: bool) -> Run:
-    """One run of `make test`; what it prints goes to ``logs``/repeat-SEED.log."""
+    """Run `make test` once; write its output to ``logs``/repeat-SEED.log."""
     log = logs / f"repeat-{seed}.log"
     with _checkout(clones) as folder, busy(BUSY_PROCESSES if is_loaded else 0), log.open("w+") as output:
         began = time.monotonic()
@@ -90,7 +90,7 @@ def once(seed: int, logs: Path, *, is_loaded: bool, clones: bool) -> Run:
 
 @contextmanager
 def _checkout(clones: bool) -> Iterator[Path]:
-    """This checkout, or a clone of it that is removed afterwards."""
+    """Yield this checkout, or a clone of it that is removed afterwards."""
     if not clones:
         yield ROOT
         return
@@ -104,7 +104,7 @@ def _checkout(clones: bool) -> Iterator[Path]:
 
 @contextmanager
 def busy(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Keep the machine busy with so many processes."""
+    """Load the machine with so many busy processes."""
     processes = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(count)]
     try:
         yield processes

@@ -1,6 +1,6 @@
-"""What `make run` starts: migrations, the demo's data, then the Procfile's processes under honcho's manager.
+"""Run the whole chat for `make run`: migrations, demo data, then the Procfile's processes under honcho's manager.
 
-Ends them all when one dies or on Ctrl-C; says where to point the browser once the gateway is ready.
+It ends all processes when one dies or on Ctrl-C, and prints the page's address once the gateway is ready.
 """
 
 import os
@@ -28,7 +28,7 @@ STOP_SECONDS = 8.0
 
 
 class RememberingPrinter(Printer):  # type: ignore[misc]  # honcho has no types
-    """honcho's printer, which also keeps each process's last lines."""
+    """Print as honcho does, and also keep each process's last lines."""
 
     def __init__(self) -> None:
         super().__init__(sys.stdout)
@@ -41,7 +41,7 @@ class RememberingPrinter(Printer):  # type: ignore[misc]  # honcho has no types
 
 
 class StackManager(Manager):  # type: ignore[misc]
-    """honcho's manager, which ends Redis after those that use it and waits for nobody for ever."""
+    """Manage processes as honcho does, but end Redis last and wait for each process with a deadline."""
 
     def __init__(self, printer: RememberingPrinter) -> None:
         super().__init__(printer)
@@ -78,7 +78,7 @@ class StackManager(Manager):  # type: ignore[misc]
 
 
 def main() -> None:
-    """Run the whole chat until it is stopped; the exit status is 0 after Ctrl-C, else not."""
+    """Run the whole chat until it is stopped; return 0 after Ctrl-C, else another exit status."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.local")
     try:
         settings = env.read()
@@ -90,7 +90,7 @@ def main() -> None:
     printer = RememberingPrinter()
     manager = StackManager(printer)
     environment = {**os.environ, "HOST": settings.host, "PORT": str(settings.port), "PYTHONUNBUFFERED": "1"}
-    environment.setdefault("CHATWS_DRAIN_SECONDS", "4")  # whoever pressed Ctrl-C waits for it
+    environment.setdefault("CHATWS_DRAIN_SECONDS", "4")  # the user who pressed Ctrl-C waits for it
     environment["PATH"] = os.path.dirname(sys.executable) + os.pathsep + environment.get("PATH", "")
     for name, command in commands.items():
         manager.add_process(name, f"exec {command}", env=environment)
@@ -104,7 +104,7 @@ def main() -> None:
 
 
 def _commands(settings: Environment) -> dict[str, str]:
-    """The Procfile's commands, without those for what lives elsewhere."""
+    """Return the Procfile's commands, without those of services that run elsewhere."""
     commands: dict[str, str] = dict(parse_procfile((env.BASE_DIR / "Procfile").read_text()).processes)
     if settings.redis_url:
         del commands[REDIS]

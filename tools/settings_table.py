@@ -1,4 +1,4 @@
-"""`python -m tools.settings_table`: write the table of settings in the README from `config/env.py`, or `--check` it."""
+"""`python -m tools.settings_table` writes the README's table of settings from `config/env.py`; `--check` compares."""
 
 import argparse
 import ast
@@ -12,7 +12,7 @@ TABLE = re.compile(r"(?<=\| variable \| default \| meaning \|\n\| --- \| --- \| 
 
 
 def rows() -> list[str]:
-    """A row of the table for each variable, in the order of their declaration."""
+    """Return a row of the table for each variable, in the order of declaration."""
     tree = ast.parse((BASE_DIR / "config/env.py").read_text())
     [environment] = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Environment"]
     found = []
@@ -26,7 +26,7 @@ def rows() -> list[str]:
 
 
 def shown(default: object) -> str:
-    """A default as it is given in the environment; nothing for one that is unset."""
+    """Return a default as the environment writes it; empty if it is unset."""
     if default is None or default == "":
         return ""
     if isinstance(default, bool | float):
@@ -35,7 +35,7 @@ def shown(default: object) -> str:
 
 
 def main() -> None:
-    """Write, or check."""
+    """Write the table, or check it."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.settings_table", description="The README's table of settings."
     )

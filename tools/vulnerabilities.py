@@ -1,6 +1,6 @@
-"""`python -m tools.vulnerabilities`: has anything that the locks hold a known weakness? Says so if nobody could tell.
+"""`python -m tools.vulnerabilities` looks up known vulnerabilities of the locked packages.
 
-pip-audit alone calls it a success when its source knows none of the packages.
+It also reports when no source could be asked: pip-audit alone succeeds if its source knows none of the packages.
 """
 
 import argparse
@@ -16,7 +16,7 @@ NAMES_SHOWN = 5
 
 
 def audit(options: list[str]) -> list[dict[str, Any]]:
-    """What pip-audit says of each package; nothing if it could ask nobody."""
+    """Return pip-audit's answer for each package; empty if no source answered."""
     command = [
         sys.executable,
         "-m",
@@ -38,7 +38,7 @@ def audit(options: list[str]) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Audit, and end with 1 if something was found."""
+    """Audit the packages; exit with 1 if a vulnerability was found."""
     parser = argparse.ArgumentParser(prog="python -m tools.vulnerabilities", description="Audit what the locks hold.")
     parser.add_argument("--require", action="store_true", help="fail, too, where no data can be reached")
     parser.add_argument("--osv-url", help="ask this OSV service instead of PyPI")

@@ -1,1 +1,1 @@
-"""Servers of others, or as others write them, that fan the same message out to the same connections."""
+"""Servers of other projects that deliver the same message to the same connections, for comparison."""

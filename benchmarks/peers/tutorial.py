@@ -1,4 +1,4 @@
-"""A chat room as Channels' tutorial teaches it: each connection a consumer in a group, one handler a message."""
+"""Serve a chat room as the Channels tutorial writes it: a consumer per connection, a handler call per message."""
 
 import os
 

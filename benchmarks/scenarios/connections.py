@@ -12,7 +12,7 @@ from tests.support.client import make_token
 
 
 async def idle_memory() -> Outcome:
-    """What an authenticated connection in 10 feeds, its user's among them, holds."""
+    """Measure the memory of an authenticated connection in 10 feeds, its user's feed included."""
     connections = 10_000
     with Bench() as bench:
         server = Ours(bench, each=9, feeds=1_000)
@@ -28,7 +28,7 @@ async def idle_memory() -> Outcome:
 
 
 async def accepting(rounds: int) -> Outcome:
-    """Connections from nothing to welcomed; and 5,000 that come back at once and resume."""
+    """Measure how fast connections open and authenticate, and how 5,000 reconnect at once and resume."""
     outcome = Outcome()
     rate = Figure("connections accepted and authenticated", "ours", "connections/s", goal="1,000/s")
     for _ in range(rounds):

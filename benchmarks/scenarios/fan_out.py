@@ -11,7 +11,7 @@ from benchmarks.setup import TUTORIAL, Make, opened
 
 
 async def fan_out(servers: dict[str, Make], seconds: float, rounds: int, members: int = 1_000) -> Outcome:
-    """As fast as all members take it, one message in flight (w1) and ten (w10)."""
+    """Measure deliveries per second with one message in flight (w1) and ten (w10)."""
     results: dict[tuple[str, int], list[Result]] = {}
     for _ in range(rounds):
         for name, make in servers.items():
@@ -44,12 +44,12 @@ async def fan_out(servers: dict[str, Make], seconds: float, rounds: int, members
 
 
 async def flatness(seconds: float, rounds: int) -> Outcome:
-    """What a delivery costs with more members, and beside idle feeds: no more than a quarter over the cheapest."""
+    """Measure the cost of a delivery with more members and idle feeds: at most a quarter above the cheapest."""
     cases = [(f"{members:,} members", members, 0) for members in (100, 1_000, 10_000)]
     cases += [(f"1,000 members, {idle:,} idle feeds", 1_000, idle) for idle in (1_000, 10_000)]
     costs: dict[str, list[float]] = {}
     for name, members, idle in cases * rounds:
-        # The idle feeds are those of one more user, who hears nothing of the loaded one.
+        # The idle feeds belong to one more user, who is not subscribed to the loaded one.
         users = [*range(1, members), LONG_AGO] if idle else [*range(1, members + 1)]
         listening = members - (1 if idle else 0)
         make = partial(Ours, many=idle)
@@ -72,7 +72,7 @@ async def flatness(seconds: float, rounds: int) -> Outcome:
 
 
 async def steady(servers: dict[str, Make], seconds: float, rounds: int) -> Outcome:
-    """Latency of a steady stream to 1,000 members."""
+    """Measure the latency of a steady stream to 1,000 members."""
     outcome = Outcome()
     for name, make in servers.items():
         async with opened(make, 1_000) as (server, load, _):
@@ -90,7 +90,7 @@ async def steady(servers: dict[str, Make], seconds: float, rounds: int) -> Outco
 
 
 async def small_groups(seconds: float, rounds: int) -> Outcome:
-    """1,000 feeds of 10 members through one gateway."""
+    """Measure the messages per second to 1,000 feeds of 10 members through one gateway."""
     figure = Figure("1,000 feeds of 10 members", "ours", "messages/s", goal="10,000/s")
     costs = []
     async with opened(lambda bench: Ours(bench, feeds=1_000), 10_000, step=10) as (server, load, _):
@@ -105,7 +105,7 @@ async def small_groups(seconds: float, rounds: int) -> Outcome:
 
 
 async def slow_readers(seconds: float) -> Outcome:
-    """10 that never read among 1,000, under full load."""
+    """Measure full load on 1,000 connections of which 10 never read."""
     async with opened(Ours, 1_000, stalled=10, step=990) as (server, load, _):
         sizes = [server.process.cost().rss]
         results = []

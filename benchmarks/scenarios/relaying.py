@@ -9,7 +9,7 @@ from realtime.layers.redis_pubsub import RedisPubSubLayer
 
 
 async def relaying(events: int, rounds: int) -> Outcome:
-    """From a topic with a backlog to published."""
+    """Measure the relay from a topic with a backlog to its feeds."""
     figure = Figure("relay, topic to published, 200 feeds", "ours", "events/s", goal="20,000/s")
     lags = Figure("relay, lag of the next event after a burst", "ours", "ms", goal="under 1,000")
     for _ in range(rounds):

@@ -22,8 +22,10 @@ SEND = '{"type":"send_message","message_id":"m-%n","data":{"group_id":"g0","msg_
 
 
 async def sending(seconds: float, rounds: int) -> Outcome:
-    """From a client's send to its ack, the chat service only counting; then with the gateway as the publisher, which
-    notes an intent before and adds the entry behind."""
+    """Measure from a client's send to its ack, with a chat service that only counts.
+
+    Then the gateway is the publisher: it stores an intent before, and adds the entry to the topic after.
+    """
     outcome = Outcome([])
     for name, publishes in (("ours", False), ("ours as the publisher", True)):
         rates = Figure("send to ack, 100 clients as fast as answered", name, "sends/s")
@@ -43,9 +45,9 @@ async def sending(seconds: float, rounds: int) -> Outcome:
 
 
 async def chain(seconds: float, rounds: int) -> Outcome:
-    """From a client's send to the others' receipt: gateway, reference chat service on SQLite, relay, gateway.
+    """Measure from a client's send to the receipt: gateway, reference chat service on SQLite, relay, gateway.
 
-    All of them share all cores.
+    All processes share all cores.
     """
     with Bench() as bench:
         rpc, port = free_port(), free_port()
@@ -82,7 +84,7 @@ async def chain(seconds: float, rounds: int) -> Outcome:
 
 
 async def sent_at(load: Load, rate: int, seconds: float) -> Report:
-    """What came of so many sends a second."""
+    """Send ``rate`` frames per second and return the report."""
     load.reset()
     load.send(rate, int(rate * seconds))
     await asyncio.sleep(seconds + 2)
@@ -90,7 +92,7 @@ async def sent_at(load: Load, rate: int, seconds: float) -> Report:
 
 
 async def as_fast_as_answered(load: Load, count: int) -> float:
-    """How many sends a second are acked when each client sends the next as soon as it has the last one's ack."""
+    """Return the acks per second when each client sends the next frame after the ack of the last."""
     load.reset()
     began = time.perf_counter()
     load.send(0, count)
