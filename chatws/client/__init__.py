@@ -1,4 +1,4 @@
-"""A client of the gateway for Python programs: `ChatClient`. Needs the `websockets` library."""
+"""A client of the gateway for Python programs: `ChatClient`. It needs the `websockets` library."""
 
 from chatws.client.client import ChatClient
 from chatws.client.events import Closed, Connected, Disconnected, Event, Frame, Lost, Received, Refused

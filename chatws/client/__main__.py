@@ -19,23 +19,23 @@ in the chat:
 {HELP}
 
 environment:
-CHATWS_TOKEN       the token, so that it stands in no list of processes
-CHATWS_PASSWORD    the password, instead of the question
+CHATWS_TOKEN       the token, so that the list of processes does not show it
+CHATWS_PASSWORD    the password, instead of a prompt
 
-The exit status is 0 after /quit, Ctrl-C or the end of the input, 1 if something was in the way.
+The exit status is 0 after /quit, Ctrl-C or the end of the input, 1 after an error.
 """
 
 
 def main() -> None:
     """Chat until the input ends or Ctrl-C."""
     parser = argparse.ArgumentParser(
-        "python -m chatws.client", description="A chat in the terminal. Lines from a pipe are said as well.",
+        "python -m chatws.client", description="A chat in the terminal. Lines from a pipe are sent as messages, too.",
         epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--url", default="ws://localhost:8889/ws", help="the gateway's socket (%(default)s)")
-    parser.add_argument("--user", metavar="NAME", help="log in with this name where the demo's login is on")
+    parser.add_argument("--user", metavar="NAME", help="log in with this name; needs the demo's login")
     parser.add_argument("--token", metavar="JWT", help="log in with this token")
-    parser.add_argument("--group", metavar="ID", default="", help="the group to talk in from the start")
+    parser.add_argument("--group", metavar="ID", default="", help="the group to open at the start")
     given = parser.parse_args()
     token = given.token or ("" if given.user else os.environ.get("CHATWS_TOKEN", ""))
     if bool(token) == bool(given.user):
@@ -52,7 +52,7 @@ def main() -> None:
     except Closed as error:
         sys.exit(f"chatws: {url}: {error}")
     except (KeyboardInterrupt, EOFError):
-        sys.exit(130)  # at the question for the password
+        sys.exit(130)  # at the password prompt
 
 
 def _login(http: Http, name: str) -> Login:
@@ -64,7 +64,7 @@ async def _chat(url: str, source: str | Login, http: Http, group: str) -> None:
     def groups(user_id: str) -> dict[str, str]:
         try:
             return names(http, user_id, source if isinstance(source, str) else source.access)
-        except HttpError:  # no HTTP API there: their ids do
+        except HttpError:  # without the HTTP API, ids are shown instead of names
             return {}
 
     client = ChatClient(url, source if isinstance(source, str) else source.bring)
@@ -75,7 +75,7 @@ async def _chat(url: str, source: str | Login, http: Http, group: str) -> None:
     with suppress(asyncio.CancelledError):
         await talking
     if terminal.unsent:
-        complain(f"chatws: {terminal.unsent} of your messages had no answer yet")
+        complain(f"chatws: {terminal.unsent} of your messages were not acknowledged")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""When a client connects again: full jitter, after what the server asked for."""
+"""When a client reconnects: after the wait that the server asked for, plus a random wait (full jitter)."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,7 @@ import time
 
 
 class Backoff:
-    """Waits in seconds: up to ``first`` after one failure, doubled for each further one up to ``longest``."""
+    """Random waits in seconds: up to ``first`` after one failure, doubled for each further one up to ``longest``."""
 
     def __init__(self, first: float, longest: float) -> None:
         self._first = first
@@ -15,22 +15,22 @@ class Backoff:
         self._hurried = asyncio.Event()
         self._not_before = 0.0
         self.failures = 0
-        """Connections that failed in a row."""
+        """How many connections failed in a row."""
 
     def window(self, failures: int) -> float:
-        """The longest wait after so many failures."""
+        """Return the longest random wait after ``failures`` failures."""
         return min(self._longest, self._first * 2.0 ** min(failures - 1, 30))
 
     def wait_for(self, seconds: float) -> None:
-        """The server asks for a wait of so many seconds."""
+        """Note that the server asked for a wait of ``seconds``."""
         self._not_before = max(self._not_before, time.monotonic() + seconds)
 
     def hurry(self) -> None:
-        """Wait no longer than the server asked for."""
+        """Shorten the random wait to at most ``first``; the wait that the server asked for stays."""
         self._hurried.set()
 
     async def pause(self) -> None:
-        """Wait; drawn anew, and short, when the application hurries."""
+        """Wait before the next connection; after `hurry` at most ``first`` more than the server asked for."""
         longest = self.window(self.failures)
         with contextlib.suppress(TimeoutError):
             while True:

@@ -1,6 +1,6 @@
-"""One user's connection, kept up: it comes back, resumes, sends again unchanged, and obeys close codes.
+"""A client that keeps one user connected: it reconnects, resumes, repeats unanswered frames and obeys close codes.
 
-Iterate over it for what happens; `send_message` returns once the message is stored. Behaves as chatws.js does.
+Iterate over it to receive events; `send_message` returns once the message is stored. It behaves like chatws.js.
 """
 
 import asyncio
@@ -24,31 +24,31 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 25.0
 STEADY_SECONDS = 10.0
-"""Who was online for so long waits no longer than the first time."""
+"""A connection that was authenticated this long resets the back-off."""
 NEXT_SECOND = 2.0
-"""A token of the very second of a revocation is revoked too."""
+"""Wait after a revocation: a token issued in the same second is revoked, too."""
 MOST_EVENTS = 1_000
 NORMAL, TOO_BIG, UNAUTHENTICATED, TOO_FAST = 1000, 1009, 4401, 4529
 
 
 class ChatClient:
-    """A connection of one user that survives what happens to connections.
+    """A client of one user that reconnects by itself.
 
-    Used as an async context manager, and iterated over: a program that lets a thousand events lie stops the reading,
-    and with it answers to what it sends.
+    Use it as an async context manager and iterate over its events. With 1,000 unread events it stops reading the
+    socket, so that replies to sent frames do not arrive either.
 
     Args:
-        url: The gateway's, e.g. ``wss://chat.example/ws``.
-        token: A JWT, or a coroutine function that brings one (`TokenFunction`): it is called for each connection, and
-            before the token ends.
+        url: The gateway's URL, e.g. ``wss://chat.example/ws``.
+        token: A JWT, or a coroutine function that returns one (`TokenFunction`). It is called for each connection, and
+            before the token expires.
         places: Where to resume: ``places.all()`` of an earlier client of the same user.
-        heartbeat_seconds: How long the server may be silent before it is asked; as the server says if None.
-        first_wait: Longest wait in seconds before the second try to connect, doubled for each further one up to
+        heartbeat_seconds: How long the server may be silent before a ping; None: the server's value.
+        first_wait: Longest wait in seconds before the second attempt to connect, doubled for each further one up to
             ``longest_wait``.
-        observer: Called with every frame as it comes, before anything is made of it.
+        observer: Called with every received frame, before it is processed.
 
     Raises:
-        ValueError: ``url`` is not an address.
+        ValueError: ``url`` is not a WebSocket URL.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class ChatClient:
         self.url = address(url)
         self.places = Places(places)
         self.repeats = 0
-        """Publications that were dropped since they had been received before."""
+        """How many publications were dropped because they had been received before."""
         self._tokens = Tokens(token)
         self._heartbeat = heartbeat_seconds
         self._backoff = Backoff(first_wait, longest_wait)
@@ -77,9 +77,9 @@ class ChatClient:
         self._ready = asyncio.Event()
         self._ready_at = 0.0
         self._why: Frame = {}
-        """Data of the last error or `auth_failed` that answered no frame of ours."""
+        """Data of the last `auth_failed`, or of the last error that was not a reply."""
         self._types = True
-        """Until the server says that it doesn't know `typing`."""
+        """Whether the server supports `typing`, as far as known."""
         self._task: asyncio.Task[None] | None = None
         self._renewal: asyncio.Task[None] | None = None
         self._closed: Closed | None = None
@@ -103,44 +103,45 @@ class ChatClient:
 
     @property
     def pending(self) -> list[Frame]:
-        """Frames without an answer, in order."""
+        """Frames without a reply, in order."""
         return self._requests.frames
 
     async def ready(self) -> None:
-        """Return once the connection is authenticated. Raises `Closed` if the client ended for good."""
+        """Wait until the connection is authenticated. Raises `Closed` if the client has ended."""
         await self._ready.wait()
         if self._closed is not None:
             raise self._closed_again()
 
     def hurry(self) -> None:
-        """Come back now if the server allows it, or see whether the connection lives."""
+        """Reconnect now if the server allows it; if connected, check that the connection is alive."""
         self._backoff.hurry()
         if self._connection is not None:
             self._connection.probe()
 
     async def send_message(self, group_id: str, content: str = "", *, msg_type: int = 1, image_url: str = "") -> str:
-        """Send a message; returns its id once it is stored. Sent again, unchanged, until there is an answer.
+        """Send a message and return its id once it is stored; repeat it unchanged until there is a reply.
 
         Messages to one chat group are sent one after the other, so that they are stored in order.
 
         Raises:
-            Refused: the server won't take it, or a thousand frames wait already.
-            Closed: the client ended before there was an answer.
+            Refused: the server rejected it, or 1,000 frames already wait.
+            Closed: the client ended before there was a reply.
         """
         data = {"group_id": group_id, "msg_type": msg_type, "content": content, "image_url": image_url}
         message_id: str = (await self.request("send_message", data))["message_id"]
         return message_id
 
     async def mark_read(self, group_id: str, message_id: str) -> None:
-        """This user has read the group up to this message."""
+        """Mark the group as read by this user, up to this message."""
         await self.request("mark_read", {"group_id": group_id, "message_id": message_id})
 
     async def history(
         self, group_id: str, *, before: str = "", known: Sequence[Mapping[str, Any]] = (), limit: int = 50
     ) -> Frame:
-        """Messages before an id: ``{"messages": newest first, "has_more": bool}``.
+        """Return messages before an id: ``{"messages": newest first, "has_more": bool}``.
 
-        With ``known``, messages that you have, newest first: those before the oldest of them, none left out.
+        With ``known``, the messages that the caller already has, newest first, return those before the oldest of them,
+        without a gap.
         """
 
         async def ask(before_id: str, most: int) -> Frame:
@@ -149,44 +150,44 @@ class ChatClient:
         return await (older_messages(ask, known, limit) if known else ask(before, limit))
 
     async def presence(self, group_id: str) -> Frame:
-        """Who of a group is online: ``{"users": [{"user_id", "connections", "last_seen"}]}``."""
+        """Return which members of a group are online: ``{"users": [{"user_id", "connections", "last_seen"}]}``."""
         return await self.request("presence", {"group_id": group_id})
 
     async def join(self, group_id: str) -> Frame:
-        """Hear a chat group again after `leave`; what was said meanwhile follows."""
+        """Subscribe to a chat group again after `leave`; the missed publications follow."""
         place = self.places.get(f"group:{group_id}")
         resume = {"resume": {"epoch": place.epoch, "offset": place.offset}} if place else {}
         return await self.request("join_group", {"group_id": group_id, **resume})
 
     async def leave(self, group_id: str) -> Frame:
-        """Stop hearing a chat group on this connection; the next connection hears all."""
+        """Unsubscribe this connection from a chat group; the next connection is subscribed to all again."""
         return await self.request("leave_group", {"group_id": group_id})
 
     def typing(self, group_id: str, typing: bool = True) -> None:
-        """Tell the others; never kept, and nothing while there is no connection or where the server doesn't know it."""
+        """Notify the other members; do nothing without a connection, or if the server does not support it."""
         opened = self._connection
         if opened is not None and opened.idle and self._types:
             data = {"group_id": group_id, "typing": typing}
             opened.write(encoded({"type": "typing", "message_id": "typing", "data": data}))
 
     async def request(self, kind: str, data: Frame) -> Frame:
-        """Send a frame; the data of the frame that answers it.
+        """Send a frame and return the data of its reply.
 
-        Raises like `send_message`; TypeError or ValueError for what JSON or UTF-8 doesn't hold.
+        Raises like `send_message`; TypeError or ValueError for data that cannot be encoded as JSON in UTF-8.
         """
         return await self.resend(
             {"type": kind, "message_id": uuid.uuid4().hex, "timestamp": int(time.time()), "data": data}
         )
 
     async def resend(self, frame: Frame) -> Frame:
-        """Send a frame of `pending` or of an error again, unchanged: the server knows it and stores it once."""
+        """Send a frame from `pending` or from an error again, unchanged: the server stores it only once."""
         if self._closed is not None:
             raise Closed(self._closed.code, "the client has ended", frame=frame)
         data: Frame = (await self._requests.ask(frame)).get("data", {})
         return data
 
     async def close(self) -> None:
-        """Say goodbye; whoever waits for an answer gets `Closed`."""
+        """Close the connection; calls that wait for a reply raise `Closed`."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -216,7 +217,7 @@ class ChatClient:
             await self._backoff.pause()
 
     async def _attempt(self) -> Disconnected:
-        """One connection, from its token to its end; how it ended."""
+        """Connect, authenticate and read until the connection ends; return how it ended."""
         self._why = {}
         try:
             token = await self._tokens.bring(fresh=self._tokens.stale)
@@ -236,7 +237,7 @@ class ChatClient:
         return Disconnected(ABNORMAL, f"{self.url}: a gap in a feed")
 
     async def _read(self, opened: Connection) -> None:
-        """Until the connection breaks, or has to be given up."""
+        """Read frames until the connection breaks, or a gap makes the client close it."""
         while True:
             frame = await opened.read()
             if self._observer is not None:
@@ -246,7 +247,7 @@ class ChatClient:
                 return
 
     async def _take(self, frame: Frame, opened: Connection) -> bool:
-        """Make of a frame what it means; False if the connection has to be given up."""
+        """Process a frame; return False if the connection has to be closed and resumed."""
         if "offset" in frame:
             return await self._publication(frame)
         kind, data = frame["type"], frame.get("data", {})
@@ -316,7 +317,7 @@ class ChatClient:
     async def _bring_fresh_tokens(self, opened: Connection) -> None:
         while (seconds := self._tokens.renewal()) is not None:
             await asyncio.sleep(seconds)
-            with contextlib.suppress(NoToken):  # there is time to try again
+            with contextlib.suppress(NoToken):  # there is time to retry
                 if token := await self._tokens.bring(fresh=True):
                     self._auth(opened, {"token": token})
 
@@ -332,13 +333,13 @@ class ChatClient:
         return gone.code == NORMAL or (4400 <= gone.code < 4500 and gone.code != UNAUTHENTICATED)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """Nothing of ours ends without a word."""
+        """Log a failure of the client's task, and end the client."""
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("the client of %s failed", self.url, exc_info=error)
             self._end(ABNORMAL, f"the client failed: {error!r}")
 
     def _closed_again(self) -> Closed:
-        assert self._closed is not None  # noqa: S101  # asked by callers
+        assert self._closed is not None  # noqa: S101  # callers check it
         return Closed(self._closed.code, self._closed.message, reason=self._closed.reason)
 
     def _end(self, code: int, message: str, reason: str = "") -> None:

@@ -1,4 +1,4 @@
-"""One socket of a client: JSON frames both ways, and silence that is noticed. The only door to `websockets`."""
+"""One socket of a client: send and receive JSON frames, detect a silent server. The only importer of `websockets`."""
 
 import asyncio
 import contextlib
@@ -22,12 +22,12 @@ PROBE_SECONDS = 4.0
 MOST_WAITING = 2_000
 ABNORMAL = 1006
 GIVEN_UP = 4000
-"""Ours, for a connection whose frames make no sense."""
+"""The close code that this client sends to end a broken connection and resume on a new one."""
 PING = encoded({"type": "ping", "message_id": "ping"})
 
 
 class Broken(Exception):
-    """There is no connection (any more) at this address; says why. ``code``: the close code."""
+    """The connection failed or ended; the text has the URL and the reason, ``code`` is the close code."""
 
     def __init__(self, url: str, why: str, code: int = ABNORMAL) -> None:
         super().__init__(f"{url}: {why}")
@@ -35,7 +35,7 @@ class Broken(Exception):
 
 
 def address(url: str) -> str:
-    """The WebSocket's address; ``http`` becomes ``ws``. Raises ValueError for what isn't one."""
+    """Return the WebSocket's URL; ``http`` becomes ``ws``. Raises ValueError for an invalid URL."""
     parts = urlsplit(url)
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
     if scheme not in ("ws", "wss") or not parts.hostname or parts.fragment:
@@ -44,7 +44,7 @@ def address(url: str) -> str:
 
 
 class Connection:
-    """``heartbeat``: seconds that the server may be silent before it is asked; None until it has said so."""
+    """A connection. ``heartbeat``: seconds of silence before a ping; None until the server has sent the value."""
 
     def __init__(self, url: str, socket: ClientConnection) -> None:
         self.heartbeat: float | None = None
@@ -52,16 +52,16 @@ class Connection:
         self._socket = socket
         self._waiting: asyncio.Queue[bytes] = asyncio.Queue(MOST_WAITING)
         self._asked = True
-        """Whether the end of the patience is the end of the connection."""
+        """Whether the connection ends if the current timeout expires."""
         self._patience: asyncio.Timeout | None = None
 
     @property
     def idle(self) -> bool:
-        """Whether all that was written is on its way."""
+        """Whether no written frame waits to be sent."""
         return self._waiting.empty()
 
     def write(self, text: bytes) -> bool:
-        """Send a frame soon; False if too much waits already."""
+        """Queue a frame to be sent; False if the queue is full."""
         try:
             self._waiting.put_nowait(text)
         except asyncio.QueueFull:
@@ -69,7 +69,7 @@ class Connection:
         return True
 
     async def read(self) -> Frame:
-        """The next frame. Raises `Broken` if there is none, or none that makes sense, or nothing for too long."""
+        """Return the next frame. Raises `Broken` if the connection ended, timed out or sent an invalid frame."""
         self._asked = self.heartbeat is None
         while True:
             seconds = WELCOME_SECONDS if self.heartbeat is None else self.heartbeat
@@ -81,7 +81,7 @@ class Connection:
             except TimeoutError:
                 if self._asked:
                     self._socket.transport.abort()
-                    raise Broken(self._url, "it is silent") from None
+                    raise Broken(self._url, "the server does not answer") from None
                 self._asked = True
                 self.write(PING)
             except ConnectionClosed:
@@ -90,7 +90,7 @@ class Connection:
                 self._patience = None
 
     def probe(self) -> None:
-        """Ask the server whether it is there; whoever reads hears soon that it isn't."""
+        """Ping the server; `read` raises within `PROBE_SECONDS` if there is no answer."""
         self.write(PING)
         if self._patience is not None:
             self._asked = True
@@ -98,12 +98,12 @@ class Connection:
             self._patience.reschedule(min(self._patience.when() or soon, soon))
 
     async def give_up(self) -> None:
-        """End it; the server goes on as if the connection had broken."""
+        """Close the connection with `GIVEN_UP`."""
         await self._socket.close(GIVEN_UP)
 
     async def write_out(self) -> None:
-        """Write what waits, for ever."""
-        with contextlib.suppress(ConnectionClosed):  # `read` tells
+        """Send queued frames, until cancelled or the connection ends."""
+        with contextlib.suppress(ConnectionClosed):  # `read` reports it
             while True:
                 await self._socket.send(await self._waiting.get(), text=True)
 
@@ -113,13 +113,13 @@ class Connection:
         except ValueError:
             frame = None
         if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):
-            raise Broken(self._url, "what it says is not a frame; is it a chatws gateway?")
+            raise Broken(self._url, "received data that is not a frame; is it a chatws gateway?")
         return frame
 
 
 @contextlib.asynccontextmanager
 async def connection(url: str) -> AsyncIterator[Connection]:
-    """A connection to the gateway, not authenticated yet. Raises `Broken`."""
+    """Open a connection to the gateway, not authenticated yet, and close it afterwards. Raises `Broken`."""
     options = connect(
         url, open_timeout=OPEN_SECONDS, ping_interval=None, close_timeout=1, max_size=None, compression=None
     )

@@ -1,4 +1,4 @@
-"""What the terminal chat asks over HTTP: tokens for a name and password, and the names of groups and people."""
+"""The terminal chat's HTTP requests: tokens for a name and password, and the names of groups."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ MOST_BYTES = 4 << 20
 
 
 class HttpError(Exception):
-    """An address didn't answer as hoped; says which and why. ``status`` is 0 where there was no answer at all."""
+    """A request failed; the text has the URL and the reason. ``status`` is 0 if there was no answer."""
 
     def __init__(self, url: str, why: str, status: int = 0) -> None:
         super().__init__(f"{url}: {why}")
@@ -20,7 +20,7 @@ class HttpError(Exception):
 
 
 class Http:
-    """The HTTP side of the gateway whose WebSocket is at ``url``. Blocks: call it in a thread."""
+    """HTTP requests to the gateway with the WebSocket ``url``. They block: call them in a thread."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -28,7 +28,7 @@ class Http:
         self._root = urlunsplit((scheme, parts.netloc, "", "", ""))
 
     def ask(self, path: str, *, token: str = "", body: dict[str, str] | None = None) -> Any:
-        """The JSON at this path. Raises `HttpError`."""
+        """Request a path and return the JSON of the answer. Raises `HttpError`."""
         headers = {"Accept": "application/json"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
@@ -58,7 +58,7 @@ class Http:
 
 
 class Login:
-    """Tokens of the demo's login (`CHATWS_DEMO_LOGIN`), fresh ones too."""
+    """A login at the demo's token API (`CHATWS_DEMO_LOGIN`): its tokens, and new ones."""
 
     def __init__(self, http: Http, name: str, password: str) -> None:
         pair = http.ask("/api/token/", body={"username": name, "password": password})
@@ -67,7 +67,7 @@ class Login:
         self._refresh: str = pair["refresh"]
 
     async def bring(self, *, fresh: bool) -> str | None:
-        """A token for `ChatClient`; None if the login has ended. Raises `HttpError`."""
+        """Return a token for `ChatClient`; None if the login has expired. Raises `HttpError`."""
         return await asyncio.to_thread(self._fresh) if fresh else self.access
 
     def _fresh(self) -> str | None:
@@ -81,7 +81,7 @@ class Login:
 
 
 def names(http: Http, user_id: str, token: str) -> dict[str, str]:
-    """A user's chat groups: id to name, in the service's order. Raises `HttpError`."""
+    """Return a user's chat groups, id to name, in the service's order. Raises `HttpError`."""
     found: dict[str, str] = {}
     while True:
         page = len(found) // 100 + 1

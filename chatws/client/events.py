@@ -1,4 +1,4 @@
-"""What a client tells, and what it raises."""
+"""The events and errors of a client."""
 
 import json
 from dataclasses import dataclass
@@ -10,13 +10,16 @@ Frame = dict[str, Any]
 
 
 def encoded(frame: Frame) -> bytes:
-    """A frame as it is written. Raises TypeError or ValueError for what JSON or UTF-8 doesn't hold."""
+    """Encode a frame. Raises TypeError or ValueError for data that cannot be encoded as JSON in UTF-8."""
     return json.dumps(frame, ensure_ascii=False).encode()
 
 
 class Closed(Exception):
-    """The client has ended. ``code`` is the close code (44xx: something has to change first), ``frame`` what had no
-    answer yet: the next client of the same user may `resend` it."""
+    """The client has ended.
+
+    ``code`` is the close code (44xx: something has to change first). ``frame`` is the frame without a reply, which the
+    next client of the same user may `resend`.
+    """
 
     def __init__(self, code: int, message: str = "", *, reason: str = "", frame: Frame | None = None) -> None:
         super().__init__(f"closed with {code}: {message}" if message else f"closed with {code}")
@@ -27,7 +30,7 @@ class Closed(Exception):
 
 
 class Refused(Exception):
-    """The server won't take ``frame``. ``code`` follows HTTP; ``retry_after`` is in seconds."""
+    """The server rejected ``frame``. ``code`` follows HTTP; ``retry_after`` is in seconds."""
 
     def __init__(
         self, code: int, message: str, *, frame: Frame | None = None, reason: str = "", retry_after: float = 0.0
@@ -42,14 +45,14 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """Authenticated, anew or again; ``welcome`` is the `auth_success` frame."""
+    """The client connected or reconnected, and is authenticated; ``welcome`` is the `auth_success` frame."""
 
     welcome: Frame
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """There is no connection, and another will be tried; ``message`` says why, where that is known."""
+    """The connection ended or failed, and the client will reconnect; ``message`` is the reason, if known."""
 
     code: int
     message: str = ""
@@ -58,14 +61,14 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A frame of the server: the publications of each feed in order, gapless and once; others as they come."""
+    """A frame of the server. The publications of a feed come in order, once and without a gap; others as received."""
 
     frame: Frame
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """What lay before this place of a feed can't be had: ask for the history."""
+    """Publications before this place of a feed were lost; ask for the history."""
 
     feed: str
     place: Place

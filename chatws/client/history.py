@@ -1,4 +1,4 @@
-"""Page through a chat group's history without leaving out a message."""
+"""Page through a chat group's history without a gap."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -6,16 +6,17 @@ from typing import Any
 from chatws.client.events import Frame
 
 MOST = 100
-"""Messages of a page."""
+"""Most messages of a page."""
 
 Ask = Callable[[str, int], Awaitable[Frame]]
-"""Asks the server for so many messages before an id."""
+"""Requests messages from the server: those before an id, and how many."""
 
 
 async def older_messages(ask: Ask, known: Sequence[Mapping[str, Any]], limit: int) -> Frame:
-    """Messages before the oldest of ``known`` (newest first).
+    """Return messages before the oldest of ``known`` (newest first).
 
-    Some services take an id for the whole second of that message; asked from a later second on they leave out nothing.
+    Some services leave out all messages of the second of the given id. So the request uses a known message of a later
+    second, and known messages are removed from the answer.
     """
     oldest, seconds = known[-1], [int(message["created_at"]) for message in known]
     later = max((place for place, second in enumerate(seconds) if second > seconds[-1]), default=-1)

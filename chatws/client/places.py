@@ -1,6 +1,6 @@
-"""Where a client stands in each feed, and what a frame's place means for it (docs/protocol.md, Feeds).
+"""Track a client's position in each feed, and classify publications by theirs (docs/protocol.md, Feeds).
 
-Without any input or output of its own: the client feeds it what the server says.
+This module does no I/O: the client passes it the positions from the server's frames.
 """
 
 from collections import OrderedDict
@@ -11,54 +11,54 @@ from typing import Any
 
 KNOWN_IDS = 10_000
 RESUMED_FEEDS = 400
-"""As many as one `auth` takes."""
+"""Most feeds in one `auth`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The last epoch and offset of a feed that the client has."""
+    """The epoch and offset of the last publication of a feed that the client has."""
 
     epoch: str
     offset: int
 
 
 class Step(Enum):
-    """What a publication is to a client that stands at its place."""
+    """What a publication is to the client, by its offset."""
 
     NEXT = "next"
     KNOWN = "known"
-    """The next one by its offset, with an id that was delivered before: nothing to show."""
+    """The next one by its offset, but its id was delivered before."""
     REPEAT = "repeat"
     GAP = "gap"
-    """Something lies between: to be asked for by resuming from where the client stands."""
+    """Publications before it are missing; the client has to resume from its own position."""
 
 
 class Places:
-    """The places of one client in all its feeds."""
+    """The positions of one client in all its feeds."""
 
     def __init__(self, places: Mapping[str, Place] | None = None) -> None:
         self._places: dict[str, Place] = dict(places or {})
-        """What moved last stands last."""
+        """In the order of their last change."""
         self._ids: OrderedDict[str, None] = OrderedDict()
 
     def all(self) -> dict[str, Place]:
-        """Every feed's place, for the next client of the same user."""
+        """Return every feed's position, for the next client of the same user."""
         return dict(self._places)
 
     def resume(self) -> dict[str, dict[str, Any]]:
-        """What `auth` carries as ``resume``: the places that moved last."""
+        """Return the value of ``resume`` for `auth`: the positions that changed last."""
         last = list(self._places.items())[-RESUMED_FEEDS:]
         return {feed: {"epoch": place.epoch, "offset": place.offset} for feed, place in last}
 
     def get(self, feed: str) -> Place | None:
-        """Where the client stands in a feed; None if it never heard it."""
+        """Return the client's position in a feed; None for an unknown feed."""
         return self._places.get(feed)
 
     def told(self, feed: str, epoch: str, offset: int, recovered: bool | None) -> bool:
-        """The server says where a feed stands; whether something was lost to this client.
+        """Take a feed's position from the server; return whether publications were lost.
 
-        ``recovered`` true: the tail follows from where the client stands. Else the client stands at the place told; it
-        has lost something if it stood elsewhere before.
+        If ``recovered`` is true, the missed publications follow, and the client's position stays. Otherwise the client
+        takes the server's position; publications were lost if its own was another.
         """
         before, place = self._places.get(feed), Place(epoch, offset)
         if recovered and before is not None:
@@ -67,7 +67,7 @@ class Places:
         return recovered is False or before not in (None, place)
 
     def step(self, feed: str, epoch: str, offset: int, publication_id: str) -> Step:
-        """Take a publication, if it is the next; its id is empty where it has none."""
+        """Classify a publication, and advance the position if it is the next; an empty id is not compared."""
         place = self._places.get(feed)
         if place is None or place.epoch != epoch or offset > place.offset + 1:
             return Step.GAP
@@ -77,7 +77,7 @@ class Places:
         return Step.NEXT if not publication_id or self.is_new(publication_id) else Step.KNOWN
 
     def is_new(self, publication_id: str) -> bool:
-        """Whether this id hasn't been seen yet; it has from now on."""
+        """Return whether this id is new, and remember it."""
         known = publication_id in self._ids
         self._ids[publication_id] = None
         self._ids.move_to_end(publication_id)

@@ -1,5 +1,6 @@
-"""Frames without an answer: written, and again, unchanged, on the next connection. The client's own; it does no input
-or output: it is given what writes a frame and told what the server said.
+"""Track sent frames until the server replies; repeat them unchanged on the next connection.
+
+This module does no I/O: the client gives it a function that writes a frame, and passes it the server's frames.
 """
 
 import asyncio
@@ -12,9 +13,9 @@ from chatws.client.events import Closed, Frame, Refused, encoded
 
 MOST_PENDING = 1_000
 MOST_FAILURES = 3
-"""Times that a frame is written which the server answers with 500."""
+"""How often a frame is sent if the server replies with 500."""
 TRY_AGAIN = frozenset({429, 500, 503})
-"""Errors after which the same frame may succeed."""
+"""Error codes after which the same frame is retried."""
 
 
 @dataclass(slots=True, eq=False)
@@ -28,7 +29,11 @@ class _Entry:
 
 
 class Requests:
-    """``write`` sends a frame and says whether there is a connection; ``wait``: seconds after so many failures."""
+    """Frames without a reply.
+
+    ``write`` sends a frame and returns False without a connection; ``wait`` returns the longest wait in seconds after a
+    number of failures.
+    """
 
     def __init__(self, write: Callable[[bytes], bool], wait: Callable[[int], float]) -> None:
         self._write = write
@@ -38,11 +43,11 @@ class Requests:
 
     @property
     def frames(self) -> list[Frame]:
-        """What waits, in order."""
+        """The frames without a reply, in order."""
         return [entry.frame for entry in self._open()]
 
     async def ask(self, frame: Frame) -> Frame:
-        """Send a frame until there is an answer; the frame that answers it."""
+        """Send a frame until there is a reply, and return the reply."""
         if len(self._entries) >= MOST_PENDING:
             raise Refused(429, "too many frames wait", frame=frame)
         entry = _Entry(frame, encoded(frame))
@@ -52,10 +57,10 @@ class Requests:
             return await entry.answer
         finally:
             del self._entries[entry]
-            self.pump()  # what waited behind it, if it was cancelled
+            self.pump()  # if it was cancelled, frames behind it may be sent now
 
     def answer(self, frame: Frame) -> bool:
-        """The server said something; whether it was the answer to one of ours."""
+        """Process a frame of the server; return whether it is the reply to a sent frame."""
         message_id, data = frame.get("message_id"), frame.get("data", {})
         entry = next((one for one in self._open() if one.sent and one.frame["message_id"] == message_id), None)
         if entry is None:
@@ -70,13 +75,13 @@ class Requests:
             entry.sent = False
             delay = data.get("retry_after", 0) + random.uniform(0, self._wait(entry.failures))  # noqa: S311  # jitter
             entry.not_before = asyncio.get_running_loop().time() + delay
-        elif code != 401:  # after that one the connection ends, and another comes
+        elif code != 401:  # after 401 the server closes the connection, and the next one repeats the frame
             self._refuse(entry, code, data["message"], data.get("reason", ""), data.get("retry_after", 0.0))
         self.pump()
         return True
 
     def pump(self) -> None:
-        """Write what waits; of the messages to one chat group only the first, so that they are stored in order."""
+        """Write waiting frames; of the messages to one chat group only the first, so that they are stored in order."""
         loop = asyncio.get_running_loop()
         busy, soonest = set(), math.inf
         for entry in self._open():
@@ -94,18 +99,18 @@ class Requests:
         self._timer = None if soonest == math.inf else loop.call_at(soonest, self.pump)
 
     def rewind(self) -> None:
-        """The connection is gone: what had no answer is sent again."""
+        """Mark all frames without a reply as not sent, because the connection ended."""
         for entry in self._entries:
             entry.sent = False
 
     def refuse_largest(self) -> None:
-        """The connection ended because a frame was too big: it must not be sent again."""
+        """Reject the largest sent frame: the server closed the connection because a frame was too big."""
         sent = [entry for entry in self._open() if entry.sent]
         if sent:
             self._refuse(max(sent, key=lambda entry: len(entry.text)), 413, "the frame is too big")
 
     def end(self, code: int, message: str, reason: str) -> None:
-        """The client ends; whoever waits is told."""
+        """End all requests with `Closed`."""
         for entry in self._open():
             entry.answer.set_exception(Closed(code, message, reason=reason, frame=entry.frame))
         if self._timer is not None:

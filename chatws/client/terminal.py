@@ -1,4 +1,4 @@
-"""A chat in a terminal: lines that are typed or piped in become messages, what others say is printed."""
+"""A chat in a terminal: typed or piped lines become messages, and received messages are printed."""
 
 import asyncio
 import os
@@ -15,32 +15,32 @@ from chatws.client.events import Closed, Connected, Disconnected, Event, Frame, 
 
 HELP = """\
 /groups            your groups
-/go NUMBER or ID   talk in a group; what was said last is shown
+/go NUMBER or ID   open a group and show its last messages
 /history [COUNT]   the last messages of the group (20)
-/who               who of the group is online
-/quit              end, as Ctrl-C does
-Anything else is said in the group; begin with // to say something that begins with /."""
+/who               members of the group who are online
+/quit              end, like Ctrl-C
+Anything else is sent to the group; begin with // to send a text that begins with /."""
 CHOOSE = "-- choose a group first: /go NUMBER"
 LEFT_TO_SEND_SECONDS = 10.0
 MOST_AT_ONCE = 100
 
 
 class Unreachable(Exception):
-    """The first connection failed; says the address and why."""
+    """The first connection failed; the text has the address and the reason."""
 
 
 def plain(text: str) -> str:
-    """What others wrote, with nothing in it that moves the cursor or colours the screen."""
+    """Return a text without control characters, which could move the cursor or colour the screen."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 
 def number(text: str) -> int:
-    """What was typed, as a number; 0 if it is none."""
+    """Return the number in a typed text; 0 if it is not one."""
     return int(text) if re.fullmatch(r"\s*[0-9]{1,6}\s*", text) else 0
 
 
 async def lines(descriptor: int) -> AsyncIterator[str]:
-    """The lines of a terminal, a pipe or a file, as they come."""
+    """Yield the lines of a terminal, a pipe or a file as they arrive."""
     rest = b""
     while chunk := await _read(descriptor):
         *whole, rest = (rest + chunk).split(b"\n")
@@ -60,7 +60,7 @@ async def _read(descriptor: int) -> bytes:
 
     try:
         loop.add_reader(descriptor, read)
-    except PermissionError:  # a file: it never lets one wait
+    except PermissionError:  # a file, which never blocks
         return os.read(descriptor, 65_536)
     try:
         return await there
@@ -69,7 +69,7 @@ async def _read(descriptor: int) -> bytes:
 
 
 class Terminal:
-    """One client at one terminal. ``names``: its groups' names by id, asked for at every connection."""
+    """A client in a terminal. ``names`` returns the user's groups, id to name; it is called for each connection."""
 
     def __init__(self, client: ChatClient, names: Callable[[str], dict[str, str]], group: str = "") -> None:
         self._client = client
@@ -80,10 +80,10 @@ class Terminal:
         self._arrived = asyncio.Event()
         self._doing: set[asyncio.Task[None]] = set()
         self.unsent = 0
-        """Once it has ended, the messages that had no answer."""
+        """After the end, the number of messages without a reply."""
 
     async def run(self, descriptor: int) -> None:
-        """Until the input ends or asks for it. Raises `Closed`, `Unreachable`."""
+        """Run until the input ends or contains /quit. Raises `Closed`, `Unreachable`."""
         async with self._client:
             tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._talk(descriptor))]
             try:
@@ -102,7 +102,7 @@ class Terminal:
             if line.strip() == "/quit":
                 break
             self._obey(line)
-            await asyncio.sleep(0)  # so that what is said stands in the queue, in order
+            await asyncio.sleep(0)  # lets the message enter the client's queue, so that the order is kept
             if len(self._doing) >= MOST_AT_ONCE:
                 await asyncio.wait(self._doing, return_when=asyncio.FIRST_COMPLETED)
         if self._doing:
@@ -119,9 +119,9 @@ class Terminal:
             case Disconnected(code, message):
                 if not self._arrived.is_set() and code == ABNORMAL:
                     raise Unreachable(message)
-                say(f"-- offline ({message or code}); what you say is sent once the connection is back")
+                say(f"-- offline ({message or code}); your messages are sent when the connection is back")
             case Lost(feed) if feed.startswith("group:"):
-                say(f"-- something is missing in {self._name(feed.removeprefix('group:'))}: see /history")
+                say(f"-- messages are missing in {self._name(feed.removeprefix('group:'))}: see /history")
             case Received({"type": "new_message", "data": message}):
                 self._message(message, self._group)
                 if message["group_id"] == self._group:
@@ -142,7 +142,7 @@ class Terminal:
         if self._arrived.is_set():
             say("-- online again")
             return
-        say(f"-- online at {self._client.url} as {self._me}; /help lists what else you can type")
+        say(f"-- online at {self._client.url} as {self._me}; /help lists the commands")
         self._list()
         if self._group:
             self._go(self._group)
@@ -166,7 +166,7 @@ class Terminal:
             case "/who":
                 self._begin(self._who())
             case _ if command.startswith("/") and not command.startswith("//"):
-                say(f"-- unknown: {command}; /help lists what there is")
+                say(f"-- unknown: {command}; /help lists the commands")
             case _ if not self._group:
                 say(CHOOSE)
             case _:
@@ -216,7 +216,7 @@ class Terminal:
         task.add_done_callback(self._doing.discard)
 
     async def _telling(self, doing: Coroutine[Any, Any, object]) -> None:
-        with suppress(Closed):  # told by `run`
+        with suppress(Closed):  # `run` raises it
             try:
                 await doing
             except Refused as error:
@@ -224,10 +224,10 @@ class Terminal:
 
 
 def say(text: str) -> None:
-    """A line for whoever sits there."""
+    """Print a line to standard output."""
     print(text, flush=True)  # noqa: T201
 
 
 def complain(text: str) -> None:
-    """A line for whoever wonders why."""
+    """Print a line to standard error."""
     print(text, file=sys.stderr, flush=True)  # noqa: T201

@@ -1,4 +1,4 @@
-"""Where a client's tokens come from, and when it needs the next."""
+"""Get a client's tokens, and compute when it needs a new one."""
 
 import time
 from typing import Protocol
@@ -7,48 +7,51 @@ RENEW_SECONDS = 60.0
 
 
 class TokenFunction(Protocol):
-    """Brings a token; ``fresh``: the last one was refused, or ends soon.
+    """Returns a token; with ``fresh`` a new one, because the last one was rejected or expires soon.
 
-    Returns nothing (None, "") if there is no login any more: the client then ends with 4401. Raises what it likes if a
-    token can't be had just now: the client tells it and tries again.
+    It returns None or "" if the login has ended; the client then ends with 4401. It may raise any exception if a token
+    is not available now; the client reports the error and retries.
     """
 
     async def __call__(self, *, fresh: bool) -> str | None: ...
 
 
 class NoToken(Exception):
-    """The token function raised; says what."""
+    """The token function raised an error; the text names it."""
 
 
 class Tokens:
-    """A token, or the function that brings one."""
+    """The source of tokens: one token, or a function that returns tokens."""
 
     def __init__(self, source: str | TokenFunction) -> None:
         self._source = source
         self._ends_at = 0.0
         self.stale = False
-        """Whether the last token was refused: the next one has to be fresh."""
+        """Whether the last token was rejected, so that the next one has to be new."""
 
     @property
     def can_be_fresh(self) -> bool:
-        """Whether another token than the last can be had."""
+        """Whether the source can give a new token."""
         return not isinstance(self._source, str)
 
     async def bring(self, *, fresh: bool) -> str | None:
-        """A token, or nothing. Raises `NoToken`."""
+        """Return a token, or None or "" if there is none. Raises `NoToken`."""
         if isinstance(self._source, str):
             return self._source
         try:
             return await self._source(fresh=fresh)
-        except Exception as error:  # whatever the application's function raises
+        except Exception as error:  # the application's function may raise anything
             raise NoToken(f"no token: {type(error).__name__}: {error}") from error
 
     def lives(self, seconds: float) -> None:
-        """The server took the last one, which ends in so many seconds."""
+        """Note that the server accepted the last token, which expires in ``seconds``."""
         self.stale = False
         self._ends_at = time.monotonic() + seconds
 
     def renewal(self) -> float | None:
-        """Seconds until a fresh one is due: a minute before the end, at half of what is left of a short one."""
+        """Return the seconds until a new token is needed; None if it cannot be renewed.
+
+        That is `RENEW_SECONDS` before it expires, or for a short one at half of its remaining time.
+        """
         left = self._ends_at - time.monotonic()
         return max(left - RENEW_SECONDS, left / 2) if self.can_be_fresh and left > 0.5 else None

@@ -120,7 +120,7 @@ class MarkRead(_ClientFrame, frozen=True, tag="mark_read", kw_only=True):
 
 
 class Typing(_ClientFrame, frozen=True, tag="typing", kw_only=True):
-    """Notify the other members that the user started or stopped typing; the server sends no reply."""
+    """Notify the other members that the user started or stopped typing; the server replies only with an error."""
 
     data: TypingData
 

@@ -1,4 +1,4 @@
-"""The reference service's tables in Django's admin, to look at: changes go through gRPC, where they are told of."""
+"""The reference service's tables in Django's admin, read-only: only changes through gRPC publish events."""
 
 from django.contrib import admin
 

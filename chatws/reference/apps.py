@@ -1,4 +1,4 @@
-"""The Django app of the reference chat service."""
+"""The Django app `chatws.reference`, the reference chat service."""
 
 from django.apps import AppConfig
 

@@ -1,6 +1,6 @@
-"""Read cursors over the ORM: how far each user has read each of its chat groups.
+"""Read cursors: how far each user has read each of its chat groups.
 
-Sync, called by the servicer's threads.
+The functions are synchronous; the servicer calls them in threads.
 """
 
 import time
@@ -15,7 +15,7 @@ MOST_UNREAD = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A user's place in a chat group, and how many messages of others stand behind it."""
+    """A user's cursor in a chat group, and how many newer messages of others there are, at most `MOST_UNREAD`."""
 
     group_id: str
     cursor: ReadCursor | None
@@ -23,7 +23,7 @@ class Unread:
 
 
 def mark_read(user_id: int, group_id: str, message_id: str) -> str:
-    """Move a user's cursor to a message, unless it is past it already; the message at which it stands."""
+    """Move a user's cursor to a message unless it is further already; return the id of the cursor's message."""
     require(user_id=user_id, group_id=group_id, message_id=message_id)
     group_info(group_id)
     if not Member.objects.filter(group_id=group_id, user_id=user_id).exists():
@@ -32,7 +32,7 @@ def mark_read(user_id: int, group_id: str, message_id: str) -> str:
     if message is None:
         raise ServiceError("NOT_FOUND", f"no such message in {group_id}: {message_id}")
     cursors, now = ReadCursor.objects.filter(group_id=group_id, user_id=user_id), int(time.time())
-    for _ in range(2):  # the second time round, another device has made the cursor meanwhile
+    for _ in range(2):  # again if another device created the cursor in between
         if cursors.filter(message__lt=message.pk).update(message=message, read_at=now):
             return message_id
         cursor, is_new = ReadCursor.objects.select_related("message").get_or_create(
@@ -44,13 +44,13 @@ def mark_read(user_id: int, group_id: str, message_id: str) -> str:
 
 
 def group_cursors(group_id: str, user_ids: Sequence[int]) -> list[ReadCursor]:
-    """The cursors of users in a chat group; those without one are missing."""
+    """Return the cursors of users in a chat group; users without one are left out."""
     require(group_id=group_id)
     return list(ReadCursor.objects.select_related("message").filter(group_id=group_id, user_id__in=user_ids))
 
 
 def user_cursors(user_id: int, group_ids: Sequence[str]) -> list[Unread]:
-    """A user's cursors in chat groups, and what is unread there: what was said since, at first since it joined."""
+    """Return a user's cursors and unread counts in chat groups; without a cursor count since the user joined."""
     require(user_id=user_id)
     cursors = ReadCursor.objects.select_related("message").filter(user_id=user_id, group_id__in=group_ids)
     by_group = {cursor.group_id: cursor for cursor in cursors}

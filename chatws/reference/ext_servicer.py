@@ -1,4 +1,4 @@
-"""gRPC's side of `chat.ext`: read cursors."""
+"""The gRPC servicer of `chat.ext`: read cursors."""
 
 from chatws.chat_service.pb import ext_pb2 as ext
 from chatws.chat_service.pb.ext_pb2_grpc import ReadCursorsServicer

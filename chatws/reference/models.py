@@ -6,7 +6,7 @@ from realtime.fields import UserIdField
 
 
 class ChatGroup(models.Model):
-    """A chat group. Its row is locked by whatever changes it, so that its events are numbered in commit order."""
+    """A chat group. Every change locks its row, so that the keys of its events are in commit order."""
 
     NORMAL, DISBANDED = 1, 2
 
@@ -27,7 +27,7 @@ class ChatGroup(models.Model):
 
 
 class Member(models.Model):
-    """A user's place in a chat group."""
+    """The membership of a user in a chat group."""
 
     MEMBER, OWNER = 1, 2
 
@@ -44,7 +44,7 @@ class Member(models.Model):
 
 
 class Message(models.Model):
-    """A stored message; within a chat group, key order is commit order."""
+    """A stored message; within a chat group the order of keys is the order of commits."""
 
     TEXT, IMAGE = 1, 2
     NORMAL, RECALLED = 1, 2
@@ -99,13 +99,13 @@ class Notification(models.Model):
 
 
 class OutboxEvent(models.Model):
-    """An event that committed with its row and has yet to reach the stream."""
+    """An event that was committed with its change and is not in its stream yet."""
 
     uuid = models.UUIDField()
     topic = models.CharField(max_length=100)
     payload = models.TextField()
     metadata = models.TextField(blank=True, default="", db_default="")
-    """The entry's, a JSON object; empty for none."""
+    """The stream entry's metadata, a JSON object; empty for none."""
 
     class Meta:
         verbose_name = "event to publish"

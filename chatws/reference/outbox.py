@@ -1,7 +1,7 @@
-"""Transactional outbox: an event commits with its row; a publisher moves it to its stream, in order, at least once.
+"""Transactional outbox: events commit with their change; a publisher moves them to streams, in order, at least once.
 
 Rows are read in key order and deleted once they are in the stream. Within a chat group key order is commit order. Only
-who holds the lease writes, which the writing script itself checks: a batch of an earlier holder can't come late.
+the holder of the lease writes. The writing script checks the lease, so an earlier holder cannot write late.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ LONGEST_WAIT = 5.0
 
 
 def event(topic: str, payload: dict[str, object], metadata: dict[str, str] | None = None) -> OutboxEvent:
-    """An event, in the present span unless its metadata is given."""
+    """Return an event; without ``metadata`` it gets the current span's."""
     if metadata is None:
         metadata = tracing.current.entry_metadata()
     return OutboxEvent(
@@ -39,21 +39,21 @@ def event(topic: str, payload: dict[str, object], metadata: dict[str, str] | Non
 
 
 def add(events: Iterable[OutboxEvent]) -> None:
-    """Record events; called in the transaction of what they tell of."""
+    """Store events; call it in the transaction of their change."""
     OutboxEvent.objects.bulk_create(events)
 
 
 class OutboxPublisher:
-    """Moves events to their streams. Several may run; one at a time does the work."""
+    """Moves events to their streams. Several may run; one at a time holds the lease and publishes."""
 
     def __init__(self, redis: Redis) -> None:
         self._lease = Lease(redis, "reference-outbox", LEASE_SECONDS, new_node_name())
         self._taken: float | None = None
-        """When, by the monotonic clock, the lease was last had."""
+        """When the lease was last taken, by the monotonic clock; None without it."""
         self._news = asyncio.Event()
 
     def wake(self) -> None:
-        """Something was committed in this process: don't wait for the next poll."""
+        """Publish now instead of at the next poll, because this process committed an event."""
         self._news.set()
 
     async def run(self) -> None:
@@ -66,7 +66,7 @@ class OutboxPublisher:
                     pass
                 wait = POLL_SECONDS
             except Exception as error:
-                logger.warning("events can't be published now, trying again in %.1f s: %s", wait, error)
+                logger.warning("events could not be published, retrying in %.1f s: %s", wait, error)
                 await asyncio.sleep(wait)
                 wait = min(2 * wait, LONGEST_WAIT)
             try:
@@ -76,14 +76,14 @@ class OutboxPublisher:
                 continue
 
     async def _has_lease(self) -> bool:
-        """Take it or keep it; asked again after a third of it only, for the write checks it too."""
+        """Take or renew the lease, at most once in a third of its length, because the write checks it, too."""
         now = time.monotonic()
         if self._taken is None or now - self._taken >= LEASE_SECONDS / 3:
             self._taken = now if await self._lease.take() else None
         return self._taken is not None
 
     async def publish_some(self) -> int:
-        """Publish one batch; how many events it held."""
+        """Publish one batch; return how many events it had."""
         events = await threads.read(_next_events)
         if events:
             entries = [(event.topic, _entry(event)) for event in events]

@@ -1,6 +1,7 @@
-"""Messages on their way into the database: those that wait for a transaction under way share the next one.
+"""Save messages in batches: messages that arrive during a transaction share the next one.
 
-Alone, a message waits for nobody; under load a transaction's cost is that of its statements, whatever they carry.
+A single message does not wait. Under load a batch costs little more than one message, because the number of statements
+is the same.
 """
 
 import asyncio
@@ -13,13 +14,13 @@ from chatws.reference.services import NewMessage
 from realtime.aio import tasks
 
 MOST = 100
-"""Messages of one transaction: what the others wait for stays short."""
+"""Most messages of one transaction, so that it stays short for the waiting ones."""
 
 _Waiting = tuple[NewMessage, "asyncio.Future[None]"]
 
 
 class Saver:
-    """Saves messages, in as many transactions at once as may write; ``wake`` is called after each."""
+    """Saves messages in up to `how_many_write` concurrent transactions; ``wake`` is called after each."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
@@ -27,10 +28,10 @@ class Saver:
         self._idle = threads.how_many_write()
 
     async def save(self, message: NewMessage) -> None:
-        """Return once it is stored.
+        """Save a message; return once it is stored.
 
         Raises:
-            ServiceError: it was refused.
+            ServiceError: the message was rejected.
         """
         message.require_all()
         saved = asyncio.get_running_loop().create_future()
@@ -54,14 +55,14 @@ class Saver:
             refusals = await threads.write(services.save_messages, [message for message, _ in batch])
         except Exception as error:
             if len(batch) > 1 and not isinstance(error, OperationalError | InterfaceError):
-                for one in batch:  # one that the database won't take costs the others nothing
+                for one in batch:  # so that a message the database rejects does not fail the others
                     await self._save([one])
                 return
             refusals = [error] * len(batch)
         self._wake()
         for (_, saved), refusal in zip(batch, refusals, strict=True):
             if saved.done():
-                continue  # its caller waits no longer
+                continue  # its caller was cancelled
             if refusal:
                 saved.set_exception(refusal)
             else:

@@ -1,4 +1,4 @@
-"""The reference chat service as a process: gRPC with health and reflection, and the outbox's publisher beside it."""
+"""Run the reference chat service: the gRPC server with health and reflection, and the outbox's publisher."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""gRPC's side of the reference chat service: requests in, use cases in threads, responses out."""
+"""The gRPC servicer of the reference chat service: it runs each request's use case in a thread."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -20,7 +20,7 @@ Answer = TypeVar("Answer")
 
 
 class ReferenceServicer(ChatServiceServicer):
-    """All 16 methods of `chat.ChatService`; ``wake`` is called after each that may have told of something."""
+    """All 16 methods of `chat.ChatService`; ``wake`` is called after each change that may have added an event."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
@@ -124,7 +124,7 @@ class ReferenceServicer(ChatServiceServicer):
 
 
 async def answer_of(context: Context, answer: Awaitable[Answer]) -> Answer:
-    """What a use case answers; its refusal becomes the call's status."""
+    """Return a use case's result; abort the call with the status of its `ServiceError`."""
     try:
         return await answer
     except ServiceError as error:

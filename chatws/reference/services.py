@@ -1,6 +1,6 @@
-"""The reference chat service's use cases over the ORM. Whatever changes a chat group holds its row's lock.
+"""The reference chat service's use cases, on the ORM. Every change of a chat group locks its row.
 
-Sync; called by the servicer's threads and by `seed_demo`.
+The functions are synchronous; the servicer calls them in threads.
 """
 
 import time
@@ -24,7 +24,7 @@ Found = TypeVar("Found")
 
 
 class ServiceError(Exception):
-    """A use case that can't be carried out; ``status`` is the name of a gRPC status code."""
+    """A use case failed; ``status`` is the name of a gRPC status code."""
 
     def __init__(self, status: str, message: str) -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ class ServiceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class UserGroup:
-    """A chat group with its user's place in it and its latest message."""
+    """A chat group with the user's membership and the latest message."""
 
     member: Member
     member_count: int
@@ -43,7 +43,7 @@ class UserGroup:
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message to be saved, made in the span of the call that brings it."""
+    """A message to save; ``metadata`` names the span of the call that brought it."""
 
     message_id: str
     group_id: str
@@ -55,11 +55,11 @@ class NewMessage:
 
     @property
     def place(self) -> tuple[str, int]:
-        """Its chat group and its sender."""
+        """The message's chat group and sender."""
         return self.group_id, self.sender_id
 
     def require_all(self) -> None:
-        """Refuse what is incomplete."""
+        """Reject the message if a required field is empty."""
         require(message_id=self.message_id, group_id=self.group_id, sender_id=self.sender_id, msg_type=self.msg_type)
         if self.msg_type == Message.IMAGE:
             require(image_url=self.image_url)
@@ -67,14 +67,14 @@ class NewMessage:
             require(content=self.content)
 
     def row(self, now: int) -> Message:
-        """As it is stored."""
+        """Return the row to store."""
         return Message(
             message_id=self.message_id, group_id=self.group_id, sender_id=self.sender_id, msg_type=self.msg_type,
             content=self.content, image_url=self.image_url, created_at=now,
         )  # fmt: skip
 
     def event(self, sender_name: str, now: int) -> OutboxEvent:
-        """What tells of it."""
+        """Return the event that announces the message."""
         return outbox.event(
             "chat.message.new",
             {
@@ -87,14 +87,14 @@ class NewMessage:
 
 
 def require(**fields: object) -> None:
-    """Refuse empty or zero fields, by name."""
+    """Reject empty or zero fields with INVALID_ARGUMENT and the field's name."""
     for name, value in fields.items():
         if not value:
             raise ServiceError("INVALID_ARGUMENT", f"{name} is required")
 
 
 def page_of(page: int, page_size: int) -> slice:
-    """The rows of a page that counts from 1; 20 by default, at most 100."""
+    """Return the slice of a page; pages count from 1, a page has 20 rows by default, at most 100."""
     size = min(page_size, LARGEST_PAGE) if page_size > 0 else DEFAULT_PAGE
     first = (max(page, 1) - 1) * size
     return slice(first, first + size)
@@ -152,13 +152,13 @@ def disband_group(group_id: str, operator_id: int) -> None:
 
 
 def group_info(group_id: str) -> tuple[ChatGroup, int]:
-    """A chat group and its number of members."""
+    """Return a chat group and its number of members."""
     require(group_id=group_id)
     return _with_count(ChatGroup.objects.filter(pk=group_id), f"no such group: {group_id}")
 
 
 def group_by_activity(activity_id: int) -> tuple[ChatGroup, int]:
-    """The latest chat group of an activity and its number of members."""
+    """Return the latest chat group of an activity and its number of members."""
     require(activity_id=activity_id)
     groups = ChatGroup.objects.filter(activity_id=activity_id).order_by("-created_at", "pk")
     return _with_count(groups, f"no group of activity {activity_id}")
@@ -172,7 +172,7 @@ def group_members(group_id: str, page: int, page_size: int) -> tuple[list[Member
 
 
 def user_groups(user_id: int, page: int, page_size: int) -> tuple[list[UserGroup], int]:
-    """The chat groups a user is in, those with news first, and how many there are."""
+    """Return a page of a user's chat groups, in the order of joining, and their total."""
     require(user_id=user_id)
     latest = Message.objects.filter(group=OuterRef("group")).order_by("-pk").values("pk")[:1]
     count = Member.objects.filter(group=OuterRef("group")).values("group").annotate(n=Count("pk")).values("n")
@@ -193,10 +193,11 @@ def user_groups(user_id: int, page: int, page_size: int) -> tuple[list[UserGroup
 
 
 def save_messages(messages: Sequence[NewMessage]) -> list[ServiceError | None]:
-    """Store messages in one transaction and tell of them, unless the gateway does; why each was refused, if it was.
+    """Store messages in one transaction, with their events unless the gateway publishes them.
 
-    They are complete (`NewMessage.require_all`). An id that is stored already changes nothing. Their chat groups are
-    locked first, in one order.
+    Return an error for each rejected message, None for each stored one. The messages have to be complete
+    (`NewMessage.require_all`). An id that is stored already changes nothing. The chat groups are locked first, in the
+    order of their ids, to avoid deadlocks.
     """
     refusals: list[ServiceError | None] = []
     new: dict[str, NewMessage] = {}
@@ -222,7 +223,7 @@ def save_messages(messages: Sequence[NewMessage]) -> list[ServiceError | None]:
 
 
 def message_history(group_id: str, before_id: str, limit: int) -> tuple[list[Message], bool]:
-    """Messages before one (empty: the newest), newest first, and whether there are older ones."""
+    """Return messages before ``before_id`` (empty: the newest), newest first, and whether there are older ones."""
     require(group_id=group_id)
     group_info(group_id)
     messages = Message.objects.filter(group_id=group_id)
@@ -237,7 +238,7 @@ def message_history(group_id: str, before_id: str, limit: int) -> tuple[list[Mes
 
 
 def offline_messages(user_id: int, after_time: int) -> list[Message]:
-    """What a user's chat groups said after a time, oldest first, at most 1,000."""
+    """Return the messages of a user's chat groups after a time, oldest first, at most 1,000."""
     require(user_id=user_id)
     groups = Member.objects.filter(user_id=user_id, group__status=ChatGroup.NORMAL).values("group")
     return list(Message.objects.filter(group__in=groups, created_at__gt=after_time).order_by("pk")[:MOST_OFFLINE])
@@ -259,7 +260,7 @@ def create_notification(user_id: int, kind: str, title: str, content: str) -> st
 
 
 def notifications(user_id: int, is_read: int, page: int, page_size: int) -> tuple[list[Notification], int, int]:
-    """Notifications newest first (``is_read``: 0 unread, 1 read, -1 all), how many there are, how many are unread."""
+    """Return notifications newest first (``is_read``: 0 unread, 1 read, -1 all), their total and the unread count."""
     require(user_id=user_id)
     found = Notification.objects.filter(user_id=user_id)
     if is_read >= 0:

@@ -1,4 +1,4 @@
-"""The threads in which the reference service's ORM works; gRPC and the outbox hand their use cases over here."""
+"""Run the reference service's ORM code in threads, for its gRPC servicer and its outbox."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,20 +14,21 @@ Answer = TypeVar("Answer")
 
 
 async def read(use_case: Callable[..., Answer], *args: object) -> Answer:
-    """Run what reads the database."""
+    """Run a function that reads the database."""
     return await _run(_readers(), use_case, *args)
 
 
 async def write(use_case: Callable[..., Answer], *args: object) -> Answer:
-    """Run what writes to the database.
+    """Run a function that writes to the database.
 
-    SQLite has one writer at a time, and who waits for it sleeps ever longer: there, our queue hands it on at once.
+    SQLite allows one writer at a time, and a waiting writer polls with growing pauses. So with SQLite one thread runs
+    all writes, one directly after the other.
     """
     return await _run(_writers(), use_case, *args)
 
 
 async def _run(threads: ThreadPoolExecutor, use_case: Callable[..., Answer], *args: object) -> Answer:
-    work = partial(copy_context().run, _in_thread, use_case, *args)  # in the span of the call
+    work = partial(copy_context().run, _in_thread, use_case, *args)  # keeps the call's span
     return await asyncio.get_running_loop().run_in_executor(threads, work)
 
 
@@ -36,12 +37,12 @@ def _in_thread(use_case: Callable[..., Answer], *args: object) -> Answer:
     try:
         return use_case(*args)
     finally:
-        reset_queries()  # which DEBUG would keep
+        reset_queries()  # with DEBUG, Django keeps them in memory
         close_old_connections()
 
 
 def how_many_write() -> int:
-    """How many `write` at once; the rest waits."""
+    """Return how many writes run concurrently."""
     return 1 if connection.vendor == "sqlite" else THREADS
 
 

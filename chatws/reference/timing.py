@@ -1,4 +1,4 @@
-"""How long the reference chat service's calls take, how they end, and what they are part of."""
+"""Measure and trace the reference chat service's calls."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -9,11 +9,11 @@ import grpc
 from realtime.observability import metrics, tracing
 
 Handler = Any
-"""grpc.RpcMethodHandler, whose attributes its types don't tell."""
+"""grpc.RpcMethodHandler; its type stubs lack the attributes."""
 
 
 class Timing(grpc.aio.ServerInterceptor):
-    """Observes and traces every call of the chat service and its extension; health checks and reflection pass."""
+    """Measures and traces every call of the chat service and its extension, but not health checks and reflection."""
 
     async def intercept_service(
         self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]], details: grpc.HandlerCallDetails

@@ -432,7 +432,7 @@ async def test_hurry_detects_a_silent_connection(enter: Enter, proxy: Proxy) -> 
     proxy.drop_silently()
     user.client.hurry()
     gone = await user.until(lambda: user.of(Disconnected))
-    assert (gone[0].code, gone[0].message) == (1006, f"{user.client.url}: it is silent")
+    assert (gone[0].code, gone[0].message) == (1006, f"{user.client.url}: the server does not answer")
     proxy.restore()
     await user.until(lambda: user.has_connected(2))
 
@@ -459,7 +459,7 @@ async def test_invalid_frame_names_the_address_and_reconnects() -> None:
             listening = asyncio.create_task(user.listen())
             await user.until(lambda: len(user.of(Disconnected)) == 2)
         await listening
-    assert user.of(Disconnected)[0].message == f"{url}: what it says is not a frame; is it a chatws gateway?"
+    assert user.of(Disconnected)[0].message == f"{url}: received data that is not a frame; is it a chatws gateway?"
 
 
 async def test_internal_failure_closes_the_client_with_its_reason(enter: Enter) -> None:

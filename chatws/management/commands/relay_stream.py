@@ -1,4 +1,4 @@
-"""`manage.py relay_stream`: relays the chat service's streams into feeds. The loop is `realtime.relay.worker`."""
+"""`manage.py relay_stream`: relay the chat service's streams to feeds; `realtime.relay.worker` has the loop."""
 
 import asyncio
 import dataclasses
@@ -37,19 +37,19 @@ TOPICS = [*sorted(ROUTES), keys.AUDIT_STREAM]
 
 class Command(BaseCommand):
     help = (
-        "Relays Redis Streams into feeds and tells the gateways. Run two or more: one works on each topic, "
-        "the others take over when it dies. Ends cleanly on SIGTERM and Ctrl-C."
+        "Relay Redis Streams to feeds and notify the gateways. Run two or more: each topic has one active relay, "
+        "and another takes over if it dies. SIGTERM and Ctrl-C end it cleanly."
     )
-    requires_system_checks = ()  # `manage.py check`: they import every page
+    requires_system_checks = ()  # they import every page; run `manage.py check` instead
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--topic",
             action="append",
             choices=TOPICS,
-            help="relay this topic only; may be given several times",
+            help="relay only this topic; can be repeated",
         )
-        parser.add_argument("--batch", type=int, help="most entries that are read at once (default: 1,000)")
+        parser.add_argument("--batch", type=int, help="most entries per batch (default: 1,000)")
         probes.add_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""`manage.py seed_demo`: people, chat groups and messages to look at, made once."""
+"""`manage.py seed_demo`: create the demo's users, chat groups and messages once."""
 
 from typing import Any
 
@@ -28,10 +28,10 @@ MESSAGES = {
 
 
 class Command(BaseCommand):
-    help = "Makes the demo's users (password: demo), chat groups and messages; does nothing where they exist."
+    help = "Create the demo's users (password: demo), chat groups and messages; do nothing if they exist."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--migrate", action="store_true", help="bring the database up to date first")
+        parser.add_argument("--migrate", action="store_true", help="apply the migrations first")
 
     def handle(self, *args: Any, migrate: bool = False, **options: Any) -> None:
         if migrate:
@@ -44,7 +44,7 @@ class Command(BaseCommand):
         if users.filter(username="alice").exists() or ChatGroup.objects.exists():
             return
         ids: dict[str, int] = {}
-        password = make_password(PASSWORD)  # one for all: each takes most of a second
+        password = make_password(PASSWORD)  # the same hash for all users, because hashing takes most of a second
         for username, first_name in PEOPLE.items():
             rights = {"is_staff": True, "is_superuser": True} if username == "admin" else {}
             ids[username] = users.create(username=username, password=password, first_name=first_name, **rights).pk
@@ -60,5 +60,5 @@ class Command(BaseCommand):
             )
             for member in (owner, *others):
                 mark_read(ids[member], group_id, f"demo-{group_id}-{len(MESSAGES[name]) - 1}")
-        OutboxEvent.objects.all().delete()  # nobody was online to be told
+        OutboxEvent.objects.all().delete()  # nobody is online to receive the events
         self.stdout.write("demo: users alice, bob, carol and admin, password demo")

@@ -1,4 +1,4 @@
-"""`manage.py serve_chat_rpc`: the reference chat service. What it does stands in `chatws.reference.server`."""
+"""`manage.py serve_chat_rpc`: run the reference chat service of `chatws.reference.server`."""
 
 import asyncio
 from argparse import ArgumentParser
@@ -15,8 +15,8 @@ from realtime.observability import probes, tracing
 
 
 class Command(BaseCommand):
-    help = "Serves the reference chat service over gRPC and publishes its events. Ends cleanly on SIGTERM and Ctrl-C."
-    requires_system_checks = ()  # `manage.py check`: they import every page
+    help = "Serve the reference chat service over gRPC and publish its events. SIGTERM and Ctrl-C end it cleanly."
+    requires_system_checks = ()  # they import every page; run `manage.py check` instead
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
