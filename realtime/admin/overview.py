@@ -1,4 +1,4 @@
-"""The overview on the admin's index: online users and gateways, the relay's lag, and closes by code.
+"""Collect the overview on the admin's index: online users and gateways, the relay's lag, and closes by code.
 
 Each part comes from one source, with a deadline of `SOURCE_TIMEOUT`. If a source is unavailable, only its part fails.
 """
