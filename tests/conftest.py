@@ -1,4 +1,4 @@
-"""What every test may ask for: a Redis of the session, emptied for each test that uses it."""
+"""Fixtures of every test, such as the session's Redis, which is emptied for each test that uses it."""
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -42,13 +42,13 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.DATABASES["default"]["CONN_MAX_AGE"] = 0  # a test's threads end with its loop
 
 
-@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what touches the database; leave out, on a server that isn't ours, what only ours promises."""
+    """Mark tests that use the database; deselect tests that this chat service or ASGI server does not support."""
     for item in items:
         if item.get_closest_marker("django_db"):
             item.add_marker("database")
-    if config.getoption("--chat-service") != "reference":  # what starts a chat of its own starts the reference service
+    if config.getoption("--chat-service") != "reference":  # tests that start their own chat start the reference service
         left_out = [item for item in items if item.get_closest_marker("reference_only") or not _uses_shared(item)]
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=left_out)
@@ -64,7 +64,7 @@ def _uses_shared(item: pytest.Item) -> bool:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> Iterator[None]:
-    """Ends what threads of ours left connected: PostgreSQL drops no database that somebody uses."""
+    """Close connections that our threads left open: PostgreSQL does not drop a database in use."""
     yield
     if ON_POSTGRES:
         ours = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
@@ -74,7 +74,7 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """The session's Redis. A test that kills one starts its own."""
+    """Start the session's Redis; a test that kills Redis starts its own."""
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     server.start()
     yield server
@@ -83,7 +83,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    """The session's PostgreSQL."""
+    """Start the session's PostgreSQL."""
     server = PostgresServer()
     try:
         server.start()
@@ -94,7 +94,7 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 async def redis(redis_server: RedisServer) -> AsyncIterator[Redis]:
-    """A client of the session's Redis, empty at first."""
+    """Empty the session's Redis and return a client."""
     client = connect_redis(redis_server.url)
     await client.flushall()
     yield client
@@ -103,13 +103,13 @@ async def redis(redis_server: RedisServer) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 def conf(redis_server: RedisServer) -> RealtimeConf:
-    """The settings of delivery, on the session's Redis."""
+    """Return the delivery settings for the session's Redis."""
     return replace(settings.REALTIME, redis_url=redis_server.url)
 
 
 @pytest.fixture(scope="session")
 def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The whole chat, shared by the tests that break none of it. A test that does starts its own."""
+    """Start the whole chat for tests that leave it intact; a test that breaks a part starts its own."""
     kinds = {"reference": Stack, "twin": PlatformStack, "real": RealStack}
     kind = kinds[request.config.getoption("--chat-service")]
     stack = kind(tmp_path_factory.mktemp("stack"), CHATWS_PRESENCE_LEASE="10", CHATWS_AUTH_TIMEOUT="120")
@@ -124,13 +124,13 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def gateway(stack: Stack) -> Gateway:
-    """The shared stack's first gateway."""
+    """Return the shared stack's first gateway."""
     return next(process for process in stack.processes if isinstance(process, Gateway))
 
 
 @pytest.fixture
 async def chat(stack: Stack) -> AsyncIterator[Chat]:
-    """The shared stack's chat service."""
+    """Return a client of the shared stack's chat service."""
     chat = stack.chat()
     yield chat
     await chat.close()
@@ -138,7 +138,7 @@ async def chat(stack: Stack) -> AsyncIterator[Chat]:
 
 @pytest.fixture
 async def http(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
-    """An HTTP client of the shared gateway."""
+    """Return an HTTP client of the shared gateway."""
     async with httpx.AsyncClient(base_url=gateway.http) as http:
         yield http
 
@@ -148,7 +148,7 @@ Connect = Callable[..., Awaitable[Client]]
 
 @pytest.fixture
 async def sockets(gateway: Gateway) -> AsyncIterator[Connect]:
-    """Opens sockets, to the shared gateway unless told otherwise, and closes them after the test."""
+    """Open sockets, by default to the shared gateway, and close them after the test."""
     opened: list[Client] = []
 
     async def open_socket(url: str = gateway.ws, **options: Any) -> Client:
@@ -163,7 +163,7 @@ async def sockets(gateway: Gateway) -> AsyncIterator[Connect]:
 
 @pytest.fixture
 async def log_in(sockets: Connect) -> Connect:
-    """Opens a socket that has authenticated as a user, by the first frame."""
+    """Open a socket and authenticate a user with the first frame."""
 
     async def log_in(user_id: int, url: str | None = None) -> Client:
         client = await (sockets(url) if url else sockets())

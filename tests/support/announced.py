@@ -1,4 +1,4 @@
-"""Waits for the events of making a chat group: they are relayed when they are, and take offsets in its feed."""
+"""Wait until the events of a new chat group are in its feed: they arrive late and take offsets there."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from tests.support.waiting import until_answer
 async def announced(stack: Stack, group: str, members: int) -> str:
     """Return the group once its feed holds that each of so many members was added.
 
-    Only then do messages follow on one another, and is nobody asked about because of an event that comes late.
+    After that messages have consecutive offsets, and no late event makes a gateway refresh a membership.
     """
     if isinstance(stack, PlatformStack | RealStack):
-        return group  # nothing is told of it
+        return group  # no event is published for it
     redis: Any = connect(stack.redis.url)
     try:
         feed = f"chatws:{{group:{group}}}:meta"

@@ -1,4 +1,4 @@
-"""A real Chromium, driven by Playwright."""
+"""Drive a real Chromium with Playwright."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -38,7 +38,7 @@ SCROLL_BACK = """async () => {
 
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
-    """A browser; its absence is a failure that says what to do."""
+    """Start a browser; if none is installed, fail and say what to do."""
     path = find()
     assert path, "no Chromium: run `make chromium`, or name one in CHATWS_CHROMIUM"
     async with async_playwright() as playwright:
@@ -55,7 +55,7 @@ async def arrive(
     scheme: Literal["light", "dark"] = "light",
     locale: str = "en-US",
 ) -> "Person":
-    """A new person with a window of their own; a narrow one is a phone's."""
+    """Return a new person with a window of their own; a window narrower than 500 pixels has a touch screen."""
     context = await browser.new_context(
         viewport={"width": width, "height": 780}, color_scheme=scheme, locale=locale, has_touch=width < 500
     )
@@ -64,8 +64,8 @@ async def arrive(
 
 
 class Person:
-    """Somebody at the chat page; ``complaints`` holds what the console says, violations of the policy included, and
-    frames that aren't as the AsyncAPI document says."""
+    """A user of the chat page. ``complaints`` collects console messages, violations of the content policy among them,
+    and frames that do not match the AsyncAPI document."""
 
     def __init__(self, page: Page, address: str) -> None:
         self.page = page
@@ -76,12 +76,12 @@ class Person:
         page.on("websocket", self._check)
 
     async def log_in(self, name: str, password: str = "demo", *, stay: bool = False) -> None:
-        """At the page in English; ``stay``: in all tabs."""
+        """Open the page and log in; ``stay``: in all tabs."""
         await self.page.goto(self.address)
         await self.fill_in(name, password, stay=stay)
 
     async def fill_in(self, name: str, password: str = "demo", *, stay: bool = False) -> None:
-        """The login that is on the screen."""
+        """Fill in the login form on the screen."""
         await self.page.get_by_label("Stay logged in").set_checked(stay)
         await self.page.get_by_label("Name").fill(name)
         await self.page.get_by_label("Password").fill(password)
@@ -103,11 +103,11 @@ class Person:
         await expect(self.page.get_by_role("button", name="Log in")).to_be_visible()
 
     def message(self, text: str) -> Locator:
-        """The row of a message of the open group."""
+        """Return the row of a message of the open group."""
         return self.page.locator("#messages .message", has=self.page.get_by_text(text, exact=True))
 
     async def scroll_to_top(self, until: str, seconds: float = 120) -> None:
-        """Scroll back, page by page, until the first message of all is there and seen."""
+        """Scroll back, page by page, until the first message of the history is visible."""
         async with asyncio.timeout(seconds):
             while not await self.message(until).count():
                 await self.page.evaluate(SCROLL_BACK)

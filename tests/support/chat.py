@@ -1,4 +1,4 @@
-"""The chat service, asked as its other users ask it: by gRPC."""
+"""Call the chat service over gRPC, as its other clients do."""
 
 import asyncio
 import itertools
@@ -19,7 +19,7 @@ from chatws.chat_service.pb.ext_pb2_grpc import ReadCursorsStub
 from realtime.relay.watermill import encode
 from tests.support.waiting import LOOK_SECONDS, until_answer
 
-_users = itertools.count(10**9 + secrets.randbelow(10**12))  # not `random`, which a seed makes equal everywhere
+_users = itertools.count(10**9 + secrets.randbelow(10**12))  # `random` would repeat them in each process
 AGAIN = {
     "maxAttempts": 5, "initialBackoff": "0.2s", "maxBackoff": "3s", "backoffMultiplier": 3,
     "retryableStatusCodes": ["RESOURCE_EXHAUSTED"],
@@ -30,12 +30,12 @@ where it is overloaded: the Go platform's take no more calls while the processor
 
 
 def new_user() -> int:
-    """A user id that no other test has."""
+    """Return a user id that no other test uses."""
     return next(_users)
 
 
 class Chat:
-    """The reference chat service over its own contract."""
+    """A client of the reference chat service."""
 
     def __init__(self, target: str) -> None:
         self._channel = grpc.aio.insecure_channel(target, options=[("grpc.service_config", CALLS_WAIT)])
@@ -44,14 +44,14 @@ class Chat:
 
     @property
     def stub(self) -> Any:
-        """The chat service's methods."""
+        """Return the chat service's methods."""
         return self._stub
 
     async def close(self) -> None:
         await self._channel.close()
 
     async def group(self, owner: int, *members: int, name: str = "a group") -> str:
-        """A chat group with these members; its id."""
+        """Create a chat group with these members and return its id."""
         made = await self.stub.CreateGroup(pb.CreateGroupReq(name=name, owner_id=owner))
         for member in members:
             await self.add(made.group_id, member)
@@ -70,7 +70,7 @@ class Chat:
     async def say(
         self, group_id: str, sender: int, text: str, message_id: str | None = None, image_url: str = ""
     ) -> None:
-        """Store a message; one whose id is there already is not stored again, so each gets its own unless told."""
+        """Store a message. A known id is not stored again, so each message gets a new id unless one is given."""
         request = pb.SaveMessageReq(
             message_id=message_id or str(uuid.uuid4()), group_id=group_id, sender_id=sender,
             msg_type=2 if image_url else 1, content=text, image_url=image_url,
@@ -78,24 +78,24 @@ class Chat:
         await self.stub.SaveMessage(request)
 
     async def notify(self, user_id: int, title: str) -> str:
-        """A notification; its id."""
+        """Create a notification and return its id."""
         request = pb.CreateNotificationReq(user_id=user_id, type="news", title=title, content="of the day")
         return str((await self.stub.CreateNotification(request)).notification_id)
 
     async def mark_read(self, user_id: int, group_id: str, message_id: str) -> str:
-        """Move a read cursor; the message at which it stands."""
+        """Move a read cursor and return its message id."""
         request = ext.MarkReadReq(user_id=user_id, group_id=group_id, message_id=message_id)
         return (await self.ext.MarkRead(request)).message_id
 
     async def history(self, group_id: str) -> list[str]:
-        """The contents of a group's messages, oldest first."""
+        """Return the contents of a group's messages, oldest first."""
         answer = await self.stub.GetMessageHistory(pb.GetMessageHistoryReq(group_id=group_id, limit=100))
         return [message.content for message in reversed(answer.messages)]
 
     async def all_messages(self, group_id: str) -> dict[str, int]:
-        """When each message of a group was stored (Unix seconds), by id, the newest first.
+        """Return when each message of a group was stored (Unix seconds), by id, newest first.
 
-        Some services take an id for its whole second: pages overlap, so that none is left out.
+        Some services treat an id as its whole second, so pages overlap and no message is left out.
         """
         found: dict[str, int] = {}
         before = ""
@@ -114,13 +114,13 @@ class Chat:
 
 
 class PlatformChat(Chat):
-    """The Go platform's chat service, or its twin; ``target`` tells where it is by now.
+    """A client of the Go platform's chat service or of its twin; ``target`` returns its current address.
 
-    Members come and go by the events of another service of the platform, its activities.
+    Members are added and removed by events of the platform's activity service.
     """
 
     TAKES_SECONDS = 3.0
-    """How long an event is waited for before it counts as lost."""
+    """Seconds to wait for an event's effect before the event counts as lost."""
 
     def __init__(self, target: Callable[[], str], redis_url: str) -> None:
         self._target = target
@@ -130,7 +130,7 @@ class PlatformChat(Chat):
 
     @property
     def stub(self) -> Any:
-        """The chat service's methods, where it is by now."""
+        """Return the chat service's methods at its current address."""
         target = self._target()
         if target not in self._channels:
             options = [("grpc.service_config", CALLS_WAIT)]
@@ -143,7 +143,7 @@ class PlatformChat(Chat):
         await self._redis.aclose()
 
     async def group(self, owner: int, *members: int, name: str = "a group") -> str:
-        """A chat group with these members; its id."""
+        """Create a chat group with these members and return its id."""
         activity = 1 + secrets.randbelow(2**40)
         made = await self.stub.CreateGroup(pb.CreateGroupReq(activity_id=activity, name=name, owner_id=owner))
         for member in members:
@@ -152,11 +152,11 @@ class PlatformChat(Chat):
         return str(made.group_id)
 
     async def add(self, group_id: str, user_id: int) -> None:
-        """Raises TimeoutError if nothing comes of it."""
+        """Add a member; raise TimeoutError if the event has no effect."""
         await self._happens("activity.member.joined", group_id, user_id, is_in=True)
 
     async def remove(self, group_id: str, user_id: int, operator: int) -> None:
-        """Raises TimeoutError if nothing comes of it."""
+        """Remove a member; raise TimeoutError if the event has no effect."""
         await self._happens("activity.member.left", group_id, user_id, is_in=False)
 
     async def disband(self, group_id: str, owner: int) -> None:

@@ -1,4 +1,4 @@
-"""A WebSocket client for tests: sends frames, remembers what came, waits for what is expected."""
+"""A WebSocket client for tests: it sends frames, stores received frames and waits for expected ones."""
 
 import asyncio
 import itertools
@@ -21,14 +21,14 @@ _ids = itertools.count(1)
 
 
 def make_token(user_id: int, seconds: float = 600, **claims: Any) -> str:
-    """A token of this user, as another service of the platform mints it."""
+    """Return a token of this user, as another service of the platform issues it."""
     now = int(time.time())
     given = {"userId": user_id, "role": "user", "iat": now, "exp": int(now + seconds), **claims}
     return jwt.encode(given, settings.REALTIME.jwt_secret, "HS256")
 
 
 def bearer(user_id: int, **claims: Any) -> dict[str, str]:
-    """The header that brings such a token."""
+    """Return the header with such a token."""
     return {"Authorization": f"Bearer {make_token(user_id, **claims)}"}
 
 
@@ -43,7 +43,7 @@ class Client:
         self._unread: list[Frame] = []
 
     async def send(self, kind: str, data: Any = None, **envelope: Any) -> str:
-        """Send a frame; its message id."""
+        """Send a frame and return its message id."""
         message_id: str = envelope.setdefault("message_id", f"c-{next(_ids)}")
         await self.raw(json.dumps({"type": kind, "timestamp": int(time.time()), "data": data or {}, **envelope}))
         return message_id
@@ -53,13 +53,13 @@ class Client:
         await self.socket.send(text)
 
     async def recv(self) -> Frame:
-        """The next frame that hasn't been read."""
+        """Return the next unread frame."""
         if self._unread:
             return self._unread.pop(0)
         return await self._read()
 
     async def expect(self, kind: str, matching: Callable[[Frame], bool] = lambda frame: True) -> Frame:
-        """The next unread frame of this type; others stay unread."""
+        """Return the next unread frame of this type; others stay unread."""
         for index, frame in enumerate(self._unread):
             if frame["type"] == kind and matching(frame):
                 return self._unread.pop(index)
@@ -70,12 +70,12 @@ class Client:
             self._unread.append(frame)
 
     async def ask(self, kind: str, data: Any = None, **envelope: Any) -> Frame:
-        """Send a frame; the answer that carries its message id."""
+        """Send a frame and return the answer with its message id."""
         message_id = await self.send(kind, data, **envelope)
         return await self.answer(message_id)
 
     async def answer(self, message_id: str) -> Frame:
-        """The next unread frame that carries a message id and is no publication."""
+        """Return the next unread frame that has a message id and is not a publication."""
         matching = [f for f in self._unread if f["message_id"] == message_id and "offset" not in f]
         if matching:
             self._unread.remove(matching[0])
@@ -87,7 +87,7 @@ class Client:
             self._unread.append(frame)
 
     async def closed(self) -> int:
-        """The close code, once the server has closed."""
+        """Return the close code once the server has closed."""
         async with asyncio.timeout(LIMIT):
             try:
                 while True:
@@ -97,12 +97,12 @@ class Client:
                 return self.socket.close_code
 
     async def settled(self) -> list[Frame]:
-        """What is unread once everything that was sent before has been answered."""
-        await self.answer(await self.send("history", {}))  # refused, in its turn; a ping may overtake
+        """Return the unread frames once everything sent before has been answered."""
+        await self.answer(await self.send("history", {}))  # an unknown type is rejected in order; a ping may overtake
         return list(self._unread)
 
     async def close(self) -> None:
-        """Close, and read what still comes: behind it stands the server's own close frame."""
+        """Close, and read the remaining frames up to the server's close frame."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._read_out())
             await self.socket.close()
@@ -124,8 +124,8 @@ class Client:
 
 
 async def connect(url: str, **options: Any) -> Client:
-    """A connection that hasn't authenticated, unless the options bring a token.
+    """Open a connection; it is not authenticated unless the options carry a token.
 
-    The client library's own deadlines judge nothing: a gateway that a test pauses, or a busy machine, breaks no socket.
+    The client library's own deadlines are off, so that a paused gateway or a busy machine breaks no socket.
     """
     return Client(await websockets.connect(url, open_timeout=LIMIT, ping_timeout=None, **options))

@@ -1,4 +1,4 @@
-"""A clock that a test moves: timers of the running loop end when the test says so."""
+"""Move the running loop's clock by hand, so that a test decides when timers end."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ import pytest
 
 
 class LoopClock:
-    """The running loop's time stands still until `advance`. Keep no other timer running beside it."""
+    """Stop the running loop's time until `advance`. No other timer may run at the same time."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         loop = asyncio.get_running_loop()
@@ -14,7 +14,7 @@ class LoopClock:
         monkeypatch.setattr(loop, "time", lambda: self._now)
 
     async def advance(self, seconds: float) -> None:
-        """Let time pass; return once the timers that ended have been called."""
+        """Advance the time; return once the timers that ended have been called."""
         self._now += seconds
         for _ in range(3):
             await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""A collector of spans, as OpenTelemetry's is asked: by OTLP over gRPC."""
+"""Receive spans over OTLP and gRPC, as OpenTelemetry's collector does."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ from tests.support.waiting import LIMIT
 
 
 class Collector(TraceServiceServicer):
-    """Keeps every span with the service that recorded it; ``environment`` sends a process's spans here."""
+    """Store every span with its service; ``environment`` makes a process send its spans here."""
 
     def __init__(self) -> None:
         self.spans: list[tuple[str, Span]] = []
@@ -44,7 +44,7 @@ class Collector(TraceServiceServicer):
     def wait_for(
         self, name: str, trace_id: bytes = b"", count: int = 1, *, service: str = "", user: int = 0
     ) -> list[tuple[str, Span]]:
-        """The spans of this name, of one trace, service and user or of all, once there are so many."""
+        """Return the spans of this name once there are so many; trace, service and user narrow them."""
 
         def found() -> list[tuple[str, Span]]:
             return [

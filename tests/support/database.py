@@ -1,4 +1,4 @@
-"""The database that the tests run on: SQLite, or the PostgreSQL that `DATABASE_URL` names (`make test-postgres`)."""
+"""Give each stack its database: SQLite, or the PostgreSQL that `DATABASE_URL` names (`make test-postgres`)."""
 
 import atexit
 import functools
@@ -22,7 +22,7 @@ _kept: set[bool] = set()
 
 
 def fresh_database() -> str:
-    """The URL of a database that has nothing in it, on the server that the tests run on; empty for SQLite."""
+    """Return the URL of an empty database on the tests' server; empty for SQLite."""
     if not ON_POSTGRES:
         return ""
     url = os.environ["DATABASE_URL"]
@@ -33,7 +33,7 @@ def fresh_database() -> str:
 
 
 def keep_template(url: str, folder: Path, *, demo: bool) -> None:
-    """Keep a copy of a stack's database, which nobody uses now, for `copy_template`. Only of the kind tests run on."""
+    """Keep a copy of a stack's unused database for `copy_template`, if it is of the kind the tests run on."""
     if bool(url) != ON_POSTGRES:
         return
     if ON_POSTGRES:
@@ -46,7 +46,7 @@ def keep_template(url: str, folder: Path, *, demo: bool) -> None:
 
 
 def copy_template(url: str, folder: Path, *, demo: bool) -> bool:
-    """Replace a stack's database by a copy of the kept one; False if there is none."""
+    """Replace a stack's database by the kept copy; return False if there is none."""
     if demo not in _kept or bool(url) != ON_POSTGRES:
         return False
     if ON_POSTGRES:
@@ -74,7 +74,7 @@ def _templates() -> Path:
 
 
 def query(url: str, folder: Path, sql: str, *values: object) -> list[tuple[Any, ...]]:
-    """The rows of a statement, whose places are ``%s``, in the database of a stack."""
+    """Return the rows of a statement in a stack's database; its placeholders are ``%s``."""
     if url.startswith("postgres"):
         with psycopg.connect(url) as connection:
             cursor = connection.execute(sql.encode(), values)
@@ -85,7 +85,7 @@ def query(url: str, folder: Path, sql: str, *values: object) -> list[tuple[Any, 
 
 @contextmanager
 def group_locked(url: str, folder: Path, group_id: str) -> Iterator[None]:
-    """In it nobody else can write to a chat group; on SQLite, which has one writer, to nothing."""
+    """Block other writers of a chat group; on SQLite, which has one writer, block all writes."""
     if url.startswith("postgres"):
         with psycopg.connect(url) as connection:
             connection.execute("SELECT 1 FROM reference_chatgroup WHERE group_id = %s FOR UPDATE", [group_id])

@@ -1,4 +1,4 @@
-"""A real etcd of the tests' own, one member or more, on free ports of the loopback; services register in it."""
+"""Run a real etcd of one or more members on free ports of the loopback, and register services in it."""
 
 import json
 import os
@@ -18,7 +18,7 @@ LEASE_SECONDS = 2
 
 
 class Member:
-    """One etcd process; can be killed and started again with its data."""
+    """One etcd process, which can be killed and started again with its data."""
 
     def __init__(self, folder: Path, name: str, peers: dict[str, int], options: Sequence[str]) -> None:
         self.port = free_port()
@@ -30,7 +30,7 @@ class Member:
         self._process: Handle | None = None
 
     def start(self) -> None:
-        """Start it; `Etcd.wait` tells when it serves."""
+        """Start it; `Etcd.wait` returns when it serves."""
         found = find()
         assert found is not None, "`make etcd` sees to one"
         scheme = "https" if "--cert-file" in self._options else "http"
@@ -52,7 +52,7 @@ class Member:
             self._process = None
 
     def pause(self) -> None:
-        """It hangs, and accepts connections all the same."""
+        """Make it hang; it still accepts connections."""
         if self._process is not None:
             self._process.send_signal(signal.SIGSTOP)
 
@@ -62,7 +62,7 @@ class Member:
 
 
 class Etcd:
-    """A cluster of so many members. ``control``: options that `etcdctl` needs for it, of user or TLS."""
+    """A cluster of so many members. ``control``: options that `etcdctl` needs for it (user, TLS)."""
 
     def __init__(
         self, folder: Path, members: int = 1, options: Sequence[str] = (), control: Sequence[str] = ()
@@ -76,7 +76,7 @@ class Etcd:
 
     @property
     def endpoints(self) -> str:
-        """As an address has them."""
+        """Return the members' addresses, as an etcd address lists them."""
         return ",".join(member.endpoint for member in self.members)
 
     def start(self) -> None:
@@ -86,7 +86,7 @@ class Etcd:
         self.wait()
 
     def wait(self) -> None:
-        """Return once something can be written."""
+        """Return once a write succeeds."""
         deadline = time.monotonic() + SECONDS
         while (done := self._run("put", "ready", "1")).returncode != 0:
             assert time.monotonic() < deadline, done.stderr.decode()
@@ -99,7 +99,7 @@ class Etcd:
             member.kill()
 
     def ctl(self, *arguments: str) -> str:
-        """What `etcdctl` prints; tries again where a member hangs or no leader is elected yet."""
+        """Return the output of `etcdctl`; try again while a member hangs or no leader is elected."""
         deadline = time.monotonic() + SECONDS
         while (done := self._run(*arguments)).returncode != 0:
             passes = any(word in done.stderr for word in (b"deadline exceeded", b"leader", b"timed out"))
@@ -108,7 +108,7 @@ class Etcd:
         return done.stdout.decode()
 
     def register(self, key: str, address: str, seconds: int = LEASE_SECONDS) -> "Registration":
-        """Register an instance as go-zero does: under a lease that is kept alive."""
+        """Register an instance as go-zero does, under a lease that is kept alive."""
         lease = self.ctl("lease", "grant", str(seconds)).split()[1]
         self.ctl("put", "--lease", lease, f"{key}/{int(lease, 16)}", address)
         keeping = subprocess.Popen(self._command("lease", "keep-alive", lease), stdout=subprocess.DEVNULL)
@@ -116,7 +116,7 @@ class Etcd:
         return Registration(self, lease, keeping)
 
     def compact(self) -> None:
-        """Forget every revision but the present one."""
+        """Compact the history: only the current revision remains."""
         revision = json.loads(self.ctl("get", "ready", "-w", "json"))["header"]["revision"]
         self.ctl("compact", str(revision))
 
@@ -131,7 +131,7 @@ class Etcd:
 
 
 class Registration:
-    """An instance that is registered."""
+    """A registered instance."""
 
     def __init__(self, etcd: Etcd, lease: str, keeping: subprocess.Popen[bytes]) -> None:
         self._etcd = etcd
@@ -139,12 +139,12 @@ class Registration:
         self._keeping = keeping
 
     def withdraw(self) -> None:
-        """As a service does that ends well."""
+        """Withdraw the registration, as a service does when it stops."""
         self.lose()
         self._etcd.ctl("lease", "revoke", self._lease)
 
     def lose(self) -> None:
-        """As one that was killed: its lease runs out by and by."""
+        """Stop keeping the lease alive, as after a kill: the registration expires later."""
         self._keeping.kill()
         self._keeping.wait()
 

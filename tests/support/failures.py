@@ -1,5 +1,5 @@
-"""A pytest plugin that says why a test failed: the end of each of its processes' logs, their stacks after a time-out,
-and the seed that repeats the order.
+"""Add to a failed test's report why it failed: the end of each process's log, stacks after a time-out, and the seed
+that repeats the order.
 """
 
 import os
@@ -20,7 +20,7 @@ DUMP_SECONDS = 10.0
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Note which stacks a test begins with; it adds its own."""
+    """Remember the stacks that exist before a test; the test adds its own."""
     Stack.recent = [*Stack.living]
     if Stack.shared is not None:
         Stack.shared.processes[:] = [process for process in Stack.shared.processes if process.running]
@@ -29,7 +29,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """End what a test adds to a stack that outlives it: it would run, and use the machine, until the last test."""
+    """End the processes that a test adds to a shared stack; otherwise they would run until the last test."""
     before = {stack: [process for process in stack.processes if process.running] for stack in Stack.living}
     try:
         return (yield)
@@ -39,7 +39,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 
 def end_extra(before: list[Process], processes: list[Process]) -> None:
-    """End what was added, but for what replaces one of its kind that ended."""
+    """End the added processes, except those that replace an ended process of their kind."""
     lacking = Counter(process.kind for process in before if not process.running)
     for process in processes:
         if process not in before and process.running:
@@ -52,7 +52,7 @@ def end_extra(before: list[Process], processes: list[Process]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Add the logs to the report of a test that failed."""
-    report: pytest.TestReport = yield  # type: ignore[assignment]  # a wrapper is sent the result
+    report: pytest.TestReport = yield  # type: ignore[assignment]  # a wrapper receives the result
     if report.failed:
         processes = [(stack, process) for stack in Stack.recent for process in stack.processes]
         if "Timeout" in str(report.longrepr)[-200:]:
@@ -66,14 +66,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
-    """Say how to repeat the order of a run that failed."""
+    """Print how to repeat the order of a failed run."""
     seed = terminalreporter.config.getoption("randomly_seed", None)
     if exitstatus and seed is not None:
         terminalreporter.write_line(f"The order was that of seed {seed}: make test SEED={seed}")
 
 
 def _write_stacks(processes: list[Process]) -> None:
-    """Have each process write the stacks of its threads to its log; return when the logs have grown."""
+    """Make each process write the stacks of its threads to its log; return when the logs have grown."""
     sizes = {}
     for process in processes:
         if process.running and isinstance(process.handle, Forked):

@@ -1,4 +1,4 @@
-"""Histories of the two kinds that chat services give (docs/protocol.md, gRPC)."""
+"""Model the two kinds of histories that chat services return (docs/protocol.md, gRPC)."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ SECOND = 1_700_000_000
 
 
 class Histories:
-    """A chat group's messages, the oldest first, each with the second in which it was said."""
+    """A chat group's messages, oldest first, each with the second in which it was stored."""
 
     def __init__(self, seconds: Sequence[int]) -> None:
         self.messages = [Message(f"m{n}", "g", 1, "", 1, "", "", 1, second) for n, second in enumerate(seconds)]
@@ -22,7 +22,7 @@ class Histories:
 
 
 class ByPlace(Histories):
-    """As the reference service: before that message; one that isn't there is an error."""
+    """Return messages before that message, as the reference service does; an unknown id is an error."""
 
     def before(self, before_id: str) -> list[Message]:
         ids = [message.message_id for message in self.messages]
@@ -32,7 +32,7 @@ class ByPlace(Histories):
 
 
 class BySecond(Histories):
-    """As the platform's: before the second of that message; one that isn't there counts as none."""
+    """Return messages before that message's second, as the platform does; an unknown id counts as no id."""
 
     def before(self, before_id: str) -> list[Message]:
         second = {message.message_id: message.created_at for message in self.messages}.get(before_id)

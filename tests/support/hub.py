@@ -1,4 +1,4 @@
-"""A hub in this process on a real Redis, a relay's side that publishes with or without telling, and listeners."""
+"""Run a hub in this process on a real Redis, with subscribers and a publisher that can skip the notification."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ LAYERS = {"ours": RedisPubSubLayer, "stock": RedisPubSubChannelLayer}
 
 
 class Listener:
-    """A connection that remembers what the hub told it."""
+    """A subscriber that records what the hub delivers."""
 
     def __init__(self, user_id: int = 1) -> None:
         self.user_id = user_id
@@ -42,11 +42,11 @@ class Listener:
         self.news.set()
         return self.goes_on
 
-    def dropped(self, feed: str, position: Position) -> None:
+    def removed_from_feed(self, feed: str, position: Position) -> None:
         self.dropped_from.append((feed, position.offset))
         self.news.set()
 
-    def ask_access(self, feed: str) -> None:
+    def access_changed(self, feed: str) -> None:
         self.asked.append(feed)
         self.news.set()
 
@@ -59,7 +59,7 @@ class Listener:
 
 
 class World:
-    """A hub, and a relay's side that can publish with or without telling."""
+    """A hub and a publisher that appends to feeds with or without notifying the hub."""
 
     def __init__(self, redis: Redis, conf: RealtimeConf, layer: str = "ours", **changes: Any) -> None:
         self.redis = redis

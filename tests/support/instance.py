@@ -1,4 +1,4 @@
-"""An instance of a chat service, in this process."""
+"""Run an instance of a chat service in this process."""
 
 import asyncio
 from typing import Any
@@ -9,7 +9,7 @@ from chatws.chat_service.pb import chat_pb2 as pb
 
 
 class Instance(grpc.GenericRpcHandler):
-    """A chat service that answers each question for unread notifications with its number."""
+    """A chat service that answers each call for unread notifications with its own number."""
 
     def __init__(self, number: int, tls: grpc.ServerCredentials | None = None) -> None:
         self.number = number

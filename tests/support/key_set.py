@@ -1,4 +1,4 @@
-"""A key set at a URL, as an identity provider has one: keys can be added, and the endpoint can go away."""
+"""Serve a key set at a URL, as an identity provider does; a test can change its keys and close it."""
 
 import json
 import threading
@@ -13,7 +13,7 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519Pri
 
 
 def new_key(algorithm: str) -> PrivateKey:
-    """A private key that signs with this algorithm."""
+    """Return a new private key that signs with this algorithm."""
     if algorithm == "RS256":
         return rsa.generate_private_key(65537, 2048)
     if algorithm == "ES256":
@@ -22,18 +22,18 @@ def new_key(algorithm: str) -> PrivateKey:
 
 
 def pem(key: PrivateKey) -> str:
-    """The public key's PEM text."""
+    """Return the public key's PEM text."""
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 def jwk(key: PrivateKey, algorithm: str, **fields: Any) -> dict[str, Any]:
-    """The public key as an entry of a key set."""
+    """Return the public key as an entry of a key set."""
     shown: dict[str, Any] = jwt.get_algorithm_by_name(algorithm).to_jwk(key.public_key(), as_dict=True)
     return {**shown, **fields}
 
 
 class KeySet:
-    """The endpoint. ``document`` is what it answers, ``asked`` how often it has."""
+    """The endpoint: ``document`` is its answer, ``asked`` the number of requests."""
 
     def __init__(self, *keys: dict[str, Any]) -> None:
         self.document: Any = {"keys": list(keys)}
@@ -58,7 +58,7 @@ class KeySet:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/jwks.json"
 
     def close(self) -> None:
-        """Go away; once."""
+        """Close the endpoint; later calls do nothing."""
         if self._thread.is_alive():
             self._server.shutdown()
             self._server.server_close()

@@ -1,4 +1,4 @@
-"""A pytest plugin that begins with the files that take longest: one that began last would be waited for by all."""
+"""Order the test files by duration, longest first, so that no long file is left for the end."""
 
 import pytest
 
@@ -8,7 +8,7 @@ LONGEST = ("tests/e2e/", "tests/faults/", "tests/javascript/", "tests/config/", 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A worker takes the next file once it has finished one."""
+    """Sort the tests by file; each worker takes the next file once it has finished one."""
 
     def place(item: pytest.Item) -> int:
         return next((n for n, folder in enumerate(LONGEST) if item.nodeid.startswith(folder)), len(LONGEST))

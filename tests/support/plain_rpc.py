@@ -1,4 +1,4 @@
-"""A chat service without our extension: passes `chat.ChatService` on to another one and knows nothing else."""
+"""Serve a chat service without our extension: it forwards `chat.ChatService` and has no other methods."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import grpc
 
 
 class PlainService(grpc.GenericRpcHandler):
-    """Serves on a port of the loopback; ``asked`` names what it was asked for."""
+    """A server on a port of the loopback; ``asked`` lists the names of the called methods."""
 
     def __init__(self, target: str) -> None:
         self._channel = grpc.aio.insecure_channel(target)
@@ -14,7 +14,7 @@ class PlainService(grpc.GenericRpcHandler):
         self.asked: list[str] = []
 
     async def start(self) -> str:
-        """The address to use."""
+        """Start the server and return its address."""
         port = self._server.add_insecure_port("127.0.0.1:0")
         self._server.add_generic_rpc_handlers([self])
         await self._server.start()

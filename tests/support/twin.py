@@ -1,9 +1,8 @@
-"""A twin of the Go platform: a chat service and a user service that answer as the real ones were recorded.
+"""Run a twin of the Go platform: a chat service and a user service that answer as the recorded ones do.
 
 `python -m tests.support.twin --port … --user-port … --database … --redis …` runs both. Every failure of the chat
-service looks alike; a total counts disbanded groups; a message that is stored is an error when it comes again, and
-nothing else of a message is checked; nothing is published but what the activity events bring. `Twin.tell` makes things
-go wrong.
+service has the same status. A total counts disbanded groups. A message that is stored already is an error; nothing else
+of a message is checked. Only activity events make it publish. `Twin.tell` injects failures.
 """
 
 import argparse
@@ -55,11 +54,11 @@ CREATE TABLE IF NOT EXISTS position (topic TEXT PRIMARY KEY, entry_id TEXT);
 
 
 class Failure(Exception):
-    """What the chat service makes of anything that goes wrong."""
+    """The chat service's error for every failure."""
 
 
 class Store:
-    """The chat service's database. Every method raises `Failure` where the real service would answer with an error."""
+    """The chat service's database. A method raises `Failure` where the real service answers with an error."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -72,10 +71,10 @@ class Store:
 
     @property
     def _database(self) -> sqlite3.Connection:
-        """This thread's own: two that share one also share its statements, and may run one with the other's values."""
+        """Return this thread's own connection: threads that share one share its statements and mix up values."""
         if not hasattr(self._here, "database"):
             self._here.database = sqlite3.connect(self._path, 30, isolation_level=None, check_same_thread=False)
-            self._here.database.create_function("this_second", 0, self._time)  # asked for once nobody else writes
+            self._here.database.create_function("this_second", 0, self._time)  # read once no other thread writes
             self._opened.append(self._here.database)
         database: sqlite3.Connection = self._here.database
         return database
@@ -149,7 +148,7 @@ class Store:
         return pb.GetGroupMembersResp(members=_page(members, request), total=len(members))
 
     def user_groups(self, request: pb.GetUserGroupsReq) -> pb.GetUserGroupsResp:
-        """The total counts disbanded groups, which are not listed."""
+        """Return a user's groups; the total also counts disbanded groups, which are not listed."""
         _require(request.user_id)
         rows = self._read(
             "SELECT group_id, role, joined_at FROM member WHERE user_id = ? AND is_in ORDER BY id", str(request.user_id)
@@ -173,7 +172,7 @@ class Store:
         return pb.GetUserGroupsResp(groups=_page(groups, request), total=len(rows))
 
     def save_message(self, request: pb.SaveMessageReq) -> pb.SaveMessageResp:
-        """Looks at the lengths of its columns, and at nothing else."""
+        """Store a message; only the lengths of its columns are checked."""
         too_long = len(request.message_id) > LONGEST_ID or len(request.group_id) > LONGEST_ID
         if too_long or len(request.image_url) > LONGEST_URL or len(request.content.encode()) > MOST_BYTES:
             raise Failure
@@ -212,7 +211,7 @@ class Store:
         return pb.CreateNotificationResp(notification_id=notification_id)
 
     def notifications(self, request: pb.GetNotificationsReq) -> pb.GetNotificationsResp:
-        """``is_read``: 0 or -1 all, as it was recorded; 1 the read."""
+        """Return notifications. ``is_read``: 0 or -1 for all, as recorded; 1 for the read ones."""
         _require(request.user_id)
         rows = self._read(
             "SELECT notification_id, type, title, content, is_read, created_at FROM notification WHERE user_id = ?"
@@ -256,7 +255,7 @@ class Store:
         return pb.MarkAllReadResp(success=True, affected_count=count)
 
     def people(self, user_ids: Iterable[int]) -> dict[int, tuple[str, str]]:
-        """Name and avatar of those whom the user service knows."""
+        """Return name and avatar of the users that the user service knows."""
         found = {}
         for user_id in user_ids:
             for name, avatar in self._read("SELECT name, avatar FROM person WHERE user_id = ?", str(user_id)):
@@ -264,11 +263,11 @@ class Store:
         return found
 
     def meet(self, user_id: int, name: str, avatar: str) -> None:
-        """From now on the user service knows somebody."""
+        """Make a user known to the user service."""
         self._write("INSERT OR REPLACE INTO person VALUES (?, ?, ?)", str(user_id), name, avatar)
 
     def position(self, topic: str) -> str:
-        """Up to which entry the events of a topic have been served."""
+        """Return the last entry of a topic whose event was processed."""
         rows = self._read("SELECT entry_id FROM position WHERE topic = ?", topic)
         return rows[0][0] if rows else "0-0"
 
@@ -293,7 +292,7 @@ class Store:
     def _group(self, column: str, value: object) -> pb.GroupInfo:
         rows = self._read(
             "SELECT group_id, activity_id, name, owner_id, status, max_members, created_at FROM chat_group"
-            f" WHERE {column} = ? AND status = ?",  # one of two names
+            f" WHERE {column} = ? AND status = ?",  # one of two possible names
             value, NORMAL,
         )  # fmt: skip
         if not rows:
@@ -312,14 +311,14 @@ class Store:
         return rows[0] if rows else None
 
     def _join(self, group_id: str, user_id: int, role: int) -> None:
-        """Who was a member once has a row already, and fails."""
+        """Add a member; a former member still has a row, so that fails."""
         self._write(
             "INSERT INTO member (group_id, user_id, role, is_in, joined_at) VALUES (?, ?, ?, 1, ?)",
             group_id, str(user_id), role, self._time(),
         )  # fmt: skip
 
     def _history(self, group_id: str, before_id: str, limit: int) -> list[pb.Message]:
-        """By whole seconds. Those of one second come newest first, or the other way round where all of them fit."""
+        """Return the history by whole seconds. Those of one second are newest first, or oldest first if all fit."""
         before = self._read("SELECT created_at FROM message WHERE message_id = ?", before_id) if before_id else []
         rows = self._read(
             "SELECT message_id, group_id, sender_id, msg_type, content, image_url, created_at FROM message"
@@ -359,7 +358,7 @@ METHODS: dict[str, tuple[type[Any], Callable[[Store, Any], Any]]] = {
 
 
 class Platform(grpc.GenericRpcHandler):
-    """Serves the chat service, the user service and what tests tell them."""
+    """Serve the chat service, the user service and the tests' instructions."""
 
     def __init__(self, store: Store, events: "redis.asyncio.Redis") -> None:
         self._store = store
@@ -440,11 +439,11 @@ class Platform(grpc.GenericRpcHandler):
 
     async def _publish(self, topic: str, event: Mapping[str, object]) -> None:
         payload = json.dumps(event, ensure_ascii=False).encode()
-        with suppress(RedisError, OSError):  # a message that can't be published is only logged there
+        with suppress(RedisError, OSError):  # the real service only logs a message that cannot be published
             await self._events.xadd(topic, encode(payload, {"topic": topic}))
 
     async def follow_events(self) -> None:
-        """Serve the activities' events, in order; one that fails is left, as the real service leaves it in the end."""
+        """Process the activity events in order; skip one that fails, as the real service finally does."""
         while True:
             try:
                 positions = {topic: self._store.position(topic) for topic in EVENTS}
@@ -525,21 +524,21 @@ async def serve(port: int, user_port: int, database: Path, redis_url: str) -> No
         stopping = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
         await stopping.wait()
-        await tasks.end([following])  # one cancellation may be swallowed: redis-py makes a time-out of it
+        await tasks.end([following])  # one cancellation may be lost: redis-py turns it into a time-out
         for server in servers:
             await server.stop(0.5)
         await events.aclose()
 
 
 class Twin:
-    """What tests say to it."""
+    """The tests' side of the twin."""
 
     def __init__(self, target: str) -> None:
         self._channel = grpc.aio.insecure_channel(target)
 
     async def tell(self, **what: object) -> None:
-        """``saves``, ``users``: what goes wrong from now on, empty: nothing; ``people``: ``[id, name, avatar]`` each;
-        ``now``: the time that it is."""
+        """Inject failures. ``saves``, ``users``: the failure from now on, empty for none; ``people``: a list of
+        ``[id, name, avatar]``; ``now``: the twin's time."""
         call: Any = self._channel.unary_unary(CONTROL)
         await call(json.dumps(what).encode(), wait_for_ready=True)
 

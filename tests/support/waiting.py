@@ -1,5 +1,5 @@
-"""Waits for what has to happen. No test is judged by the clock: the limit only turns a hang into a failure that says
-what was waited for."""
+"""Wait for expected events. The limit is no measurement: it only turns a hang into a failure that names the missing
+event."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class _Look:
-    """One wait: when it ends, and the failure's message."""
+    """One wait: its deadline and the failure's message."""
 
     def __init__(self, what: str, limit: float) -> None:
         self._what = what
@@ -30,7 +30,7 @@ class _Look:
 
 
 async def until(look: Callable[[], T], is_wanted: Callable[[T], object] = bool, what: str = "it holds") -> T:
-    """Return what ``look`` returns as soon as it is wanted, by default true."""
+    """Return the result of ``look`` as soon as it is wanted, by default as soon as it is true."""
     wait = _Look(what, LIMIT)
     while not is_wanted(seen := look()):
         wait.check(seen)
@@ -41,7 +41,7 @@ async def until(look: Callable[[], T], is_wanted: Callable[[T], object] = bool, 
 async def until_answer(
     ask: Callable[[], Awaitable[T]], is_wanted: Callable[[T], object] = bool, what: str = "the wanted answer"
 ) -> T:
-    """Return the first wanted answer; ``ask`` is called again after each other one."""
+    """Return the first wanted answer; call ``ask`` again after any other answer."""
     wait = _Look(what, LIMIT)
     while not is_wanted(seen := await ask()):
         wait.check(seen)
@@ -50,7 +50,7 @@ async def until_answer(
 
 
 async def until_news(news: asyncio.Event, look: Callable[[], T], what: str = "it holds") -> T:
-    """Return what ``look`` returns as soon as it is true; it is called at first and after each ``news``."""
+    """Return the result of ``look`` once it is true; it is called at the start and after each ``news``."""
     try:
         async with asyncio.timeout(LIMIT):
             while not (seen := look()):
@@ -64,7 +64,7 @@ async def until_news(news: asyncio.Event, look: Callable[[], T], what: str = "it
 def wait_until(
     look: Callable[[], T], is_wanted: Callable[[T], object] = bool, what: str = "it holds", limit: float = LIMIT
 ) -> T:
-    """`until` for a thread, or a test without a loop. ``limit``: for what takes long by intention."""
+    """Wait as `until` does, in a thread or a test without a loop; ``limit`` allows a longer wait."""
     wait = _Look(what, limit)
     while not is_wanted(seen := look()):
         wait.check(seen)
@@ -73,7 +73,7 @@ def wait_until(
 
 
 async def until_logged(log: Path, text: str, count: int = 1) -> list[str]:
-    """Return the whole lines of a log that hold a text, once there are so many."""
+    """Return the complete lines of a log with this text once there are so many."""
 
     def lines() -> list[str]:
         return [line for line in log.read_text().splitlines(keepends=True) if text in line and line.endswith("\n")]

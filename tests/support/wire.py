@@ -1,5 +1,4 @@
-"""A proxy before a gateway that reads the frames of the clients behind it, and checks them as `tests.support.client`
-does its own."""
+"""Run a proxy before a gateway that checks all frames against the AsyncAPI document, as `tests.support.client` does."""
 
 from collections.abc import Callable, Iterator
 
@@ -9,7 +8,7 @@ from tests.support.schemas import Exchange
 
 
 class CheckedProxy(Proxy):
-    """When left it raises AssertionError if a frame that passed was not as the AsyncAPI document says."""
+    """Raise AssertionError on exit if a passing frame did not match the AsyncAPI document."""
 
     def __init__(self, *targets: int) -> None:
         super().__init__(*targets)
@@ -34,7 +33,7 @@ class CheckedProxy(Proxy):
 
 
 class _Messages:
-    """The messages of one direction of a connection; none of one that isn't a WebSocket."""
+    """Yield the messages of one direction of a connection; none if it is not a WebSocket."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
@@ -42,7 +41,7 @@ class _Messages:
         self._is_open = False
 
     def of(self, data: bytes) -> Iterator[bytes]:
-        """The messages that end in these bytes."""
+        """Return the messages that end in these bytes."""
         self._rest += data
         if not self._is_open:
             head, end, rest = self._rest.partition(b"\r\n\r\n")
@@ -59,7 +58,7 @@ class _Messages:
                     self._message.clear()
 
     def _frame(self) -> tuple[int, bytes] | None:
-        """The next frame's first byte and payload, once all of it is there."""
+        """Return the next frame's first byte and payload once the frame is complete."""
         if len(self._rest) < 2:
             return None
         first, second = self._rest[:2]

@@ -1,4 +1,4 @@
-"""The small world that the documents' examples tell of (`chatws.protocol.examples`), put into a stack's database."""
+"""Put the users, groups and messages of the documents' examples (`chatws.protocol.examples`) into a database."""
 
 import sqlite3
 
@@ -9,7 +9,7 @@ MADE, NOTIFIED = 1_700_000_000, 1_700_000_100
 
 
 def make_world(stack: Stack) -> None:
-    """Add it; the stack's database is there."""
+    """Add the examples' data to the stack's database, which must exist."""
     with sqlite3.connect(stack.folder / "db.sqlite3", timeout=20) as database:
         database.execute(
             "INSERT INTO reference_chatgroup (group_id, activity_id, name, owner_id, status, max_members, cover_url,"
@@ -48,6 +48,6 @@ def make_world(stack: Stack) -> None:
 
 
 def unread_notification(stack: Stack) -> None:
-    """Its notification is unread again."""
+    """Mark its notification unread again."""
     with sqlite3.connect(stack.folder / "db.sqlite3", timeout=20) as database:
         database.execute("UPDATE reference_notification SET is_read = 0")

@@ -1,8 +1,8 @@
-"""Starts Python processes by forking one that has imported the project already: in a tenth of a second, not in two.
+"""Start Python processes by forking one that has imported the project: in a tenth of a second instead of two.
 
 `zygote().fork(["manage.py", "relay_stream"], env, log)` is `python manage.py relay_stream` with this environment.
 The zygote itself runs `python -m tests.support.zygote`. It holds no loop, thread, gRPC channel or open database, since
-a child would share them. When the process that started it ends, however it ends, all its children are killed.
+a child would share them. When the process that started it ends in any way, all its children are killed.
 """
 
 import atexit
@@ -50,7 +50,7 @@ AFTER_FORK = (
 
 
 class Forked:
-    """A child of the zygote: as much of `subprocess.Popen` as the tests use."""
+    """A child of the zygote, with the part of `subprocess.Popen` that the tests use."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -63,13 +63,13 @@ class Forked:
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
-        """The exit status, as `Popen` has it, or None while the process runs."""
+        """Return the exit status as `Popen` does, or None while the process runs."""
         with suppress(subprocess.TimeoutExpired):
             self.wait(0)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit status, once there is one.
+        """Wait for the exit status and return it.
 
         Raises:
             subprocess.TimeoutExpired: the process still runs after ``timeout`` seconds.
@@ -93,7 +93,7 @@ class Forked:
 
 
 class Zygote:
-    """The tests' side: asks the zygote for processes."""
+    """The tests' side: request processes from the zygote."""
 
     def __init__(self) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -105,11 +105,11 @@ class Zygote:
         theirs.close()
 
     def fork(self, arguments: Sequence[str], env: Mapping[str, str], log: Path) -> Forked:
-        """Go on as ``python ARGUMENTS`` with exactly this environment; what it prints is appended to ``log``."""
+        """Fork a child that runs ``python ARGUMENTS`` with exactly this environment and appends its output to ``log``."""
         return self._start(arguments, env, log, BASE_DIR, executes=False)
 
     def execute(self, command: Sequence[str], env: Mapping[str, str], log: Path, cwd: Path = BASE_DIR) -> Forked:
-        """Start another program in the same way: it inherits nothing but the wish to end with this process."""
+        """Start another program, which also ends with this process and inherits nothing else."""
         return self._start(command, env, log, cwd, executes=True)
 
     def _start(
@@ -122,21 +122,21 @@ class Zygote:
         return Forked(ours)
 
     def close(self) -> None:
-        """End the zygote and all that it started."""
+        """End the zygote and all its children."""
         self._control.close()
         self._process.wait()
 
 
 @functools.cache
 def zygote() -> Zygote:
-    """The zygote of this process; started when it is first asked for."""
+    """Return the zygote of this process; start it on the first call."""
     started = Zygote()
     atexit.register(started.close)
     return started
 
 
 def main() -> None:
-    """Import everything, fork on request, and go on as what was asked for in each child."""
+    """Import everything, fork on request, and run the requested command in each child."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=int(sys.argv[1]))
     _import_everything()
@@ -169,7 +169,7 @@ def _import_everything() -> None:
 
 
 def _serve(control: socket.socket) -> dict[str, Any] | None:
-    """Fork on each request, and tell of each child's end. In a child: its request. In the zygote: None at the end."""
+    """Fork on each request and report each child's end. Return the request in a child, None at the zygote's end."""
     children: dict[int, tuple[int, socket.socket]] = {}
     with selectors.DefaultSelector() as selector:
         selector.register(control, selectors.EVENT_READ)
@@ -180,7 +180,7 @@ def _serve(control: socket.socket) -> dict[str, Any] | None:
                     selector.unregister(key.fd)
                     os.close(key.fd)
                     _, status = os.waitpid(pid, 0)
-                    with connection, suppress(OSError):  # nobody may wait for it
+                    with connection, suppress(OSError):  # no process may wait for it
                         connection.sendall(os.waitstatus_to_exitcode(status).to_bytes(4, "big", signed=True))
                     continue
                 data, descriptors, _, _ = socket.recv_fds(control, LARGEST_REQUEST, 1)
@@ -204,7 +204,7 @@ def _serve(control: socket.socket) -> dict[str, Any] | None:
 
 
 def _enter(request: dict[str, Any]) -> None:
-    """Take over the environment, the folder and the output of a process."""
+    """Set this process's environment, folder and output as requested."""
     env = request["env"]
     os.environ.clear()
     os.environ.update(env)
@@ -220,7 +220,7 @@ def _enter(request: dict[str, Any]) -> None:
 
 
 def _become(arguments: list[str]) -> None:
-    """Go on as ``python ARGUMENTS``; the interpreter's own end follows."""
+    """Run ``python ARGUMENTS`` in this process; the interpreter then ends as usual."""
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1)  # writes all stacks into the log
     if paths := os.environ.get("PYTHONPATH"):
@@ -239,7 +239,7 @@ def _become(arguments: list[str]) -> None:
 
 
 def _read_settings_again() -> None:
-    """Forget what the zygote's environment set: settings are read from the child's, when they are first used."""
+    """Forget the settings of the zygote's environment; the first use reads them from the child's."""
     from django.conf import settings
     from django.db import connections
     from django.utils.functional import empty
