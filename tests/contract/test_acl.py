@@ -1,4 +1,4 @@
-"""The whole chat as a Redis user that may do no more than docs/operations.md says."""
+"""Run the whole chat as a Redis user with only the permissions in docs/operations.md."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.support.stack import Stack
 
 
 def rules() -> list[str]:
-    """The rules of the user, as the document has them."""
+    """Return the user's rules from the document."""
     text = Path(BASE_DIR / "docs/operations.md").read_text()
     found = re.search(r"ACL SETUSER chatws on >\S+ (.*?)\n\n", text, re.DOTALL)
     assert found

@@ -1,4 +1,4 @@
-"""The connection audit in the real admin, and what ending a connection there does to the socket."""
+"""Check the connection audit in the real admin, and that ending a connection there closes its socket."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ LIST = "/admin/realtime/connectionrecord/"
 
 
 class Admin:
-    """A browser's worth of the admin: logs in, reads pages, posts actions."""
+    """A client of the admin that logs in, reads pages and posts actions."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
@@ -30,7 +30,7 @@ class Admin:
         assert answer.status_code == 302, answer.text
 
     async def rows(self, **query: str) -> list[str]:
-        """The rows of the list, as text."""
+        """Return the rows of the list as text."""
         page = (await self._http.get(LIST, params=query)).text
         body = page.partition("<tbody>")[2].partition("</tbody>")[0]
         rows = re.findall(r"<tr.*?</tr>", body, re.DOTALL)
@@ -50,7 +50,7 @@ class Admin:
         return (await self._http.get(LIST)).text
 
     async def revoke(self, **fields: str) -> None:
-        """Post the form that revokes."""
+        """Post the form that adds a revocation."""
         empty = {"jti": "", "user": "", "until_0": "", "until_1": ""}
         answer = await self._post("/admin/realtime/revocation/add/", {**empty, **fields})
         assert answer.status_code == 302, answer.text

@@ -1,4 +1,4 @@
-"""How a socket becomes a user's (docs/protocol.md, Authentication), on a real gateway."""
+"""Check how a socket authenticates on a real gateway (docs/protocol.md, Authentication)."""
 
 import asyncio
 import time
@@ -73,7 +73,7 @@ async def test_user_receives_groups_of_every_page(sockets: Connect, chat: Chat) 
         (make_token(0, LONG), "invalid"),
         (make_token(1, exp=10**30), "invalid"),
     ],
-    ids=["garbage", "missing", "expired", "refresh", "user-0", "far-future"],  # a token is another one in each process
+    ids=["garbage", "missing", "expired", "refresh", "user-0", "far-future"],  # each process would make another token
 )
 async def test_bad_token_gets_reason_and_closes_with_4401(sockets: Connect, token: str, reason: str) -> None:
     client = await sockets()

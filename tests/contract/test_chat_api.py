@@ -1,6 +1,6 @@
-"""The HTTP API answers as the Go platform's chat-api does: each of its recorded answers, key by key and type by type.
+"""Compare the HTTP API with each recorded answer of the Go platform's chat-api, key by key and type by type.
 
-Where ours differs, docs/beside-the-go-platform.md says so, with the reason.
+docs/beside-the-go-platform.md names each difference and its reason.
 """
 
 import time
@@ -40,9 +40,9 @@ STATUS = {"is_online": bool, "last_seen": int, "last_online_at": int, "last_offl
 
 @dataclass(frozen=True)
 class Recorded:
-    """A request to chat-api. ``data``: the shape of what it answered with 200 and code 0; else ``status``: ours.
+    """A request to chat-api. ``data``: the shape of its answer with 200 and code 0; otherwise ``status``: ours.
 
-    ``differs``: what the docs say of it where ours isn't what was recorded.
+    ``differs``: the docs' text about a difference between our answer and the recorded one.
     """
 
     path: str
@@ -100,7 +100,7 @@ RECORDED = [
 
 @pytest.fixture
 async def names(chat: Chat) -> dict[str, Any]:
-    """What stands in braces: a chat group of two with messages, a disbanded one, a notification."""
+    """Return the values for the names in braces: a chat group of two with messages, a disbanded one, a notification."""
     owner, member = new_user(), new_user()
     group, disbanded = await chat.group(owner, member, name="Chess"), await chat.group(owner, member, name="Tea")
     await chat.disband(disbanded, owner)
@@ -114,7 +114,7 @@ async def names(chat: Chat) -> dict[str, Any]:
 
 
 def mismatches(shape: Any, found: Any, place: str = "data") -> list[str]:
-    """Where an answer isn't of a shape; keys that the shape lacks are ours, and welcome."""
+    """Return the places where an answer does not match a shape; additional keys are allowed."""
     if isinstance(shape, dict):
         missing = [f"{place}.{key} is missing" for key in shape if key not in found]
         present = [key for key in shape if key in found]

@@ -1,4 +1,4 @@
-"""The Python client against a real gateway, through a proxy that breaks its connections."""
+"""Check the Python client on a real gateway, through a proxy that breaks its connections."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ from tests.support.wire import CheckedProxy
 
 
 class User:
-    """A client and what it told."""
+    """A client and the events it reported."""
 
     def __init__(self, client: ChatClient) -> None:
         self.client = client
@@ -243,7 +243,7 @@ async def test_token_is_renewed_before_it_expires(enter: Enter, chat: Chat) -> N
         asked.append(fresh)
         if asked == [False, True]:
             raise OSError("not just now")
-        return make_token(someone, 600 if fresh else 16)  # half of it later, then with more than 3 s left
+        return make_token(someone, 600 if fresh else 16)  # renewed at half, with more than 3 s left
 
     user = await enter(someone, token=fetch)
     renewed = await user.until(lambda: [frame for frame in user.raw if frame["type"] == "auth_success"][1:])
@@ -291,7 +291,7 @@ async def test_rate_limited_typing_raises_no_error(enter: Enter, chat: Chat) -> 
         return [frame["data"]["code"] for frame in typist.raw if frame["type"] == "error"]
 
     typing = False
-    while not refusals():  # 10 changes at once are told, and 2 a second
+    while not refusals():  # 10 changes at once are published, then 2 per second
         typing = not typing
         typist.client.typing(group, typing)
         await typist.client.request("ping", {})
@@ -390,7 +390,7 @@ async def test_lost_log_is_reported(enter: Enter, chat: Chat, stack: Stack) -> N
 
 @asynccontextmanager
 async def asking_to_wait(code: int) -> AsyncIterator[tuple[int, list[float]]]:
-    """A server that sends everybody away for 0.4 s: its port, and when each came."""
+    """Run a server that asks every client to wait for 0.4 s; yield its port and the times of the connections."""
     times: list[float] = []
 
     async def serve(socket: Any) -> None:
@@ -425,7 +425,7 @@ async def test_hurry_waits_only_as_the_server_asks(monkeypatch: pytest.MonkeyPat
 
 
 async def test_hurry_detects_a_silent_connection(enter: Enter, proxy: Proxy) -> None:
-    user = await enter(new_user(), heartbeat_seconds=1_000.0)  # nothing but the hurry can notice
+    user = await enter(new_user(), heartbeat_seconds=1_000.0)  # only `hurry` can detect the loss
     await user.client.ready()
     user.client.hurry()
     await user.client.request("ping", {})
@@ -506,7 +506,7 @@ async def test_close_code_decides_whether_client_reconnects(enter: Enter, code: 
 
 
 async def test_gap_from_the_server_is_never_delivered(enter: Enter) -> None:
-    """A server that breaks its word: the client comes back from where it stands."""
+    """Serve a gap, against the protocol: the client reconnects and resumes at its offset."""
     resumes: list[Any] = []
 
     async def serve(socket: Any) -> None:

@@ -1,4 +1,4 @@
-"""The real command lines. Most tests fork their processes from one that has imported everything; these don't."""
+"""Check the real command lines; most other tests fork their processes from one that has imported everything."""
 
 import signal
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ OURS = sorted(name for name, app in get_commands().items() if app in {"chatws", 
 
 @pytest.fixture(scope="module")
 def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A chat whose every process was started by its command line."""
+    """Start a chat with a command line for each process."""
     stack = Stack(tmp_path_factory.mktemp("commands"))
     stack.forks = False
     try:
@@ -45,7 +45,7 @@ async def test_chat_command_talks_and_ends(commands: Stack, server: str) -> None
     await closed_as_revoked(listener)
     await speaker.close()
     await chat.close()
-    assert gateway.stop(signal.SIGINT) in (0, -signal.SIGINT)  # uvicorn ends by the signal itself
+    assert gateway.stop(signal.SIGINT) in (0, -signal.SIGINT)  # the signal itself ends uvicorn
 
 
 def test_relay_and_chat_service_stop_on_a_signal(commands: Stack) -> None:

@@ -1,4 +1,4 @@
-"""What the processes keep of the database while nobody needs it."""
+"""Check that idle processes keep no database connections."""
 
 import httpx
 import pytest
@@ -19,7 +19,7 @@ async def test_finished_requests_keep_no_database_connection(
     for _ in range(REQUESTS):
         answer = await http.post("/api/token/", json={"username": "alice", "password": "demo"})
         assert answer.status_code == 200, answer.text
-    # PostgreSQL counts one that was closed until its own process has ended.
+    # PostgreSQL counts a closed connection until its backend process has ended.
     await until(
         lambda: stack.database_connections(gateway) - before, lambda kept: kept <= FEW, "few connections are kept"
     )

@@ -1,4 +1,4 @@
-"""What goes on while a part is away: the chat service hangs, Redis is away or full, the database can't be reached."""
+"""Check what still works while the chat service hangs, Redis is unavailable or full, or the database is unavailable."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ from tests.support.waiting import until_answer, until_logged
 
 
 async def sent(client: Client, group: str, text: str) -> int:
-    """0 for an ack, else the error's code."""
+    """Send a message; return 0 for an ack, else the error's code."""
     answer = await client.ask("send_message", {"group_id": group, "msg_type": 1, "content": text})
     if answer["type"] == "error":
         assert answer["data"]["retry_after"] > 0
@@ -36,20 +36,20 @@ async def until_sent(client: Client, group: str, text: str) -> None:
 
 
 async def until_ready(gateway: Gateway) -> None:
-    """Return once the gateway and all that it needs are there."""
+    """Return once the gateway and its services are ready."""
     await until_answer(
         lambda: asyncio.to_thread(get_json, f"{gateway.http}/ready"), lambda answer: answer[0] == 200, "it is ready"
     )
 
 
 async def saved(gateway: Gateway, outcome: str) -> float:
-    """How many calls that save a message ended so."""
+    """Return how many calls that save a message ended with this status."""
     seen = await asyncio.to_thread(Scraped, f"{gateway.http}/metrics")
     return seen.total("chatws_rpc_seconds_count", method="SaveMessage", outcome=outcome)
 
 
 def said(group: str, user: int, text: str) -> dict[str, object]:
-    """A message as another program publishes it."""
+    """Return a message as another program publishes it."""
     return {
         "message_id": f"{group}-{text}", "group_id": group, "sender_id": user, "msg_type": 1, "content": text,
         "created_at": int(time.time()),
@@ -80,7 +80,7 @@ async def test_hanging_chat_service_fails_fast_then_recovers(
             assert (status, why) in [(503, "doesn't answer"), (503, "transient_failure")], (
                 "the latter: a ping went unanswered"
             )
-            while not await saved(gateway, "CIRCUIT_OPEN"):  # now and then one tries
+            while not await saved(gateway, "CIRCUIT_OPEN"):  # from time to time one call is tried
                 assert await sent(clients[0], group, "at once") == 503
             assert (await clients[0].ask("ping"))["type"] == "pong"
             stack.add_entry("chat.message.new", said(group, users[0], "live"))
@@ -135,7 +135,7 @@ async def test_unknown_revocations_reject_every_newcomer(tmp_path_factory: pytes
 
 @dataclass
 class Talk:
-    """Two users of a chat group at one gateway, on a stack of their own that may be broken."""
+    """Two users of a chat group at one gateway, on their own stack, which a test may break."""
 
     stack: Stack
     gateway: Gateway
@@ -209,7 +209,7 @@ async def test_full_redis_loses_nothing_and_recovers(talk: Talk, option: str, re
     with redis_py.Redis.from_url(talk.stack.redis.url) as redis:
         redis.config_set(option, refusing)
         assert await sent(talk.speaker, talk.group, "refused") == 503
-        for number in range(5):  # what reaches the chat service in other ways is stored, and waits in its outbox
+        for number in range(5):  # a message that reaches the chat service directly is stored and waits in its outbox
             await talk.chat.say(talk.group, talk.one, f"stored {number}", f"{talk.group}-{number}")
         late = await connect(talk.gateway.ws)
         answer = await late.ask("auth", {"token": make_token(new_user())})

@@ -1,4 +1,4 @@
-"""SIGTERM: readiness fails, nobody new is let in, clients are told and come back elsewhere, the exit status is 0."""
+"""Check SIGTERM: readiness fails, newcomers are rejected, clients are notified and closed, the exit status is 0."""
 
 import asyncio
 import http.client
@@ -103,10 +103,10 @@ async def test_silent_client_delays_exit_until_the_deadline_only(stack: Stack, c
     group, crowded = await chat.group(user), await chat.group(stalled)
     client = await welcomed(gateway, user)
     async with raw_socket(gateway.port, stalled, receive_buffer=4096):
-        for number in range(120):  # more than the kernel takes, so that the close waits behind it
+        for number in range(120):  # more than the kernel buffers, so that the close waits behind it
             await chat.say(crowded, stalled, "x" * 4_000, f"{crowded}-{number}")
         await chat.say(group, user, "the last", f"{group}-last")
-        await client.expect("new_message")  # all the others have been handed out before it
+        await client.expect("new_message")  # all others were written before it
         ending = asyncio.create_task(asyncio.to_thread(gateway.stop, seconds=LIMIT))
         assert await client.closed() == 4501
         assert await ending == 0

@@ -1,4 +1,4 @@
-"""Two gateways and two relays on one Redis: each message once, presence right, also after `kill -9`."""
+"""Check two gateways and two relays on one Redis: single delivery and correct presence, even after `kill -9`."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ def get(url: str) -> Any:
 
 
 async def until(url: str, condition: Any) -> Any:
-    """The JSON at an address, once it satisfies the condition."""
+    """Return the JSON at an address once it satisfies the condition."""
     return await until_answer(lambda: asyncio.to_thread(get, url), condition, f"what {url} shall say")
 
 
@@ -43,7 +43,7 @@ class Cluster:
 
 @pytest.fixture
 async def cluster(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
-    """Two gateways and two relays; a parameter holds more of their settings."""
+    """Start two gateways and two relays; a parameter holds additional settings."""
     stack = Stack(tmp_path, **getattr(request, "param", {}))
     try:
         first = stack.start()
@@ -135,7 +135,7 @@ async def test_unavailable_chat_service_fails_sends_then_recovers(cluster: Clust
     user, newcomer = new_user(), new_user()
     client = await cluster.log_in(0, user)
     group = await announced(cluster.stack, await cluster.chat.group(user, newcomer), 2)
-    await client.expect("group_joined")  # from now on no event makes the gateway ask
+    await client.expect("group_joined")  # from now on no event makes the gateway refresh the membership
     rpc = next(process for process in cluster.stack.processes if process.name.startswith("rpc"))
     rpc.kill()
     message = {"group_id": group, "msg_type": 1, "content": "x"}
@@ -199,7 +199,7 @@ async def test_probed_daphne_reads_revocations_from_the_database(
         stack.redis.start()
         stack.migrate()
         stack.start_rpc()
-        stack.start_gateway(server=SERVERS["daphne"])  # returns once a probe found it ready
+        stack.start_gateway(server=SERVERS["daphne"])  # returns once a probe succeeds
         async with Redis.from_url(stack.redis.url) as client:
             await client.delete(REVOKED_VERSION)
             await until_answer(lambda: client.exists(REVOKED_VERSION), what="Redis knows the revoked tokens again")

@@ -1,4 +1,4 @@
-"""A client that is gone without a word: no server keeps it for more than a minute, nor its user online."""
+"""Check that each server drops a silently lost client, and marks its user offline, within a minute."""
 
 import asyncio
 from typing import Any
@@ -29,7 +29,7 @@ async def test_half_open_connection_does_not_keep_user_online(stack: Stack, serv
     silent, answering = new_user(), new_user()
     there = await connect(gateway.ws, additional_headers={"Authorization": f"Bearer {make_token(answering)}"})
     await there.expect("auth_success")
-    async with raw_socket(gateway.port, silent):  # which answers no ping, and never says goodbye
+    async with raw_socket(gateway.port, silent):  # it answers no ping and sends no close
         await until_online(gateway.http, silent, True)
         await until_online(gateway.http, silent, False)
         await until_online(gateway.http, answering, True)
@@ -39,7 +39,7 @@ async def test_half_open_connection_does_not_keep_user_online(stack: Stack, serv
 
 
 async def until_online(http: str, user: int, state: bool) -> None:
-    """Return once the cluster knows that a user is online, or no longer is."""
+    """Return once the cluster reports a user as online, or as offline."""
     url = f"{http}/api/users/status?user_id={user}"
     await until_answer(
         lambda: asyncio.to_thread(get_json, url),

@@ -1,4 +1,4 @@
-"""Each limit: what goes over it, what the client is told, and that the next one is served again."""
+"""Check each limit: what exceeds it, the client's error, and that the next request is served again."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ PING = json.dumps({"type": "ping", "message_id": "p"})
 
 
 async def closed_at_limit(gateway: Gateway, reason: str, **options: object) -> None:
-    """A socket that isn't let in: told why and when to come back, then closed."""
+    """Open a socket that is rejected: it receives the reason and a retry time, then it is closed."""
     refused = await connect(gateway.ws, **options)
     error = (await refused.expect("error"))["data"]
     assert (error["code"], error["reason"]) == (503, reason)
@@ -95,7 +95,7 @@ async def test_oldest_connection_of_a_user_closes_on_any_gateway(stack: Stack) -
 
 
 async def until_counted(stack: Stack, user: int, connection_id: str) -> None:
-    """Until the cluster knows of a connection: which is the oldest is what it has counted."""
+    """Wait until the cluster counts a connection: only counted ones are compared by age."""
     redis: Any = connect_redis(stack.redis.url)
     await until_answer(
         lambda: redis.zscore(f"chatws:user:{user}", connection_id), lambda score: score is not None, "it is counted"
@@ -107,7 +107,7 @@ async def test_frames_over_the_rate_are_rejected_then_served(stack: Stack) -> No
     gateway = stack.start_gateway(CHATWS_FRAMES_PER_SECOND="0.2", CHATWS_BURST_SECONDS="20")
     client = await connect(gateway.ws)
     answers = [await client.ask("ping") for _ in range(5)]
-    while answers[-1]["type"] == "pong":  # each five seconds that this takes let one more in
+    while answers[-1]["type"] == "pong":  # one more is accepted every five seconds
         answers.append(await client.ask("ping"))
     assert len(answers) >= 5
     refused = answers[-1]["data"]
@@ -140,7 +140,7 @@ async def test_persistent_flooder_closes_with_4529(stack: Stack) -> None:
         await client.raw(PING)
     assert await client.closed() == 4529
     refused = [frame for frame in client.seen if frame["type"] == "error"]
-    assert len(refused) >= 11  # more come in while they are refused slowly; tests/realtime/test_limits.py counts
+    assert len(refused) >= 11  # more frames arrive during slow rejections; tests/realtime/test_limits.py counts
     assert all(frame["data"]["code"] == 429 for frame in refused)
 
 
@@ -194,7 +194,7 @@ async def test_waiting_limit_of_one_still_serves_all_frames(stack: Stack) -> Non
 
 @pytest.mark.ours_only
 async def test_frames_after_a_slow_call_wait_in_the_socket(stack: Stack) -> None:
-    """5 MB of frames while the chat service stands still: they stay outside, and none is lost."""
+    """Send 5 MB of frames while the chat service hangs: they wait in the socket, and none is lost."""
     own = Stack(stack.folder / "slow", CHATWS_FRAMES_PER_SECOND="0", CHATWS_BYTES_PER_SECOND="0")
     own.folder.mkdir()
     gateway = own.start()
@@ -227,10 +227,10 @@ async def test_frames_after_a_slow_call_wait_in_the_socket(stack: Stack) -> None
                 f"{gateway.http}/metrics", lambda seen: seen.total("chatws_refusals_total", limit="waiting") > 0
             )
             rpc.go_on()
-            await raw.until("ack", "error")  # the latter where all this took longer than the call may
+            await raw.until("ack", "error")  # the latter if all this took longer than the call's deadline
             for _ in range(100):
                 await raw.until("group_left")
-            for _ in range(sent):  # these are too large to overtake
+            for _ in range(sent):  # these are too large to overtake other frames
                 await raw.until("pong")
             raw.send(CLOSE, (1000).to_bytes(2))
     finally:

@@ -1,4 +1,4 @@
-"""Who hears a chat group, as membership changes under live connections (docs/protocol.md, Redis Streams)."""
+"""Check who receives a chat group while memberships change (docs/protocol.md, Redis Streams)."""
 
 import asyncio
 from pathlib import Path
@@ -42,7 +42,7 @@ async def test_removed_user_receives_nothing_after_the_removal(log_in: Connect, 
     await chat.remove(group, removed, owner)
     for device in devices:
         assert (await device.expect("group_left"))["data"]["group_id"] == group
-        told = await device.expect("membership", lambda frame: frame["data"]["change"] == "removed")  # "added": late
+        told = await device.expect("membership", lambda frame: frame["data"]["change"] == "removed")  # skip "added"
         assert told["data"] == {"group_id": group, "change": "removed"}
     await speaker.ask("send_message", {"group_id": group, "msg_type": 1, "content": "secret"})
     await speaker.expect("new_message")
@@ -113,7 +113,7 @@ async def test_new_group_can_be_joined_before_its_event(log_in: Connect, chat: C
 
 @pytest.mark.reference_only
 async def test_membership_is_refreshed_after_a_layer_reconnect(log_in: Connect, chat: Chat, stack: Stack) -> None:
-    """The event was lost with whatever else was said meanwhile; the answer isn't."""
+    """Lose the event while the layer is disconnected; the lookup after it finds the change."""
     owner, removed, member = new_user(), new_user(), new_user()
     group = await chat.group(owner, removed, member)
     gone, other = await log_in(removed), await log_in(member)
@@ -128,7 +128,7 @@ async def test_membership_is_refreshed_after_a_layer_reconnect(log_in: Connect, 
 async def test_timer_finds_changes_without_an_event(
     stack: Stack, chat: Chat, log_in: Connect, gateway: Gateway
 ) -> None:
-    """A chat service, or an operator in its database, that removes, adds and disbands without a word."""
+    """Remove, add and disband without an event, as an operator does in the database."""
     checking = stack.start_gateway(CHATWS_MEMBERSHIP_SECONDS="1")
     owner, user = new_user(), new_user()
     gone, disbanded = await chat.group(owner, user), await chat.group(owner, user)

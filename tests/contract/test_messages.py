@@ -1,4 +1,4 @@
-"""Sending and hearing messages over real sockets, well and badly (docs/protocol.md, WebSocket)."""
+"""Check valid and invalid messages over real sockets (docs/protocol.md, WebSocket)."""
 
 import json
 
@@ -194,7 +194,7 @@ async def test_twentieth_bad_frame_closes_with_4400(log_in: Connect) -> None:
 
 
 async def test_compression_is_not_offered(log_in: Connect) -> None:
-    """So that nothing small unpacks to something large. The client of these tests asks for it."""
+    """Reject compression, since a small frame could unpack to a large one; the tests' client offers it."""
     client = await log_in(new_user())
     assert client.socket.protocol.extensions == []
 

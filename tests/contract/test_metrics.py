@@ -1,4 +1,4 @@
-"""`/metrics`, `/health` and `/ready` of the three kinds of process, scraped: each metric moves with what it counts."""
+"""Scrape `/metrics`, `/health` and `/ready` of the three kinds of process; each metric must change with its events."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @dataclass
 class Watch:
-    """Two users in a chat group at a gateway, and what is seen to move at `/metrics`."""
+    """Two users of a chat group at a gateway, and the metrics that changed."""
 
     stack: Stack
     rpc: Process
@@ -66,11 +66,11 @@ class Watch:
         return await self.see(f"{self.at_relay}/metrics", until)
 
     async def send(self, content: str) -> dict[str, Any]:
-        """The answer to a message of the first user."""
+        """Send a message of the first user and return the answer."""
         return await self.one.ask("send_message", {"group_id": self.group, "msg_type": 1, "content": content})
 
     def event(self, message_id: str) -> dict[str, object]:
-        """A message as another program publishes it."""
+        """Return a message as another program publishes it."""
         return {
             "message_id": message_id, "group_id": self.group, "sender_id": self.user, "msg_type": 1, "created_at": 1,
         }  # fmt: skip
@@ -97,7 +97,7 @@ async def watch(watched: Stack) -> AsyncIterator[Watch]:
     await chat.close()
 
 
-@pytest.mark.ours_only  # requests that drip and sockets that aren't read are our server's
+@pytest.mark.ours_only  # only our server limits slow requests and unread sockets
 async def test_every_metric_changes_with_its_events(watch: Watch) -> None:
     await messages_are_counted(watch)
     await refusals_are_counted(watch)
@@ -142,7 +142,7 @@ async def messages_are_counted(watch: Watch) -> None:
 
 
 async def an_error_reply_is_counted(watch: Watch) -> None:
-    """An error reply that isn't worth waiting for ends work for a moment only: presence finds a key of another type."""
+    """Cause a permanent Redis error: presence finds a key of another type. It interrupts the work only briefly."""
     with redis_py.Redis(port=watch.stack.redis.port) as client:
         client.rename("chatws:nodes", "aside")
         client.set("chatws:nodes", "of another type")
@@ -173,7 +173,7 @@ async def refusals_are_counted(watch: Watch) -> None:
 
 
 async def send_for_ever(client: Client, text: str) -> None:
-    """Send a frame faster than any limit allows, until cancelled or closed."""
+    """Send a frame faster than every limit, until cancelled or closed."""
     while True:
         await client.socket.send(text)
         await asyncio.sleep(0)
@@ -187,7 +187,7 @@ async def resumes_and_gaps_are_counted(watch: Watch) -> None:
     await watch.gateway_until(lambda seen: seen.total("chatws_resumes_total", outcome="recovered") == 2)
 
     before = await watch.gateway_until(lambda seen: True)
-    watch.gateway.pause()  # it is told of the next message on a connection that is gone, so it has to look
+    watch.gateway.pause()  # the notification of the next message goes to a dead connection, so only a check finds it
     watch.stack.break_subscriptions()
     watch.stack.add_entry("chat.message.new", watch.event("untold"))
     await watch.relay_until(lambda seen: seen.total("chatws_relayed_total", topic="chat.message.new") == 4)
@@ -286,7 +286,7 @@ async def test_every_worker_reports_metrics_of_all_workers(watched: Stack) -> No
     for _ in range(5):
         seen = await each(gateway, 20)
         assert seen.total("chatws_authentications_total", outcome="ok") == 20
-    # Whoever is quicker accepts: on a busy machine one of the two may have all.
+    # The quicker worker accepts: on a busy machine one of the two may have all connections.
     busiest = max(workers(gateway), key=lambda pid: len(os.listdir(f"/proc/{pid}/fd")))
     os.kill(busiest, signal.SIGKILL)
     left = 0

@@ -1,4 +1,4 @@
-"""The cluster at a glance over the whole chat: two gateways, closes, a dead letter, a lag, and each source away."""
+"""Check the admin's overview on the whole chat: gateways, closes, dead letters, lag, and each source unavailable."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ TOPIC = "chat.message.new"
 
 
 class Glances:
-    """What the admin's index is told, time and again."""
+    """The overview's data, requested repeatedly as the admin's index does."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
@@ -38,7 +38,7 @@ class Glances:
         return seen
 
     async def until(self, part: Callable[[Seen], Any], wanted: Any) -> Seen:
-        """What is told once a part of it is wanted. A busy machine may have a source be away for a while."""
+        """Return the data once a part is as wanted; on a busy machine a source may be unavailable for a while."""
         return await until_answer(self.look, lambda seen: part(seen) == wanted, f"{wanted!r}")
 
 
@@ -56,13 +56,13 @@ def of_topic(seen: Seen) -> tuple[int, int] | None:
 
 
 def away(seen: Seen) -> set[str]:
-    """The parts that can't be told."""
+    """Return the unavailable parts."""
     return {name for name, part in seen.items() if "away" in part}
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Gateway]]:
-    """A chat with two gateways; the second."""
+    """Start a chat with two gateways; return it and the second gateway."""
     stack = Stack(tmp_path_factory.mktemp("pair"))
     try:
         stack.start()
@@ -87,7 +87,7 @@ def stopped(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-@pytest.mark.ours_only  # plain daphne's limit of a frame is 1 MiB
+@pytest.mark.ours_only  # plain daphne's limit for a frame is 1 MiB
 async def test_connections_count_by_gateway_and_closes_by_code(pair: tuple[Stack, Gateway], glances: Glances) -> None:
     stack, second = pair
     users = [new_user(), new_user()]

@@ -1,4 +1,4 @@
-"""Beside the Go platform, played by its twin: what its services do otherwise than ours costs nobody a message."""
+"""Check the gateway beside the twin of the Go platform: the differences of its services lose no message."""
 
 import asyncio
 import itertools
@@ -38,7 +38,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlatformStack
 
 @pytest.fixture
 async def twin(platform: PlatformStack) -> AsyncIterator[Twin]:
-    """Well again afterwards."""
+    """Yield the twin; clear its failures afterwards."""
     twin = Twin(platform.rpc_target)
     yield twin
     await twin.tell(saves="", users="", calls="")
@@ -60,14 +60,14 @@ async def group_of(stub: Any, owner: int, *members: int) -> str:
 
 
 def happens(stack: Stack, topic: str, **event: object) -> None:
-    """Another service of the platform publishes an event."""
+    """Publish an event, as another service of the platform does."""
     fields: Any = encode(json.dumps(event).encode(), {"topic": topic})
     with redis_py.Redis.from_url(stack.redis.url) as redis:
         redis.xadd(topic, fields)
 
 
 async def enter(gateway: Gateway, user: int) -> Client:
-    """Log in with a token as the platform's are: a number, a role and no name."""
+    """Log in with a token like the platform's, with a number, a role and no name."""
     client = await connect(gateway.ws)
     answer = await client.ask("auth", {"token": make_token(user, 600, role="user")})
     assert answer["type"] == "auth_success", answer
@@ -75,7 +75,7 @@ async def enter(gateway: Gateway, user: int) -> Client:
 
 
 def serving(platform: PlatformStack) -> Process:
-    """The twin that was started last."""
+    """Return the twin that was started last."""
     return [process for process in platform.processes if process.kind == "rpc"][-1]
 
 
@@ -106,7 +106,7 @@ async def test_member_of_a_disbanded_group_keeps_other_groups(platform: Platform
         messages = (await two.ask("history", {"group_id": group}))["data"]["messages"]
         return messages[0]["sender_name"], messages[0]["sender_avatar"]
 
-    for look in (says, remembers):  # nobody waits for a name longer than a busy machine may take to bring it
+    for look in (says, remembers):  # the wait for a name is short, and a busy machine may exceed it
         await until_answer(look, lambda name: name == ("Ada", "https://img.example/ada.png"), "a name")
     assert (await one.ask("send_message", text(gone)))["data"]["code"] == 403
     for client in (one, two):
@@ -114,7 +114,7 @@ async def test_member_of_a_disbanded_group_keeps_other_groups(platform: Platform
 
 
 async def test_repeated_frame_after_a_lost_ack_gets_same_ack(platform: PlatformStack, stub: Any) -> None:
-    """Also by another gateway, and though the service refuses a second save, also where our own record is gone."""
+    """Repeat on another gateway too, although the service rejects a second save and our own record is lost."""
     user = new_user()
     group = await group_of(stub, user)
     one, other = await enter(platform.gateway, user), await enter(platform.start_gateway(), user)
@@ -174,7 +174,7 @@ async def test_service_that_dies_after_commit_loses_no_message(platform: Platfor
     first = asyncio.create_task(one.ask("send_message", text(group), **again))
     await asyncio.to_thread(serving(platform).wait)
     await asyncio.to_thread(platform.start_rpc)
-    shown = await two.expect("new_message")  # by whoever finds out first
+    shown = await two.expect("new_message")  # by the gateway that finds it first
     assert shown["data"]["content"] == "hello"
     await first
     ack = await until_answer(
@@ -190,7 +190,7 @@ async def test_service_that_dies_after_commit_loses_no_message(platform: Platfor
 async def test_gateway_killed_after_storing_leaves_nothing_unpublished(
     platform: PlatformStack, stub: Any, twin: Twin
 ) -> None:
-    """Nobody has to send it again."""
+    """Publish the message from another gateway without a retry of the client."""
     ada, bo = new_user(), new_user()
     group = await group_of(stub, ada, bo)
     doomed = await asyncio.to_thread(platform.start_gateway)
@@ -210,7 +210,7 @@ async def test_gateway_killed_after_storing_leaves_nothing_unpublished(
 async def test_gateway_killed_anywhere_loses_and_repeats_no_message(
     platform: PlatformStack, stub: Any, twin: Twin, step: str
 ) -> None:
-    """Its client sends the frame again, to another gateway."""
+    """Let the client send the frame again to another gateway."""
     ada, bo = new_user(), new_user()
     group = await group_of(stub, ada, bo)
     doomed = await asyncio.to_thread(platform.start_gateway)
@@ -242,7 +242,7 @@ async def test_gateway_killed_anywhere_loses_and_repeats_no_message(
 
 
 async def test_service_on_a_new_port_loses_no_message(platform: PlatformStack, stub: Any) -> None:
-    """Neither senders nor readers notice; who runs it is seen in /ready."""
+    """Move the service: senders and readers continue, and /ready shows its address."""
     ada, bo = new_user(), new_user()
     group = await group_of(stub, ada, bo)
     one, two = await enter(platform.gateway, ada), await enter(platform.gateway, bo)
@@ -283,7 +283,7 @@ async def test_activity_events_change_the_members(platform: PlatformStack, stub:
     activity = next(_activities)
     one, three = await enter(platform.gateway, ada), await enter(platform.gateway, cy)
     happens(platform, "activity.created", activity_id=activity, creator_id=ada, title="Run", cover_url="")
-    joined = await one.expect("group_joined")  # told by a notification alone
+    joined = await one.expect("group_joined")  # only a notification reports it
     group = joined["data"]["group_id"]
     assert (await one.ask("send_message", text(group, "first")))["type"] == "ack"
 
@@ -311,7 +311,7 @@ async def test_message_has_no_name_without_the_user_service(
 ) -> None:
     user = new_user()
     group = await group_of(stub, user)
-    gateway = await asyncio.to_thread(platform.start_gateway)  # which remembers that the service failed
+    gateway = await asyncio.to_thread(platform.start_gateway)  # it remembers the service's failure
     client = await enter(gateway, user)
     await twin.tell(users=users, people=[[user, "Ada", ""]])
     assert (await client.ask("send_message", text(group)))["type"] == "ack"
@@ -326,7 +326,7 @@ GO_MESSAGE = {
 
 
 async def test_go_websocket_service_shares_the_topics(platform: PlatformStack, stub: Any) -> None:
-    """It publishes as it does and reads with a consumer group; each side gets what the other publishes, once."""
+    """Publish and read as the Go service does, with a consumer group: each side receives the other's messages once."""
     ada, bo = new_user(), new_user()
     group = await group_of(stub, ada, bo)
     client = await enter(platform.gateway, ada)

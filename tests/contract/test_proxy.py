@@ -1,4 +1,4 @@
-"""The gateway behind nginx, with the configuration of `deploy/`: only addresses, ports and files are the test's."""
+"""Check the gateway behind nginx with the configuration of `deploy/`; only addresses, ports and files differ."""
 
 import socket
 import ssl
@@ -22,7 +22,7 @@ __all__ = ["certificate"]  # a fixture
 
 
 class Nginx(Process):
-    """nginx in front of a gateway, at ``port`` with TLS."""
+    """nginx before a gateway, with TLS at ``port``."""
 
     def __init__(self, folder: Path, gateway: Gateway, key: Path, chain: Path) -> None:
         program = find()

@@ -1,4 +1,4 @@
-"""The relay as a process, on a Redis that loses what it knew of it."""
+"""Check the relay process on a Redis that loses the relay's state."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Coming back: what was missed follows in order, or the client is told that it can't be had (docs/protocol.md)."""
+"""Check resuming: missed frames follow in order, or the client is notified of the loss (docs/protocol.md)."""
 
 from typing import Any
 
@@ -101,7 +101,7 @@ async def test_left_group_is_joined_again_with_its_tail(log_in: Connect, chat: C
 
 
 async def test_late_removal_does_not_affect_a_member(log_in: Connect, chat: Chat, stack: Stack) -> None:
-    """A removal that was taken back long ago: the user leaves, is found to be a member, and comes back."""
+    """Deliver a removal that was reverted long ago: the user leaves, is found to be a member, and rejoins."""
     owner, user = new_user(), new_user()
     group = await announced(stack, await chat.group(owner, user), 2)
     speaker, client = await log_in(owner), await log_in(user)
@@ -132,7 +132,7 @@ async def test_message_waits_for_the_membership_lookup(log_in: Connect, chat: Ch
     user = new_user()
     group = await announced(stack, await chat.group(user), 1)
     client = await log_in(user)
-    await client.ask("join_group", {"group_id": "unknown"})  # from now on nothing is asked for 5 s without a cause
+    await client.ask("join_group", {"group_id": "unknown"})  # for the next 5 s no lookup runs without a cause
     stack.lose_log(f"group:{group}")
     await client.expect("feed_reset")
     answer = await client.ask("send_message", {"group_id": group, "msg_type": 1, "content": "at once"})

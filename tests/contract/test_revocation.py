@@ -1,4 +1,4 @@
-"""Revoked tokens open nothing any more, and what they opened is closed on every gateway."""
+"""Check that revoked tokens are rejected, and that their sockets close on every gateway."""
 
 import asyncio
 import time
@@ -43,7 +43,7 @@ async def revoke(stack: Stack, *arguments: str, **env: str) -> None:
 
 
 async def next_second() -> None:
-    """A token is issued in a whole second; only one of a later second than the revocation counts."""
+    """Wait for the next second: tokens have whole seconds, and only one issued after the revocation is valid."""
     now = int(time.time())
     await until(lambda: int(time.time()) > now)
 

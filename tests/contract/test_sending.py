@@ -1,4 +1,4 @@
-"""Sending once over the whole chain, also where the gateway publishes (docs/protocol.md, "Sending once")."""
+"""Check sending once over the whole chain, with either publisher (docs/protocol.md, "Sending once")."""
 
 import asyncio
 import time
@@ -36,7 +36,7 @@ async def test_repeated_frame_gets_same_ack_and_one_delivery(log_in: Connect, ch
 
 @pytest.fixture(scope="module")
 def publishing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack beside a chat service that doesn't publish messages."""
+    """Start a stack with a chat service that does not publish messages."""
     stack = Stack(tmp_path_factory.mktemp("publishing"), CHATWS_MESSAGE_PUBLISHER="gateway")
     try:
         stack.start()
@@ -95,7 +95,7 @@ INTENTS = "chatws:{chat.message.new}:intents"
 
 
 def id_of(user: int, data: Mapping[str, Any], envelope: Mapping[str, Any]) -> str:
-    """The server's id of a message."""
+    """Return the server's id of a message."""
     return stored_id(user, SendMessage(**envelope, data=SendMessageData(**data)))
 
 
@@ -111,14 +111,14 @@ async def test_another_gateway_publishes_after_a_crash(publishing: Stack, silent
         with publishing.group_locked(group):
             await one.send("send_message", data, **again)
             await until(lambda: client.hexists(INTENTS, id_of(speaker, data, again)), what="an intent")
-            client.client_pause(int(2_000 * LIMIT), all=False)  # from now on Redis answers nobody who writes
+            client.client_pause(int(2_000 * LIMIT), all=False)  # from now on Redis answers no write
         try:
             await silent_chat.until_said(group, "survives")
             doomed.kill()
         finally:
             client.client_unpause()
         assert client.xlen("chat.message.new") == before
-    shown = await two.expect("new_message")  # though nobody sends it again
+    shown = await two.expect("new_message")  # although no client sends it again
     assert shown["data"]["content"] == "survives"
     retry = await enter(other, speaker)
     ack = await retry.ask("send_message", data, **again)
@@ -151,7 +151,7 @@ async def test_crash_before_storing_publishes_nothing(publishing: Stack, silent_
 
 
 async def test_redis_restart_costs_no_sender_an_ack(publishing: Stack, silent_chat: Chat) -> None:
-    """Each connection that a gateway keeps is dead behind it, and each message draws one."""
+    """Restart Redis: each pooled connection of the gateway is dead afterwards, and each message uses one."""
     users = [new_user() for _ in range(24)]
     group = await silent_chat.group(*users)
     gateway = publishing.start_gateway()

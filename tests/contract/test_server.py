@@ -1,4 +1,4 @@
-"""Our server's own way to the socket: ready frames, slow readers, closing, TLS, and what it does without."""
+"""Check our server's direct writes to the socket: ready frames, slow readers, closing, TLS, the fallback."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ since its machine is."""
 
 
 async def flood(chat: Chat, group: str, sender: int, reader: Client) -> None:
-    """Many long messages, straight to the chat service; ``reader`` gets them all, in order."""
+    """Send many long messages directly to the chat service; ``reader`` must receive them all in order."""
     room = asyncio.Semaphore(AHEAD)
 
     async def say(number: int) -> None:
@@ -56,13 +56,13 @@ async def flood(chat: Chat, group: str, sender: int, reader: Client) -> None:
 
 
 def rss(gateway: Gateway) -> int:
-    """Bytes of memory that a gateway holds."""
+    """Return a gateway's memory in bytes."""
     [line] = [line for line in Path(f"/proc/{gateway.pid}/status").read_text().splitlines() if "VmRSS" in line]
     return int(line.split()[1]) * 1024
 
 
 async def opcodes(raw: RawSocket) -> list[int]:
-    """The opcodes of all frames up to the connection's end."""
+    """Return the opcodes of all frames up to the connection's end."""
     seen: list[int] = []
     try:
         while True:
@@ -72,14 +72,14 @@ async def opcodes(raw: RawSocket) -> list[int]:
 
 
 async def audited_code(stack: Stack, user: int) -> int:
-    """The close code of this user's connection, once the audit has it."""
+    """Return the close code of this user's connection once the audit has it."""
     sql = "SELECT close_code FROM realtime_connectionrecord WHERE user_id = %s AND close_code IS NOT NULL"
     rows = await until_answer(lambda: asyncio.to_thread(stack.query, sql, user), what=f"user {user} in the audit")
     return int(rows[0][0])
 
 
 async def frame_but_pings(raw: RawSocket) -> tuple[int, bytes]:
-    """The next frame that isn't another ping."""
+    """Return the next frame that is not a ping."""
     while (frame := await raw.frame())[0] == PING:
         pass
     return frame
@@ -96,14 +96,14 @@ async def test_slow_reader_closes_with_4502_and_delays_nobody(
         await flood(chat, group, quick, reader)
         assert rss(gateway) - before < 20_000_000
         assert await audited_code(stack, slow) == 4502
-        await opcodes(stalled)  # ends, though nothing was read while the close was due
+        await opcodes(stalled)  # it ends although nothing was read while the close was due
 
 
 async def test_reader_that_resumes_receives_everything_in_order(chat: Chat, gateway: Gateway) -> None:
     slow, sender = new_user(), new_user()
     group = await chat.group(sender, slow)
     async with raw_socket(gateway.port, slow, receive_buffer=4096) as stalled:
-        count = 200  # 800 kB: more than the kernel takes, less than the outbox's bound
+        count = 200  # 800 kB: more than the kernel buffers, less than the outbox's bound
         for number in range(count):
             await chat.say(group, sender, f"{number} {LONG}", f"m-{group}-{number}")
         heard: list[str] = []
@@ -139,7 +139,7 @@ async def test_control_frames_between_fragments_are_answered(gateway: Gateway) -
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A key and a certificate of this run's own."""
+    """Create a key and a certificate for this run."""
     return make_certificate(tmp_path_factory.mktemp("tls"))
 
 

@@ -1,4 +1,4 @@
-"""What people see of each other: read states, typing, presence; and the history (docs/protocol.md, WebSocket)."""
+"""Check read states, typing, presence and the history (docs/protocol.md, WebSocket)."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,20 +27,20 @@ runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
 
 @pytest.fixture(scope="module")
 def other_gateway(stack: Stack) -> Gateway:
-    """A second gateway of the shared stack."""
+    """Start a second gateway of the shared stack."""
     return stack.start_gateway()
 
 
 @pytest.fixture(scope="module")
 def patient(stack: Stack) -> Gateway:
-    """A gateway at which typing doesn't end by itself."""
+    """Start a gateway at which typing does not expire."""
     _, module, *options = SERVERS[stack.server]
     return stack.start_gateway(server=("-c", NEVER_EXPIRES.format(module=module), *options))
 
 
 @pytest.fixture
 async def plain(stack: Stack) -> AsyncIterator[tuple[Gateway, PlainService]]:
-    """A gateway whose chat service lacks the extension."""
+    """Start a gateway whose chat service lacks the extension."""
     service = PlainService(stack.rpc_target)
     gateway = await asyncio.to_thread(stack.start_gateway, CHATWS_RPC_TARGET=await service.start())
     yield gateway, service
@@ -56,7 +56,7 @@ async def said(chat: Chat, group: str, sender: int, count: int) -> list[str]:
 
 
 async def unheard(client: Client, kind: str) -> list[Frame]:
-    """The frames of a type that came until now."""
+    """Return the unread frames of a type so far."""
     return [frame for frame in await client.settled() if frame["type"] == kind]
 
 
@@ -158,7 +158,7 @@ async def test_typing_over_the_rate_is_429(log_in: Connect, chat: Chat) -> None:
     user = new_user()
     group = await chat.group(user)
     client = await log_in(user)
-    for number in range(150):  # 10 changes at once are told, and 2 a second
+    for number in range(150):  # 10 changes at once are published, then 2 per second
         await client.send("typing", {"group_id": group, "typing": number % 2 == 0})
     refused = await client.expect("error")
     assert (refused["data"]["code"], refused["data"]["retry_after"]) == (429, 1)
@@ -170,7 +170,7 @@ def connections(frame: Frame) -> dict[int, int]:
 
 
 async def until_present(client: Client, group: str, expected: dict[int, int]) -> Frame:
-    """The group's presence, once it is as expected."""
+    """Return the group's presence once it is as expected."""
 
     async def ask() -> Frame:
         answer = await client.ask("presence", {"group_id": group})
@@ -187,13 +187,13 @@ async def test_presence_counts_devices_over_gateways(log_in: Connect, chat: Chat
     mortal = await asyncio.to_thread(stack.start_gateway, CHATWS_PRESENCE_LEASE="4")
     here, there = await log_in(other), await log_in(other, mortal.ws)
     shown = await until_present(client, group, {asker: 1, other: 2, away: 0})
-    assert [user["user_id"] for user in shown["data"]["users"]][-1] == away  # those online come first
+    assert [user["user_id"] for user in shown["data"]["users"]][-1] == away  # online users come first
     last_seen = {user["user_id"]: user["last_seen"] for user in shown["data"]["users"]}
     assert last_seen[away] == 0
     assert last_seen[other] > 1_700_000_000
     await here.close()
     await until_present(client, group, {asker: 1, other: 1, away: 0})
-    mortal.kill()  # its lease, not a word of its own, ends the last device
+    mortal.kill()  # the lease expires; the gateway does not report the last device's end
     await until_present(client, group, {asker: 1, other: 0, away: 0})
     assert there.socket is not None
 

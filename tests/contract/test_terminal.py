@@ -1,4 +1,4 @@
-"""`python -m chatws.client` as a process of its own, at a pipe and at a pseudo-terminal."""
+"""Check `python -m chatws.client` as a process, at a pipe and at a pseudo-terminal."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ from tests.support.wire import CheckedProxy
 
 
 class Terminal:
-    """The process, and what it printed."""
+    """The process and its output."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -46,7 +46,7 @@ class Terminal:
         return found
 
     async def end(self) -> int:
-        """Its exit status, once it has ended by itself."""
+        """Wait for its end and return the exit status."""
         assert self.process.stdout is not None
         assert self.process.stdin is not None
         self.process.stdin.close()

@@ -1,4 +1,4 @@
-"""Tokens at a gateway: a key set by URL, and what is left of a token in an address."""
+"""Check tokens at a gateway: key sets at a URL, and tokens in the query."""
 
 import asyncio
 import time

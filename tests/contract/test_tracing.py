@@ -1,4 +1,4 @@
-"""Spans from a frame to the sockets that hear of it, through three processes, as a collector receives them."""
+"""Check the spans from a frame to its receiving sockets, through three processes, as a collector receives them."""
 
 import asyncio
 import json
@@ -125,9 +125,9 @@ async def test_frame_logs_name_trace_and_error_code(
         client = await log_in(gateway, user)
         group = await chat.group(user)
         await client.expect("membership")
-        await client.expect("group_joined")  # so no question of the gateway's own is the fifth that fails
+        await client.expect("group_joined")  # so that no lookup of the gateway is the fifth failure
         next(process for process in stack.processes if process.name.startswith("rpc")).kill()
-        for number in range(5):  # then the circuit opens, which is said
+        for number in range(5):  # then the circuit opens, which is logged
             await client.ask("send_message", {"group_id": group, "msg_type": 1, "content": f"secret {number}"})
         [line] = map(json.loads, await until_logged(gateway.log, "calls fail at once for now"))
         trace = bytes.fromhex(line["trace_id"])
@@ -150,10 +150,10 @@ async def test_unavailable_collector_delays_nothing(traced: tuple[Stack, Gateway
         assert (await client.ask("ping"))["type"] == "pong"
     await client.close()
     status = await asyncio.to_thread(away.stop, seconds=LIMIT)
-    assert status in (0, -signal.SIGTERM)  # uvicorn ends by the signal itself
+    assert status in (0, -signal.SIGTERM)  # the signal itself ends uvicorn
 
 
-@pytest.mark.ours_only  # plain daphne doesn't tell the application that it ends, uvicorn ends by the signal
+@pytest.mark.ours_only  # plain daphne does not report its end to the application; the signal itself ends uvicorn
 async def test_last_spans_are_exported_before_exit(traced: tuple[Stack, Gateway], collector: Collector) -> None:
     stack, _ = traced
     gateway = stack.start_gateway(OTEL_BSP_SCHEDULE_DELAY="60000", OTEL_SERVICE_NAME="the last")

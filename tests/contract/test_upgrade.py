@@ -1,4 +1,4 @@
-"""The release before this one and this one on the same Redis and database, as during an upgrade, and one taken back."""
+"""Run the previous release and this one on the same Redis and database, as during an upgrade and a rollback."""
 
 import asyncio
 import subprocess
@@ -25,7 +25,7 @@ RELEASED = "d395a1c31f0b2a1f242f9b91497ae5dad8df0dfc"
 
 
 def unpack_released(folder: Path) -> Path:
-    """The released code; its repository has to be there whole, since skipping this would be a promise unkept."""
+    """Unpack the released code; fail without the full repository, since a skip would hide an untested promise."""
     archive = folder / "released.tar"
     command = ["git", "archive", "--output", str(archive), RELEASED]
     done = subprocess.run(command, cwd=BASE_DIR, capture_output=True, text=True)
@@ -37,7 +37,7 @@ def unpack_released(folder: Path) -> Path:
 
 
 class Upgrade:
-    """Both releases side by side. New processes trace, so that what they add to messages reaches the old ones."""
+    """Both releases side by side. New processes trace, so that the fields they add reach the old ones."""
 
     def __init__(self, stack: Stack, released: Path, collector: Collector) -> None:
         self.stack = stack
@@ -46,13 +46,13 @@ class Upgrade:
         self.clients: list[Client] = []
 
     def old(self) -> Stack:
-        """The stack, as it starts processes of the release before."""
+        """Return the stack set to start processes of the previous release."""
         self.stack.code = self._released
         self.stack.env["CHATWS_TRACING"] = "0"
         return self.stack
 
     def new(self) -> Stack:
-        """The stack, as it starts processes of this release."""
+        """Return the stack set to start processes of this release."""
         self.stack.code = BASE_DIR
         self.stack.env |= self._collector.environment
         return self.stack
@@ -80,7 +80,7 @@ async def upgrade(tmp_path: Path) -> AsyncIterator[Upgrade]:
 
 
 async def send(speaker: Client, group: str, text: str) -> None:
-    """Send a message, and unchanged again while the chat service is being replaced, as clients do."""
+    """Send a message; repeat it unchanged while the chat service is replaced, as clients do."""
     data = {"group_id": group, "msg_type": 1, "content": text}
     envelope: dict[str, object] = {"message_id": text, "timestamp": 1_700_000_000}
     async with asyncio.timeout(LIMIT):
@@ -90,7 +90,7 @@ async def send(speaker: Client, group: str, text: str) -> None:
 
 
 async def say(speakers: list[Client], listeners: list[Client], group: str, first: int) -> None:
-    """Ten messages, by each speaker in turn; every listener hears each of them once and in order."""
+    """Send ten messages from each speaker in turn; every listener must receive each once and in order."""
     texts = [f"number {number}" for number in range(first, first + 10)]
     for number, text in enumerate(texts):
         speaker = speakers[number % len(speakers)]
@@ -104,7 +104,7 @@ async def say(speakers: list[Client], listeners: list[Client], group: str, first
 
 
 def place(client: Client, feed: str) -> dict[str, Any]:
-    """How far a client has heard a feed."""
+    """Return the last offset of a feed that a client received."""
     last = [frame for frame in client.seen if frame.get("feed") == feed][-1]
     return {feed: {"epoch": last["epoch"], "offset": last["offset"]}}
 
@@ -127,10 +127,10 @@ async def test_both_releases_serve_side_by_side(upgrade: Upgrade) -> None:
     after = await asyncio.to_thread(stack.start_gateway)
     clients.append(await upgrade.log_in(after, bob))
     await until(f"{after.http}/stats", lambda seen: seen == {"online_users": 2, "connections": 2, "nodes": 2})
-    assert get(f"{before.http}/stats") == get(f"{after.http}/stats")  # nothing changes, and no lease ends meanwhile
+    assert get(f"{before.http}/stats") == get(f"{after.http}/stats")  # nothing changes, and no lease expires meanwhile
     await say(clients, clients, group, 0)
 
-    # The new chat service and relay take over from the old ones: what they write, both gateways read.
+    # The new chat service and relay take over from the old ones; both gateways read their output.
     rpc = next(process for process in stack.processes if process.name.startswith("rpc"))
     assert await asyncio.to_thread(rpc.stop, seconds=LIMIT) == 0
     await asyncio.to_thread(stack.start_rpc)
@@ -138,7 +138,7 @@ async def test_both_releases_serve_side_by_side(upgrade: Upgrade) -> None:
     new_relay = stack.start_relay()
     await say(clients, clients, group, 10)
 
-    # Who comes back to the other release goes on from where it was.
+    # A client that reconnects to the other release resumes at its offset.
     there, back = place(clients[0], f"group:{group}"), place(clients[1], f"group:{group}")
     for client in clients:
         await client.close()
@@ -151,7 +151,7 @@ async def test_both_releases_serve_side_by_side(upgrade: Upgrade) -> None:
         clients.append(returned)
     clients = clients[2:]
 
-    # A revocation and a removal by the new release reach sockets of the old one; taken back, the old relay serves both.
+    # Revocations and removals by the new release reach sockets of the old one; after a rollback its relay serves both.
     await asyncio.to_thread(new_relay.kill)
     upgrade.old().start_relay()
     await say(clients, clients, group, 30)

@@ -1,6 +1,6 @@
-"""Entries with bytes as Watermill's Redis publisher writes them, and what a client sees of each topic.
+"""Publish entries as Watermill's Redis publisher writes them, and check each topic's frames at a client.
 
-The bytes are spelled out from docs/protocol.md (Redis Streams), not made by our own encoder.
+The bytes are written by hand from docs/protocol.md (Redis Streams), not by our own encoder.
 """
 
 import json
@@ -31,7 +31,7 @@ async def topics(stack: Stack) -> AsyncIterator[Any]:
 
 
 async def dead_letter(topics: Any, topic: str, entry_id: bytes) -> dict[bytes, bytes]:
-    """The dead letter of an entry, once it is there."""
+    """Return the dead letter of an entry once it exists."""
 
     async def look() -> dict[bytes, bytes] | None:
         for _, fields in await topics.xrange(f"{topic}.dlq"):
@@ -115,7 +115,7 @@ async def test_member_events_of_another_service_are_applied(topics: Any, log_in:
     payload = json.dumps({"group_id": group, "user_id": stranger}).encode()
     await topics.xadd("chat.group.member.added", {b"payload": payload, b"metadata": METADATA})
     assert (await client.expect("membership"))["data"] == {"group_id": group, "change": "added"}
-    # The event is a hint; the chat service says that this user isn't in, and so nothing is heard.
+    # The event is a hint: the chat service does not list this member, so nothing is delivered.
     await speaker.expect("group_member", lambda frame: frame["data"]["user_id"] == stranger)
     await speaker.ask("send_message", {"group_id": group, "msg_type": 1, "content": "x"})
     await speaker.expect("new_message")

@@ -1,4 +1,4 @@
-"""`--workers N`: one port, several processes, a dead one replaced, nobody left behind."""
+"""Check `--workers N`: one port, several processes, dead ones replaced, none left at the end."""
 
 import json
 import os
@@ -20,13 +20,13 @@ pytestmark = pytest.mark.ours_only
 
 
 def workers(gateway: Process) -> set[int]:
-    """Process ids of a gateway's workers."""
+    """Return the process ids of a gateway's workers."""
     return set(map(int, Path(f"/proc/{gateway.pid}/task/{gateway.pid}/children").read_text().split()))
 
 
 @contextmanager
 def without(pids: set[int]) -> Iterator[None]:
-    """In it these processes stand still, so that connections go to the others."""
+    """Stop these processes for a while, so that connections go to the others."""
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:
@@ -37,7 +37,7 @@ def without(pids: set[int]) -> Iterator[None]:
 
 
 def runs(pid: int) -> bool:
-    """Whether a process is there."""
+    """Return whether a process exists."""
     return Path(f"/proc/{pid}").exists()
 
 

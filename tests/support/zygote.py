@@ -105,7 +105,7 @@ class Zygote:
         theirs.close()
 
     def fork(self, arguments: Sequence[str], env: Mapping[str, str], log: Path) -> Forked:
-        """Fork a child that runs ``python ARGUMENTS`` with exactly this environment and appends its output to ``log``."""
+        """Fork a child that runs ``python ARGUMENTS`` with exactly this environment; its output goes to ``log``."""
         return self._start(arguments, env, log, BASE_DIR, executes=False)
 
     def execute(self, command: Sequence[str], env: Mapping[str, str], log: Path, cwd: Path = BASE_DIR) -> Forked:

@@ -1,4 +1,4 @@
-"""Calls that aren't answered: when they say that the chat service hangs, and when that one of its instances does."""
+"""Check unanswered calls: whether they count against the whole chat service or against one instance."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ async def instances() -> AsyncIterator[list[Instance]]:
 async def gateway(instances: list[Instance]) -> AsyncIterator[GrpcChatGateway]:
     target = ",".join(one.address for one in instances)
     gateway = GrpcChatGateway(ChatConf(rpc_target=target, rpc_seconds=1.0))
-    while not all(one.asked for one in instances):  # until both are connected to
+    while not all(one.asked for one in instances):  # until both are connected
         await gateway.unread_notifications(1)
     yield gateway
     await gateway.close()

@@ -1,4 +1,4 @@
-"""Instances of a chat service come and go in a real etcd; calls go on, without an error while one instance lives."""
+"""Check discovery with a real etcd: while one instance lives, calls succeed as others register and withdraw."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -33,7 +33,7 @@ def shared_etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
 
 @pytest.fixture
 def own_etcd(tmp_path: Path) -> Iterator[Callable[..., Etcd]]:
-    """Starts a cluster of the test's own."""
+    """Start clusters for one test."""
     started: list[Etcd] = []
 
     def start(members: int = 1, **options: Any) -> Etcd:
@@ -66,21 +66,21 @@ async def gateway_of(target: str, seconds: float = LIMIT) -> AsyncIterator[GrpcC
 
 @asynccontextmanager
 async def asking(gateway: GrpcChatGateway) -> AsyncIterator[list[int]]:
-    """Who answered, call after call, without end; every call has to be answered."""
+    """Call repeatedly and collect the answering instances; every call must succeed."""
     answered: list[int] = []
 
     async def ask() -> None:
         while True:
             answered.append(await gateway.unread_notifications(1))
 
-    async with asyncio.TaskGroup() as tasks:  # a call that fails ends the test with its error
+    async with asyncio.TaskGroup() as tasks:  # a failed call ends the test with its error
         task = tasks.create_task(ask())
         yield answered
         task.cancel()
 
 
 async def until_answered_by(answered: list[int], *numbers: int) -> None:
-    """Return once the next calls were answered by these, and by no other."""
+    """Return once only these instances answered the next calls."""
     del answered[:]
     while True:
         await until(lambda: len(answered) >= 20, what="20 answers")
@@ -195,7 +195,7 @@ async def test_discovery_survives_dead_and_hanging_etcd_members(
     await register(etcd, KEY, one)
     async with gateway_of(f"etcd://{etcd.endpoints}/{KEY}") as gateway, asking(gateway) as answered:
         await until_answered_by(answered, 1)
-        etcd.members[0].kill()  # the one that is followed
+        etcd.members[0].kill()  # the member that is watched
         await register(etcd, KEY, two)
         await until_answered_by(answered, 1, 2)
         await asyncio.to_thread(etcd.members[0].start)
@@ -298,7 +298,7 @@ async def test_expired_etcd_token_is_renewed(
     async def old_at_first(self: discovery.Instances, channel: grpc.aio.Channel) -> list[tuple[str, str]]:
         [(name, token)] = await authenticate(self, channel)
         tokens.append(token)
-        return [(name, token if len(tokens) > 1 else f"{token}0")]  # to etcd one is as unknown as the other
+        return [(name, token if len(tokens) > 1 else f"{token}0")]  # etcd knows neither
 
     monkeypatch.setattr(discovery.Instances, "_authenticate", old_at_first)
     async with gateway_of(f"etcd://{etcd.endpoints}/{KEY}?user=root&password=secret") as gateway:

@@ -1,4 +1,4 @@
-"""The chat service over gRPC: targets, errors, pages that change while they are read."""
+"""Check the chat service over gRPC: targets, errors, pages that change during a reading."""
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -109,7 +109,7 @@ async def test_unavailable_service_is_503_and_names_the_address() -> None:
 
 async def test_service_without_the_method_is_501() -> None:
     server = grpc.aio.server()
-    port = server.add_insecure_port("127.0.0.1:0")  # accepts, knows no method
+    port = server.add_insecure_port("127.0.0.1:0")  # accepts connections, has no method
     await server.start()
     gateway = GrpcChatGateway(ChatConf(rpc_target=f"127.0.0.1:{port}", rpc_seconds=LIMIT))
     with pytest.raises(ChatServiceError) as refused:
@@ -148,7 +148,7 @@ async def test_all_pages_are_read() -> None:
 
 
 async def test_inconsistent_pages_are_read_again() -> None:
-    moved = [HUNDRED, ["g99", "a"]]  # one was removed from the first page while the second was read
+    moved = [HUNDRED, ["g99", "a"]]  # a group was removed from the first page while the second was read
     assert len(await _ids_of(Listing(moved, [HUNDRED, ["a"]]))) == 101
 
 
@@ -175,7 +175,7 @@ async def test_group_missing_once_is_found_by_next_reading() -> None:
 
 
 def _certificate() -> tuple[bytes, bytes]:
-    """A key, and a certificate of 127.0.0.1 signed by itself."""
+    """Return a key and a self-signed certificate for 127.0.0.1."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a chat service")])
     now = datetime.now(UTC)

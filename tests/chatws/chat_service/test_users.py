@@ -1,4 +1,4 @@
-"""Names of users: asked for together, kept where the platform keeps them, and never waited for long."""
+"""Check user names: fetched together, cached where the platform caches them, with a short wait."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -21,7 +21,7 @@ PEOPLE = {11: Name("Ada", "https://img.example/ada.png"), 12: Name("Bo", "")}
 
 
 class People:
-    """A user service that answers when it is let; knows `PEOPLE`."""
+    """A user service that knows `PEOPLE` and answers when the test allows it."""
 
     def __init__(self) -> None:
         self.asked: list[set[int]] = []

@@ -1,4 +1,4 @@
-"""Paging through a history of either kind loses no message and shows none twice."""
+"""Check that paging through either kind of history loses and repeats no message."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from tests.support.histories import SECOND, ByPlace, BySecond, Histories
 
 
 class Asking(ChatClient):
-    """A client whose requests a history answers."""
+    """A client whose requests are answered by a history."""
 
     def __init__(self, history: Histories) -> None:
         super().__init__("ws://127.0.0.1:1/ws", token="")
@@ -53,7 +53,7 @@ async def test_page_before_a_message_has_nothing_newer() -> None:
 
 
 async def test_history_by_place_allows_unordered_times() -> None:
-    """As after an import, or with clocks that differ."""
+    """Read a history with unordered times, as after an import or with differing clocks."""
     client = Asking(ByPlace([SECOND + (n * 37) % 100 for n in range(130)]))
     known: list[Any] = []
     more = True

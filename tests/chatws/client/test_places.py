@@ -1,4 +1,4 @@
-"""Where a client stands: what a frame's place means for it."""
+"""Check a client's positions: what the offset of a frame means for it."""
 
 from hypothesis import given
 from hypothesis import strategies as st

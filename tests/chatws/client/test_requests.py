@@ -1,4 +1,4 @@
-"""Frames without an answer: what is written when, and what settles them."""
+"""Check unanswered requests: when they are written and what completes them."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from tests.support.clock import LoopClock
 
 
 class Wire:
-    """What was written; ``online``: whether there is a connection."""
+    """The written frames; ``online``: whether there is a connection."""
 
     def __init__(self) -> None:
         self.online = True

@@ -1,4 +1,4 @@
-"""Events as other services write them: what counts as the same value, what as nothing, what can never be read."""
+"""Check events as other services write them: equal values, missing values, unreadable entries."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Questions to the chat service: no more at once than it can answer in time, each user's once."""
+"""Check membership lookups: a bounded number at once, and one per user."""
 
 import asyncio
 from typing import Any
@@ -12,7 +12,7 @@ from tests.support.waiting import until
 
 
 class ChatService:
-    """Answers that nobody is in any group; counts how many ask at once."""
+    """A chat service without groups that counts concurrent lookups."""
 
     def __init__(self) -> None:
         self.asking = self.most = self.asked = 0
@@ -58,7 +58,7 @@ async def test_second_device_uses_cached_groups_while_complete() -> None:
     await user.current()
     await memberships.enter(1, Listener()).current()
     assert chat.asked == 1
-    user.removed("g")  # a removal passed: whoever comes now waits for the answer
+    user.removed("g")  # after a removal the next connection waits for the lookup
     await user.current()
     assert user.groups == frozenset()
     asked = chat.asked
@@ -83,10 +83,10 @@ async def test_second_device_asks_while_a_lookup_is_unanswered(monkeypatch: pyte
         raise error_of(503, "away")
 
     monkeypatch.setattr(chat, "user_groups", away)
-    user.follow()  # something may have been missed
+    user.follow()  # an event may have been missed
     await failed.wait()
     for _ in range(5):
-        await asyncio.sleep(0)  # the question has failed, the next waits
+        await asyncio.sleep(0)  # the lookup has failed, the next one waits
     with pytest.raises(ChatServiceError):
         await user.current()
     user.listeners.clear()

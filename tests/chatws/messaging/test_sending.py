@@ -1,4 +1,4 @@
-"""Sending once: a retry while the first attempt is under way, who publishes, and what an error is worth."""
+"""Check sending once: concurrent retries, the publisher, and what an error means for a stored message."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ USER = Principal(user_id=42, expires_at=0, name="Zoë", avatar="https://x.exampl
 
 
 class ChatService:
-    """Answers when it is let; counts. With ``commits`` it stores also what it then fails to answer."""
+    """A counting chat service that answers when allowed. With ``commits`` it stores a message before it fails."""
 
     def __init__(self) -> None:
         self.saved: list[dict[str, Any]] = []
@@ -77,7 +77,7 @@ async def test_retry_waits_for_the_running_attempt() -> None:
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert len(chat.saved) == 2
-    attempts[0].cancel()  # its connection is gone; the attempt goes on
+    attempts[0].cancel()  # its connection is closed; the attempt continues
     chat.answers.set()
     assert await attempts[1] == await attempts[2] == stored_id(42, frame())
     assert await other == stored_id(42, frame("other"))
@@ -124,7 +124,7 @@ async def published(redis: Any) -> list[str]:
 
 
 async def noted(redis: Any) -> int:
-    async with redis.pipeline(transaction=True) as both:  # others may be at it
+    async with redis.pipeline(transaction=True) as both:  # others may be working on it
         both.hlen("chatws:{chat.message.new}:intents")
         both.zcard("chatws:{chat.message.new}:intents:due")
         count, due = await both.execute()
@@ -290,7 +290,7 @@ async def test_sender_waits_for_redis(redis: Any, redis_server: RedisServer, int
 
 
 class NoRedis:
-    """A limit that can't be asked."""
+    """A limit without its Redis."""
 
     async def take(self, user_id: int) -> float:
         raise RedisUnavailable("refused")
@@ -310,7 +310,7 @@ async def test_retry_of_a_stored_message_waits_for_redis(
     await asyncio.to_thread(redis_server.kill)
     chat.history_failure = None
     sending = asyncio.create_task(Sender(chat, publisher, limit).send(USER, frame()))  # type: ignore[arg-type]
-    with pytest.raises(FrameError, match="this try stored nothing"):  # one that isn't stored
+    with pytest.raises(FrameError, match="this try stored nothing"):  # a message that is not stored
         await Sender(chat, publisher, limit).send(USER, frame("other"))  # type: ignore[arg-type]
     assert not sending.done()
     await asyncio.to_thread(redis_server.start)
@@ -321,7 +321,7 @@ async def test_retry_of_a_stored_message_waits_for_redis(
 
 @pytest.fixture
 async def heir(intents: Intents) -> AsyncIterator[Callable[[ChatService], asyncio.Task[None]]]:
-    """Another gateway, which finishes what is left."""
+    """Start another gateway's publisher, which finishes remaining intents."""
     running: list[asyncio.Task[None]] = []
 
     def start(chat: ChatService) -> asyncio.Task[None]:
@@ -384,7 +384,7 @@ async def test_unresolved_intents_are_bounded(redis: Any, intents: Intents, monk
     chat = ChatService()
     chat.failure = chat.history_failure = error_of(503, "away")
     sender = publishing(chat, intents)
-    for _ in range(2):  # the same again is none more
+    for _ in range(2):  # a repeat adds no intent
         with pytest.raises(ChatServiceError, match="away"):
             await sender.send(USER, frame())
     with pytest.raises(FrameError, match="it isn't known whether they are stored") as refused:

@@ -1,4 +1,4 @@
-"""Whether a message is stored, found out from histories of two kinds (docs/protocol.md, gRPC)."""
+"""Check the search for a stored message in both kinds of histories (docs/protocol.md, gRPC)."""
 
 from collections.abc import Sequence
 
@@ -66,7 +66,7 @@ async def test_message_stored_during_the_search_is_ignored() -> None:
 
 @pytest.mark.parametrize("behind", [1, 40, 170])
 async def test_lagging_replica_does_not_report_unknown_message_stored(behind: int) -> None:
-    """The newest come from one database, and what lies before a message that nobody has from another, which lags."""
+    """Read the newest messages from one database, and those before an unknown message from a lagging replica."""
 
     class Lagging(BySecond):
         async def message_history(self, group_id: str, before_id: str, limit: int) -> History:

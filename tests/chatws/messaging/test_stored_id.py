@@ -1,4 +1,4 @@
-"""The server's id of a message (docs/protocol.md, Sending once)."""
+"""Check the server's id of a message (docs/protocol.md, Sending once)."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Typing as the others are told of it: not too often, and over by itself."""
+"""Check typing: it is announced at a limited rate and expires."""
 
 import asyncio
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from tests.support.waiting import until_news
 
 
 class Others:
-    """Those who are told."""
+    """The other members, which record the announcements."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, bool]] = []
@@ -64,7 +64,7 @@ async def test_each_repeat_postpones_the_expiry(monkeypatch: pytest.MonkeyPatch)
 
 async def test_rate_limited_typing_still_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(typing, "EXPIRES_SECONDS", 0.05)
-    monkeypatch.setattr(typing, "time", SimpleNamespace(monotonic=lambda: 1e6))  # no change becomes free meanwhile
+    monkeypatch.setattr(typing, "time", SimpleNamespace(monotonic=lambda: 1e6))  # the rate limit does not refill
     others = Others()
     typist = Typist(others)
     for _ in range(4):

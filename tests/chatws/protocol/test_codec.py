@@ -1,4 +1,4 @@
-"""Frames that clients send, good and bad (docs/protocol.md, WebSocket)."""
+"""Check valid and invalid frames of clients (docs/protocol.md, WebSocket)."""
 
 import json
 

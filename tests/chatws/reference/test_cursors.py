@@ -1,4 +1,4 @@
-"""Read cursors of the reference chat service over gRPC (`chat.ext.ReadCursors`)."""
+"""Check read cursors of the reference chat service over gRPC (`chat.ext.ReadCursors`)."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.database
 
 
 async def said(chat: Chat, group: str, sender: int, count: int) -> list[str]:
-    """The ids of so many messages."""
+    """Store so many messages and return their ids."""
     ids = [f"{group}-{sender}-{number}" for number in range(count)]
     for message_id in ids:
         await chat.say(group, sender, "hello", message_id)

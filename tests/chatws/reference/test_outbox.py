@@ -1,4 +1,4 @@
-"""The outbox over two instances of the service that crash at any moment: every event, in order in each group."""
+"""Check the outbox with two instances that crash at any moment: no event is lost, each group's order holds."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ async def stack(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
 
 
 async def first_seen(stack: Stack, count: int) -> dict[str, list[str]]:
-    """Message ids by group, each where it first stands in the stream, once there are ``count`` of them."""
+    """Return message ids by group in the order of their first entry, once there are ``count`` of them."""
     redis: Any = connect(stack.redis.url)
 
     async def look() -> dict[str, list[str]]:
@@ -51,7 +51,7 @@ async def first_seen(stack: Stack, count: int) -> dict[str, list[str]]:
 
 
 async def test_killed_services_still_publish_events_in_order(stack: Stack) -> None:
-    """Two instances take turns at dying, wherever they are between commit and publishing, under concurrent load."""
+    """Kill two instances in turn, at any point between commit and publishing, under concurrent load."""
     user, rng = new_user(), random.Random(5)
     ports = [stack.rpc_port, free_port()]
     services: list[Process] = []
@@ -85,7 +85,7 @@ async def test_killed_services_still_publish_events_in_order(stack: Stack) -> No
 
 
 async def until_done(work: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
-    """As a client of a service that dies does: try again."""
+    """Retry a call, as a client of a dying service does."""
     while True:
         try:
             return await work(*arguments)

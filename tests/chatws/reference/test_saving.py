@@ -1,4 +1,4 @@
-"""Messages that arrive together are saved together: each with its own outcome, none at another's cost."""
+"""Check messages that are saved in one batch: each has its own outcome, and none affects another."""
 
 import asyncio
 
@@ -44,11 +44,11 @@ async def test_each_message_of_a_batch_has_its_own_outcome(chat: Chat, stack: St
     with stack.group_locked(group):
         calls = [chat.stub.SaveMessage(request) for request in requests]
         impatient = chat.stub.SaveMessage(message(group, user, 9, "nine"), timeout=1)
-        assert await outcomes([impatient]) == ["DEADLINE_EXCEEDED"]  # so the others have arrived as well
+        assert await outcomes([impatient]) == ["DEADLINE_EXCEEDED"]  # so the others have arrived too
     assert await outcomes(calls) == [
         "OK", "OK", "PERMISSION_DENIED", "NOT_FOUND", "FAILED_PRECONDITION", "INVALID_ARGUMENT", "OK", "OK", "OK",
     ]  # fmt: skip
-    said = [text for text in await chat.history(group) if text != "nine"]  # which nobody waits for any more
+    said = [text for text in await chat.history(group) if text != "nine"]  # no call waits for it any more
     assert sorted(said) in (["eight", "one", "two"], ["eight", "one", "two, once more"]), "whichever arrived first"
     assert await chat.history(other) == ["elsewhere"]
 

@@ -1,4 +1,4 @@
-"""The reference chat service over gRPC: all 16 methods and their status codes (docs/protocol.md, gRPC)."""
+"""Check the reference chat service over gRPC: all 16 methods and their status codes (docs/protocol.md, gRPC)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The policy that pages are sent with."""
+"""Check the content policy of pages."""
 
 import pytest
 

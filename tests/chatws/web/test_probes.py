@@ -1,4 +1,4 @@
-"""Pages and probes on a real gateway (docs/protocol.md, HTTP)."""
+"""Check pages and probes on a real gateway (docs/protocol.md, HTTP)."""
 
 from pathlib import Path
 

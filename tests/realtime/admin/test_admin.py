@@ -1,4 +1,4 @@
-"""The audit's page: who may do what, what it finds, and what it says when Redis is away."""
+"""Check the audit's admin page: permissions, filters, and its errors while Redis is unavailable."""
 
 import csv
 import io
@@ -116,7 +116,7 @@ def test_selection_is_exported_as_csv_without_formulas(admin_client: Client, row
 
 
 def run(command: str, *arguments: str) -> str:
-    """What it says, and behind that what it warns of."""
+    """Run the command and return its output followed by its warnings."""
     out, warned = io.StringIO(), io.StringIO()
     call_command(command, *arguments, stdout=out, stderr=warned)
     return out.getvalue() + warned.getvalue()

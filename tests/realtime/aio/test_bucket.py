@@ -1,4 +1,4 @@
-"""The token bucket, by seconds that the test gives."""
+"""Check the token bucket with times given by the test."""
 
 from realtime.aio.bucket import Bucket
 

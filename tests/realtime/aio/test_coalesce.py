@@ -1,4 +1,4 @@
-"""Work that is asked for while it runs."""
+"""Check work that is requested again while it runs."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Background tasks."""
+"""Check background and supervised tasks."""
 
 import asyncio
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""The audit from stream to database: in bulk, repeatable, and patient with a database that is away."""
+"""Check the audit from stream to database: in bulk, repeatable, and retried while the database is unavailable."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Which keys a token may be signed with: public keys, key sets, rotation, and the claims that settings ask for."""
+"""Check the keys of tokens: public keys, key sets, rotation, and the claims that settings require."""
 
 import asyncio
 import base64
@@ -36,7 +36,7 @@ def refused(text: str, keys: Keys) -> str:
 
 
 def counts(text: str, keys: Keys) -> bool:
-    """Whether a token does with the keys that are known now; `resolve` would fetch them again."""
+    """Return whether the known keys accept a token; `resolve` would fetch them again."""
     try:
         return authenticate(text, keys).user_id == 42
     except AuthenticationError:
@@ -65,7 +65,7 @@ def test_secret_and_public_keys_are_accepted_together(private: dict[str, Private
 
 
 def test_public_key_is_never_used_as_a_secret(private: dict[str, PrivateKey]) -> None:
-    """The header says HS256, the signature is made with what everybody may know."""
+    """Sign with HS256 and the public key as the secret, which everybody may know."""
     text = pem(private["RS256"])
     keys = Keys(replace(CONF, jwt_public_keys=(text,)))
     head, claims, _ = token("s" * 40, "HS256").split(".")

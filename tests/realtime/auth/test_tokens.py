@@ -1,4 +1,4 @@
-"""Tokens, good and bad (docs/protocol.md, Authentication)."""
+"""Check valid and invalid tokens (docs/protocol.md, Authentication)."""
 
 import time
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Limits to the second, by a clock that the test moves; tests/contract/test_limits.py has them on real sockets."""
+"""Check rate limits to the second, with a manual clock; tests/contract/test_limits.py uses real sockets."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ from realtime.connection.rate_limit import FrameLimit
 
 
 class Clock:
-    """Stands still until a test moves it."""
+    """A clock that only the test moves."""
 
     def __init__(self) -> None:
         self.now = 1_000.0

@@ -1,4 +1,4 @@
-"""The logs on a real Redis: offsets, repeats, bounds, epochs, all or nothing."""
+"""Check feed logs on a real Redis: offsets, repeats, bounds, epochs, atomic batches."""
 
 import asyncio
 import time

@@ -1,6 +1,6 @@
-"""What a channel layer promises, asked of ours and of the stock pub/sub layer, and of both in one cluster.
+"""Check the channel layer contract on our layer, on the stock pub/sub layer, and on both in one cluster.
 
-Each in every way that the stock layer can be set up: one Redis, several, by Sentinel, over TLS, encrypted.
+Each runs in every setup of the stock layer: one Redis, several, by Sentinel, over TLS, encrypted.
 """
 
 import asyncio
@@ -28,20 +28,20 @@ SETUPS = ("url", "fields", "two", "encrypted", "sentinel", "tls")
 
 
 class Setup:
-    """How layers are configured, and the servers behind them as redis-py's clients."""
+    """A configuration of layers, and their servers as redis-py clients."""
 
     def __init__(self, options: Mapping[str, Any], clients: list[Any]) -> None:
         self.options = dict(options)
         self.clients = clients
 
     async def subscribers(self, group: str) -> int:
-        """How many connections hear a group, over all servers."""
+        """Return the number of connections subscribed to a group, over all servers."""
         name = f"chatws:test__group__{group}"
         return sum([dict(await client.pubsub_numsub(name))[name.encode()] for client in self.clients])
 
 
 class Ears:
-    """A channel of a layer, and what it heard."""
+    """A channel of a layer and the messages it received."""
 
     def __init__(self, layer: Any, setup: Setup) -> None:
         self.layer = layer
@@ -59,18 +59,18 @@ class Ears:
         await asyncio.wait([self._listening])
         clients = [shard._redis for shard in self.layer._get_layer()._shards if shard._redis is not None]
         await self.layer.flush()
-        for client in clients:  # the stock layer leaves open what it asks the Sentinels with
+        for client in clients:  # the stock layer does not close its connections to the Sentinels
             for sentinel in getattr(getattr(client.connection_pool, "sentinel_manager", None), "sentinels", ()):
                 await sentinel.aclose()
 
     async def join(self, group: str) -> None:
-        """Join a group, and wait until that counts, which the stock layer doesn't."""
+        """Join a group and wait until the subscription is active; the stock layer does not wait."""
         before = await self._setup.subscribers(group)
         await self.layer.group_add(group, self.channel)
         await until_answer(lambda: self._setup.subscribers(group), lambda count: count > before, "it has subscribed")
 
     async def until(self, *messages: dict[str, Any]) -> None:
-        """Return once exactly these have come, in this order."""
+        """Return once exactly these messages have arrived, in this order."""
 
         def are_all_here() -> bool:
             assert self.heard == list(messages)[: len(self.heard)]
@@ -86,7 +86,7 @@ class Ears:
 
 @dataclass(frozen=True)
 class Servers:
-    """Two Redis servers, a Sentinel before the first, and a certificate with its key."""
+    """Two Redis servers, a Sentinel for the first, and a certificate with its key."""
 
     one: RedisServer
     two: RedisServer
@@ -108,7 +108,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
 
 def start_sentinel(folder: Path, watched: int) -> tuple[Handle, int]:
-    """A Sentinel that watches one server as `chat`; its process and its port."""
+    """Start a Sentinel that monitors one server as `chat`; return its process and port."""
     port = free_port()
     conf = folder / "sentinel.conf"
     conf.write_text(
@@ -151,7 +151,7 @@ async def setup(request: pytest.FixtureRequest, servers: Servers) -> AsyncIterat
 
 @asynccontextmanager
 async def listening(setup: Setup, *kinds: str) -> AsyncIterator[list[Ears]]:
-    """A channel on a layer of its own for each of these kinds."""
+    """Open a channel on a separate layer for each of these kinds."""
     ears = [await Ears(KINDS[kind](**setup.options), setup).open() for kind in kinds]
     try:
         yield ears
@@ -189,7 +189,7 @@ async def test_channel_receives_only_its_groups(setup: Setup, speaker: str, list
 
 
 async def ends_as(hears: Ears, *groups: str) -> None:
-    """Over several servers groups have no order among them."""
+    """Return once these messages have arrived; groups on several servers have no common order."""
     await until(lambda: len(hears.heard) >= len(groups), what=f"{len(groups)} messages")
     assert sorted(message["group"] for message in hears.heard) == sorted(groups)
 
@@ -197,7 +197,7 @@ async def ends_as(hears: Ears, *groups: str) -> None:
 @BOTH_WAYS
 async def test_message_to_a_channel_reaches_only_it(setup: Setup, speaker: str, listener: str) -> None:
     async with listening(setup, speaker, listener, listener) as (says, one, two):
-        for ears in (one, two):  # known to be heard before anything is said
+        for ears in (one, two):  # all are subscribed before the first message is sent
             await ears.join("g")
         for number in range(10):
             await says.layer.send(one.channel, {"n": number})

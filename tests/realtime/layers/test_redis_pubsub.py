@@ -1,4 +1,4 @@
-"""Our pub/sub layer on a real Redis: confirmed subscriptions, and what happens to them when the connection is lost."""
+"""Check our pub/sub layer on a real Redis: confirmed subscriptions, and their recovery from lost connections."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ from tests.support.waiting import LIMIT, until, until_answer, until_news
 
 
 class Ears:
-    """A layer with one channel, which collects what it hears."""
+    """A layer with one channel that collects its messages."""
 
     def __init__(self, url: str, kind: Any = RedisPubSubLayer, **options: Any) -> None:
         self.layer = kind(hosts=[url], prefix="chatws:layer", **options)
@@ -89,7 +89,7 @@ async def test_wire_format_is_that_of_the_stock_layer(ears: Ears, redis_server: 
 
 
 async def numsub(ears: Ears, group: str = "g") -> int:
-    """How many connections have subscribed to a group."""
+    """Return the number of connections subscribed to a group."""
     connection = ears.layer._get_layer()._shards[0]
     connection._ensure_redis()
     [(_, count)] = await connection._redis.pubsub_numsub(f"chatws:layer__group__{group}")
@@ -151,7 +151,7 @@ async def test_half_open_connection_is_dropped_within_seconds(
         proxy.drop_silently()
         async with asyncio.timeout(LIMIT):
             await proxy.connected.wait()
-        monkeypatch.undo()  # the connection that follows is to stay, however slow the machine
+        monkeypatch.undo()  # the next connection must survive even on a slow machine
         proxy.restore()
         async with asyncio.timeout(LIMIT):
             await ears.back.wait()

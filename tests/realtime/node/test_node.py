@@ -1,4 +1,4 @@
-"""A gateway that ends, where only its own order of steps can be watched."""
+"""Check the order of a draining gateway's steps with everything around it replaced."""
 
 import asyncio
 from dataclasses import replace
@@ -15,8 +15,8 @@ from realtime.node.node import DRAIN_STEP, Node
 @pytest.mark.parametrize(
     ("per_second", "seconds", "steps"),
     [
-        (20, 30, [2] * 15),  # some at a time, as the setting says
-        (20, 2, [3] * 10),  # and more where they would not be done in time
+        (20, 30, [2] * 15),  # in batches of the setting's size
+        (20, 2, [3] * 10),  # larger if that would exceed the deadline
         (500, 30, [30]),
     ],
 )
@@ -33,7 +33,7 @@ async def test_draining_closes_connections_in_batches(
 
     async def step(pause: float) -> None:
         if not node.connections or not sent_away:
-            return  # before the first is sent away
+            return  # before the first is closed
         assert pause == (DRAIN_STEP if len(sent_away) < 30 else 0)
         by_step.append(len(sent_away) - sum(by_step))
         if len(sent_away) == 30:

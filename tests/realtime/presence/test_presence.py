@@ -1,4 +1,4 @@
-"""Presence on a real Redis: several devices and gateways, a Redis that forgot, a gateway that died."""
+"""Check presence on a real Redis: several devices and gateways, a Redis that lost its data, a dead gateway."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,7 +17,7 @@ from tests.support.waiting import until_answer
 
 @asynccontextmanager
 async def running(redis: Redis, name: str, conf: RealtimeConf) -> AsyncIterator[Presence]:
-    """A node's presence; it dies without a word at the end."""
+    """Run a node's presence and end it without a sign-off."""
     presence = Presence(redis, name, conf)
     task = asyncio.create_task(presence.run())
     yield presence
@@ -30,7 +30,7 @@ async def until(answer: Callable[[], Awaitable[Any]], wanted: Any) -> None:
 
 @pytest.fixture
 def fast(conf: RealtimeConf) -> RealtimeConf:
-    """Leases that end soon: also those of nodes that live and are held up, until their next word."""
+    """Shorten the leases; those of living but delayed nodes also expire, until their next update."""
     return replace(conf, presence_lease=1.5)
 
 

@@ -1,4 +1,4 @@
-"""Every key of ours is made in one module."""
+"""Check that one module makes every Redis key."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The door to Redis: which errors are worth waiting for, and a start without one."""
+"""Check the Redis module: transient errors and defects, and a start without Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -102,7 +102,7 @@ async def test_failed_start_names_the_address_without_password() -> None:
 
 @pytest.fixture
 async def old_redis() -> AsyncIterator[int]:
-    """The port of something that says it is Redis 6.2; no such server can be had as a package here."""
+    """Run a server that claims to be Redis 6.2, which is not available as a package; yield its port."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         info = b"# Server\r\nredis_version:6.2.6\r\n"
@@ -158,7 +158,7 @@ def test_system_check_names_an_unavailable_redis() -> None:
 
 @pytest.fixture
 async def burst(tmp_path: Path) -> AsyncIterator[tuple[RedisServer, Callable[[], Awaitable[None]]]]:
-    """A server, and many calls to it at once by one client, each on a connection of its own."""
+    """Start a server, and make many concurrent calls by one client, each on its own connection."""
     server = RedisServer(tmp_path)
     server.start()
     client = connect(server.url)
@@ -185,7 +185,7 @@ async def test_redis_restart_fails_no_later_call(
 async def test_script_survives_a_dying_connection(
     burst: tuple[RedisServer, Callable[[], Awaitable[None]]],
 ) -> None:
-    """The ends of all connections arrive while the calls are under way."""
+    """Close all connections while the calls are running."""
     server, call = burst
     with sync_redis.Redis.from_url(server.url) as other:
         other.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")

@@ -1,4 +1,4 @@
-"""The cursors' copy in the database."""
+"""Check the copy of the cursors in the database."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Dead letters on a real Redis: by hand, by the command, by the admin."""
+"""Check dead letters on a real Redis: in code, by the command, in the admin."""
 
 import asyncio
 from collections.abc import Iterator
@@ -99,7 +99,7 @@ async def test_all_reads_every_page(letters: DeadLetters, redis: Redis, conf: Re
 
 @pytest.fixture
 def on_redis(redis_server: RedisServer) -> Iterator[Any]:
-    """The settings name the tests' Redis, which holds two dead letters and is used without a loop."""
+    """Point the settings at the tests' Redis with two dead letters, used without a loop."""
     with redis_py.Redis.from_url(redis_server.url) as client:
         client.flushall()
         with override_settings(REALTIME=replace(settings.REALTIME, redis_url=redis_server.url)):

@@ -1,4 +1,4 @@
-"""A lease on a real Redis: one holder, and nothing written by who isn't."""
+"""Check a lease on a real Redis: it has one holder, and only the holder writes."""
 
 from realtime.redis.client import Redis
 from realtime.relay.lease import Lease
@@ -17,13 +17,13 @@ async def test_lease_lasts_until_release_or_death(redis: Redis) -> None:
     assert token
     assert await two.take() == 0
     assert await one.take() == token
-    await two.give_back()  # not its own
+    await two.give_back()  # not its own lease
     assert await two.take() == 0
     await one.give_back()
     later = await two.take()
     assert later > token
     assert await one.take() == 0
-    assert await Lease(redis, "topic", 0.2, "two").take() == later  # for the last time
+    assert await Lease(redis, "topic", 0.2, "two").take() == later  # its last renewal
     assert await until_answer(one.take, what="the lease has ended") > later
 
 

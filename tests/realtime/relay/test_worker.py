@@ -1,4 +1,4 @@
-"""A topic's loop: order under failure, poison out of the way, two workers that both believe they are active."""
+"""Check a topic's loop: order under failures, poison entries, two workers that both consider themselves active."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ LEASE = 6.0
 
 
 class Silent:
-    """A channel layer on which nobody listens."""
+    """A channel layer without subscribers."""
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         pass
@@ -68,7 +68,7 @@ class Bench:
         await until_answer(lambda: self.redis.exists("chatws:{topic}:pos"), what="a worker has begun")
 
     async def write(self, *payloads: object) -> None:
-        """Add entries, all at once: what is read together is no matter of chance."""
+        """Add entries at once, so that each read returns the same batch."""
         async with self.redis.pipeline(transaction=True) as adding:
             for payload in payloads:
                 adding.xadd(TOPIC, {"payload": json.dumps(payload)})
@@ -221,7 +221,7 @@ async def test_topics_spread_over_relays_and_survive_a_death(
     await until("a", "a", "a", "a")
     running |= {worker: asyncio.create_task(worker.run()) for worker in second}
     await until("a", "b", "a", "b")
-    await tasks.end([running[worker] for worker in second])  # as if killed: it gives nothing back
+    await tasks.end([running[worker] for worker in second])  # as if killed: it releases nothing
     await until("a", "a", "a", "a")
     for worker in first:
         worker.stop()

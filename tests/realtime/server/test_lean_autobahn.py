@@ -1,4 +1,4 @@
-"""The stand-ins for autobahn's native classes answer what autobahn's own answer."""
+"""Check that our replacements of autobahn's native classes return the same results."""
 
 import os
 import random
@@ -20,7 +20,7 @@ PIECES = (
 
 
 def answers(validator: AutobahnValidator | Utf8Validator, parts: list[bytes]) -> list[tuple[bool, bool, int, int]]:
-    """Up to the first that isn't valid: autobahn's answers after that mean nothing, and the connection ends."""
+    """Return the answers up to the first invalid one: later answers of autobahn mean nothing, the connection closes."""
     found = []
     for part in parts:
         found.append(tuple(validator.validate(part)))

@@ -1,4 +1,4 @@
-"""Whole text frames as a client sends them, taken without autobahn (RFC 6455 section 5.2)."""
+"""Check the parsing of a client's whole text frames without autobahn (RFC 6455 section 5.2)."""
 
 import pytest
 from hypothesis import given
@@ -42,7 +42,7 @@ def test_partial_frame_is_left_to_autobahn(text: str, data: st.DataObject) -> No
         frame(b"hello", first=0xC1),  # compressed
         frame(b"hello", first=0x89),
         b"\x81\x05hello",  # without a mask
-        b"\x81\xfe\x00\x05" + bytes(4) + b"hello",  # in more bytes than it needs
+        b"\x81\xfe\x00\x05" + bytes(4) + b"hello",  # a length in more bytes than needed
         b"\x81\xff" + (5).to_bytes(8) + bytes(4) + b"hello",
         frame(b"\xff"),
         frame(b"a\xe2\x82"),

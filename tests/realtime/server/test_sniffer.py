@@ -1,4 +1,4 @@
-"""What a connection's first bytes say: a plain WebSocket request, or something for daphne's HTTP."""
+"""Check whether a connection's first bytes are a plain WebSocket request or belong to daphne's HTTP."""
 
 import pytest
 
@@ -35,8 +35,8 @@ def test_upgrade_header_ignores_case_and_spaces(upgrade: bytes) -> None:
     [
         b"",
         b"GET /ws HTT",
-        request()[:-1],  # not whole yet
-        request() + b"\x81\x80",  # more than a request
+        request()[:-1],  # not complete
+        request() + b"\x81\x80",  # more bytes than a request
         request(headers=b"Host: localhost\r\n"),
         request(headers=HEAD + b"Upgrade: h2c\r\n"),
         request(headers=HEAD + b"X-Upgrade: x\r\nContent-Length: 3\r\n"),

@@ -1,4 +1,4 @@
-"""What a text has to show."""
+"""Check that a text needs visible characters."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What goes wrong in a view, as a body that names it."""
+"""Check that an error in a view becomes a body that names it."""
 
 import logging
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid, and each of its examples is what a real gateway answers."""
+"""Check that the OpenAPI document is valid and that a real gateway gives each of its examples."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +20,7 @@ Operation = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Gateway]]:
-    """A stack that holds what the examples tell of, and nothing else."""
+    """Start a stack that holds only the examples' data."""
     stack = Stack(tmp_path_factory.mktemp("world"))
     try:
         gateway = stack.start()

@@ -1,4 +1,4 @@
-"""The HTTP API on a real gateway (docs/protocol.md, HTTP)."""
+"""Check the HTTP API on a real gateway (docs/protocol.md, HTTP)."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""The AsyncAPI document: valid by public judges, of everything that there is, current, and served."""
+"""Check the AsyncAPI document: valid for public parsers, complete, current, and served."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ NPM = NODE.parent.parent / "lib/node_modules/npm/bin/npm-cli.js"
 
 @pytest.fixture(scope="module")
 def parser() -> Path:
-    """A folder with AsyncAPI's own parser: from npm, pinned by its lock, once for a virtual environment."""
+    """Return a folder with AsyncAPI's parser, installed from npm by its lock, once per virtual environment."""
     folder = Path(sys.prefix) / "share/chatws-asyncapi"
     lock = (HERE / "package-lock.json").read_text()
     if not (folder / "package-lock.json").exists() or (folder / "package-lock.json").read_text() != lock:

@@ -1,4 +1,4 @@
-"""Every example of the AsyncAPI document, executed: sent literally, or provoked and got literally."""
+"""Run every example of the AsyncAPI document: send it literally, or cause it and receive it literally."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ async def world(tmp_path: Path) -> AsyncIterator[tuple[Stack, Gateway]]:
 
 
 def lasting(value: Any) -> Any:
-    """A frame without what passes; lists of users in one order."""
+    """Return a frame without varying fields and with lists of users in one order."""
     if isinstance(value, dict):
         return {name: None if name in PASSING else lasting(inner) for name, inner in value.items()}
     if isinstance(value, list):
@@ -42,7 +42,7 @@ def lasting(value: Any) -> Any:
 
 
 async def say(client: Client, kind: str, **changes: Any) -> None:
-    """Send an example, in its data only what the world can't know exchanged; its answer is one that may be."""
+    """Send an example with only unpredictable data replaced; its answer must be a documented one."""
     example = FROM_CLIENT[kind]
     await client.raw(json.dumps({**example, "data": {**example["data"], **changes}}))
     if kind != "typing":
@@ -64,7 +64,7 @@ async def test_every_example_frame_occurs(world: tuple[Stack, Gateway]) -> None:
         ("verify:progress", "verify_progress"),
     ):
         stack.add_entry(topic, EVENTS[topic])
-        await user.expect(frame)  # topics have no order between them: the next offset is the next one's only then
+        await user.expect(frame)  # topics have no common order, so only then the next offset belongs to the next entry
     for kind in ("ping", "send_message", "presence", "history", "leave_group", "join_group"):
         await say(user, kind)
     await say(user, "mark_read")
@@ -78,7 +78,7 @@ async def test_every_example_frame_occurs(world: tuple[Stack, Gateway]) -> None:
     await user.expect("group_member")
     stack.add_entry("chat.group.member.removed", EVENTS["chat.group.member.removed"])
     await user.expect("group_member", lambda frame: frame["data"]["change"] == "removed")
-    await other.expect("group_joined")  # the chat service says that nothing has changed
+    await other.expect("group_joined")  # the lookup finds no change
     stack.lose_log(f"group:{GROUP}")
     await user.expect("feed_reset")
     await asyncio.to_thread(gateway.stop, seconds=LIMIT)
