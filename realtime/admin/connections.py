@@ -121,7 +121,7 @@ class ConnectionRecordAdmin(UserIdSearch):
         except RealtimeError as error:
             self.message_user(request, f"No connection was closed: {redis_problem(error)}", messages.ERROR)
             return
-        _note(request, queryset.filter(connection_id__in=open_ones), "Requested the connection's termination.")
+        _note(request, queryset.filter(connection_id__in=open_ones), "Requested the termination of the connection.")
         already = queryset.count() - len(open_ones)
         note = f" {already} had already been closed." if already else ""
         self.message_user(

@@ -86,7 +86,7 @@ async def test_connection_shows_close_code_and_can_be_ended(
         assert "Revoked the tokens of 1 user(s)." in await admin.end(row, "revoke_tokens")
         assert await client.closed() == 4401
         kept = (await http.get("/admin/admin/logentry/")).text
-        assert "Requested the connection's termination." in kept
+        assert "Requested the termination of the connection." in kept
         assert "Revoked all tokens of its user." in kept
         assert f"user:{user}" in (await http.get("/admin/realtime/revocation/")).text
 
