@@ -28,12 +28,12 @@ GRACE_SECONDS = 3.0
 
 
 async def serve(address: str, probes_at: str, conf: RealtimeConf) -> None:
-    """Serve until SIGTERM or SIGINT; probes and metrics at ``probes_at`` (``host:port``), if anywhere.
+    """Serve until SIGTERM or SIGINT; serve the probes on ``probes_at`` (``host:port``) unless empty.
 
     Raises:
-        RedisUnavailable: Redis did not answer in the time a start may take.
-        RuntimeError: the address can't be listened on.
-        ListenError: nor can that of the probes.
+        RedisUnavailable: Redis did not answer within the start timeout.
+        RuntimeError: the process cannot listen on the address.
+        ListenError: the process cannot listen on the address of the probes.
     """
     redis = connect(conf.redis_url)
     await wait_for_redis(redis, conf.redis_url, conf.start_timeout)

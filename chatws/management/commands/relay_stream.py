@@ -64,11 +64,11 @@ class Command(BaseCommand):
 
 
 async def relay(topics: list[str], settings: conf.RealtimeConf, probes_at: str = "") -> None:
-    """Relay these topics until SIGTERM or SIGINT; probes and metrics at ``probes_at`` (``host:port``), if anywhere.
+    """Relay these topics until SIGTERM or SIGINT; serve the probes on ``probes_at`` (``host:port``) unless empty.
 
     Raises:
-        RedisUnavailable: Redis did not answer in the time a start may take.
-        ListenError: the address of the probes can't be listened on.
+        RedisUnavailable: Redis did not answer within the start timeout.
+        ListenError: the process cannot listen on the address of the probes.
     """
     redis = connect(settings.redis_url)
     await wait_for_redis(redis, settings.redis_url, settings.start_timeout)

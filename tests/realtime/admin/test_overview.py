@@ -1,4 +1,4 @@
-"""The cluster at a glance: what it counts, what it leaves out, and what it says of a source that is away or hangs."""
+"""Check the overview's data: counts, limits, and its answer when a source is unavailable or hangs."""
 
 import asyncio
 import threading
@@ -24,7 +24,7 @@ LEASED_UNTIL = 2**40
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every source that answers at all does so in time; tests of those that hang have less of it."""
+    """Give each source enough time to answer; tests of hanging sources shorten it."""
     monkeypatch.setattr(overview, "SOURCE_TIMEOUT", LIMIT)
 
 
@@ -33,7 +33,7 @@ def no_closes() -> Mapping[int, int]:
 
 
 async def gateway(redis: Any, name: str, connections: int, until: int = LEASED_UNTIL) -> None:
-    """A gateway as the cluster knows it."""
+    """Register a gateway in the cluster."""
     await redis.zadd("chatws:nodes", {name: until})
     await redis.hset(f"chatws:node:{name}", mapping={f"{name}-{number}": number for number in range(connections)})
 
@@ -120,7 +120,7 @@ async def test_hanging_database_blocks_one_thread_only(
 
 
 async def test_failed_database_query_is_not_cached(redis: Redis, conf: RealtimeConf) -> None:
-    troubles = [DatabaseUnavailable("the database is away: no such host")]
+    troubles = [DatabaseUnavailable("the database is unavailable: no such host")]
 
     def count() -> Mapping[int, int]:
         if troubles:
@@ -129,7 +129,7 @@ async def test_failed_database_query_is_not_cached(redis: Redis, conf: RealtimeC
 
     closes = ClosesByCode(count)
     first = (await collect(conf, closes)).closes
-    assert first == SourceUnavailable("the database is away: no such host")
+    assert first == SourceUnavailable("the database is unavailable: no such host")
     assert isinstance((await collect(conf, closes)).closes, Closes)
 
 

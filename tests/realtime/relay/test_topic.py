@@ -1,4 +1,4 @@
-"""A topic's cursor on a real Redis: where it begins, what moves it, what it shows."""
+"""Check a topic's cursor on a real Redis: its start, its commits, its lag."""
 
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -120,7 +120,7 @@ async def test_lost_cursor_is_restored_from_its_copy(redis: Redis, conf: Realtim
 
 async def test_unavailable_cursor_copy_prevents_the_start(redis: Redis, conf: RealtimeConf) -> None:
     async def away(topic: str) -> str | None:
-        raise DatabaseUnavailable("the database is away")
+        raise DatabaseUnavailable("the database is unavailable")
 
     with pytest.raises(DatabaseUnavailable):
         await Topic(redis, TOPIC, conf, saved_cursor=away).start()
@@ -129,7 +129,7 @@ async def test_unavailable_cursor_copy_prevents_the_start(redis: Redis, conf: Re
 
 @pytest.fixture
 async def small_nodes(redis: Any) -> AsyncIterator[None]:
-    """Streams are trimmed to the entry."""
+    """Make Redis trim streams exactly, entry by entry."""
     await redis.config_set("stream-node-max-entries", 1)
     yield
     await redis.config_set("stream-node-max-entries", 100)
