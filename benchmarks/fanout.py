@@ -8,7 +8,7 @@ from benchmarks.load import Load, Report
 from benchmarks.servers import Ours, Server
 
 STUCK_SECONDS = 2.0
-"""Without progress for so long, what is missing counts as lost."""
+"""Seconds without progress after which missing deliveries count as lost."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Result:
     p999: float
     rss: int
     load_busy: float
-    """Share of a core that the load generator used: near 1 it is what was measured."""
+    """Share of a core that the load generator used: near 1 the generator is the limit."""
     closed: int = 0
 
     @property

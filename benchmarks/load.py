@@ -56,7 +56,7 @@ class Load:
             self._arguments += [f"--{name.replace('_', '-')}", str(value)]
         self._reports: asyncio.Queue[Report] = asyncio.Queue()
         self.done = 0
-        """How often the generator has counted `step` deliveries."""
+        """The number of times the generator has counted `step` deliveries."""
         self.progress = asyncio.Event()
 
     async def open(self, first: Sequence[str] = (), seconds: float = 120) -> Report:

@@ -27,7 +27,7 @@ from tests.support.redis import free_port
 PEERS = BASE_DIR / "benchmarks" / "peers"
 NODE_MODULES = BASE_DIR / ".data" / "bench"
 SIZE = 300
-"""Bytes of a frame as members get it, more or less."""
+"""Approximate bytes of a frame that members receive."""
 TOKEN_SECONDS = 7_200
 LONG_AGO = 1_000_000
 
@@ -66,7 +66,7 @@ NO_LIMITS = {
         "FRAMES_PER_SECOND", "BYTES_PER_SECOND", "SENDS_PER_SECOND",
     )
 }  # fmt: skip
-"""A load generator is one address, and its clients are faster than any."""
+"""No limits: a load generator has one address, and its clients are faster than any real ones."""
 
 
 def production(bench: Bench, chat_service: str, log_level: str = "WARNING") -> dict[str, str]:

@@ -23,7 +23,7 @@ from tests.support.stack import SERVERS, Gateway, PlatformStack, RealStack, Stac
 
 pytest_plugins = ["tests.support.failures", "tests.support.order"]
 LONGEST = ("tests/e2e/", "tests/javascript/", "tests/faults/", "tests/config/")
-"""Whose files take longest."""
+"""The folders whose files take longest."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

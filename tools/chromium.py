@@ -12,11 +12,11 @@ from pathlib import Path
 from tools import debian
 
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-"""The first is Chromium without what draws windows: it takes a third less of the processor for a page."""
+"""The first has no code for windows, and needs a third less processor time for a page."""
 DOWNLOADS = ("chromium_headless_shell-*/*/*headless*shell", "chromium-*/chrome-linux*/chrome")
 VARIABLE = "CHATWS_CHROMIUM"
 FONTS = ("fonts-wqy-microhei", "fonts-noto-color-emoji")
-"""For pages in Chinese, where there is no font for them; their absence fails nothing."""
+"""Fonts for pages in Chinese; nothing fails without them."""
 
 
 def find() -> str:

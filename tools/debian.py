@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 POLICY = Path("/usr/sbin/policy-rc.d")
-"""What Debian asks before it starts a service that was just installed."""
+"""The script that Debian runs before it starts a newly installed service."""
 
 
 def can_install() -> bool:

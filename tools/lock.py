@@ -16,7 +16,7 @@ from config.env import BASE_DIR
 
 RUN, TRACING, DEV = "requirements.txt", "requirements-tracing.txt", "requirements-dev.txt"
 UV = "requirements-uv.txt"
-"""What installs the others, and is installed before them."""
+"""The lock of the installer itself, which is installed first."""
 COMMON = ["--universal", "--generate-hashes", "--python-version", "3.11", "--no-header", "--quiet"]
 ARGUMENTS = {
     RUN: ["pyproject.toml"],

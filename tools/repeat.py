@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    sum(range(100_000))"
-"""A program that computes for as long as the process that started it lives."""
+"""A program that computes as long as its starter lives."""
 BUSY_PROCESSES = 2
 COUNTS = re.compile(r"^=+ (?:.*?(\d+) failed, )?(?:.*?(\d+) passed).* in [\d.]+s", re.MULTILINE)
 FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)

@@ -46,7 +46,7 @@ class StackManager(Manager):  # type: ignore[misc]
     def __init__(self, printer: RememberingPrinter) -> None:
         super().__init__(printer)
         self.first_to_end = ""
-        """The process whose end ended the others; empty if they were asked to stop."""
+        """The process whose end ended the others; empty if a stop was requested."""
 
     def terminate(self) -> None:
         if not self._terminating:

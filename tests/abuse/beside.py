@@ -1,6 +1,6 @@
-"""A well-behaved client beside an attack: it has to be served, and the gateway must not grow.
+"""Run a well-behaved client beside an attack: it must be served, and the gateway's memory must not grow.
 
-How long the client waited depends on the machine, so a test only records it: `make proofs` judges it.
+The client's waiting time depends on the machine, so a test only records it; `make proofs` judges it.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ from tests.support.client import make_token
 from tests.support.stack import Gateway
 
 SLOWEST_SECONDS = 2.0
-"""A well-behaved client's answer may take so long."""
+"""Seconds that an answer to a well-behaved client may take."""
 REQUEST_SECONDS = 9.0
-"""A request that doesn't come whole is ended so soon where the limit is 4 s; the default is 10 s."""
+"""Seconds until an incomplete request is closed with a limit of 4 s; the default limit is 10 s."""
 
 
 @dataclass
 class Delays:
-    """What the attacks of this process took, in seconds: answers to the client beside, ends of slow requests."""
+    """Seconds measured during this process's attacks: answers to the client beside, ends of slow requests."""
 
     answers: list[float] = field(default_factory=list)
     requests: list[float] = field(default_factory=list)
@@ -34,7 +34,7 @@ SEEN = Delays()
 
 @dataclass
 class Beside:
-    """What the client beside an attack saw. ``slowest``: seconds; ``growth``: the gateway's bytes of memory."""
+    """The figures of the client beside an attack. ``slowest``: seconds; ``growth``: the gateway's memory in bytes."""
 
     answered: int = 0
     slowest: float = 0.0
@@ -42,14 +42,14 @@ class Beside:
 
 
 def rss(gateway: Gateway) -> int:
-    """Bytes of memory that a gateway holds."""
+    """Return a gateway's memory in bytes."""
     [line] = [line for line in Path(f"/proc/{gateway.pid}/status").read_text().splitlines() if "VmRSS" in line]
     return int(line.split()[1]) * 1024
 
 
 @asynccontextmanager
 async def unharmed(gateway: Gateway, megabytes: int = 30) -> AsyncIterator[Beside]:
-    """While in it a client is served, and the gateway grows by no more than so many megabytes."""
+    """Check meanwhile that a client is served and that the gateway grows by at most so many megabytes."""
     client = await welcomed(gateway, make_token(new_user()))
     beside, before = Beside(), rss(gateway)
 

@@ -1,4 +1,4 @@
-"""Sockets that never authenticate, by the thousand, and a well-behaved client beside them."""
+"""Open thousands of sockets that never authenticate, beside a well-behaved client."""
 
 import asyncio
 import resource
@@ -15,16 +15,16 @@ SHOWN_OUT = b"\x88\x02" + (4401).to_bytes(2)
 """The close frame."""
 OPENED_AT_ONCE = 100
 PATIENCE_SECONDS = 300.0
-"""Most seconds to wait for what has to come; it only catches a hang."""
+"""Seconds to wait for an expected event; it only catches a hang."""
 
 Socket = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass
 class Idle:
-    """What came of it.
+    """The result of the attack.
 
-    ``most``: sockets that were open at a time, the client's own among them; ``told``: sockets that were told `timeout`
+    ``most``: sockets that were open at a time, the client's own among them; ``told``: sockets that received `timeout`
     and closed with 4401.
     """
 
@@ -35,7 +35,7 @@ class Idle:
 
 
 async def idle_socket(gateway: Gateway) -> Socket:
-    """A WebSocket whose client says nothing after the handshake, at the least cost to us."""
+    """Open a WebSocket whose client sends nothing after the handshake, at the lowest cost for the test."""
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, limit=1024)
     writer.write(UPGRADE + b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n")
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
@@ -43,7 +43,7 @@ async def idle_socket(gateway: Gateway) -> Socket:
 
 
 async def attack(stack: Stack, count: int, *, auth_timeout: float, megabytes: int) -> Idle:
-    """Open so many sockets, see each of them closed after ``auth_timeout``, and nothing left of them."""
+    """Open so many sockets; check that each closes after ``auth_timeout`` and leaves nothing behind."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     began = time.monotonic()
@@ -71,6 +71,6 @@ async def attack(stack: Stack, count: int, *, auth_timeout: float, megabytes: in
 
 
 async def open_now(gateway: Gateway) -> int:
-    """How many sockets the gateway counts as open."""
+    """Return how many sockets the gateway counts as open."""
     seen = await asyncio.to_thread(Scraped, f"{gateway.http}/metrics")
     return int(seen.total("chatws_connections"))

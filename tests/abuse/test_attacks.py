@@ -1,6 +1,6 @@
-"""Raw-socket attacks: the attacker is shown out, and a well-behaved client goes on being served.
+"""Check raw-socket attacks: the attacker is disconnected, and a well-behaved client is still served.
 
-What is measured beside them, how long that client waits and how soon a slow request ends, is judged by `make proofs`.
+`make proofs` judges the measured times: that client's waits and the ends of slow requests.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from tests.support.stack import Gateway, Stack
 pytestmark = pytest.mark.ours_only
 
 PATIENCE_SECONDS = 120.0
-"""Most seconds to wait for what has to come; it only catches a hang."""
+"""Seconds to wait for an expected event; it only catches a hang."""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, 
 
 
 async def ended(reader: asyncio.StreamReader) -> bytes:
-    """What a socket says until it is closed."""
+    """Return the bytes of a socket until it is closed."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         try:
             return await reader.read()
@@ -57,7 +57,7 @@ async def ended(reader: asyncio.StreamReader) -> bytes:
 
 
 async def close_code(raw: RawSocket) -> int:
-    """The close code, after whatever comes before it."""
+    """Return the close code; skip other frames."""
     while True:
         try:
             opcode, payload = await raw.frame()
@@ -121,7 +121,7 @@ def token_of(key: Any, algorithm: str, claims: dict[str, Any] = CLAIMS, **header
 
 
 def changed(token: str) -> str:
-    """The token with other claims under its signature."""
+    """Return the token with other claims under the same signature."""
     head, _, signature = token.split(".")
     return ".".join([head, token_of(NOT_OURS, "HS256").split(".")[1], signature])
 
@@ -138,11 +138,11 @@ BAD_TOKENS: dict[str, Callable[[PrivateKey, str], str]] = {
     "negative user": lambda key, url: token_of(SECRET, "HS256", {**CLAIMS, "userId": -1}),
     "bool for a user": lambda key, url: token_of(SECRET, "HS256", {**CLAIMS, "userId": True}),
 }
-"""What is made by who has a key of its own, also as a key set at an address."""
+"""Tokens that an attacker with an own key can make, also with a key set at an address."""
 
 
 async def shown(gateway: Gateway, way: str, token: str) -> Client:
-    """A socket whose token came this way."""
+    """Open a socket with the token given in this way."""
     if way == "header":
         return await with_token(gateway, token)
     if way == "query":
@@ -171,7 +171,7 @@ async def test_foreign_token_is_rejected_in_every_form(what: str, attacked: tupl
 
 
 async def test_hundreds_of_silent_sockets_are_closed(attacked: tuple[Stack, Gateway]) -> None:
-    """`make proofs` opens ten thousand, sees them open at once, and judges what the client beside them waits."""
+    """Close 500 silent sockets; `make proofs` opens ten thousand and judges the waits of the client beside them."""
     stack, _ = attacked
     found = await idle.attack(stack, 500, auth_timeout=5, megabytes=40)
     assert found.told == 500
@@ -179,7 +179,7 @@ async def test_hundreds_of_silent_sockets_are_closed(attacked: tuple[Stack, Gate
 
 
 DEAD_AFTER = ("--ping-interval", "1", "--ping-timeout", "4")
-"""Options of a gateway that soon takes a silent client for dead; a slow machine answers a ping in time."""
+"""Options of a gateway that soon closes a silent client, but gives a slow machine time for a pong."""
 
 
 async def test_slow_frame_counts_as_a_dead_connection(attacked: tuple[Stack, Gateway]) -> None:
@@ -235,7 +235,7 @@ async def test_flood_of_frames_is_closed(attacked: tuple[Stack, Gateway]) -> Non
 
 
 def overflows(gateway: Gateway) -> float:
-    """How many connections were closed since their client didn't read."""
+    """Return how many connections were closed because their client did not read."""
     return Scraped(f"{gateway.http}/metrics").total("chatws_closes_total", code="4502")
 
 
@@ -276,7 +276,7 @@ async def test_fifty_connections_of_a_user_are_limited_to_twenty(attacked: tuple
         began = time.monotonic()
         answers = [one for some in await asyncio.gather(*(flood(client, group) for client in staying)) for one in some]
         acked = sum(answer["type"] == "ack" for answer in answers)
-        assert 50 <= acked <= 51 + 10 * (time.monotonic() - began)  # five seconds' worth at once, then ten a second
+        assert 50 <= acked <= 51 + 10 * (time.monotonic() - began)  # a burst of five seconds, then ten per second
         assert {answer["data"]["code"] for answer in answers if answer["type"] == "error"} == {429}
         for client in staying:
             await client.close()
@@ -284,7 +284,7 @@ async def test_fifty_connections_of_a_user_are_limited_to_twenty(attacked: tuple
 
 
 async def flood(client: Client, group: str) -> list[Frame]:
-    """The answers to ten messages at once."""
+    """Send ten messages at once and return the answers."""
     sent = [
         await client.send("send_message", {"group_id": group, "msg_type": 1, "content": f"{id(client)} {number}"})
         for number in range(10)
@@ -293,7 +293,7 @@ async def flood(client: Client, group: str) -> list[Frame]:
 
 
 async def first_closed(clients: list[Client], count: int) -> list[Client]:
-    """The clients that the gateway has closed, once they are so many."""
+    """Return the clients that the gateway has closed, once there are so many."""
     closing = {asyncio.create_task(client.socket.wait_closed()): client for client in clients}
     gone: set[asyncio.Task[None]] = set()
     async with asyncio.timeout(PATIENCE_SECONDS):
@@ -343,7 +343,7 @@ async def test_removed_member_cannot_return_by_retrying(attacked: tuple[Stack, G
     ],
 )  # fmt: skip
 async def test_ambiguous_request_is_rejected(request_line: bytes, attacked: tuple[Stack, Gateway]) -> None:
-    """What a proxy before us may take for one request isn't taken for two here."""
+    """Send a request that a proxy may take for one; the gateway must not take it for two."""
     _, gateway = attacked
     async with unharmed(gateway):
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)

@@ -1,4 +1,4 @@
-"""A few thousand frames of nonsense; `make proofs` sends half a million, `make fuzz` any number."""
+"""Send a few thousand malformed frames; `make proofs` sends half a million, `make fuzz` any number."""
 
 from pathlib import Path
 

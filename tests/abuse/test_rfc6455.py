@@ -1,4 +1,4 @@
-"""RFC 6455 over the gateway, case by case: what is text, binary, fragmented, not UTF-8, and how a close is answered."""
+"""Check RFC 6455 case by case on the gateway: text, binary, fragments, invalid UTF-8, and answers to a close."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ RSV1, FINAL = 0x40, 0x80
 
 
 async def outcome(raw: RawSocket) -> list[tuple[int, object]]:
-    """What comes up to the close or the second text: opcode, and payload, message id or close code."""
+    """Return the frames up to the close or the second text: opcode, and payload, message id or close code."""
     seen: list[tuple[int, object]] = []
     while True:
         try:

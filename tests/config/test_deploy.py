@@ -1,5 +1,5 @@
-"""What `deploy/` says agrees with the code (variables, commands, ports, files, metrics) and with those who read it:
-Kubernetes' schemas, systemd, nginx, PromQL."""
+"""Check `deploy/` against the code (variables, commands, ports, files, metrics) and against its readers: Kubernetes'
+schemas, systemd, nginx, PromQL."""
 
 import configparser
 import json
@@ -42,7 +42,7 @@ METRICS = set(
 
 
 def check_command(command: list[str]) -> None:
-    """A command of a container or unit is one that there is."""
+    """Check that a command of a container or unit exists."""
     assert command[0].endswith("python")
     if command[1] == "manage.py":
         assert command[2] in COMMANDS, command
@@ -91,7 +91,7 @@ def test_compose_starts_existing_commands() -> None:
 
 
 def containers(document: Any) -> list[dict[str, Any]]:
-    """All containers of a Kubernetes document."""
+    """Return all containers of a Kubernetes document."""
     if isinstance(document, dict):
         own: list[dict[str, Any]] = document.get("containers", [])
         return own + [found for value in document.values() for found in containers(value)]
@@ -135,7 +135,7 @@ def test_units_start_existing_commands(unit: Path) -> None:
 
 
 def missing(program: str) -> bool:
-    """Whether a program isn't here; in CI it has to be."""
+    """Return whether a program is missing; fail in CI, which must have it."""
     is_missing = shutil.which(program) is None
     assert not (is_missing and os.environ.get("CI")), f"CI has no {program}"
     return is_missing

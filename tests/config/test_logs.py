@@ -1,4 +1,4 @@
-"""Log lines as a collector reads them: an object each, saying whose connection it is about."""
+"""Check log lines as a collector reads them: one JSON object each, which names its connection."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What production refuses, as a real process says it."""
+"""Check which settings production rejects, and the errors of a real process."""
 
 import subprocess
 import sys
@@ -60,7 +60,7 @@ def test_refused_start_names_the_variable(name: str, value: str, word: str) -> N
 
 
 def test_only_probes_may_use_address_and_plain_http(stack: Stack) -> None:
-    """As an orchestrator and a scraper ask: they know the container's address and speak no TLS."""
+    """Request as an orchestrator and a scraper do: by the container's address and without TLS."""
     of_stack = {"REDIS_URL": stack.redis.url, "CHATWS_RPC_TARGET": stack.rpc_target}
     database = stack.env["DATABASE_URL"] or f"sqlite:///{stack.folder / 'db.sqlite3'}"
     settings: dict[str, Any] = {**GOOD, **of_stack, "DATABASE_URL": database}

@@ -1,4 +1,4 @@
-"""No setting that nothing reads: from the environment's variable to the code that acts by it."""
+"""Check that every setting is read, from the environment variable to the code that uses it."""
 
 import ast
 from dataclasses import fields
@@ -12,7 +12,7 @@ from realtime.conf import RealtimeConf
 
 
 def attributes_read(*paths: Path) -> set[str]:
-    """The names of all attributes that code reads; a metric may be called as a setting is, and doesn't count."""
+    """Return the names of all attributes that code reads; a metric with a setting's name does not count."""
     trees = [ast.parse(path.read_text()) for path in paths]
     return {
         node.attr
@@ -36,14 +36,14 @@ def test_every_setting_is_read(conf: type[RealtimeConf] | type[ChatConf]) -> Non
 
 
 def test_every_variable_is_read() -> None:
-    """`HOST`, `PORT` and the like by what `make run` starts, the others by the settings."""
+    """Find each variable in the settings; `make run` reads `HOST`, `PORT` and the like."""
     config = [path for path in (BASE_DIR / "config").rglob("*.py") if path.name != "env.py"]
     through = attributes_read(BASE_DIR / "config/env.py") | attributes_read(*config, *CODE)
     assert {name.lower() for name in Environment.__struct_encode_fields__} - through == set()
 
 
 def test_environment_values_reach_the_code() -> None:
-    """A field that has a variable is passed on: a default that can't be changed would look like a setting."""
+    """Check that each field with a variable is passed on; otherwise a fixed default would look like a setting."""
     source = ast.parse((BASE_DIR / "config/settings/base.py").read_text())
     passed = {
         call.func.id: {keyword.arg for keyword in call.keywords}
@@ -58,7 +58,7 @@ def test_environment_values_reach_the_code() -> None:
 
 
 def test_settings_keep_their_name() -> None:
-    """From the environment's variable to the code that reads it there is one name."""
+    """Check that a setting has one name, from the environment variable to the code that reads it."""
     source = ast.parse((BASE_DIR / "config/settings/base.py").read_text())
     given = [
         (keyword.arg, keyword.value.attr)

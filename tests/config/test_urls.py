@@ -1,4 +1,4 @@
-"""The URLconfs that are imported when one of their paths is asked for."""
+"""Check the URLconfs that are imported on the first request of one of their paths."""
 
 import pytest
 from django.urls import resolve

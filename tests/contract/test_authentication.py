@@ -13,9 +13,9 @@ from tests.support.client import bearer, connect, make_token
 from tests.support.stack import Gateway, Stack
 
 SHORT = 8
-"""Seconds that a token lives whose end a test waits for: long enough to authenticate with it on any machine."""
+"""Lifetime in seconds of a token whose expiry a test awaits: long enough to authenticate on any machine."""
 LONG = 86_400
-"""Of tokens that are made when the tests are collected."""
+"""Lifetime in seconds of tokens that are made during the collection of tests."""
 
 
 async def test_token_in_the_first_frame_authenticates(sockets: Connect) -> None:

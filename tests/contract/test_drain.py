@@ -20,7 +20,7 @@ from tests.support.waiting import LIMIT, until_answer
 pytestmark = pytest.mark.ours_only
 
 DELAY = "8"
-"""Seconds in which a gateway that ends still lets everything be seen."""
+"""Seconds for which a draining gateway still serves, so that a test can observe it."""
 
 
 def ready(gateway: Gateway) -> tuple[int, dict[str, str]]:

@@ -20,7 +20,7 @@ QUICK = {
     "uvicorn": ["--ws-ping-interval", "1", "--ws-ping-timeout", "5"],
 }
 LOOKS_EVERY = 2.0
-"""Seconds after which daphne looks again; it may look twice before a ping is sent and a silence is seen."""
+"""Seconds between daphne's checks; it may need two before it sends a ping or detects silence."""
 
 
 @pytest.mark.parametrize("server", sorted(SERVERS))

@@ -27,8 +27,8 @@ LONG = "x" * 4_000
 
 
 AHEAD = 100
-"""How many of them may be said before the reader has one: less than the outbox's bound, for a reader that is slow only
-since its machine is."""
+"""How many messages the reader may be behind: less than the outbox's bound, for a reader that is slow only because
+its machine is."""
 
 
 async def flood(chat: Chat, group: str, sender: int, reader: Client) -> None:

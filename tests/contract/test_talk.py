@@ -22,7 +22,7 @@ from chatws.messaging import typing
 typing.EXPIRES_SECONDS = 1e6
 runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
 """
-"""A server at which whoever types does so until something ends it."""
+"""A server at which typing does not expire by itself."""
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from tests.support.waiting import LIMIT
 pytestmark = pytest.mark.ours_only
 
 RELEASED = "d395a1c31f0b2a1f242f9b91497ae5dad8df0dfc"
-"""The revision before this one that runs somewhere; moves on with each release."""
+"""The revision of the previous release; update it with each release."""
 
 
 def unpack_released(folder: Path) -> Path:

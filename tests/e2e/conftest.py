@@ -1,4 +1,4 @@
-"""What every test in a browser asks for."""
+"""Fixtures of the browser tests."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,12 +12,12 @@ from tests.support.chat import Chat
 from tests.support.stack import Stack
 
 EXPECT_MS = 60_000
-"""Most milliseconds to wait for what a page has to show; it only catches a hang."""
+"""Milliseconds to wait for an expected element of a page; it only catches a hang."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-asyncio looks
+@pytest.hookimpl(tryfirst=True)  # before pytest-asyncio
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests here run in one loop, the browser's."""
+    """Run all tests here in one loop, the browser's."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent) and item.get_closest_marker("asyncio"):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
@@ -25,20 +25,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def patience() -> None:
-    """Wait for a page as long as a busy machine may need: five seconds is Playwright's own."""
+    """Extend the wait for a page to what a busy machine may need; Playwright's default is five seconds."""
     expect.set_options(timeout=EXPECT_MS)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def session_browser() -> AsyncIterator[Browser]:
-    """The browser of all tests: to start one takes longer than most of them."""
+    """Start one browser for all tests, since a start takes longer than most of them."""
     async with chromium() as browser:
         yield browser
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def browser(session_browser: Browser) -> AsyncIterator[Browser]:
-    """A browser without a window; those that a test opens share nothing with others, and are closed after it."""
+    """Return a browser whose windows share nothing between tests and are closed after the test."""
     yield session_browser
     for context in session_browser.contexts:
         await context.close()
@@ -46,7 +46,7 @@ async def browser(session_browser: Browser) -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def chat(stack: Stack) -> AsyncIterator[Chat]:
-    """The shared stack's chat service, asked in the browser's loop."""
+    """Return a client of the shared stack's chat service in the browser's loop."""
     chat = Chat(stack.rpc_target)
     yield chat
     await chat.close()

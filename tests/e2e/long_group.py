@@ -1,4 +1,4 @@
-"""A chat group with many messages in a real Chromium: scrolled from its end to its beginning and back."""
+"""Scroll a chat group with many messages in a real Chromium from its end to its beginning and back."""
 
 import time
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from tests.support.chat import Chat
 from tests.support.stack import Stack
 
 MOST_ROWS = 200
-"""Fewer rows than this are drawn at once, however many messages there are."""
+"""The limit of rows drawn at once, for any number of messages."""
 SCROLL_UP = """async () => {
     const scroller = document.getElementById("scroller");
     let most = 0;
@@ -22,19 +22,19 @@ SCROLL_UP = """async () => {
     }
     return most;
 }"""
-"""Scrolls up in 200 steps; the most rows that were drawn at once."""
+"""Scroll up in 200 steps; return the most rows drawn at once."""
 
 
 @dataclass(frozen=True)
 class Scrolled:
-    """``rows``: most rows drawn at once; ``back_seconds``: from the newest message to the first."""
+    """The measurements. ``rows``: most rows drawn at once; ``back_seconds``: from the newest message to the first."""
 
     rows: int
     back_seconds: float
 
 
 async def scroll(browser: Browser, folder: Path, count: int, *, seconds: float = 120) -> Scrolled:
-    """Fill a group with so many messages and read it in a browser; ``seconds``: most for the way back to the first."""
+    """Fill a group with so many messages and read it in a browser; ``seconds``: the limit for scrolling back."""
     stack = Stack(folder)
     try:
         gateway = stack.start()

@@ -1,4 +1,4 @@
-"""The chat page in a real Chromium, on the whole chat."""
+"""Check the chat page in a real Chromium with the whole chat."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from tests.support.stack import Gateway, Stack
 pytestmark = pytest.mark.browser
 
 SECONDS = 60
-"""Most seconds to wait for what has to come; it only catches a hang."""
+"""Seconds to wait for an expected event; it only catches a hang."""
 
 
 async def test_two_people_talk_to_each_other(browser: Browser, gateway: Gateway) -> None:
@@ -101,7 +101,7 @@ async def test_own_message_marks_earlier_messages_read(
         while [one.unread_count for one in (await chat.ext.GetUserCursors(request)).cursors] != [0]:
             await asyncio.sleep(0.02)
 
-    # the page is looked at no longer, and the phone reads on
+    # the page is hidden, and the phone continues to read
     await alice.page.evaluate("Object.defineProperty(document, 'hidden', { get: () => true })")
     await chat.say(group, ids["bob"], "another one", f"{group}-another")
     await expect(row.locator(".unread")).to_contain_text("1 unread")
@@ -112,7 +112,7 @@ async def test_own_message_marks_earlier_messages_read(
 
 
 async def told(chat: Chat, group: str, user: int, text: str) -> None:
-    """Return once the chat service knows that somebody has read this."""
+    """Return once the chat service has this read cursor."""
     newest = (await chat.stub.GetMessageHistory(pb.GetMessageHistoryReq(group_id=group, limit=1))).messages[0]
     assert newest.content == text
     request = ext.GetGroupCursorsReq(group_id=group, user_ids=[user])
@@ -164,7 +164,7 @@ async def test_notifications_are_counted_read_and_stay_read(
 
 @pytest.mark.parametrize("late", ["ack", "new_message"])
 async def test_own_message_is_shown_once_in_either_frame_order(browser: Browser, gateway: Gateway, late: str) -> None:
-    """The two frames of one message, in the order that the test chooses: the late one waits for the other."""
+    """Deliver the two frames of one message in the chosen order: the late one waits for the other."""
     alice = await arrive(browser, gateway.http)
     order: list[str] = []
 
@@ -370,7 +370,7 @@ async def test_server_without_extensions_loses_only_those(browser: Browser, gate
     await bob.open("Lunch")
     await bob.say("Still there?")
     await expect(alice.message("Still there?")).to_be_visible()
-    refused = [*asked]  # what the page is told comes in order: it knows of these errors now
+    refused = [*asked]  # frames arrive in order, so the page has received these errors
     for _ in range(2):
         await alice.page.get_by_label("Message", exact=True).press_sequentially("Yes")
         await alice.page.keyboard.press("Enter")
@@ -393,7 +393,7 @@ async def test_messages_are_grouped_by_day_and_sender(
     await alice.log_in("alice")
     await alice.page.set_viewport_size({"width": 1200, "height": 6_000})
     await alice.open("Days")
-    await expect(alice.page.locator("#messages .message").nth(60)).to_be_attached()  # more than a page, unasked
+    await expect(alice.page.locator("#messages .message").nth(60)).to_be_attached()  # more than a page, unrequested
     await alice.page.set_viewport_size({"width": 1200, "height": 780})
     await expect(alice.message("filled 1499")).to_be_visible()
     first = alice.page.locator("#messages .message.first:not(.mine) .sender")
@@ -448,7 +448,7 @@ async def test_second_user_in_a_tab_sends_nothing_of_the_first(
     sockets: list[WebSocketRoute] = []
 
     def pass_on(page_side: WebSocketRoute) -> None:
-        """On the first connection nothing that is said arrives."""
+        """Drop the messages sent on the first connection."""
         server_side = page_side.connect_to_server()
         sockets.append(page_side)
 

@@ -1,4 +1,4 @@
-"""chatws.js in a real Chromium, in a page and in a worker, under the page's own policy."""
+"""Check chatws.js in a real Chromium, in a page and in a worker, under the page's content policy."""
 
 import pytest
 from playwright.async_api import Browser, Page, expect
@@ -40,7 +40,7 @@ async def state_is(page: Page, state: str) -> None:
 
 
 async def test_client_reconnects_when_the_network_returns(browser: Browser, gateway: Gateway, chat: Chat) -> None:
-    """The waits are a minute here: only the browser's word makes it hurry."""
+    """Wait a minute between attempts: only the browser's `online` event makes the client hurry."""
     user = new_user()
     group = await chat.group(user)
     async with Proxy(gateway.port) as proxy:

@@ -1,4 +1,4 @@
-"""A day of chat between two people in two windows, over the whole chat and a network that fails."""
+"""Check a day of chat between two users in two windows, with the whole chat and a failing network."""
 
 from pathlib import Path
 
@@ -133,5 +133,5 @@ async def log_out_and_catch_up(alice: Person, bob: Person) -> None:
 
 
 async def test_long_group_draws_few_rows_at_once(browser: Browser, tmp_path: Path) -> None:
-    """`make proofs` scrolls through ten thousand messages and measures how long that takes."""
+    """Scroll through 600 messages; `make proofs` scrolls through ten thousand and measures the time."""
     await long_group.scroll(browser, tmp_path, 600)

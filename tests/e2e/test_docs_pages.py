@@ -1,4 +1,4 @@
-"""The documents' pages in a real Chromium, under the site's policy."""
+"""Check the documents' pages in a real Chromium under the site's content policy."""
 
 import pytest
 from playwright.async_api import Browser, expect

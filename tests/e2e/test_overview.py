@@ -1,6 +1,6 @@
-"""The figures on the admin's index in a real Chromium: they change by themselves, for everybody, in every look.
+"""Check the figures on the admin's index in a real Chromium: live updates, accessibility, languages, appearances.
 
-With `CHATWS_SCREENSHOTS` set, its pictures are put into that folder (`make screenshots`: docs/images).
+With `CHATWS_SCREENSHOTS` set, screenshots are written into that folder (`make screenshots`: docs/images).
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ CLOSES = {1000: 412, 1001: 230, 1006: 57, 4401: 31, 4501: 18, 4502: 4, 4508: 9, 
 
 @pytest.fixture(scope="module")
 def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlatformStack]:
-    """A chat with fourteen gateways, as the others in its Redis and its database would leave them there."""
+    """Start a chat and add the Redis and database records of further gateways, fourteen in all."""
     stack = PlatformStack(tmp_path_factory.mktemp("city"))
     try:
         stack.start()
@@ -57,13 +57,13 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlatformStack]:
 
 
 def be_online(client: "redis.Redis", users: int) -> None:
-    """So many users in the whole cluster, from now on."""
+    """Set the number of users in the whole cluster."""
     client.delete("chatws:online")
     client.hset("chatws:online", mapping={str(10**6 + number): 1 for number in range(users)})
 
 
 async def administrator(browser: Browser, gateway: Gateway, **look: object) -> Person:
-    """An administrator at the admin's index, the first figures there."""
+    """Return an administrator at the admin's index, once the first figures are shown."""
     person = await arrive(browser, f"{gateway.http}/admin/", **look)  # type: ignore[arg-type]  # what it takes by name
     page = person.page
     await page.goto(person.address)
@@ -125,7 +125,7 @@ async def test_index_is_accessible(
 
 
 async def pass_some_minutes(page: Page, client: "redis.Redis") -> None:
-    """At the page's own clock, while users come and go."""
+    """Advance the page's clock while users connect and disconnect."""
     await page.clock.install(time=datetime(2026, 3, 2, 9, 30, tzinfo=UTC))
     await page.reload()
     for users in (0, 3, 5, 4, 9, 14, 12, 19, 27, 31, 28, 34, 31):

@@ -1,6 +1,6 @@
-"""The chat page as people see it: without barriers, in light and dark, small and large, English and Chinese.
+"""Check the accessibility of the chat page: light and dark, small and large, English and Chinese.
 
-With `CHATWS_SCREENSHOTS` set, its pictures are put into that folder (`make screenshots`: docs/images).
+With `CHATWS_SCREENSHOTS` set, screenshots are written into that folder (`make screenshots`: docs/images).
 """
 
 import asyncio
@@ -59,7 +59,7 @@ async def without_barriers(page: Page) -> None:
 
 
 async def picture(page: Page, folder: Path, name: str) -> None:
-    """Take one, to be looked at."""
+    """Take a screenshot for a person to check."""
     await page.evaluate("document.activeElement.blur()")
     await page.mouse.move(0, 0)
     target = Path(os.environ.get("CHATWS_SCREENSHOTS", folder))
@@ -68,7 +68,7 @@ async def picture(page: Page, folder: Path, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A chat in which people have talked, in both languages."""
+    """Start a chat with messages in both languages."""
     stack = Stack(tmp_path_factory.mktemp("town"))
     try:
         stack.start()
@@ -153,7 +153,7 @@ async def test_waiting_and_rejected_messages_are_accessible(
     opened: list[WebSocketRoute] = []
 
     async def between(page_side: WebSocketRoute) -> None:
-        """The first message is refused, the second one ends the connection, and there is no other."""
+        """Reject the first message; close the connection at the second, and accept no other."""
         opened.append(page_side)
         if len(opened) > 1:
             return
@@ -218,7 +218,7 @@ async def test_whole_page_works_by_keyboard(browser: Browser, stack: Stack, gate
     await page.keyboard.type("and again")
     committed = "new KeyboardEvent('keydown', { key: 'Enter', keyCode: 229, bubbles: true })"
     await page.evaluate(f"document.getElementById('text').dispatchEvent({committed})")
-    await expect(page.locator("#text")).to_have_value("by hand\nand again")  # an input method's, in WebKit
+    await expect(page.locator("#text")).to_have_value("by hand\nand again")  # Enter of an input method in WebKit
     await page.keyboard.press("Enter")
     await expect(page.locator("#messages .mine .text").last).to_have_text("by hand\nand again")
     await tab_to(page, "#bell")

@@ -1,4 +1,4 @@
-"""What others write stays text, what one writes isn't lost, and nobody learns who looks."""
+"""Check the page's safety: messages stay text, unsent messages are kept, and image servers learn no reader."""
 
 import json
 import re
@@ -112,7 +112,7 @@ async def test_waiting_messages_survive_reload_and_are_sent_once(
     opened: list[WebSocketRoute] = []
 
     async def between(page_side: WebSocketRoute) -> None:
-        """On the first connection no ack comes back, nor the message itself."""
+        """Drop the ack and the message on the first connection."""
         opened.append(page_side)
         server_side = page_side.connect_to_server()
         if len(opened) == 1:
@@ -131,7 +131,7 @@ async def test_waiting_messages_survive_reload_and_are_sent_once(
     await expect(alice.page.locator("#groups button", has_text="Reload")).to_contain_text("only written")
     assert await chat.history(group) == ["stored, but she doesn't know", "only written"]
     await alice.page.wait_for_function(f"sessionStorage.getItem('chatws:outbox:{ids['alice']}') === '[]'")
-    stack.fill(group, ids["bob"], 60)  # more than a page lies after them when she looks
+    stack.fill(group, ids["bob"], 60)  # more than a page of messages follows them when she looks
     await alice.open("Reload")
     await expect(alice.message("filled 59")).to_be_visible()
     await expect(alice.page.locator(".pending, .failed")).to_have_count(0)

@@ -1,4 +1,4 @@
-"""docs/tutorial.md, followed word by word. `make proofs` does the same and measures how long its steps take."""
+"""Follow docs/tutorial.md word by word; `make proofs` does the same and measures the duration of its steps."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""docs/tutorial.md, followed word by word: its files are written, its commands run, its page opened in a Chromium.
+"""Follow docs/tutorial.md word by word: write its files, run its commands, open its page in a Chromium.
 
-Two things differ from a newcomer's: the ports, since others may run here, and that `make run` finds all installed.
+Two things differ from a newcomer's run: free ports are used, and `make run` finds everything installed.
 """
 
 import asyncio
@@ -24,12 +24,12 @@ TUTORIAL = (BASE_DIR / "docs" / "tutorial.md").read_text()
 BLOCK = re.compile(r"(?:^\*\*(?P<file>\S+)\*\*\n\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 GATEWAY, SITE = "8889", "8000"
 PATIENCE_SECONDS = 120
-"""Most seconds to wait for what has to come; it only catches a hang."""
+"""Seconds to wait for an expected event; it only catches a hang."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A block of code; ``file``: the name that it is written to, if it is a file."""
+    """A block of code; ``file``: its file name, if it is a file."""
 
     kind: str
     text: str
@@ -52,7 +52,7 @@ def interruptible() -> None:
 
 
 class Newcomer:
-    """Somebody in an empty folder with a clone of the project, who does what the blocks say."""
+    """A newcomer in an empty folder with a clone of the project, who runs the blocks."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -76,7 +76,7 @@ class Newcomer:
         }  # fmt: skip
 
     def here(self, text: str) -> str:
-        """The tutorial's words with the ports that are free."""
+        """Return the tutorial's text with free ports."""
         for told, free in self.ports.items():
             text = re.sub(rf"\b{told}\b", free, text)
         return text
@@ -91,7 +91,7 @@ class Newcomer:
         assert done.returncode == 0
 
     async def start(self, *commands: Block, says: Block) -> asyncio.subprocess.Process:
-        """Run commands in a terminal of their own; return once they print what ``says`` holds."""
+        """Run commands in a new terminal; return once they print the text of ``says``."""
         log = self.folder / f"terminal-{len(self._terminals)}.log"
         script = "".join(block.text for block in commands)
         with log.open("wb") as output:
@@ -107,7 +107,7 @@ class Newcomer:
         return process
 
     async def press_ctrl_c(self, process: asyncio.subprocess.Process) -> None:
-        """End what runs in a terminal; return once every process of it has ended."""
+        """Interrupt a terminal; return once all its processes have ended."""
         os.killpg(process.pid, signal.SIGINT)
         log = next(log for terminal, log in self._terminals if terminal is process)
         try:
@@ -119,7 +119,7 @@ class Newcomer:
             raise AssertionError(f"Ctrl-C did not end it:\n{log.read_text()[-4_000:]}") from None
 
     async def leave(self) -> None:
-        """End what runs in all terminals, at last without asking."""
+        """End the processes of all terminals, finally by force."""
         try:
             for process, _ in self._terminals:
                 if process.returncode is None:
@@ -132,7 +132,7 @@ class Newcomer:
 
 
 def _is_there(group: int) -> bool:
-    """Whether any process of a process group runs."""
+    """Return whether any process of a process group runs."""
     try:
         os.killpg(group, 0)
     except ProcessLookupError:
@@ -147,7 +147,7 @@ async def say(page: Page, text: str) -> None:
 
 
 async def follow(newcomer: Newcomer, browser: Browser) -> Followed:
-    """Do all that the tutorial says, and see what it says that one sees."""
+    """Follow every step of the tutorial and check the results that it describes."""
     found = Followed()
     prepare, gateway, ready, server, page, script, site, served, again = newcomer.blocks
     assert [block.file for block in (server, page, script)] == [

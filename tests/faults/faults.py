@@ -1,6 +1,6 @@
-"""The faults, one function each: it breaks something at a random moment and puts it right again.
+"""Inject faults: each function breaks a part at a random moment and repairs it again.
 
-Each holds the locks of what it breaks, so that faults of different parts overlap and those of one part don't.
+It holds the locks of that part, so that faults of different parts overlap and faults of one part do not.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ from tests.support.redis import free_port
 from tests.support.twin import Twin
 
 WAIT_SECONDS = 120.0
-"""Most seconds to wait for what a fault brings about; the ledger finds what didn't come."""
+"""Seconds to wait for a fault's effect; the ledger finds what is missing."""
 PARTS = ("redis", "relay", "gateway", "rpc", "etcd", "network")
 
 
 @dataclass
 class Stage:
-    """What a fault may touch."""
+    """The parts that a fault may break."""
 
     system: System
     ledger: Ledger
@@ -36,14 +36,14 @@ class Stage:
     rng: random.Random
     pause_seconds: float
     steady: frozenset[str] = frozenset()
-    """The readers, by name, that are in all groups from beginning to end."""
+    """The names of the readers that are in all groups during the whole run."""
     quiet: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set while writers shall not write."""
+    """Set while writers must not write."""
     locks: dict[str, asyncio.Lock] = field(default_factory=lambda: {part: asyncio.Lock() for part in PARTS})
 
     @asynccontextmanager
     async def holding(self, parts: Sequence[str]) -> AsyncIterator[None]:
-        """Hold parts, always in the same order."""
+        """Hold the locks of parts, always in the same order."""
         taken = [self.locks[part] for part in PARTS if part in parts]
         for lock in taken:
             await lock.acquire()
@@ -54,7 +54,7 @@ class Stage:
                 lock.release()
 
     async def moment(self, least: float = 0.0, most: float = 1.0) -> None:
-        """A random time."""
+        """Sleep for a random time."""
         await asyncio.sleep(self.rng.uniform(least, most))
 
 
@@ -63,7 +63,7 @@ Break = Callable[[Stage], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Fault:
-    """A kind of fault, the parts it breaks, and how often it comes in each round."""
+    """A kind of fault, the parts it breaks, and its number of occurrences in each round."""
 
     name: str
     parts: tuple[str, ...]
@@ -91,7 +91,7 @@ async def active_relay_killed(stage: Stage) -> None:
 
 
 async def taken_over(system: System, before: str) -> None:
-    """Return once another relay than this one holds the messages' topic."""
+    """Return once a relay other than this one holds the messages' topic."""
     with suppress(TimeoutError):
         async with asyncio.timeout(WAIT_SECONDS):
             while await system.holder() in ("", before):
@@ -107,7 +107,7 @@ async def standby_relay_killed(stage: Stage) -> None:
 
 
 async def two_active_relays(stage: Stage) -> None:
-    """One is stopped in the middle of its work until another has taken over, and goes on believing."""
+    """Pause a relay in its work until another has taken over; then it continues and considers itself active."""
     system = stage.system
     relay = system.relays[await system.active_relay()]
     before = await system.holder()
@@ -164,7 +164,7 @@ async def subscriptions_killed_without_traffic(stage: Stage) -> None:
 
 
 async def log_trimmed(stage: Stage) -> None:
-    """Some readers are away while a few logs lose all but their latest publications."""
+    """Disconnect some readers while a few logs lose all but their latest publications."""
     away = stage.rng.sample(list(stage.networks), k=max(1, len(stage.networks) // 2))
     for proxy in away:
         proxy.drop_silently()
@@ -179,7 +179,7 @@ async def log_trimmed(stage: Stage) -> None:
 
 
 async def flushall(stage: Stage) -> None:
-    """Everything is lost; the position check of each gateway, every 10 s, finds it and every reader is told."""
+    """Delete everything; each gateway's position check, every 10 s, detects it, and every reader is notified."""
     feeds = {f"group:{group_id}" for group_id in stage.groups}
     before = {
         (reader, feed): place[0]
@@ -223,7 +223,7 @@ async def clock_set_back(stage: Stage) -> None:
 
 @asynccontextmanager
 async def told(stage: Stage, number: int, **what: str) -> AsyncIterator[None]:
-    """Something goes wrong with one of the platform's twins, until it is well again or was killed for it."""
+    """Inject a failure into one of the platform's twins, until it is cleared or the twin is killed."""
     twin = Twin(f"127.0.0.1:{stage.system.rpc_ports[number]}")
     await twin.tell(**what)
     try:
@@ -235,7 +235,7 @@ async def told(stage: Stage, number: int, **what: str) -> AsyncIterator[None]:
 
 
 def saves(what: str) -> Break:
-    """This befalls what is stored at a twin, for some seconds."""
+    """Make a twin fail when it stores messages, for some seconds."""
 
     async def work(stage: Stage) -> None:
         async with told(stage, stage.rng.randrange(2), saves=what):
@@ -256,7 +256,7 @@ async def dies_behind_a_commit(stage: Stage) -> None:
 
 
 async def moves(stage: Stage) -> None:
-    """To another port, after a crash or well ended."""
+    """Move a service to another port, after a crash or a regular stop."""
     system, number = twins_of(stage), stage.rng.randrange(2)
     if stage.rng.random() < 0.5:
         system.rpcs[number].kill()
@@ -268,7 +268,7 @@ async def moves(stage: Stage) -> None:
 
 
 async def database_locked(stage: Stage) -> None:
-    """Nobody can write for some seconds."""
+    """Lock the database for some seconds."""
     path = twins_of(stage).database
     with closing(sqlite3.connect(path, WAIT_SECONDS, isolation_level=None, check_same_thread=False)) as database:
         await asyncio.to_thread(database.execute, "BEGIN IMMEDIATE")
@@ -287,7 +287,7 @@ async def user_service_fails(stage: Stage) -> None:
 
 
 async def etcd_killed(stage: Stage) -> None:
-    """Longer than a lease, or shorter; who isn't found there any more registers again, as go-zero does."""
+    """Stop etcd for longer or shorter than a lease; an expired service registers again, as go-zero does."""
     system = twins_of(stage)
     system.etcd.members[0].kill()
     await stage.moment(0, 12)
@@ -304,7 +304,7 @@ async def etcd_hangs(stage: Stage) -> None:
 
 
 def twins_of(stage: Stage) -> TwinSystem:
-    """The system, which is one beside the platform's twin."""
+    """Return the system, which must be a TwinSystem."""
     assert isinstance(stage.system, TwinSystem)
     return stage.system
 
@@ -340,4 +340,4 @@ PLATFORM_FAULTS = (
     Fault("etcd killed (-9)", ("etcd",), 2, etcd_killed),
     Fault("etcd hangs", ("etcd",), 1, etcd_hangs),
 )
-"""Beside the platform, besides `FAULTS`."""
+"""Additional faults of a run beside the platform."""

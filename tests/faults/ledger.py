@@ -1,6 +1,6 @@
-"""What was promised and what came: every acked message, every frame of every reader, and whether they agree.
+"""Record every acked message and every frame of every reader, and compare them.
 
-Its checks are its own: it trusts neither the client module nor the server.
+Its checks are independent: it trusts neither the client module nor the server.
 """
 
 import time
@@ -17,7 +17,7 @@ Place = tuple[str, int]
 
 @dataclass(slots=True)
 class Sent:
-    """An acked message: when it was begun to be sent, to which chat group, and by whom."""
+    """An acked message: the start of its sending, its chat group and its sender."""
 
     group_id: str
     began: float
@@ -28,7 +28,7 @@ class Sent:
 
 @dataclass(slots=True)
 class Told:
-    """A reader was told that a feed can't be recovered."""
+    """The notification to a reader that a feed cannot be recovered."""
 
     reader: str
     feed: str
@@ -37,14 +37,14 @@ class Told:
 
 @dataclass(slots=True)
 class Loss:
-    """A fault that may lose publications: all feeds', or one's."""
+    """A fault that may lose the publications of all feeds, or of one."""
 
     at: float
     feed: str = ""
 
 
 class Reader:
-    """One client's view. `observe` gets every frame as it comes off the socket."""
+    """One client's view: `observe` receives every frame from the socket."""
 
     def __init__(self, name: str, ledger: "Ledger") -> None:
         self.name = name
@@ -52,22 +52,22 @@ class Reader:
         self.messages: dict[str, list[str]] = {}
         """Message ids by chat group, in order of arrival."""
         self.heard: dict[str, list[Place]] = {}
-        """The place of each publication of each feed, in order of arrival."""
+        """The positions of the publications of each feed, in order of arrival."""
         self.seen: dict[str, float] = {}
-        """When each message was seen last."""
+        """The time at which each message was last received."""
         self.places_of: dict[str, Place] = {}
-        """The place of each message."""
+        """The position of each message."""
         self.acks: dict[str, str] = {}
-        """By the id of a frame, that of its message."""
+        """The message id of each acked frame, by frame id."""
         self.errors: list[tuple[str, float]] = []
-        """Frames that were answered by an error, and when (Unix seconds)."""
+        """Frames answered by an error, with the time (Unix seconds)."""
         self.told: list[Told] = []
         self.recovered = 0
         self._told_to: dict[str, Place] = {}
         self._ledger = ledger
 
     def observe(self, frame: Frame) -> None:
-        """Check one frame against all before it."""
+        """Check one frame against all earlier ones."""
         kind = frame["type"]
         if "offset" in frame:
             self._publication(frame)
@@ -94,7 +94,7 @@ class Reader:
         if before is None or before == at:
             return
         told = Told(self.name, feed, time.monotonic())
-        if self._told_to.get(feed) == before:  # nothing came since the last word: one loss, told in two steps
+        if self._told_to.get(feed) == before:  # one loss, reported twice without a frame between
             self.told.remove(next(one for one in reversed(self.told) if one.feed == feed))
         self.told.append(told)
         self._told_to[feed] = at
@@ -121,7 +121,7 @@ class Reader:
 
 @dataclass
 class Ledger:
-    """All of a run. ``problems`` is empty as long as every promise is kept."""
+    """The record of a run; ``problems`` is empty while every promise is kept."""
 
     sent: dict[str, Sent] = field(default_factory=dict)
     readers: list[Reader] = field(default_factory=list)
@@ -130,30 +130,30 @@ class Ledger:
     count: Counter[str] = field(default_factory=Counter)
     removals: dict[tuple[str, int], Place] = field(default_factory=dict)
     forgets: bool = False
-    """Whether a FLUSHALL takes away the record of what was published."""
+    """Whether a FLUSHALL deletes the record of published messages."""
     errors: Counter[int] = field(default_factory=Counter)
-    """What clients were told by code, before they sent a frame again."""
+    """The number of errors by code, after which clients sent a frame again."""
 
     def reader(self, name: str) -> Reader:
-        """A new reader."""
+        """Return a new reader."""
         reader = Reader(name, self)
         self.readers.append(reader)
         return reader
 
     def acked(self, message_id: str, group_id: str, began: float, sender: str = "") -> None:
-        """The server has said that it stored a message; a sender's in their order."""
+        """Record an acked message; the messages of a sender in their order."""
         began_at = time.time() - (time.monotonic() - began)
         self.sent[message_id] = Sent(group_id, began, sender, began_at)
 
     def removed(self, group_id: str, user_id: int, at: Place) -> None:
-        """A removal stands at this place of the chat group's feed."""
+        """Record a removal at this position of the chat group's feed."""
         self.removals[group_id, user_id] = at
 
     def again(self, reader: Reader, message_id: str, at: Place) -> None:
-        """A reader gets a message that it has.
+        """Record a message that a reader receives again.
 
-        Where gateways publish, a FLUSHALL makes them forget what they published: of a message whose ack was lost on the
-        way, and which is sent again, they can't know.
+        If gateways publish, a FLUSHALL deletes their record of published messages. They cannot recognise a message
+        that is sent again after its ack was lost.
         """
         if self._may_be_forgotten(reader.seen[message_id]):
             self.count["forgotten"] += 1
@@ -162,15 +162,15 @@ class Ledger:
         self.problem(f"{reader.name}: message {message_id} again at {at}")
 
     def _may_be_forgotten(self, seen: float) -> bool:
-        """Whether a FLUSHALL took the record of what was seen then."""
+        """Return whether a FLUSHALL deleted the record of messages seen then."""
         return self.forgets and any(not loss.feed and loss.at > seen - IN_FLIGHT_SECONDS for loss in self.losses)
 
     def problem(self, text: str) -> None:
-        """Something that must not be."""
+        """Record a broken promise."""
         self.problems.append(text)
 
     def missing(self, reader: Reader, groups: Sequence[str]) -> list[str]:
-        """Acked messages of these chat groups that a reader has neither received nor been told to look up."""
+        """Return acked messages of these chat groups that a reader neither received nor was notified to look up."""
         last_told: dict[str, float] = {}
         for told in reader.told:
             last_told[told.feed] = told.at
@@ -216,7 +216,7 @@ class Ledger:
                     self.problem(f"{reader.name} {group_id}: order {before}, {after} is not the history's")
 
     def _judge_feeds(self) -> None:
-        """One order for all readers, and in it each sender's own. What was forgotten may have a place in two epochs."""
+        """Check one order for all readers that keeps each sender's; a forgotten message may be in two epochs."""
         places: dict[str, tuple[Place, float]] = {}
         number_of = {message_id: number for number, message_id in enumerate(self.sent)}
         for reader in self.readers:
@@ -238,14 +238,14 @@ class Ledger:
                         last[sender] = number
 
     def _judge_unpublished(self, stored: Collection[str]) -> None:
-        """Every sender went on until it had an ack: what is stored without one was stored behind its back."""
+        """Check that every stored message was acked, since each sender retries until it receives an ack."""
         for message_id in stored:
             if message_id not in self.sent:
                 self.count["unpublished"] += 1
                 self.problem(f"message {message_id} is stored, and nobody was told so")
 
     def _judge_told(self, reader: Reader) -> None:
-        """Each loss may be told once to each reader for each feed; anything else has to be recovered."""
+        """Check that each reader is notified once per loss and feed; everything else must be recovered."""
         excuses = {id(loss): set[str]() for loss in self.losses}
         for told in reader.told:
             self.count["told"] += 1
@@ -258,9 +258,9 @@ class Ledger:
                 self.problem(f"{reader.name} {told.feed}: told unrecoverable without a FLUSHALL or a trimmed log")
 
     def judge_errors(self, stored_at: Mapping[str, int]) -> None:
-        """No sender gets an error once its message is stored: ``stored_at`` in whole Unix seconds, by message.
+        """Check that no sender receives an error once its message is stored: ``stored_at`` in Unix seconds by message.
 
-        A time before the message was sent is that of a clock which was set back, and says nothing.
+        A time before the send comes from a clock that was set back, and is ignored.
         """
         for reader in self.readers:
             for frame_id, at in reader.errors:

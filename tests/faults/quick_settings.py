@@ -1,4 +1,4 @@
-"""The settings of the tests, with timers so short that a test can wait for them. Processes of a stack read it."""
+"""Settings of a stack's processes with timers so short that a test can wait for them."""
 
 from dataclasses import replace
 

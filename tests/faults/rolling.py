@@ -1,8 +1,8 @@
-"""`make rolling`: restarts gateway after gateway under load, as a deployment does, and counts what the clients notice.
+"""`make rolling` restarts gateway after gateway under load, as a deployment does, and counts the effects on clients.
 
-A balancer sends new connections to the gateways that are ready, as one before a cluster does. Nothing may be lost,
-repeated or swapped, every gateway has to end well, every client has to come back, and only so many clients may be
-without a connection at a time. The last of these depends on the machine: `problems` judges it only when told to.
+A balancer sends new connections to the ready gateways. Nothing may be lost, repeated or swapped, every gateway must
+exit with status 0, every client must reconnect, and only so many clients may be disconnected at a time. The last limit
+depends on the machine, so `problems` judges it only if asked.
 
 python -m tests.faults.rolling --clients 3000
 """
@@ -36,20 +36,20 @@ from tests.support.stack import Gateway, Stack  # noqa: E402
 GATEWAYS, GROUP = 3, 30
 OWNER, FIRST_USER = 1, 1_000
 CATCH_UP_SECONDS = 120.0
-"""Most seconds to wait for what has to come: what is missing then is a problem."""
+"""Seconds to wait for expected events; a missing one is then a problem."""
 STOP_SECONDS = 120.0
-"""Most seconds to wait for the end of a gateway after its drain; it only catches a gateway that hangs."""
+"""Seconds to wait for a gateway's end after its drain; it only catches a hang."""
 OPENED_AT_ONCE = 50
 SHARE = 15
-"""Percent of the clients that may be away at a time."""
+"""Percent of the clients that may be disconnected at a time."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run.
+    """The parameters of a run.
 
-    ``leaving``: connections that a gateway sends away a second; ``rate``: messages a second in all; ``least``: messages
-    that have to be acked between two restarts; ``slack_seconds``: what a drain may take longer than it should.
+    ``leaving``: connections that a gateway drains a second; ``rate``: messages a second in all; ``least``: messages
+    that must be acked between two restarts; ``slack_seconds``: how much longer than planned a drain may take.
     """
 
     clients: int
@@ -61,14 +61,14 @@ class Plan:
 
     @property
     def drain_seconds(self) -> float:
-        """Time enough for a gateway that has all clients but those of one other."""
+        """Return enough seconds for a gateway that has all clients except those of one other."""
         return self.clients / self.leaving + self.slack_seconds
 
 
 @dataclass
 class Outcome:
-    """What came of it. ``away``: most clients that were without a connection at a time; ``returned``: clients that lost
-    their connection and got another; ``reconnected``: how often that happened."""
+    """The result. ``away``: most clients without a connection at a time; ``returned``: clients that lost their
+    connection and got another; ``reconnected``: how often that happened."""
 
     ledger: Ledger
     away: int = 0
@@ -78,9 +78,9 @@ class Outcome:
     seconds: float = 0.0
 
     def problems(self, clients: int, share: int | None = None) -> list[str]:
-        """What went wrong: a gateway that didn't end well, a client that didn't come back, what the ledger found.
+        """Return the problems: failed gateway exits, clients that did not reconnect, broken promises of the ledger.
 
-        ``share``: percent of the clients that may be away at a time; None: any, as the machine may be slow.
+        ``share``: percent of the clients that may be disconnected at a time; None: any, as the machine may be slow.
         """
         found = [
             f"gateway {number} ended with exit status {status}"
@@ -95,7 +95,7 @@ class Outcome:
 
 
 class Balancer(Proxy):
-    """Sends new connections to the gateways that are ready, in turn."""
+    """Send new connections to the ready gateways in turn."""
 
     def __init__(self) -> None:
         self.healthy: list[int] = []
@@ -104,17 +104,17 @@ class Balancer(Proxy):
 
     @property
     def targets(self) -> tuple[int, ...]:
-        """The gateways, the next one first."""
+        """Return the gateways, the next one first."""
         self._turn += 1
         turn = self._turn % max(len(self.healthy), 1)
         return (*self.healthy[turn:], *self.healthy[:turn])
 
     @targets.setter
     def targets(self, given: tuple[int, ...]) -> None:
-        """A proxy is made with its targets; here they are found."""
+        """Ignore assignments: the targets are the ready gateways."""
 
     async def watch(self, gateways: list[Gateway]) -> None:
-        """Ask each gateway five times a second whether it is ready."""
+        """Probe the readiness of each gateway five times per second."""
         while True:
             for gateway in list(gateways):
                 try:
@@ -175,7 +175,7 @@ class Rolling:
         return self.outcome
 
     async def _restart(self, number: int, gateways: list[Gateway], balancer: Balancer) -> None:
-        """Stop a gateway and start another; wait until it is used, all are back and enough messages were acked."""
+        """Stop a gateway and start another; wait until it is used, all clients are back and enough is acked."""
         sent = self.outcome.ledger.sent
         enough = len(sent) + self.plan.least
         status = await asyncio.to_thread(gateways[number].stop, seconds=self.plan.drain_seconds + STOP_SECONDS)
@@ -184,7 +184,7 @@ class Rolling:
         await self._until(lambda: gateways[number].port in balancer.healthy and not self._away and len(sent) >= enough)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
-        """Return once a condition holds, or when the wait is in vain: then the outcome shows what is missing."""
+        """Return once a condition holds or the wait times out; the outcome then shows what is missing."""
         with suppress(TimeoutError):
             async with asyncio.timeout(CATCH_UP_SECONDS):
                 while not condition():
@@ -219,7 +219,7 @@ class Rolling:
                 self.outcome.reconnected += 1
 
     async def _write(self, over: asyncio.Event) -> None:
-        """Messages at the plan's rate, each by another client into its group; all of them are waited for."""
+        """Send messages at the plan's rate, each from another client to its group, and wait for all of them."""
         async with asyncio.TaskGroup() as sending:
             number = 0
             while not over.is_set():
@@ -254,7 +254,7 @@ class Rolling:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.rolling", description=__doc__)
     parser.add_argument("--clients", type=int, default=3_000)
     parser.add_argument("--leaving", type=int, default=50, help="connections that a gateway sends away a second")
@@ -272,7 +272,7 @@ def main() -> None:
 
 
 def table(plan: Plan, outcome: Outcome) -> str:
-    """The run in Markdown."""
+    """Return the run in Markdown."""
     ledger = outcome.ledger
     rows = [
         ("clients, gateways", f"{plan.clients:,}, {GATEWAYS}"), ("seconds", f"{outcome.seconds:.0f}"),

@@ -1,4 +1,4 @@
-"""`make faults`: breaks the whole chat at random for some minutes and says whether any promise was broken.
+"""`make faults` injects random faults into the whole chat for some minutes and reports broken promises.
 
 python -m tests.faults.run --minutes 20 --seed 7 [--database postgres://…]
 """
@@ -38,9 +38,9 @@ from tests.support.stack import SERVERS  # noqa: E402
 GROUPS, WRITERS = 40, 8
 OWNER, FIRST_USER, LEAVER, COMER = 1, 100, 200, 300
 AT_ONCE = 3
-"""Faults under way at a time."""
+"""Faults that run at the same time."""
 CATCH_UP_SECONDS = 300.0
-"""Most seconds to wait for messages after the last fault: what is missing then is lost."""
+"""Seconds to wait for messages after the last fault; a missing message is then lost."""
 TAKEOVER_SECONDS = 5.0
 
 
@@ -58,11 +58,11 @@ class Plan:
     only: str = ""
     """Faults whose name begins with this; empty: all."""
     kinds: Sequence[Fault] = ()
-    """Faults to choose from; empty: all that there are for what is broken."""
+    """Faults to choose from; empty: all that fit the system."""
     most: int = 0
     """Faults in all, each kind once before any comes again; 0: as many as the minutes allow."""
     least: int = 0
-    """Messages that have to be acked before the run may end."""
+    """Messages that must be acked before the run may end."""
     settings: str = "config.settings.test"
     """The settings module of all processes."""
     platform: bool = False
@@ -72,16 +72,16 @@ class Plan:
 
     @property
     def faults(self) -> list[Fault]:
-        """The kinds of fault that this plan injects."""
+        """Return the kinds of fault that this plan injects."""
         every: Sequence[Fault] = FAULTS + PLATFORM_FAULTS if self.platform else FAULTS
-        if self.real:  # its services aren't ours to break, and it reads no event without its consumer groups
+        if self.real:  # we cannot break its services, and it reads no event without its consumer groups
             every = tuple(fault for fault in FAULTS if "rpc" not in fault.parts)
         return [fault for fault in self.kinds or every if fault.name.startswith(self.only)]
 
 
 @dataclass
 class Outcome:
-    """What came of it."""
+    """The result of a run."""
 
     ledger: Ledger
     injected: Counter[str] = field(default_factory=Counter)
@@ -89,7 +89,7 @@ class Outcome:
     seconds: float = 0.0
 
     def problems(self, takeover_seconds: float | None = None) -> list[str]:
-        """Every broken promise. ``takeover_seconds``: most that a standby relay may need; None: any number."""
+        """Return every broken promise. ``takeover_seconds``: the limit for a standby relay; None: no limit."""
         late = [
             f"the standby relay took over after {took:.1f} s"
             for took in self.takeovers if takeover_seconds is not None and took > takeover_seconds
@@ -98,7 +98,7 @@ class Outcome:
 
 
 class User:
-    """A client that reads, and may write; its way to the gateways can be broken."""
+    """A client that reads and may write, through a proxy that can be broken."""
 
     def __init__(self, user_id: int, network: Proxy, reader: Reader) -> None:
         self.user_id = user_id
@@ -130,7 +130,7 @@ class Run:
         self.groups: list[str] = []
         self.users: list[User] = []
         self.left: dict[str, set[str]] = {}
-        """By reader, the groups that it was not in all the time."""
+        """By reader, the groups of which it was not a member during the whole run."""
         self.last: dict[str, str] = {}
         """The last message of each chat group."""
         self._next_message = 0.0
@@ -177,7 +177,7 @@ class Run:
         return self.outcome
 
     async def _people(self) -> None:
-        """Groups, and who is in them: writers in all; one who is removed from one after the other; one who is added."""
+        """Create groups and their members: writers in all; one user removed from each in turn; one user added."""
         writers = [FIRST_USER + number for number in range(WRITERS)]
         for number in range(GROUPS):
             self.groups.append(await self.chat.group(OWNER, *writers, LEAVER, name=f"group {number}"))
@@ -205,7 +205,7 @@ class Run:
         return message_id
 
     async def _move(self, over: asyncio.Event) -> None:
-        """Now and then somebody is removed for good from one chat group, and somebody else added."""
+        """From time to time remove one user from a chat group for good, and add another."""
         waiting = list(self.groups)
         self.rng.shuffle(waiting)
         every = max(1.0, self.plan.minutes * 60 / (len(waiting) - 4))
@@ -226,7 +226,7 @@ class Run:
                 await work(*arguments)  # type: ignore[operator]
             except grpc.aio.AioRpcError as error:
                 if error.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.ALREADY_EXISTS):
-                    return  # the try before had an effect after all
+                    return  # the previous attempt had an effect after all
                 await asyncio.sleep(0.2)
             except (RedisError, OSError, TimeoutError):
                 await asyncio.sleep(0.2)
@@ -234,7 +234,7 @@ class Run:
                 return
 
     async def _break(self, stage: Stage) -> None:
-        """Faults in rounds, each round shuffled, several at a time, until the minutes are over or all were injected."""
+        """Inject shuffled rounds of faults, several at a time, until the minutes are over or all were injected."""
         until = time.monotonic() + self.plan.minutes * 60
         deck: list[Fault] = []
         begun = 0
@@ -261,16 +261,15 @@ class Run:
             await asyncio.sleep(0.05)
 
     def _round(self) -> list[Fault]:
-        """Each kind of fault as often as it comes in a round, or once where the number of faults is given."""
+        """Return a round: each kind of fault as often as it occurs, or once if the number of faults is given."""
         faults = [fault for fault in self.plan.faults for _ in range(1 if self.plan.most else fault.times)]
         self.rng.shuffle(faults)
         return faults
 
     async def _settle(self) -> None:
-        """One more message in each chat group; then everybody has everything, or never will.
+        """Send one more message in each chat group; then every reader has everything, or never will.
 
-        First the removals and additions have to be known: they and the messages are topics of their own, without an
-        order.
+        First wait for the removals and additions: they and the messages have separate topics without a common order.
         """
         comer, moved = self.users[-1].reader, self.left[f"user {LEAVER}"]
         with suppress(TimeoutError):
@@ -290,7 +289,7 @@ class Run:
             await asyncio.sleep(0.2)
 
     async def _until_out(self, group_id: str) -> None:
-        """Until the leaver's gateway refuses to read in a chat group for him."""
+        """Wait until the leaver's gateway rejects reading in a chat group."""
         leaver = next(user for user in self.users if user.user_id == LEAVER)
         while True:
             try:
@@ -325,7 +324,7 @@ class Run:
 
 
 def table(plan: Plan, outcome: Outcome) -> str:
-    """The run in Markdown."""
+    """Return the run in Markdown."""
     ledger, count = outcome.ledger, outcome.ledger.count
     database = plan.database.partition(":")[0] or "sqlite"
     beside = [
@@ -361,7 +360,7 @@ def table(plan: Plan, outcome: Outcome) -> str:
 
 
 async def run(plan: Plan) -> Outcome:
-    """Run a plan in a folder of its own, which stays if a promise was broken."""
+    """Run a plan in its own folder, which remains if a promise was broken."""
     folder = Path(tempfile.mkdtemp(prefix="chatws-faults-"))
     outcome = None
     try:
@@ -375,7 +374,7 @@ async def run(plan: Plan) -> Outcome:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit status."""
+    """Run the command and return its exit status."""
     parser = argparse.ArgumentParser(prog="make faults", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=2.0, help="how long faults are injected (default: 2)")
     parser.add_argument("--seed", type=int, default=None, help="for the same choice of faults again")

@@ -1,7 +1,7 @@
-"""`make soak MINUTES=`: connections come, join, talk, leave and go, by the hundred thousand; nothing of them may stay.
+"""`make soak MINUTES=` opens, uses and closes connections by the hundred thousand; none may leave anything behind.
 
-A fifth of the time comes before the count begins: processes grow into their work. In the end their memory, the feeds
-that the gateway hears and the keys in Redis have to be what they were then. python -m tests.faults.soak --minutes 10
+Processes first warm up for a fifth of the time. At the end their memory, the gateway's feeds and the keys in Redis must
+be the same as after the warm-up. python -m tests.faults.soak --minutes 10
 """
 
 import argparse
@@ -35,18 +35,18 @@ SETTINGS = {
     "CHATWS_SENDS_PER_SECOND": "0",
 }  # fmt: skip
 REST_SECONDS = 300.0
-"""Most seconds until a gateway holds nothing: it unsubscribes from a feed 30 s after the last member left."""
+"""Seconds until a gateway must hold nothing: it unsubscribes from a feed 30 s after the last member left."""
 GROWTH_MB = 20
-"""Most megabytes that a process may grow."""
+"""Megabytes that a process may grow."""
 PASSING = ("chatws:limit:", "chatws:kicks")
-"""Keys that are there for seconds."""
+"""Keys that exist only for seconds."""
 OLDER_HALF = b":ids:old"
-"""Of a feed's publication ids: there, one a feed, once its ids are ten minutes old."""
+"""The second key of a feed's publication ids, which exists once its ids are ten minutes old."""
 
 
 @dataclass
 class Sample:
-    """What is held at one moment: bytes of memory by process, feeds heard, keys in Redis by kind."""
+    """The resources at one moment: bytes of memory by process, subscribed feeds, keys in Redis by kind."""
 
     memory: dict[str, int]
     feeds: int
@@ -55,7 +55,7 @@ class Sample:
 
 @dataclass
 class Soak:
-    """``users`` come and go in ``groups``, ``at_once`` of them at a time."""
+    """Connections of ``users`` in ``groups``, ``at_once`` at a time."""
 
     folder: Path
     users: int = 300
@@ -67,12 +67,12 @@ class Soak:
     acked: int = 0
     seconds: float = 0.0
     along: list[int] = field(default_factory=list)
-    """The gateway's memory, every so often."""
+    """The gateway's memory at intervals."""
 
     async def run(self, *, minutes: float = math.inf, most: int = 0) -> tuple[Sample, Sample]:
-        """Go on for so many minutes, or connections; what was held before and after.
+        """Run for so many minutes or connections; return the resources before and after.
 
-        A quarter as many minutes or connections come before the count begins.
+        The warm-up takes a quarter as many minutes or connections.
         """
         stack = Stack(self.folder, DJANGO_SETTINGS_MODULE=self.settings, **SETTINGS)
         began = time.monotonic()
@@ -122,7 +122,7 @@ class Soak:
         await asyncio.gather(*(come_and_go() for _ in range(self.at_once)))
 
     async def _life(self, user: int) -> None:
-        """A connection's: it leaves a chat group and joins it again, says something, and ends well or breaks off."""
+        """Run one connection: leave a chat group, join it again, send a message, then close or break the socket."""
         self.connections += 1
         group = random.choice(self._of[user])
         async with raw_socket(self._gateway.port, user) as raw:
@@ -131,14 +131,14 @@ class Soak:
             if self.connections % 10 == 0:
                 data = {"group_id": group, "msg_type": 1, "content": f"{self.connections} {time.time()}"}
                 is_acked = await self._ask(raw, "send_message", data, "ack")
-                self.acked += is_acked  # not in one: what the others counted during the wait would be lost
+                self.acked += is_acked  # not in one statement: counts of other tasks during the wait would be lost
             if self.connections % 2:
                 raw.send(CLOSE, (1000).to_bytes(2))
                 while (await raw.frame())[0] != CLOSE:
                     pass
 
     async def _ask(self, raw: RawSocket, kind: str, data: dict[str, object], answer: str) -> bool:
-        """Whether the answer is the one; a busy machine's chat service may be too slow to give it (503)."""
+        """Return whether the answer is the expected one; on a busy machine the chat service may be too slow (503)."""
         raw.send(TEXT, json.dumps({"type": kind, "message_id": "m", "data": data}).encode())
         while True:
             opcode, payload = await raw.frame()
@@ -155,7 +155,7 @@ class Soak:
             await asyncio.sleep(5)
 
     async def _rest(self) -> Sample:
-        """What is held once everything that may go has gone."""
+        """Return the resources once everything temporary is released."""
         url = f"{self._gateway.http}/metrics"
         async with asyncio.timeout(REST_SECONDS):
             while True:
@@ -176,7 +176,7 @@ class Soak:
 
 
 def kind_of(key: str) -> str:
-    """A key without the names in it."""
+    """Return a key without the names in it."""
     head, brace, rest = key.partition("{")
     if brace:
         return f"{head}{{{rest.partition(':')[0]}}}{rest.partition('}')[2]}"
@@ -184,12 +184,12 @@ def kind_of(key: str) -> str:
 
 
 def memory_of(process: Process | Gateway) -> int:
-    """Bytes of memory that a process holds."""
+    """Return a process's memory in bytes."""
     return int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument(
@@ -205,7 +205,7 @@ def main() -> None:
 
 
 def left_behind(before: Sample, after: Sample) -> list[str]:
-    """The kinds of key and the feeds of which there are more than before."""
+    """Return the kinds of keys, and the feeds, of which there are more than before."""
     found = [f"{key}: {before.keys[key]} keys became {after.keys[key]}" for key in after.keys - before.keys]
     if after.feeds > before.feeds:
         found.append(f"{before.feeds} feeds became {after.feeds}")
@@ -213,7 +213,7 @@ def left_behind(before: Sample, after: Sample) -> list[str]:
 
 
 def grown(before: Sample, after: Sample, megabytes: int = GROWTH_MB) -> list[str]:
-    """The processes that hold so much more memory than before."""
+    """Return the processes with so much more memory than before."""
     return [
         f"{name} grew by {(after.memory[name] - size) / 1e6:.0f} MB"
         for name, size in before.memory.items() if after.memory[name] - size > megabytes * 1_000_000
@@ -221,7 +221,7 @@ def grown(before: Sample, after: Sample, megabytes: int = GROWTH_MB) -> list[str
 
 
 def table(soak: Soak, before: Sample, after: Sample) -> str:
-    """The run in Markdown."""
+    """Return the run in Markdown."""
     rows = [
         ("seconds", f"{soak.seconds:.0f}"), ("connections", f"{soak.connections:,}"),
         ("messages acked", f"{soak.acked:,}"), ("feeds heard, before and after", f"{before.feeds}, {after.feeds}"),
@@ -234,7 +234,7 @@ def table(soak: Soak, before: Sample, after: Sample) -> str:
 
 
 def thinned(values: list[int], most: int = 10) -> list[int]:
-    """So many of them, evenly."""
+    """Return so many of them at equal distances."""
     return values[:: max(len(values) // most, 1)]
 
 

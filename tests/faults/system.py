@@ -1,4 +1,4 @@
-"""The whole chat as a small cluster to break: Redis, and two each of chat services, relays and gateways."""
+"""Run the whole chat as a small cluster for faults: Redis, and two each of chat services, relays and gateways."""
 
 import asyncio
 import os
@@ -34,7 +34,7 @@ SHIM = Path(__file__).with_name("shim")
 
 
 class System(Stack):
-    """Two of everything but Redis. What is killed is started again at the same place, as a supervisor would."""
+    """Two of each service and one Redis. A killed process starts again at the same address, as under a supervisor."""
 
     def __init__(self, folder: Path, **env: str) -> None:
         self.rpc_ports = [free_port(), free_port()]
@@ -55,7 +55,7 @@ class System(Stack):
         self._starts = 0
 
     async def boot(self) -> None:
-        """Start all of it."""
+        """Start all processes."""
         self.redis.start()
         await asyncio.to_thread(self.migrate)
         self.rpcs = [self.start_one("rpc", number) for number in (0, 1)]
@@ -85,11 +85,11 @@ class System(Stack):
         return process
 
     def chat_service_command(self, number: int) -> list[str]:
-        """What Python runs as a chat service."""
+        """Return the Python arguments that run a chat service."""
         return ["manage.py", "serve_chat_rpc"]
 
     async def restart(self, family: list[Process], number: int) -> None:
-        """Start again what was killed, and wait until it serves."""
+        """Start a killed process again and wait until it serves."""
         kind = family[number].name.partition("-")[0]
         self.processes.remove(family[number])
         family[number] = self.start_one(kind, number)
@@ -98,10 +98,10 @@ class System(Stack):
             await asyncio.to_thread(self.register, number)
 
     def register(self, number: int) -> None:
-        """A chat service is found from now on where it listens by now."""
+        """Register a chat service at its current address."""
 
     async def ready(self, process: Process) -> None:
-        """Return when a process does its work."""
+        """Return once a process works."""
         kind, _, number = process.name.partition("-")
         port = {"gateway": self.gateway_ports, "rpc": self.rpc_ports}.get(kind)
         if port is not None:
@@ -122,7 +122,7 @@ class System(Stack):
             await asyncio.sleep(0.05)
 
     def set_clock_back(self, process: Process, seconds: int) -> None:
-        """Let ``time.time`` of one process tell an earlier time; 0 sets it right."""
+        """Set back ``time.time`` of one process by so many seconds; 0 restores it."""
         clock = self.folder / f"clock-{process.name}"
         if seconds:
             clock.touch()
@@ -131,12 +131,12 @@ class System(Stack):
             clock.unlink(missing_ok=True)
 
     async def holder(self, topic: str = "chat.message.new") -> str:
-        """The relay that holds a topic."""
+        """Return the relay that holds a topic."""
         async with aioredis.Redis.from_url(self.redis.url, decode_responses=True) as client:
             return str(await client.get(f"chatws:{{{topic}}}:lease") or "")
 
     async def active_relay(self) -> int:
-        """The number of the relay that holds the messages' topic, once one does."""
+        """Return the number of the relay that holds the messages' topic, once one does."""
         deadline = time.monotonic() + RECOVERY_SECONDS
         while time.monotonic() < deadline:
             holder = await self.holder()
@@ -147,7 +147,7 @@ class System(Stack):
         raise AssertionError("no relay is active")
 
     def name_of(self, relay: Process) -> str:
-        """What a relay calls itself."""
+        """Return a relay's name."""
         words = relay.log.read_text().rpartition("this is relay ")[2].split()
         return words[0] if words else ""
 
@@ -155,7 +155,7 @@ class System(Stack):
         return sum(relay.log.read_text().count("relaying from") for relay in self.relays)
 
     async def network(self, rng: random.Random) -> Proxy:
-        """A reader's way to the gateways; both serve it."""
+        """Return a reader's proxy to both gateways."""
         ports = list(self.gateway_ports)
         rng.shuffle(ports)
         return await Proxy(*ports).__aenter__()
@@ -165,7 +165,7 @@ class System(Stack):
 
     @property
     def chat_services(self) -> str:
-        """All of them, as a gRPC target."""
+        """Return all chat services as a gRPC target."""
         return "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in self.rpc_ports)
 
     def stop(self) -> None:
@@ -177,7 +177,7 @@ class System(Stack):
 
 
 class TwinSystem(System):
-    """Beside the platform's twin: two of it on one database, registered in a real etcd. The gateways publish."""
+    """A system with two of the platform's twins on one database, registered in a real etcd; the gateways publish."""
 
     def __init__(self, folder: Path, **env: str) -> None:
         self.etcd = Etcd(folder / "etcd")
@@ -213,7 +213,7 @@ class TwinSystem(System):
 
 
 class RealSystem(System):
-    """Beside the Go platform itself: theirs are started, and broken, by somebody else."""
+    """A system beside the Go platform itself, whose services are started and broken outside the tests."""
 
     def __init__(self, folder: Path, **env: str) -> None:
         self.real = real()

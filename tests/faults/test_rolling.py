@@ -1,4 +1,4 @@
-"""A rolling restart of three gateways, small; `make proofs` runs it with 3,000 clients and judges the share away."""
+"""Check a small rolling restart of three gateways; `make proofs` uses 3,000 clients and judges the share."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A short run of `make faults`: every promise is kept. `make proofs` runs it for minutes and judges the takeovers."""
+"""Check that a short run of `make faults` keeps every promise; `make proofs` runs longer and judges takeovers."""
 
 import time
 
@@ -50,7 +50,7 @@ def joined(at: Place, recovered: bool | None = None) -> dict[str, object]:
 
 
 def judged(*frames: dict[str, object], stored: int = 3, losses: tuple[Loss, ...] = ()) -> Ledger:
-    """A ledger after one reader saw these frames, of messages m-1 to m-n that were all acked."""
+    """Return a ledger after one reader received these frames; the messages m-1 to m-n were all acked."""
     ledger = Ledger(losses=list(losses))
     reader = ledger.reader("user 1")
     for frame in frames:
@@ -103,7 +103,7 @@ def test_acked_message_missing_from_history_is_lost() -> None:
 
 
 def by_feed(places: dict[str, list[tuple[str, int]]], sent: list[tuple[str, str]], stored: list[str]) -> Ledger:
-    """Where gateways publish: by reader, the messages that it saw and where; the acked ones with their senders."""
+    """Return a ledger of publishing gateways: by reader its messages and offsets; the acked messages and senders."""
     ledger = Ledger()
     for name, seen in places.items():
         reader = ledger.reader(name)
@@ -138,7 +138,7 @@ def test_flushall_excuses_a_repeat_if_redis_forgets(forgets: bool, count: str) -
     reader.observe(publication(1, epoch="other"))
     ledger.acked("m-1", "g", 1.0)
     ledger.judge({"g": ["m-1"]}, {"one": ["g"], "two": ["g"]}, by_feed=True)
-    swapped = 0 if forgets else 1  # one reader has it where it was, the other where it is
+    swapped = 0 if forgets else 1  # one reader has its old offset, the other its new one
     assert (ledger.count[count], ledger.count["swapped"], bool(ledger.problems)) == (1, swapped, not forgets)
 
 

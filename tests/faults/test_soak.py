@@ -1,4 +1,4 @@
-"""A short soak; `make proofs` goes on for minutes, with the timers of production."""
+"""Check a short soak; `make proofs` runs for minutes with production's timers."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What tests that run in Node may ask of the chat that they run against: a JSON list a line, and its answer."""
+"""Serve requests of tests in Node about their chat: each line is a JSON list, answered by one line."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ DRAINING = {"CHATWS_DRAIN_SECONDS": "1", "CHATWS_DRAIN_RETRY_SECONDS": "2"}
 
 
 class Control:
-    """Serves one Node process on the loopback; an async context manager."""
+    """Serve one Node process on the loopback; an async context manager."""
 
     def __init__(self, stack: Stack, chat: Chat, proxy: Proxy) -> None:
         self._stack = stack
@@ -70,7 +70,7 @@ class Control:
 
     @property
     def environment(self) -> dict[str, str]:
-        """How a Node process finds us and the gateway."""
+        """Return the environment with which a Node process finds this server and the gateway."""
         port = self._server.sockets[0].getsockname()[1]
         return {"CHATWS_CONTROL": str(port), "CHATWS_URL": f"ws://127.0.0.1:{self._proxy.port}/ws"}
 
@@ -81,19 +81,19 @@ class Control:
             try:
                 answer = self._commands[name](*arguments)
                 said = {"value": await answer if isinstance(answer, Awaitable) else answer}
-            except Exception as error:  # whatever it is, the test in Node has to hear of it
+            except Exception as error:  # the test in Node must receive every error
                 said = {"error": f"{name}: {error!r}"}
             writer.write(json.dumps(said).encode() + b"\n")
         writer.close()
 
     def _start_draining(self) -> str:
-        """A gateway of its own, to be ended; its address."""
+        """Start a gateway that the test will stop; return its address."""
         port = self._draining.port if self._draining else None
         self._draining = self._stack.start_gateway(port=port, **DRAINING)
         return self._draining.ws
 
     def _start_slow(self) -> str:
-        """A gateway at which a user may send 5 messages at once, and 1 a second; its address."""
+        """Start a gateway at which a user may send 5 messages at once and 1 per second; return its address."""
         self._slow = self._stack.start_gateway(CHATWS_SENDS_PER_SECOND="1")
         return self._slow.ws
 
@@ -102,7 +102,7 @@ class Control:
         return self._draining.stop(seconds=LIMIT)
 
     async def _closing(self, code: int) -> str:
-        """A server that closes each connection with this code; its address."""
+        """Start a server that closes each connection with this code; return its address."""
         server = await websockets.serve(lambda socket: socket.close(code), "127.0.0.1", 0)
         self._closers.append(server)
         return f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"

@@ -1,6 +1,6 @@
-"""`make proofs`: measures what depends on the speed of the machine, one proof after the other, and prints a table.
+"""`make proofs` measures figures that depend on the machine's speed, one proof after the other, and prints a table.
 
-What the test suite asserts holds on a slow or busy machine too. A share, a rate or a delay is measured here, with
+The test suite's assertions also hold on a slow or busy machine. Shares, rates and delays are measured here, with
 nothing else running.
 """
 
@@ -21,14 +21,14 @@ from tests.e2e.tutorial import interruptible
 from tests.proofs.figures import Result, read, table
 
 LONGEST_SECONDS = 1_800.0
-"""A proof that takes longer hangs."""
+"""Seconds after which a proof counts as hanging."""
 END_SECONDS = 60.0
-"""Most seconds for a proof to end its processes after Ctrl-C."""
+"""Seconds for a proof to end its processes after Ctrl-C."""
 
 
 @dataclass(frozen=True)
 class Proof:
-    """``seconds``: how long it takes on two idle cores, about; ``command``: what to run instead of `measure`."""
+    """A proof. ``seconds``: its approximate duration on two idle cores; ``command``: the command if not `measure`."""
 
     name: str
     about: str
@@ -52,7 +52,7 @@ PROOFS = (
 
 
 class Runner:
-    """Runs proofs, each in a process of its own, so that a crash or a hang of one leaves the others alone."""
+    """Run proofs, each in its own process, so that a crash or a hang of one does not affect the others."""
 
     def __init__(self, folder: Path, options: Sequence[str] = (), longest_seconds: float = LONGEST_SECONDS) -> None:
         self.folder = folder
@@ -60,7 +60,7 @@ class Runner:
         self.longest_seconds = longest_seconds
 
     def run(self, proof: Proof) -> Result:
-        """Run a proof to its end."""
+        """Run a proof until it ends."""
         log, figures = self.folder / f"{proof.name}.log", self.folder / f"{proof.name}.json"
         command = proof.command or (sys.executable, "-m", "tests.proofs.measure", proof.name, *self.options)
         began = time.monotonic()
@@ -86,7 +86,7 @@ class Runner:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """End a proof with all that it started: first let it do so by itself."""
+    """End a proof with all its processes; first ask it to end by itself."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
@@ -97,13 +97,13 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def last_line(log: Path) -> str:
-    """The last line that a proof printed, cut to fit a table."""
+    """Return the last line of a proof's output, shortened for the table."""
     lines = log.read_text(errors="replace").strip().splitlines()
     return lines[-1].strip()[:80].replace("|", "/") if lines else "no output"
 
 
 def run_all(proofs: Sequence[Proof], runner: Runner) -> int:
-    """Run proofs one after the other and print the table; the exit status."""
+    """Run proofs one after the other, print the table and return the exit status."""
     results: list[Result] = []
     status = 0
     try:
@@ -124,18 +124,18 @@ def run_all(proofs: Sequence[Proof], runner: Runner) -> int:
 
 
 def whereabouts(result: Result) -> str:
-    """Where the output of a proof is that missed a goal."""
+    """Return the location of the output of a proof that missed a goal."""
     return "" if result.met else f": {result.problem or 'a goal was missed'} (see {result.log})"
 
 
 def say(text: str) -> None:
-    """A line for whoever waits."""
+    """Print a line of progress."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit status."""
+    """Run the command and return its exit status."""
     parser = argparse.ArgumentParser(prog="make proofs", description=(__doc__ or "").partition("\n")[0])
     names = [proof.name for proof in PROOFS]
     parser.add_argument("--only", action="append", choices=names, metavar="NAME", help="this proof; may be repeated")

@@ -1,4 +1,4 @@
-"""What a proof measured, and the table of all of it."""
+"""Hold the figures of proofs and write their table."""
 
 import json
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Figure:
-    """One thing that was measured, and the goal that it meets or misses."""
+    """A measured figure and the goal that it meets or misses."""
 
     what: str
     value: str
@@ -18,7 +18,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Result:
-    """A proof that ended. ``problem``: why there are no figures; ``log``: the file with its output."""
+    """A finished proof. ``problem``: why it has no figures; ``log``: the file with its output."""
 
     name: str
     figures: Sequence[Figure]
@@ -28,46 +28,46 @@ class Result:
 
     @property
     def met(self) -> bool:
-        """Whether there are figures, and each meets its goal."""
+        """Return whether there are figures and each meets its goal."""
         return not self.problem and bool(self.figures) and all(figure.met for figure in self.figures)
 
 
 def at_most(what: str, value: float, goal: float, unit: str = "s") -> Figure:
-    """A figure that shall not be above its goal."""
+    """Return a figure that must not exceed its goal."""
     return Figure(what, f"{value:.1f} {unit}", f"{goal:g} {unit} or less", value <= goal)
 
 
 def all_of(what: str, value: int, whole: int) -> Figure:
-    """A figure that shall be the whole."""
+    """Return a figure that must equal the whole."""
     return Figure(what, f"{value:,}", f"{whole:,}", value == whole)
 
 
 def between(what: str, value: float, least: float, goal: float, unit: str = "s") -> Figure:
-    """A figure that shall be neither below ``least`` nor above its goal."""
+    """Return a figure that must be between ``least`` and its goal."""
     return Figure(what, f"{value:.1f} {unit}", f"{least:g} to {goal:g} {unit}", least <= value <= goal)
 
 
 def none_of(what: str, problems: Sequence[str]) -> Figure:
-    """A figure that is met if there is no problem; a few of those there are stand in the log."""
+    """Return a figure that is met without problems; the log names a few of them."""
     for problem in problems[:20]:
         print(f"PROBLEM {problem}", flush=True)  # noqa: T201
     return Figure(what, f"{len(problems):,}", "0", not problems)
 
 
 def write(figures: Sequence[Figure], path: Path) -> None:
-    """Hand figures to the process that started the proof."""
+    """Write figures for the process that started the proof."""
     path.write_text(json.dumps([asdict(figure) for figure in figures]))
 
 
 def read(path: Path) -> list[Figure]:
-    """The figures of a proof; none if it didn't get so far."""
+    """Return the figures of a proof; none if it ended too early."""
     if not path.exists():
         return []
     return [Figure(**figure) for figure in json.loads(path.read_text())]
 
 
 def table(results: Sequence[Result]) -> str:
-    """All results in Markdown, their columns aligned."""
+    """Return all results as an aligned Markdown table."""
     rows = [("proof", "what was measured", "figure", "goal", "", "seconds")]
     for result in results:
         seconds = f"{result.seconds:,.0f}"

@@ -1,5 +1,5 @@
-"""How soon what is promised happens. Each figure is of seconds or a rate, so it proves something only on a machine that
-does nothing else; the tests of `make test` assert the same outcomes without a clock.
+"""Measure the delays of promised effects. The figures are seconds or rates and need an otherwise idle machine; the
+tests of `make test` assert the same outcomes without a clock.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from tests.tools.test_run import Run
 
 
 async def measure(folder: Path) -> list[Figure]:
-    """All figures. ``folder``: empty; for the data of all processes."""
+    """Return all figures. ``folder``: an empty folder for the data of all processes."""
     stack = Stack(folder, CHATWS_SENDS_PER_SECOND="0")
     try:
         await asyncio.to_thread(stack.start)
@@ -47,7 +47,7 @@ async def measure(folder: Path) -> list[Figure]:
 
 
 async def revoked_everywhere(stack: Stack) -> Figure:
-    """From the end of the command that revokes."""
+    """Measure from the end of the revoking command until every socket is closed."""
     gateways = [stack.gateway, stack.start_gateway()]
     user = new_user()
     devices = [await welcomed(gateway, make_token(user)) for gateway in gateways]
@@ -58,7 +58,7 @@ async def revoked_everywhere(stack: Stack) -> Figure:
 
 
 async def drain(stack: Stack) -> Figure:
-    """30 connections at 20 a second: the last leaves about 1.5 s after the first."""
+    """Drain 30 connections at 20 per second: the last closes about 1.5 s after the first."""
     gateway = stack.start_gateway(CHATWS_DRAIN_PER_SECOND="20")
     clients = [await welcomed(gateway, make_token(new_user())) for _ in range(30)]
     ending = asyncio.create_task(asyncio.to_thread(gateway.stop))
@@ -74,7 +74,7 @@ async def drain(stack: Stack) -> Figure:
 
 
 async def overview(conf: RealtimeConf) -> list[Figure]:
-    """Of the admin, five times at once; a source has `realtime.admin.overview.SOURCE_TIMEOUT` to answer."""
+    """Request the admin's overview five times at once; a source has `realtime.admin.overview.SOURCE_TIMEOUT`."""
     freed = threading.Event()
 
     def count() -> Mapping[int, int]:
@@ -104,7 +104,7 @@ async def overview(conf: RealtimeConf) -> list[Figure]:
 
 
 async def collector_away(stack: Stack) -> list[Figure]:
-    """A collector of spans that isn't there holds neither frames nor the end of the process up."""
+    """Check that an unavailable collector of spans delays neither frames nor the end of the process."""
     away = stack.start_gateway(CHATWS_TRACING="1", OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}")
     client = await connect(away.ws)
     await client.ask("auth", {"token": make_token(new_user())})
@@ -122,7 +122,7 @@ async def collector_away(stack: Stack) -> list[Figure]:
 
 
 async def chat_service_hangs(stack: Stack) -> list[Figure]:
-    """The first calls wait for their deadline of 5 s; the next fail at once."""
+    """Measure sends to a hanging chat service: the first wait for their deadline of 5 s, the next fail at once."""
     rpc = next(process for process in stack.processes if process.name.startswith("rpc"))
     chat = Chat(stack.rpc_target)
     users = [new_user() for _ in range(6)]
@@ -150,7 +150,7 @@ async def chat_service_hangs(stack: Stack) -> list[Figure]:
 
 
 async def chat_service_away() -> Figure:
-    """With a deadline of 1 s, retries included."""
+    """Measure sends without a chat service, with a deadline of 1 s, retries included."""
     gateway = GrpcChatGateway(ChatConf(rpc_target=f"127.0.0.1:{free_port()}", rpc_seconds=1.0))
     began = time.monotonic()
     with pytest.raises(ChatServiceError):
@@ -163,7 +163,7 @@ async def chat_service_away() -> Figure:
 
 
 async def end_of_run(folder: Path) -> Figure:
-    """Of `make run`, after Ctrl-C in its terminal."""
+    """Measure the end of `make run` after Ctrl-C in its terminal."""
     run = Run(folder)
     with run.started():
         await asyncio.to_thread(run.until, "The chat is ready")

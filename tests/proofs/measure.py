@@ -1,6 +1,6 @@
-"""Runs one proof in this process: python -m tests.proofs.measure NAME --figures FILE. `tests.proofs` starts it.
+"""Run one proof in this process: python -m tests.proofs.measure NAME --figures FILE. `tests.proofs` starts it.
 
-Each proof uses the code that the test suite uses, with larger numbers, and judges what depends on the machine's speed.
+Each proof uses the test suite's code with larger numbers, and judges figures that depend on the machine's speed.
 """
 
 import argparse
@@ -34,19 +34,19 @@ from tests.support.browser import chromium  # noqa: E402
 from tests.support.stack import Stack  # noqa: E402
 
 EXPECT_MS = 60_000
-"""Most milliseconds that a browser waits for what a page has to show; it only catches a hang."""
+"""Milliseconds that a browser waits for an expected element; it only catches a hang."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much to do: a share of the whole, and the seed of what is chosen at random."""
+    """The size of a proof: its share of the whole, and the seed of random choices."""
 
     scale: float
     seed: int
     folder: Path
 
     def of(self, whole: int) -> int:
-        """So many of the whole, one at least."""
+        """Return this share of the whole, at least one."""
         return max(1, round(whole * self.scale))
 
 
@@ -88,7 +88,7 @@ async def beside_the_platform(size: Size) -> list[Figure]:
 async def _broken(plan: run.Plan) -> list[Figure]:
     outcome = await run.run(plan)
     say(run.table(plan, outcome) + "\n")
-    slowest = max(outcome.takeovers, default=math.inf)  # none seen proves nothing
+    slowest = max(outcome.takeovers, default=math.inf)  # without a figure nothing is proved
     faults = outcome.injected.total()
     return [
         none_of(f"broken promises, {faults} faults, {len(outcome.ledger.sent):,} messages", outcome.ledger.problems),
@@ -137,7 +137,7 @@ async def ten_thousand_sockets(size: Size) -> list[Figure]:
 
 
 def attacks(size: Size) -> list[Figure]:
-    """The attacks of the test suite, with what they measure judged."""
+    """Run the attacks of the test suite and judge their figures."""
     imported = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"  # by this module
     status = pytest.main(
         ["-q", "-p", "no:cacheprovider", "-W", imported, "--timeout", "600", "tests/abuse/test_attacks.py"]
@@ -186,18 +186,18 @@ MEASURES: dict[str, Callable[[Size], list[Figure] | Awaitable[list[Figure]]]] = 
 
 
 async def awaited(figures: Awaitable[list[Figure]]) -> list[Figure]:
-    """The figures of a proof that is a coroutine."""
+    """Return the figures of a proof that is a coroutine."""
     return await figures
 
 
 def say(text: str) -> None:
-    """Into the log of the proof."""
+    """Write a line to the proof's log."""
     sys.stdout.write(text)
     sys.stdout.flush()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m tests.proofs.measure", description=__doc__)
     parser.add_argument("name", choices=MEASURES)
     parser.add_argument("--scale", type=float, default=1.0)

@@ -1,4 +1,4 @@
-"""`make proofs` runs every proof whatever becomes of the others, and its exit status says whether a goal was missed."""
+"""Check that `make proofs` runs every proof whatever happens to others, and reports missed goals by exit status."""
 
 import signal
 import subprocess

@@ -33,7 +33,7 @@ SCROLL_BACK = """async () => {
     scroller.scrollTop = 0;
     await Promise.race([moved, ends]);
 }"""
-"""Scrolls to the top and waits for what comes above it, a second at most."""
+"""Scroll to the top and wait up to a second for earlier messages."""
 
 
 @asynccontextmanager

@@ -25,8 +25,8 @@ AGAIN = {
     "retryableStatusCodes": ["RESOURCE_EXHAUSTED"],
 }  # fmt: skip
 CALLS_WAIT = json.dumps({"methodConfig": [{"name": [{}], "waitForReady": True, "retryPolicy": AGAIN}]})
-"""Calls wait for a service that is being started, instead of failing by the channel's own back-off, and are made again
-where it is overloaded: the Go platform's take no more calls while the processor is busy."""
+"""Calls wait for a starting service instead of failing during the channel's back-off. They are repeated if the service
+is overloaded: the Go platform's services reject calls while the processor is busy."""
 
 
 def new_user() -> int:

@@ -39,7 +39,7 @@ class Client:
         self.socket = socket
         self.seen: list[Frame] = []
         self._sent: dict[str, bool] = {}
-        """Of each frame by its message id, whether it is as the AsyncAPI document says."""
+        """By message id, whether the sent frame matches the AsyncAPI document."""
         self._unread: list[Frame] = []
 
     async def send(self, kind: str, data: Any = None, **envelope: Any) -> str:

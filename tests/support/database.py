@@ -18,7 +18,7 @@ from django.conf import settings
 ON_POSTGRES = settings.DATABASES["default"]["ENGINE"].endswith("postgresql")
 _numbers = itertools.count(1)
 _kept: set[bool] = set()
-"""Which templates there are: with the demo or without."""
+"""The existing templates: with the demo, without it."""
 
 
 def fresh_database() -> str:

@@ -14,7 +14,7 @@ from tools.etcd import find
 
 SECONDS = 120.0
 LEASE_SECONDS = 2
-"""As go-zero's are, but shorter: a service that was killed is gone after that."""
+"""Like go-zero's lease but shorter: a killed service expires after it."""
 
 
 class Member:

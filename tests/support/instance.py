@@ -17,7 +17,7 @@ class Instance(grpc.GenericRpcHandler):
         self.answers = asyncio.Event()
         self.answers.set()
         self.takes_back = False
-        """Whether it ends each call as a server does that ends without grace."""
+        """Whether it cancels each call, as a server does that stops without a grace period."""
         self._server = grpc.aio.server()
         self._server.add_generic_rpc_handlers([self])
         own = "127.0.0.1:0"

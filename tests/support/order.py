@@ -3,7 +3,7 @@
 import pytest
 
 LONGEST = ("tests/e2e/", "tests/faults/", "tests/javascript/", "tests/config/", "tests/abuse/", "tests/contract/")
-"""Of these folders, in this order; within each the order is random."""
+"""The folders with the longest files, in this order; the order within each is random."""
 
 
 @pytest.hookimpl(trylast=True)

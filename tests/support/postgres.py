@@ -18,7 +18,7 @@ from tests.support.redis import free_port
 from tools.postgres import find
 
 SECONDS = 120
-"""Most seconds for a start or an end: it writes all of its data to the disk, which others use too."""
+"""Seconds for a start or an end: it writes all its data to a disk that other processes use too."""
 
 
 class PostgresServer:

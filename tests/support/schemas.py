@@ -12,7 +12,7 @@ from chatws.web.asyncapi.document import document
 
 Frame = dict[str, Any]
 OF_THE_DECODER = re.compile("Expected `|Object missing required|Invalid (enum )?value")
-"""What the codec says of a frame that isn't of its type."""
+"""The codec's error for a frame that does not match its type."""
 
 
 @cache

@@ -17,7 +17,7 @@ OURS = {
     for collector in vars(metrics).values()
     if hasattr(collector, "_name") and hasattr(collector, "_type")
 }
-"""Name, without `_total`, and kind of every metric of ours."""
+"""The name, without `_total`, and the kind of each of our metrics."""
 
 
 def get(url: str, token: str = "") -> tuple[int, str]:

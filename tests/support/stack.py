@@ -25,7 +25,7 @@ from tests.support.redis import RedisServer, free_port
 
 START_SECONDS = 120
 CONNECTS_OFTEN = [("grpc.initial_reconnect_backoff_ms", 20), ("grpc.min_reconnect_backoff_ms", 20)]
-"""Instead of waiting a second after the first connection that is refused."""
+"""Reconnect soon, instead of a second after the first refused connection."""
 SERVERS = {
     "ours": ["-m", "realtime.server", "--bind"],
     "daphne": ["-m", "daphne", "-v", "0", "--websocket_timeout", "-1", "--bind"],
@@ -34,7 +34,7 @@ SERVERS = {
         "--no-proxy-headers", "--host",
     ],
 }  # fmt: skip
-"""Commands of the ASGI servers, up to their address."""
+"""The commands of the ASGI servers without their address."""
 
 
 class Process:
@@ -99,20 +99,20 @@ class Stack:
     """The processes of a chat: a test starts those it needs, in any number; `stop` ends them all."""
 
     server = "ours"
-    """The server that gateways run on; `pytest --server` sets it."""
+    """The ASGI server of the gateways; `pytest --server` sets it."""
     code = BASE_DIR
-    """The folder of the release that is started from now on."""
+    """The folder of the release whose processes are started from now on."""
     forks: bool | None = None
-    """Whether its Python processes are forked from the zygote; None: as `ByZygote.forks` says."""
+    """Whether the zygote forks its Python processes; None: as `ByZygote.forks`."""
     living: "list[Stack]" = []
     """Every stack that has not been stopped."""
     recent: "list[Stack]" = []
-    """Those that the test at hand may have used, stopped or not."""
+    """The stacks that the current test may have used, stopped or not."""
     shared: "Stack | None" = None
-    """The one that many tests use."""
+    """The stack that many tests use."""
 
     redis_port = 0
-    """Of its Redis; 0: any."""
+    """The port of its Redis; 0: any free port."""
 
     def __init__(self, folder: Path, **env: str) -> None:
         self.folder = folder
@@ -318,9 +318,9 @@ class Stack:
 
 
 ASKS_OFTEN = {"CHATWS_MEMBERSHIP_SECONDS": "5"}
-"""Where a service may die between a change of members and its event, only asking again finds the change."""
+"""If a service dies between a change of members and its event, only another lookup finds the change."""
 PLATFORM_LEASE_SECONDS = 10
-"""go-zero's own: whom nobody withdraws is found for so long."""
+"""go-zero's lease: a service that did not withdraw is found for so long."""
 
 
 class PlatformStack(Stack):

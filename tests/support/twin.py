@@ -67,7 +67,7 @@ class Store:
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.executescript(TABLES)
         self.now: int | None = None
-        """The time that it is, where that was set."""
+        """The twin's time, if it was set."""
 
     @property
     def _database(self) -> sqlite3.Connection:
@@ -364,11 +364,11 @@ class Platform(grpc.GenericRpcHandler):
         self._store = store
         self._events: Any = events
         self._saves = ""
-        """What befalls each SaveMessage: `hang before` or `refuse` before it is stored, then `fail`, `hang`, `drop`."""
+        """The failure of each SaveMessage: `hang before` or `refuse` before storing, then `fail`, `hang`, `drop`."""
         self._users = ""
-        """`slow` or `away`."""
+        """The failure of the user service: `slow` or `away`."""
         self._calls = ""
-        """`overloaded`: it takes none, as go-zero's do when the processor is busy."""
+        """`overloaded`: it rejects all calls, as go-zero services do when the processor is busy."""
 
     def service(self, details: grpc.HandlerCallDetails) -> Any:
         service, _, method = details.method.strip("/").rpartition("/")

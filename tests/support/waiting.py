@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TypeVar
 
 LIMIT = 120.0
-"""Seconds after which a wait counts as a hang: many times what a slow and busy machine needs."""
+"""Seconds after which a wait counts as a hang: much more than a slow and busy machine needs."""
 LOOK_SECONDS = 0.05
-"""Pause before looking again at what tells nobody that it changed."""
+"""Seconds between two looks at a state that does not announce its changes."""
 
 T = TypeVar("T")
 

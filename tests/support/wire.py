@@ -13,7 +13,7 @@ class CheckedProxy(Proxy):
     def __init__(self, *targets: int) -> None:
         super().__init__(*targets)
         self.checked = 0
-        """Frames of the server that were looked at."""
+        """The number of checked frames of the server."""
         self.complaints: list[str] = []
 
     async def __aexit__(self, *error: object) -> None:

@@ -41,12 +41,12 @@ LIBRARIES = (
     "twisted.internet.asyncioreactor", "twisted.internet.endpoints", "twisted.internet.ssl", "twisted.logger",
     "twisted.web.http", "whitenoise.middleware", "whitenoise.storage",
 )  # fmt: skip
-"""What processes of the chat import beside the project's own modules, and after them: some choose what to import."""
+"""Modules that the chat's processes import besides the project's, and after them, as the project chooses some."""
 AFTER_FORK = (
     "realtime.server.__main__", "realtime.server.compat", "realtime.server.daphne", "realtime.server.lean_daphne",
     "realtime.server.sniffer", "realtime.server.transport", "realtime.server.websocket", "chatws.client.__main__",
 )  # fmt: skip
-"""Modules of ours that a child imports itself: they install Twisted's reactor, which holds a loop, or run at import."""
+"""Our modules that each child imports itself: they install Twisted's reactor, which holds a loop, or run at import."""
 
 
 class Forked:

@@ -1,4 +1,4 @@
-"""The checks of `make test` fail when what they guard is broken on purpose."""
+"""Check that each check of `make test` fails when its rule is broken on purpose."""
 
 import shutil
 import subprocess
@@ -16,12 +16,12 @@ IGNORED = shutil.ignore_patterns(
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The project without its tests, to be broken."""
+    """Copy the project without its tests, so that a test can break it."""
     return Path(shutil.copytree(BASE_DIR, tmp_path / "copy", ignore=IGNORED))
 
 
 def fails(folder: Path, *command: str) -> str:
-    """What a check prints; it has to pass on the project as it is, which the caller's other checks show."""
+    """Return the output of a failing check; the caller shows that it passes on the unchanged project."""
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode != 0, done.stdout
     return done.stdout + done.stderr

@@ -1,6 +1,6 @@
-"""`tools/install.py` installs a hashed lock by uv, and by pip where uv isn't available; a wrong hash stops both.
+"""Check that `tools/install.py` installs a hashed lock by uv, or by pip without uv, and that a wrong hash stops both.
 
-The packages are wheels made here; no registry is asked.
+The packages are wheels made here; no registry is used.
 """
 
 import base64
@@ -32,7 +32,7 @@ class Project:
         (self.folder / "lock.txt").write_text(f"pebble==1.0 --hash=sha256:{digest}\n")
 
     def make_wheel(self) -> str:
-        """A wheel with one module; the SHA-256 of its file."""
+        """Make a wheel with one module and return the SHA-256 of its file."""
         files = {
             "pebble.py": "size = 3\n",
             "pebble-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: pebble\nVersion: 1.0\n",
@@ -57,7 +57,7 @@ class Project:
         return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
     def give_uv(self) -> None:
-        """Put the uv of this environment where the tool looks for it, as the version that the lock names."""
+        """Put this environment's uv where the tool looks for it, in the version that the lock names."""
         version = subprocess.run([UV, "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
         (self.folder / "requirements-uv.txt").write_text(f"uv=={version} --hash=sha256:{'0' * 64}\n")
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", self.folder / ".venv"], check=True)

@@ -1,4 +1,4 @@
-"""`tools.repeat` reads what a run printed and ends what it started."""
+"""Check that `tools.repeat` reads a run's output and ends its processes."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`make run` as a process: comes up, keeps its data, ends as a whole, and says what is wrong in a line."""
+"""Check `make run` as a process: it starts, keeps its data, ends completely, and reports errors in one line."""
 
 import os
 import re
@@ -19,7 +19,7 @@ from tests.support.waiting import LIMIT, wait_until
 
 
 class Run:
-    """One `python -m tools.run` with ports and data of its own."""
+    """One `python -m tools.run` with its own ports and data."""
 
     def __init__(self, folder: Path) -> None:
         self.log = folder / "run.log"
@@ -42,7 +42,7 @@ class Run:
                 self.process.wait(timeout=LIMIT)
 
     def until(self, text: str) -> str:
-        """The log once it has a text."""
+        """Return the log once it contains a text."""
 
         def look() -> str:
             ended = self.process.poll() is not None
@@ -54,7 +54,7 @@ class Run:
 
     @property
     def children(self) -> dict[str, int]:
-        """The processes by name, as honcho tells them."""
+        """Return the processes by name, as honcho prints them."""
         return {name: int(pid) for name, pid in re.findall(r"(\w+) started \(pid=(\d+)\)", self.log.read_text())}
 
 

@@ -1,4 +1,4 @@
-"""The audit of dependencies: what it finds fails, and what it couldn't look at isn't called clean."""
+"""Check the audit of dependencies: a finding fails, and an unavailable source is not reported as clean."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ WEAKNESS = {
 
 @pytest.fixture
 def osv() -> Iterator[tuple[str, list[str]]]:
-    """An OSV service on the loopback: its address, and the packages that it calls weak."""
+    """Run an OSV service on the loopback; yield its address and its vulnerable packages."""
     weak: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -36,7 +36,7 @@ def osv() -> Iterator[tuple[str, list[str]]]:
             self.wfile.write(body)
 
         def log_message(self, *args: object) -> None:
-            """Nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

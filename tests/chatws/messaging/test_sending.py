@@ -27,7 +27,7 @@ from tests.support.redis import RedisServer, free_port
 from tests.support.waiting import until_answer
 
 NO_REDIS: Any = None
-"""Nobody has a name here, so nobody is looked up."""
+"""No Redis is needed: without a user service no name is looked up."""
 USER = Principal(user_id=42, expires_at=0, name="Zoë", avatar="https://x.example/z.png")
 
 
@@ -43,7 +43,7 @@ class ChatService:
         self.stored: list[str] = []
         self.history_failure: Exception | None = None
         self.history_fails = math.inf
-        """So many times, from now on."""
+        """The number of calls that fail from now on."""
         self.answers_with = ""
 
     async def save_message(self, **message: Any) -> str:

@@ -1,4 +1,4 @@
-"""Lets a fault set back the clock of one process: `time.time` less as many seconds as a named file has bytes."""
+"""Set back one process's clock for a fault: `time.time` minus as many seconds as a named file has bytes."""
 
 import os
 import time

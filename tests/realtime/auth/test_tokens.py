@@ -17,7 +17,7 @@ SECRET = "a-secret-of-the-tests-" * 4
 CONF = replace(settings.REALTIME, jwt_secret=SECRET)
 KEYS = Keys(CONF)
 LONG = 86_400
-"""Seconds that tokens live: some are made when the tests are collected."""
+"""Lifetime of tokens in seconds; some are made during the collection of tests."""
 
 
 def token(key: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:

@@ -26,7 +26,7 @@ from tests.support.waiting import LIMIT, until, until_answer
 
 TOPIC = "topic"
 LEASE = 6.0
-"""Seconds: a worker that is held up on a busy machine keeps it, one that is stopped waits a third of it at most."""
+"""Seconds of a lease: a delayed worker on a busy machine keeps it; a stopped one waits a third of it at most."""
 
 
 class Silent:

@@ -18,7 +18,7 @@ from tests.support.waiting import LIMIT
 from tests.support.world import make_world
 
 PASSING = {"timestamp", "epoch", "connection_id", "expires_at", "last_seen", "retry_after"}
-"""What another run has another value of."""
+"""The fields whose values differ between runs."""
 
 
 @pytest.fixture
