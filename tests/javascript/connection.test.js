@@ -1,4 +1,4 @@
-// chatws.js against a real gateway: its connection, its feeds, its close codes.
+// Tests of chatws.js with a real gateway: the connection, the feeds, the close codes.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,20 +6,23 @@ import { test } from "node:test";
 import { ChatClient, ChatEvent } from "../../chatws/static/chatws/client/chatws.js";
 import { control, newUser, online, through, twoInAGroup, until } from "./support.js";
 
-test("what is said is heard, as an event with its type, data and frame", async () => {
+/** @import { Message } from "../../chatws/static/chatws/client/chatws.js" */
+
+test("an event has type, detail and frame", async () => {
   const { ann, ben, group } = await twoInAGroup();
-  const heard = new Promise((resolve) => ann.client.addEventListener("new_message", resolve, { once: true }));
+  /** @type {Promise<ChatEvent<"new_message">>} */
+  const received = new Promise((resolve) => ann.client.addEventListener("new_message", resolve, { once: true }));
   const { message_id } = await ben.client.send(group, "hello 你好");
-  const event = await heard;
+  const event = await received;
   assert.ok(event instanceof ChatEvent);
   assert.equal(event.detail.content, "hello 你好");
   assert.equal(event.detail.sender, String(ben.id));
   assert.equal(event.detail.message_id, message_id);
-  assert.equal(event.frame.feed, `group:${group}`);
+  assert.equal(event.frame?.feed, `group:${group}`);
   assert.equal(ann.client.userId, String(ann.id));
 });
 
-test("after a break it comes back and hears what was said meanwhile, once and in order", async () => {
+test("a reconnect delivers missed messages once, in order", async () => {
   const { ann, ben, group } = await twoInAGroup();
   for (let round = 0; round < 3; round += 1) {
     await control("reset");
@@ -36,11 +39,11 @@ test("after a break it comes back and hears what was said meanwhile, once and in
     ann
       .of("ready")
       .at(-1)
-      .feeds.every(({ recovered }) => recovered),
+      ?.feeds?.every(({ recovered }) => recovered),
   );
 });
 
-test("another client goes on where the places of an earlier one end", async () => {
+test("a new client resumes from saved places", async () => {
   const { ann, ben, group } = await twoInAGroup();
   await control("say", group, ben.id, "first", `${group}-1`);
   await until(ann.client, () => ann.texts().length === 1);
@@ -53,7 +56,7 @@ test("another client goes on where the places of an earlier one end", async () =
   assert.deepEqual(again.texts(), ["second"]);
 });
 
-test("a log that was lost is told, also to one who was away, and live goes on", async () => {
+test("a lost log gives an event, then live messages", async () => {
   const { ann, ben, group } = await twoInAGroup();
   await control("say", group, ben.id, "before", `${group}-1`);
   await until(ann.client, () => ann.texts().length === 1);
@@ -68,7 +71,7 @@ test("a log that was lost is told, also to one who was away, and live goes on", 
   await until(ann.client, () => ann.texts().includes("after"));
 });
 
-test("a gap in a feed is not shown: it resumes from before it", async () => {
+test("a gap in a feed makes the client resume", async () => {
   let swallow = 1;
   const Lossy = through((data) => (data.includes('"swallowed"') && swallow-- > 0 ? [] : [data]));
   const { ann, ben, group } = await twoInAGroup({ WebSocket: Lossy });
@@ -78,7 +81,7 @@ test("a gap in a feed is not shown: it resumes from before it", async () => {
   assert.equal(ann.of("ready").length, 2);
 });
 
-test("frames that come three times count once, also those without an id", async () => {
+test("repeated frames are delivered once", async () => {
   const { ann, ben, group } = await twoInAGroup({ WebSocket: through((data) => [data, data, data]) });
   const third = await control("user");
   await control("add", group, third);
@@ -92,8 +95,8 @@ test("frames that come three times count once, also those without an id", async 
   assert.equal(ann.of("ready").length, 1);
 });
 
-test("a publication that comes twice, or again under another offset, is shown once", async () => {
-  const again = (frame) => JSON.stringify({ ...frame, offset: frame.offset + 1 });
+test("a publication repeated at another offset is dropped", async () => {
+  const again = (/** @type {{ offset: number }} */ frame) => JSON.stringify({ ...frame, offset: frame.offset + 1 });
   const Repeating = through((data) => (data.includes('"twice"') ? [data, data, again(JSON.parse(data))] : [data]));
   const { ann, ben, group } = await twoInAGroup({ WebSocket: Repeating });
   await control("say", group, ben.id, "twice", `${group}-1`);
@@ -102,17 +105,17 @@ test("a publication that comes twice, or again under another offset, is shown on
   assert.equal(ann.of("ready").length, 1);
 });
 
-test("a connection that died without a word is noticed when the client hurries", async () => {
+test("hurry detects a dead connection", async () => {
   const { ann } = await twoInAGroup();
   await control("drop_silently");
   ann.client.hurry();
   await until(ann.client, () => ann.client.state === "waiting");
   await control("restore");
   await until(ann.client, () => ann.client.state === "online");
-  assert.equal(ann.of("state").find(({ state }) => state === "waiting").code, 1006);
+  assert.equal(ann.of("state").find(({ state }) => state === "waiting")?.code, 1006);
 });
 
-test("a silent connection is asked, and one that doesn't answer is given up", async () => {
+test("a silent connection is pinged, then given up", async () => {
   const impatient = through((data) => [data.replace(/"heartbeat_seconds":\d+/, `"heartbeat_seconds":3`)]);
   const { ann } = await twoInAGroup({ WebSocket: impatient });
   let pongs = 0;
@@ -125,28 +128,31 @@ test("a silent connection is asked, and one that doesn't answer is given up", as
   await until(ann.client, () => ann.client.state === "online");
 });
 
-test("a 44xx stops it: too many bad frames", async () => {
+test("too many bad frames stop the client", async () => {
   const { ann } = await twoInAGroup();
   const bad = Array.from({ length: 25 }, () => ann.client.request("nonsense", {}).catch((error) => error));
   const errors = await Promise.all(bad);
   assert.equal(ann.client.state, "stopped");
-  assert.equal(ann.of("state").at(-1).code, 4400);
+  assert.equal(ann.of("state").at(-1)?.code, 4400);
   assert.deepEqual(
-    new Set(errors.map(({ name, code }) => `${name} ${code}`)),
+    new Set(errors.map((/** @type {any} */ { name, code }) => `${name} ${code}`)),
     new Set(["RefusedError 400", "ClosedError 4400"]),
   );
   await assert.rejects(ann.client.send("g", "late"), { name: "ClosedError", code: 4400 });
   await online(ann.client); // the application may begin again
 });
 
-/** The waits between connections, in ms: the other timers take longer. */
+/**
+ * Return the waits between connections, in milliseconds. The other timers are longer.
+ * @param {{ calls: { arguments: any[] }[] }} timers
+ */
 function waits(timers) {
   return timers.calls.map(({ arguments: [, wait] }) => wait).filter((wait) => wait < 1000);
 }
 
 const STOPS = "stops";
-const COMES_BACK = "comes back, later each time";
-const WAITS_LONG = "comes back, after the longest wait";
+const COMES_BACK = "reconnects, with growing waits";
+const WAITS_LONG = "reconnects, with the longest wait";
 const CODES = {
   1000: STOPS,
   1001: COMES_BACK,
@@ -162,7 +168,7 @@ const CODES = {
 };
 
 for (const [code, expected] of Object.entries(CODES)) {
-  test(`after ${code} it ${expected}`, async (context) => {
+  test(`after ${code} the client ${expected}`, async (context) => {
     context.mock.method(Math, "random", () => 1);
     const timers = context.mock.method(globalThis, "setTimeout").mock;
     const url = await control("closing", Number(code));
@@ -184,7 +190,7 @@ for (const [code, expected] of Object.entries(CODES)) {
   });
 }
 
-test("a gateway that ends is left for as long as it asks, whoever hurries", async () => {
+test("hurry waits for retry_after of a shutdown", async () => {
   const url = await control("start_draining");
   let told = 0; // before the client can have read its clock
   const stamping = through((data) => {
@@ -197,7 +203,7 @@ test("a gateway that ends is left for as long as it asks, whoever hurries", asyn
   const drained = control("drain");
   const retryAfter = await asked;
   await until(ann.client, () => ann.client.state === "waiting");
-  assert.equal(ann.of("state").at(-1).code, 4501);
+  assert.equal(ann.of("state").at(-1)?.code, 4501);
   ann.client.hurry();
   assert.equal(await drained, 0);
   await control("start_draining");
@@ -211,13 +217,13 @@ test("a gateway that ends is left for as long as it asks, whoever hurries", asyn
   assert.equal(ann.of("ready").length, 2);
 });
 
-test("its waits double up to the longest, and are drawn from zero", async (context) => {
+test("waits double, with full jitter and a bound", async (context) => {
   const client = new ChatClient("ws://127.0.0.1:1/", { token: "t", firstWait: 0.1, longestWait: 0.4 });
   const drawn = [1, 1, 1, 1, 0, 0];
   context.mock.method(Math, "random", () => drawn.shift() ?? 1);
   const timers = context.mock.method(globalThis, "setTimeout").mock;
   let attempts = 0;
-  await new Promise((resolve) => {
+  await new Promise((/** @type {(value?: unknown) => void} */ resolve) => {
     client.listen("state", ({ state }) => {
       if (state === "connecting" && ++attempts === 7) resolve();
     });
@@ -227,7 +233,7 @@ test("its waits double up to the longest, and are drawn from zero", async (conte
   assert.deepEqual(waits(timers), [100, 200, 400, 400, 0, 0]);
 });
 
-test("typing faster than is told is nobody's error, and makes no connection wait", async () => {
+test("refused typing gives no error and no wait", async () => {
   let refused = 0;
   const slower = through((data) => {
     const isOurs = data.includes('"typing"') && data.includes('"code":429');
@@ -243,10 +249,11 @@ test("typing faster than is told is nobody's error, and makes no connection wait
   await until(ann.client, () => ann.of("ready").length === 2);
 });
 
-test("where typing isn't known it falls silent, without an error", async () => {
+test("typing stops if the server doesn't know it", async () => {
   let code = 403;
   let typed = 0;
   class Lacking extends through((data) => [data.replace('"code":403', `"code":${code}`)]) {
+    /** @param {string} text */
     send(text) {
       if (text.includes('"type":"typing"')) typed += 1;
       super.send(text);
@@ -267,7 +274,7 @@ test("where typing isn't known it falls silent, without an error", async () => {
   assert.deepEqual(ann.of("error"), []);
 });
 
-test("a group that was left is heard again with what was missed", async () => {
+test("join after leave delivers missed messages", async () => {
   const { ann, ben, group } = await twoInAGroup();
   await ann.client.leave(group);
   await ben.client.send(group, "unheard");
@@ -278,18 +285,19 @@ test("a group that was left is heard again with what was missed", async () => {
   await until(ann.client, () => ann.texts().length === 1);
 });
 
-test("an id that a double can't hold stays exact", async () => {
+test("an id above 2^53 stays exact", async () => {
   const big = "18446744073709551557";
   const { client } = await newUser({ user: big });
   const group = await control("group", await control("user"));
   await control("add", group, big);
   await online(client);
-  const heard = new Promise((resolve) => client.listen("new_message", resolve));
+  /** @type {Promise<Message>} */
+  const received = new Promise((resolve) => client.listen("new_message", resolve));
   await client.send(group, "from far above");
-  assert.equal(String((await heard).sender_id), big);
+  assert.equal(String((await received).sender_id), big);
 });
 
-test("relative to a page, and http, an address becomes that of a socket", () => {
+test("an http address becomes a ws address", () => {
   assert.equal(new ChatClient("https://chat.example/ws", { token: "t" }).url, "wss://chat.example/ws");
   assert.equal(new ChatClient("http://127.0.0.1:8889/ws", { token: "t" }).url, "ws://127.0.0.1:8889/ws");
   assert.throws(() => new ChatClient("/ws", { token: "t" }), TypeError);

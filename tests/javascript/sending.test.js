@@ -1,4 +1,4 @@
-// chatws.js against a real gateway: what is sent is stored once, in order, or told.
+// Tests of chatws.js with a real gateway: a sent message is stored once and in order, or rejected.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,7 +6,9 @@ import { test } from "node:test";
 import { ClosedError, newId, RefusedError } from "../../chatws/static/chatws/client/chatws.js";
 import { control, newUser, online, through, twoInAGroup, until, untilTrue } from "./support.js";
 
-test("a message whose ack was lost is sent again unchanged and stored once", async () => {
+/** @import { Ack } from "../../chatws/static/chatws/client/chatws.js" */
+
+test("a message with a lost ack is stored once", async () => {
   const { ann, group } = await twoInAGroup();
   await control("swallow_answers");
   const sent = ann.client.send(group, "only once");
@@ -16,11 +18,12 @@ test("a message whose ack was lost is sent again unchanged and stored once", asy
   await control("reset");
   const { message_id } = await sent;
   assert.deepEqual(await control("history", group), ["only once"]);
-  assert.equal((await ann.client.resend(frame)).message_id, message_id);
+  const again = /** @type {Ack} */ (await ann.client.resend(frame));
+  assert.equal(again.message_id, message_id);
   assert.deepEqual(await control("history", group), ["only once"]);
 });
 
-test("what is written while the connection is away goes out in order when it is back", async () => {
+test("messages written offline are sent in order", async () => {
   const { ann, group } = await twoInAGroup();
   await control("drop_silently");
   await control("reset");
@@ -35,7 +38,7 @@ test("what is written while the connection is away goes out in order when it is 
   assert.equal(ann.client.pending.length, 0);
 });
 
-test("over the rate limit it waits as long as it is asked, and keeps the order", async () => {
+test("rate-limited messages wait and keep their order", async () => {
   let refused = 0;
   const counting = through((data) => {
     if (data.includes('"code":429')) refused += 1;
@@ -50,7 +53,7 @@ test("over the rate limit it waits as long as it is asked, and keeps the order",
   assert.ok(refused > 0);
 });
 
-test("while the chat service is away a message waits, and the connection stays", async () => {
+test("a message waits for the chat service", async () => {
   let refused = 0;
   const counting = through((data) => {
     if (data.includes('"code":503')) refused += 1;
@@ -66,7 +69,7 @@ test("while the chat service is away a message waits, and the connection stays",
   assert.equal(ann.of("ready").length, 1);
 });
 
-test("a refusal is an error with its code and the frame, which may be sent again", async () => {
+test("a refused frame can be sent again", async () => {
   const { ann } = await twoInAGroup();
   const group = await control("group", await control("user"));
   const error = await ann.client.send(group, "let me in").catch((reason) => reason);
@@ -75,14 +78,15 @@ test("a refusal is an error with its code and the frame, which may be sent again
   assert.equal(error.frame.data.content, "let me in");
   await control("add", group, ann.id);
   await until(ann.client, () => ann.of("group_joined").length > 0);
-  assert.ok((await ann.client.resend(error.frame)).message_id);
+  const ack = /** @type {Ack} */ (await ann.client.resend(error.frame));
+  assert.ok(ack.message_id);
   await assert.rejects(ann.client.send(group, "   "), { code: 400 });
   await assert.rejects(ann.client.send(group, "x".repeat(5_001)), { code: 413 });
   await assert.rejects(ann.client.send(group, { image_url: "ftp://x" }), { code: 400 });
   assert.ok((await ann.client.send(group, { image_url: "https://images.example/a.png" })).success);
 });
 
-test("a frame too big for the gateway is refused alone, the others go out", async () => {
+test("only the frame that is too big fails", async () => {
   const { ann, group } = await twoInAGroup();
   const big = ann.client.send(group, "x".repeat(70_000)).catch((error) => error);
   const small = ann.client.request("ping", {});
@@ -92,7 +96,7 @@ test("a frame too big for the gateway is refused alone, the others go out", asyn
   assert.deepEqual(await control("history", group), ["small"]);
 });
 
-test("giving up rejects with the signal's reason and sends nothing later", async () => {
+test("an aborted message is rejected and never sent", async () => {
   const ann = await newUser();
   const group = await control("group", ann.id);
   const controller = new AbortController();
@@ -105,7 +109,7 @@ test("giving up rejects with the signal's reason and sends nothing later", async
   await assert.rejects(ann.client.send(group, "x", { signal: AbortSignal.abort() }), { name: "AbortError" });
 });
 
-test("closing rejects what waits, and another client sends it, once", async () => {
+test("another client sends the pending frames once", async () => {
   const ann = await newUser();
   const group = await control("group", ann.id);
   const id = newId();
@@ -119,12 +123,14 @@ test("closing rejects what waits, and another client sends it, once", async () =
   assert.equal(error.code, 1000);
   const next = await newUser({ user: ann.id });
   await online(next.client);
-  const answers = await Promise.all([next.client.resend(frame), next.client.resend(error.frame)]);
+  const answers = /** @type {Ack[]} */ (
+    await Promise.all([next.client.resend(frame), next.client.resend(error.frame)])
+  );
   assert.equal(answers[0].message_id, answers[1].message_id);
   assert.deepEqual(await control("history", group), ["carried over"]);
 });
 
-test("a thousand frames wait at most", async () => {
+test("at most a thousand frames wait", async () => {
   const ann = await newUser();
   const sent = Array.from({ length: 1_001 }, () => ann.client.send("g", "x").catch((error) => error));
   assert.equal((await sent.at(-1)).code, 429);

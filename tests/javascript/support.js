@@ -1,4 +1,4 @@
-// What the tests in Node share: the way to the chat that pytest started, and a user at a client.
+// Shared by the tests in Node: the connection to the chat that pytest started, and users with a client.
 
 import { once } from "node:events";
 import net from "node:net";
@@ -7,13 +7,32 @@ import { after, afterEach } from "node:test";
 
 import { ChatClient } from "../../chatws/static/chatws/client/chatws.js";
 
-export const URL = process.env.CHATWS_URL;
-/** After so long a wait counts as a hang; no test is judged by the clock. */
+/** @import { ChatEvents, ChatOptions } from "../../chatws/static/chatws/client/chatws.js" */
+
+/** @typedef {{ [Type in keyof ChatEvents]: ChatEvents[Type] & { type: Type, at: number } }} Seen events by type */
+
+/**
+ * A user with a client. `of` returns the events of a type, `texts` and `states` those of messages and of the client.
+ * @typedef {object} User
+ * @property {any} id
+ * @property {ChatClient} client
+ * @property {<Type extends keyof ChatEvents>(type: Type) => Seen[Type][]} of
+ * @property {() => string[]} texts
+ * @property {() => string[]} states
+ */
+
+/** @typedef {Partial<ChatOptions> & { user?: unknown }} UserOptions `user`: the id of a user that exists */
+
+export const URL = process.env.CHATWS_URL ?? "";
+/** A longer wait counts as a hang. No test depends on time otherwise. */
 const LIMIT_MS = 60_000;
+const LOOK_MS = 20;
 
 const socket = net.connect(Number(process.env.CHATWS_CONTROL), "127.0.0.1");
 const lines = createInterface(socket)[Symbol.asyncIterator]();
+/** @type {Set<ChatClient>} */
 const clients = new Set();
+/** @type {Promise<any>} */
 let last = Promise.resolve();
 
 afterEach(() => {
@@ -22,20 +41,31 @@ afterEach(() => {
 });
 after(() => socket.end());
 
-/** Ask pytest for something: tests/javascript/control.py. */
+/**
+ * Send a command to pytest (tests/javascript/control.py). Return its value.
+ * @param {unknown[]} command
+ * @returns {Promise<any>}
+ */
 export function control(...command) {
   last = last
     .catch(() => {})
     .then(async () => {
       socket.write(`${JSON.stringify(command)}\n`);
-      const { value, error } = JSON.parse((await lines.next()).value);
+      const { value, error } = JSON.parse((await lines.next()).value ?? "null");
       if (error) throw new Error(error);
       return value;
     });
   return last;
 }
 
-/** A new user with a client that is not connected yet; `seen` holds what it heard. */
+/** @type {(keyof ChatEvents)[]} */
+const SEEN = ["state", "ready", "lost", "error", "new_message", "group_member", "group_joined", "auth_success"];
+
+/**
+ * Make a user with a client that is not connected yet, and record the client's events.
+ * @param {UserOptions} [options]
+ * @returns {Promise<User>}
+ */
 export async function newUser(options = {}, url = URL) {
   const id = options.user ?? (await control("user"));
   const client = new ChatClient(url, {
@@ -45,17 +75,21 @@ export async function newUser(options = {}, url = URL) {
     ...options,
   });
   clients.add(client);
+  /** @type {any[]} */
   const seen = [];
-  for (const type of ["state", "ready", "lost", "error", "new_message", "group_member", "group_joined", "auth_success"])
+  for (const type of SEEN)
     client.listen(type, (detail, event) => seen.push({ type, at: Date.now(), ...detail, frame: event.frame }));
-  const user = { id, client, seen };
-  user.of = (type) => seen.filter((event) => event.type === type);
-  user.texts = () => user.of("new_message").map(({ content }) => content);
-  user.states = () => user.of("state").map(({ state }) => state);
-  return user;
+  /** @type {User["of"]} */
+  const of = (type) => seen.filter((event) => event.type === type);
+  const texts = () => of("new_message").map(({ content }) => content);
+  const states = () => of("state").map(({ state }) => state);
+  return { id, client, of, texts, states };
 }
 
-/** Two users of one chat group, both online. */
+/**
+ * Make two users of one chat group, both online. The first one's client has the options.
+ * @param {UserOptions} [options]
+ */
 export async function twoInAGroup(options) {
   const [ann, ben] = [await newUser(options), await newUser()];
   const group = await control("group", ann.id, ben.id);
@@ -63,33 +97,27 @@ export async function twoInAGroup(options) {
   return { ann, ben, group };
 }
 
+/**
+ * Connect a client and wait until it is online.
+ * @param {ChatClient} client
+ */
 export async function online(client) {
   const ready = once(client, "ready", { signal: AbortSignal.timeout(LIMIT_MS) });
   client.connect();
   await ready;
 }
 
-const TYPES = [
-  "state",
-  "ready",
-  "lost",
-  "error",
-  "new_message",
-  "group_member",
-  "group_joined",
-  "auth_success",
-  "ack",
-  "pong",
-];
-
-/** Wait until a condition holds, looked at after each event of the client. */
+/**
+ * Wait until a condition holds. It is checked after each event of the client.
+ * @param {ChatClient} client @param {() => boolean} condition
+ */
 export async function until(client, condition) {
   const done = new AbortController();
   const signal = AbortSignal.any([done.signal, AbortSignal.timeout(LIMIT_MS)]);
   try {
-    await new Promise((resolve, reject) => {
+    await new Promise((/** @type {(value?: unknown) => void} */ resolve, reject) => {
       const look = () => condition() && resolve();
-      for (const type of TYPES) client.addEventListener(type, look, { signal: done.signal });
+      for (const type of [...SEEN, "ack", "pong"]) client.addEventListener(type, look, { signal: done.signal });
       signal.addEventListener("abort", () => reject(new Error(`never: ${condition}`)));
       look();
     });
@@ -98,21 +126,28 @@ export async function until(client, condition) {
   }
 }
 
-/** Wait until a condition holds of which no event tells. */
+/**
+ * Wait until a condition holds that no event reports.
+ * @param {() => boolean} condition
+ */
 export async function untilTrue(condition) {
   const end = Date.now() + LIMIT_MS;
   while (!condition()) {
     if (Date.now() > end) throw new Error(`never: ${condition}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
 }
 
-/** A WebSocket whose incoming frames pass through `filter` first. */
+/**
+ * Make a WebSocket class that passes the data of incoming frames through a filter.
+ * @param {(data: string) => string[]} filter
+ */
 export function through(filter) {
   return class extends WebSocket {
+    /** @param {((event: MessageEvent) => void) | null} listener */
     set onmessage(listener) {
-      const passOn = (event) => {
-        for (const data of filter(event.data)) listener({ data });
+      const passOn = (/** @type {MessageEvent} */ event) => {
+        for (const data of filter(event.data)) listener?.(/** @type {MessageEvent} */ ({ data }));
       };
       super.onmessage = listener && passOn;
     }

@@ -1,9 +1,41 @@
-// The cluster at a glance, on the index of Django's admin: asks for figures every few seconds and puts them into tables
-// with bars. Rows are kept while they are shown, so that a link keeps its focus.
+// The overview on the index of Django's admin: asks for figures every few seconds and shows them in tables with bars.
+// A row stays the same element as long as it is shown, so that its link keeps the focus.
 
-const EVERY_MS = 3000;
-const PATIENCE_MS = 5000;
-const KEPT = 100; // points of the line: five minutes
+/** @typedef {{ away: string }} Away replaces a part whose source is unavailable */
+/** @typedef {{ users: number, connections: number, gateways: number }} Counts of the cluster */
+/** @typedef {Counts & { top: { name: string, connections: number }[] }} Online */
+/** @typedef {{ total: number, codes: number, top: { code: number, meaning: string, count: number }[] }} Closes */
+/** @typedef {{ topic: string, lag: number | null, dead_letters: number }} Topic */
+
+/**
+ * The figures that the server sends (realtime/admin/overview.py).
+ * @typedef {{ online: Online | Away, topics: Topic[] | Away, closes: Closes | Away }} Overview
+ */
+
+/**
+ * A row of a chart.
+ * @typedef {object} ChartRow
+ * @property {string | number} key
+ * @property {string} name
+ * @property {string} [note]
+ * @property {number | null} count null if unknown
+ * @property {string} [link]
+ * @property {string} [kind] class of the bar
+ */
+
+/**
+ * @template {string} Tag
+ * @typedef {Tag extends keyof HTMLElementTagNameMap ? HTMLElementTagNameMap[Tag] : HTMLElement} Named
+ */
+/**
+ * The element that `make` makes from "tag" or "tag.class".
+ * @template {string} Tag
+ * @typedef {Tag extends `${infer Name}.${string}` ? Named<Name> : Named<Tag>} Made
+ */
+
+const REFRESH_MS = 3000;
+const REQUEST_TIMEOUT_MS = 5000;
+const MAX_POINTS = 100; // of the line: five minutes
 
 const WORDS = {
   en: {
@@ -90,30 +122,48 @@ const WORDS = {
   },
 };
 
-const root = document.getElementById("overview");
+const root = /** @type {HTMLElement} */ (document.getElementById("overview"));
 const language = document.documentElement.lang;
 const words = /^zh\b/i.test(language) ? WORDS.zh : WORDS.en;
-const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_all, name) => values[name]);
+/** @param {string} text @param {Record<string, string | number>} values */
+const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_all, name) => String(values[name]));
+/** @type {Record<string, string>} */
+const parts = words.parts;
 const number = new Intl.NumberFormat(language || "en");
 const clock = new Intl.DateTimeFormat(language || "en", { timeStyle: "medium" });
 
-function make(tag, props = {}, ...children) {
-  const [name, ...classes] = tag.split(".");
+/**
+ * Make an element. The props are set as its properties.
+ * @template {string} Tag
+ * @param {Tag} tag with its classes: "div.card.figures"
+ * @param {Partial<Made<Tag>>} [props]
+ * @param {(Node | string)[]} children
+ */
+function make(tag, props, ...children) {
+  const [name = "", ...classes] = tag.split(".");
   const made = Object.assign(document.createElement(name), props);
   made.classList.add(...classes);
   made.append(...children);
-  return made;
+  return /** @type {Made<Tag>} */ (/** @type {HTMLElement} */ (made));
 }
 
-/** Change a text only where it differs: a selection stays, and nothing is drawn again. */
+/**
+ * Change the text of an element if it differs: otherwise a selection in it stays.
+ * @param {Node} element @param {string} text
+ */
 function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** A card with a table of named counts; each row is `{ key, name, note, count, link, kind }`, `count` null if unknown. */
+/** A card with a table of named counts. */
 class Chart {
+  /**
+   * @param {string} title @param {string} first heading of the first column
+   * @param {string} nothing shown without rows @param {string} id of the heading
+   */
   constructor(title, first, nothing, id) {
     this.nothing = nothing;
+    /** @type {Map<string | number, HTMLTableRowElement>} */
     this.rows = new Map();
     this.body = make("tbody");
     const head = make(
@@ -128,6 +178,7 @@ class Chart {
     this.table.hidden = true;
   }
 
+  /** @param {ChartRow[]} rows @param {string} [more] about rows that are not shown */
   show(rows, more = "") {
     this.element.classList.remove("away");
     this.table.hidden = rows.length === 0;
@@ -147,6 +198,7 @@ class Chart {
     });
   }
 
+  /** @param {string} why */
   fail(why) {
     this.element.classList.add("away");
     this.table.hidden = true;
@@ -154,6 +206,7 @@ class Chart {
     write(this.note, why);
   }
 
+  /** @param {ChartRow} row @param {number} most the largest count */
   #row({ key, name, note = "", count, link = "", kind = "" }, most) {
     let row = this.rows.get(key);
     if (!row) {
@@ -173,22 +226,24 @@ class Chart {
       this.rows.set(key, row);
     }
     row.className = count ? kind : "";
-    row.querySelector(".bar > span").style.inlineSize = `${(100 * (count ?? 0)) / most}%`;
-    write(row.lastChild, count === null ? words.unknown : number.format(count));
+    const bar = /** @type {HTMLElement} */ (row.querySelector(".bar > span"));
+    bar.style.inlineSize = `${(100 * (count ?? 0)) / most}%`;
+    write(/** @type {Node} */ (row.lastChild), count === null ? words.unknown : number.format(count));
     return row;
   }
 }
 
-/** The large figures, and a line of how many users were online in the last minutes that this page has seen. */
+/** @type {("users" | "connections" | "gateways")[]} */
+const FIGURES = ["users", "connections", "gateways"];
+
+/** The large figures, and a line of the number of users who were online in the last minutes. */
 class Figures {
   constructor() {
+    /** @type {number[]} */
     this.points = [];
-    this.values = {};
+    this.values = { users: make("dd", {}, "–"), connections: make("dd", {}, "–"), gateways: make("dd", {}, "–") };
     const list = make("dl");
-    for (const name of ["users", "connections", "gateways"]) {
-      this.values[name] = make("dd", {}, "–");
-      list.append(make("div", {}, make("dt", {}, words[name]), this.values[name]));
-    }
+    for (const name of FIGURES) list.append(make("div", {}, make("dt", {}, words[name]), this.values[name]));
     this.line = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     this.line.setAttribute("viewBox", "0 0 100 40");
     this.line.setAttribute("preserveAspectRatio", "none");
@@ -203,13 +258,15 @@ class Figures {
     this.element = make("div.card.figures", {}, list, make("div.line", {}, this.line, this.note));
   }
 
+  /** @param {Counts} online */
   show(online) {
     this.element.classList.remove("away");
-    for (const [name, value] of Object.entries(this.values)) write(value, number.format(online[name]));
-    this.points = [...this.points, online.users].slice(-KEPT);
+    for (const name of FIGURES) write(this.values[name], number.format(online[name]));
+    this.points = [...this.points, online.users].slice(-MAX_POINTS);
     this.#draw();
   }
 
+  /** @param {string} why */
   fail(why) {
     this.element.classList.add("away");
     for (const value of Object.values(this.values)) write(value, "–");
@@ -218,7 +275,7 @@ class Figures {
 
   #draw() {
     const [low, high] = [Math.min(...this.points), Math.max(...this.points)];
-    const y = (value) => (high === low ? 20 : 37 - (34 * (value - low)) / (high - low));
+    const y = (/** @type {number} */ value) => (high === low ? 20 : 37 - (34 * (value - low)) / (high - low));
     const shown = this.points.length > 1 ? this.points : [low, low];
     const line = shown.map(
       (value, place) => `${((100 * place) / (shown.length - 1)).toFixed(2)},${y(value).toFixed(1)}`,
@@ -229,7 +286,7 @@ class Figures {
   }
 }
 
-/** What the gateway that answered says of itself: its services, and where they were found. */
+/** The states of the services of the gateway that answered, and the instances that it found. */
 class States {
   constructor() {
     this.body = make("tbody");
@@ -243,6 +300,7 @@ class States {
     this.element = make("div.card", { hidden: true }, make("h3", { id: "overview-here" }, words.here), table);
   }
 
+  /** @param {Record<string, string | string[]>} states */
   show(states) {
     this.element.hidden = false;
     const rows = Object.entries(states).map(([part, state]) => {
@@ -250,7 +308,7 @@ class States {
       return make(
         Array.isArray(state) || state === "ok" ? "tr" : "tr.away",
         {},
-        make("th", { scope: "row" }, words.parts[part] ?? part),
+        make("th", { scope: "row" }, parts[part] ?? part),
         make("td", {}, ...lines.map((line) => make("div", {}, line))),
       );
     });
@@ -262,8 +320,10 @@ class States {
   }
 }
 
-const { source, connections, deadLetters, ready } = root.dataset;
+const { source = "", connections, deadLetters, ready } = root.dataset;
+/** @param {string | undefined} page @param {Record<string, string>} values */
 const query = (page, values) => page && `${page}?${new URLSearchParams(values)}`;
+/** @param {number} code */
 const kindOf = (code) => (code >= 4500 || code === 1006 ? "bad" : code >= 4400 ? "odd" : "");
 
 const figures = new Figures();
@@ -284,15 +344,19 @@ root.replaceChildren(
   make("div.cards", {}, gateways.element, closes.element, lag.element, letters.element, here.element),
 );
 
+/**
+ * Return a note about the rows that are not shown.
+ * @param {number} count of all rows @param {number} all the sum of their counts @param {ChartRow[]} top the shown rows
+ */
 function rest(count, all, top) {
   if (count <= top.length) return "";
-  const sum = all - top.reduce((total, row) => total + row.count, 0);
+  const sum = all - top.reduce((total, row) => total + (row.count ?? 0), 0);
   return fill(words.more, { n: number.format(count - top.length), sum: number.format(sum) });
 }
 
-function show(seen) {
-  const { online, closes: closed, topics } = seen;
-  if (online.away) {
+/** @param {Overview} overview */
+function show({ online, closes: closed, topics }) {
+  if ("away" in online) {
     figures.fail(online.away);
     gateways.fail(online.away);
   } else {
@@ -301,11 +365,11 @@ function show(seen) {
       key: name,
       name,
       count,
-      link: query(connections, { node: name, open: 1 }),
+      link: query(connections, { node: name, open: "1" }),
     }));
     gateways.show(rows, rest(online.gateways, online.connections, rows));
   }
-  if (closed.away) closes.fail(closed.away);
+  if ("away" in closed) closes.fail(closed.away);
   else {
     const rows = closed.top.map(({ code, meaning, count }) => ({
       key: code,
@@ -313,11 +377,11 @@ function show(seen) {
       note: meaning,
       count,
       kind: kindOf(code),
-      link: query(connections, { code }),
+      link: query(connections, { code: String(code) }),
     }));
     closes.show(rows, rest(closed.codes, closed.total, rows));
   }
-  if (topics.away) {
+  if ("away" in topics) {
     lag.fail(topics.away);
     letters.fail(topics.away);
   } else {
@@ -341,7 +405,7 @@ let last = "";
 async function ask() {
   let why;
   try {
-    const answer = await fetch(source, { signal: AbortSignal.timeout(PATIENCE_MS), cache: "no-store" });
+    const answer = await fetch(source, { signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS), cache: "no-store" });
     if (answer.ok) show(await answer.json());
     else if (answer.status === 403) why = words.refused;
     else why = (await answer.json().catch(() => ({}))).away ?? fill(words.failed, { status: answer.status });
@@ -355,28 +419,31 @@ async function ask() {
   write(problem, why === undefined ? "" : fill(last ? words.stale : words.never, { time: last, why }));
 }
 
-/** A gateway that isn't ready says so with 503, and says why. */
-async function askHere() {
+/**
+ * Ask the gateway for its state. One that isn't ready answers with 503 and the reasons.
+ * @param {string} url
+ */
+async function askHere(url) {
   try {
-    const answer = await fetch(ready, { signal: AbortSignal.timeout(PATIENCE_MS), cache: "no-store" });
+    const answer = await fetch(url, { signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS), cache: "no-store" });
     if (!answer.ok && answer.status !== 503) throw new Error(answer.statusText);
     here.show(await answer.json());
   } catch {
-    here.fail(); // not there for browsers, behind a proxy maybe
+    here.fail(); // a proxy may hide this path from browsers
   }
 }
 
-/** One after the other, and none for a page that nobody sees. */
 let timer = 0;
 let asking = false;
 
+/** Ask again and again, one request at a time, but not while the page is hidden or paused. */
 async function run() {
   clearTimeout(timer);
   if (asking || document.hidden || pause.ariaPressed === "true") return;
   asking = true;
-  await Promise.all([ask(), ...(ready ? [askHere()] : [])]);
+  await Promise.all([ask(), ...(ready ? [askHere(ready)] : [])]);
   asking = false;
-  timer = setTimeout(run, EVERY_MS);
+  timer = setTimeout(run, REFRESH_MS);
 }
 
 pause.addEventListener("click", () => {

@@ -1,12 +1,12 @@
 /**
- * Types of chatws.js, the browser client of a chatws gateway.
- * Names of fields are those of the wire (docs/protocol.md). Times are Unix seconds, durations seconds.
+ * Types of chatws.js, the browser client of a chatws gateway. The checks of chatws.js compare it with these types.
+ * Fields have the names of the wire (docs/protocol.md). Times are Unix seconds, durations are seconds.
  */
 
-/** An integer; a string where it lies above 2^53 and the engine shows the source of numbers to JSON.parse. */
+/** An integer. One above 2^53 is a string if the engine passes the source of numbers to JSON.parse. */
 export type Id = number | string;
 
-/** The last epoch and offset that a client has of a feed. */
+/** The epoch and offset of the last publication that a client has received from a feed. */
 export interface Place {
   epoch: string;
   offset: number;
@@ -15,7 +15,13 @@ export interface Place {
 /** Places by feed: `group:<group_id>` and `user:<user_id>`. */
 export type Places = Record<string, Place>;
 
-/** One JSON object on the wire. */
+/** The place of one feed, as the server reports it. `recovered`: the publications since the client's place follow. */
+export interface FeedPlace extends Place {
+  feed: string;
+  recovered?: boolean;
+}
+
+/** A frame of the server: one JSON object on the wire. A publication has `feed`, `epoch` and `offset`. */
 export interface Frame<Data = unknown> {
   type: string;
   message_id: string;
@@ -26,7 +32,7 @@ export interface Frame<Data = unknown> {
   offset?: number;
 }
 
-/** What the client sends; `pending`, `resend` and errors carry it. Sent again unchanged, it is the same message. */
+/** A frame of the client, as in `pending`, `resend` and errors. Sent again unchanged, it is the same message. */
 export interface ClientFrame {
   type: string;
   message_id: string;
@@ -34,29 +40,57 @@ export interface ClientFrame {
   data: Record<string, unknown>;
 }
 
+/** The data of each frame that the client can send, by the frame's type. */
+export interface Requests {
+  send_message: { group_id: string; msg_type: 1 | 2; content: string; image_url: string };
+  mark_read: { group_id: string; message_id: string };
+  history: { group_id: string; before_id: string; limit: number };
+  presence: { group_id: string };
+  join_group: { group_id: string; resume?: Place };
+  leave_group: { group_id: string };
+  ping: Record<string, never>;
+}
+
+/** The data of the answer to each of these frames. */
+export interface Answers {
+  send_message: Ack;
+  mark_read: Ack;
+  history: HistoryPage;
+  presence: Presence;
+  join_group: GroupPlace;
+  leave_group: { group_id: string };
+  ping: Record<string, never>;
+}
+
 export interface ChatOptions {
   /**
-   * A JWT, or a function that brings one; `fresh`: not the one that was used last, since it was refused or is about to
-   * expire. Nothing (`null`, `""`): there is none, so the client stops with 4401. A rejection: not now, so it tries
-   * again. With a string the client stops when that token expires.
+   * A JWT, or a function that returns one. With `fresh: true` the last token was refused or expires soon, so the
+   * function must return a new one. If it returns `null` or `""`, the client stops with 4401. If it throws, the client
+   * tries again later. With a string the client stops when that token expires.
    */
   token: string | ((want: { fresh: boolean }) => string | null | undefined | Promise<string | null | undefined>);
-  /** Where to resume: `places` of an earlier client of the same user. */
+  /** Where to resume: the `places` of an earlier client of the same user. */
   places?: Places;
-  /** Longest wait before the second try to connect, doubled for each further one. Default 0.5. */
+  /**
+   * Longest wait before the second attempt to connect, in seconds; doubled for each further attempt. Default 0.5.
+   * Programs use this name, so it stays without its unit.
+   */
   firstWait?: number;
-  /** Longest wait of all, apart from what the server asks for. Default 30. */
+  /**
+   * Longest wait before any attempt, in seconds, unless the server asks for more. Default 30.
+   * Programs use this name, so it stays without its unit.
+   */
   longestWait?: number;
-  /** The WebSocket to use, where there is no global one. */
+  /** The WebSocket class to use; the global one by default. */
   WebSocket?: typeof WebSocket;
 }
 
 export interface SendOptions {
   /** The frame's `message_id`, at most 64 characters; `newId()` by default. */
   id?: string;
-  /** The frame's `timestamp`; now by default. With the same id, time and content it is the same message. */
+  /** The frame's `timestamp` in Unix seconds; now by default. Same id, time and content: the same message. */
   timestamp?: number;
-  /** Aborting gives up: the promise is rejected with its reason. What was sent already may be stored. */
+  /** Aborting it rejects the promise with the signal's reason. A message that was already sent may be stored. */
   signal?: AbortSignal;
 }
 
@@ -79,7 +113,7 @@ export interface Message {
   content: string;
   image_url: string;
   created_at: number;
-  /** Of a message from the history: 1 normal, 2 recalled. */
+  /** In messages of the history: 1 normal, 2 recalled. */
   status?: 1 | 2;
 }
 
@@ -95,115 +129,117 @@ export interface Presence {
   users: { user_id: Id; connections: number; last_seen: number }[];
 }
 
-export interface GroupPlace extends Place {
+export interface GroupPlace extends FeedPlace {
   group_id: string;
-  feed: string;
-  recovered?: boolean;
 }
 
 export interface ServerError {
-  /** As in HTTP. */
+  /** An HTTP status. */
   code: number;
   message: string;
   reason?: string;
+  /** Seconds. */
   retry_after?: number;
 }
 
 export type State = "stopped" | "connecting" | "online" | "waiting";
 
-/** What happens: event type → `detail`. */
+/** The `detail` of each event, by the event's type. */
 export interface ChatEvents {
   /**
-   * The client's state changed. `waiting`: it comes back by itself; `stopped`: it doesn't, something has to change
-   * first. Both with the close code (docs/protocol.md; 1006: the connection broke) and why, as far as that was said.
+   * The client's state changed. `waiting`: the client reconnects by itself. `stopped`: it doesn't, and the application
+   * has to act. Both have the close code (docs/protocol.md; 1006: the connection broke), and the reason if there is one.
    */
   state: { state: State; code?: number; message?: string; reason?: string };
-  /** Authenticated, anew or again. */
+  /** Authenticated on a new connection. */
   ready: {
     user_id: string;
     connection_id?: string;
     expires_at?: number;
     heartbeat_seconds?: number;
     groups?: string[];
-    feeds?: (Place & { feed: string; recovered?: boolean })[];
+    feeds?: FeedPlace[];
   };
-  /** What lies between where the client stood in this feed and this place can't be had from it: ask for the history. */
-  lost: Place & { feed: string; recovered?: boolean };
-  /** An error that answers none of our frames. */
+  /** The publications between the client's old place in this feed and this one are lost: ask for the history. */
+  lost: FeedPlace;
+  /** An error that answers no frame of the client. */
   error: ServerError;
   new_message: Message;
   notification: { notification_id: string; type: string; title: string; content: string };
   verify_progress: { verify_id: Id; status: number; refresh: boolean };
   group_member: { group_id: string; user_id: Id; change: "added" | "removed" };
   membership: { group_id: string; change: "added" | "removed" };
-  /** This connection hears the group now. */
+  /** This connection is subscribed to the group now. */
   group_joined: GroupPlace;
-  /** This connection no longer hears the group. */
+  /** This connection is no longer subscribed to the group. */
   group_left: { group_id: string };
   message_read: { group_id: string; user_id: Id; message_id: string };
   typing: { group_id: string; user_id: Id; typing: boolean };
   presence: Presence;
   history: HistoryPage;
   ack: Ack;
-  feed_reset: Place & { feed: string; recovered: false };
+  feed_reset: FeedPlace & { recovered: false };
   auth_success: ChatEvents["ready"];
   auth_failed: { message: string; reason?: "missing" | "invalid" | "expired" | "revoked" | "timeout" };
   shutdown: { retry_after: number };
   pong: Record<string, never>;
 }
 
+/** An event of the client. */
 export class ChatEvent<Type extends keyof ChatEvents = keyof ChatEvents> extends Event {
   constructor(type: Type, detail: ChatEvents[Type], frame?: Frame<ChatEvents[Type]>);
   readonly type: Type;
   readonly detail: ChatEvents[Type];
-  /** The frame that brought it; `state`, `lost`: none. */
+  /** The frame that brought the data. The events `state` and `lost` have none. */
   readonly frame?: Frame<ChatEvents[Type]>;
 }
 
-/** What the client rejects with. */
+/** The base class of the errors with which promises are rejected. */
 export class ChatError extends Error {
   constructor(code: number, message: string, more?: object);
   readonly code: number;
   readonly reason?: string;
   readonly retry_after?: number;
-  /** What was not answered, or refused; `resend` takes it. */
+  /** The frame that was refused or not answered; `resend` takes it. */
   readonly frame: ClientFrame;
 }
 
-/** The server won't take the frame: `code` as in HTTP. 429, 500 and 503 are tried again first. */
+/** The server refused the frame: `code` is an HTTP status. 429, 500 and 503 are retried first. */
 export class RefusedError extends ChatError {}
 
-/** The client ended before the frame had an answer: `code` is the close code. */
+/** The client ended before the frame was answered: `code` is the close code. */
 export class ClosedError extends ChatError {}
 
-/** An id that no other frame has: 128 random bits, at most 43 characters. */
+/** Return a random id of 128 bits, at most 43 characters. */
 export function newId(): string;
 
 /**
- * One user's connection. Publications of a feed come in order, without a gap and once; where that can't be kept there
- * is a `lost`. What is sent while there is no connection waits, is sent on the next one, and is stored once.
+ * One user's connection. The publications of a feed arrive in order, without a gap and once; if some can't be delivered
+ * there is an event `lost`. A message that is sent without a connection waits for the next one, and is stored once.
  */
 export class ChatClient extends EventTarget {
-  /** @param url of the gateway; relative to the page where there is one; http(s) becomes ws(s) */
+  /** @param url of the gateway; may be relative to the page; http(s) becomes ws(s) */
   constructor(url: string | URL, options: ChatOptions);
   readonly url: string;
-  /** The user of the token, once authenticated. */
+  /** The user of the token; null until the first authentication. */
   readonly userId: string | null;
   readonly state: State;
-  /** Where this client stands in each feed. Keep it, give it to the next one as option `places`. */
+  /** The place in each feed. Keep it, and pass it to the next client as the option `places`. */
   readonly places: Places;
-  /** Frames that have no answer yet, in order; `resend` takes them, here or in another client of the same user. */
+  /** The frames without an answer, in order; `resend` takes them, here or in another client of the same user. */
   readonly pending: ClientFrame[];
 
-  /** Connect, and stay connected until `close` or until the server wants something changed (44xx). */
+  /** Connect, and reconnect until `close` or a close code of 44xx. */
   connect(): void;
-  /** End. What has no answer is rejected with a `ClosedError`; `connect` begins again. */
+  /** Disconnect, and reject the frames without an answer with a `ClosedError`. `connect` starts again. */
   close(): void;
-  /** Come back now, if the server allows it, or see whether the connection lives. Called by itself when the network
-   * comes or goes and when the page is looked at. */
+  /**
+   * Reconnect now if the server allows it. Ping if there is a connection. The client calls this itself when the network
+   * comes or goes, and when the page becomes visible.
+   */
   hurry(): void;
 
-  /** Listen; returns what ends that. */
+  /** Listen to an event. Returns a function that ends it. */
   listen<Type extends keyof ChatEvents>(
     type: Type,
     listener: (detail: ChatEvents[Type], event: ChatEvent<Type>) => void,
@@ -220,27 +256,31 @@ export class ChatClient extends EventTarget {
   ): void;
 
   /**
-   * Send a text of 1 to 5,000 characters, or an image by its absolute http(s) URL. Resolves once it is stored.
+   * Send a text of 1 to 5,000 characters, or an image by its absolute http(s) URL. Resolves once the message is stored.
    * Messages to one chat group are sent one after the other, in order.
-   * @throws {RefusedError} the server won't take it
+   * @throws {RefusedError} the server refused it
    * @throws {ClosedError} the client ended first
    */
   send(groupId: string, content: string | { image_url: string; content?: string }, options?: SendOptions): Promise<Ack>;
   /** Tell the group that this user has read up to a message. Rejects like `send`. */
   markRead(groupId: string, messageId: string, options?: SendOptions): Promise<Ack>;
-  /** Messages of a group before an id (the newest without one). `limit`: 1 to 100, default 50. Rejects like `send`. */
+  /** Ask for messages before an id; without one, for the newest. `limit`: 1 to 100, default 50. Rejects like `send`. */
   history(groupId: string, options?: SendOptions & { before?: string; limit?: number }): Promise<HistoryPage>;
-  /** Who of a group is online. Rejects like `send`. */
+  /** Ask which users of a group are online. Rejects like `send`. */
   presence(groupId: string, options?: SendOptions): Promise<Presence>;
-  /** Hear a group again after `leave`; what was said meanwhile follows. */
+  /** Subscribe to a group again after `leave`. The messages since then follow. Rejects like `send`. */
   join(groupId: string, options?: SendOptions): Promise<GroupPlace>;
-  /** Stop hearing a group on this connection; the next connection hears all groups again. */
+  /** Unsubscribe this connection from a group. The next connection is subscribed to all groups. */
   leave(groupId: string, options?: SendOptions): Promise<{ group_id: string }>;
-  /** Tell the others that the user types, or no longer. Sent once or not at all. */
+  /** Tell the group that the user types, or stopped. Sent once or not at all. */
   typing(groupId: string, typing?: boolean): void;
 
-  /** Send any frame; resolves with the data of its answer. Rejects like `send`. */
-  request(type: string, data: Record<string, unknown>, options?: SendOptions): Promise<unknown>;
+  /** Send a frame of any type. Resolves with the data of its answer. Rejects like `send`. */
+  request<Type extends string>(
+    type: Type,
+    data: Type extends keyof Requests ? Requests[Type] : Record<string, unknown>,
+    options?: SendOptions,
+  ): Promise<Type extends keyof Answers ? Answers[Type] : unknown>;
   /** Send a frame again, unchanged. Rejects like `send`. */
   resend(frame: ClientFrame, options?: { signal?: AbortSignal }): Promise<unknown>;
 }

@@ -1,6 +1,9 @@
 import type { ChatClient, HistoryPage, Message, SendOptions } from "./chatws.js";
 
-/** Messages before the oldest of `known` (newest first), which may be empty; newest first, none left out. */
+/**
+ * Ask for the messages before the oldest of `known`, without a gap. Both are newest first; `known` may be empty.
+ * `limit`: 1 to 100, default 50.
+ */
 export function messagesBefore(
   client: Pick<ChatClient, "history">,
   groupId: string,

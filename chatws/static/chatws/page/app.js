@@ -1,28 +1,35 @@
-// The chat page: logging in and out, the connection, and which part shows what.
+// The chat page: log in and out, keep the connection, and pass events to the parts of the page.
 
 import { ChatClient } from "../client/chatws.js";
 import * as api from "./api.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
-import { $, avatar } from "./dom.js";
+import { $, avatar, buttonOf } from "./dom.js";
 import { Groups } from "./groups.js";
-import { reason, t } from "./i18n.js";
+import { isWord, reason, t } from "./i18n.js";
 import { Outbox } from "./outbox.js";
 import { received } from "./room.js";
 import { Settings } from "./settings.js";
 import { Timeline } from "./timeline.js";
 import { Tray } from "./tray.js";
 
-const UNAUTHENTICATED = 4401;
-const BANNER_MS = 700; // a break that is healed sooner is not worth a word
-const MOST_COUNTED_GROUPS = 20;
-const JOINED_MS = 200; // groups are joined many at once
+/** @import { ChatEvents, Frame, Message as MessageData } from "../client/chatws.js" */
+/** @import { Group } from "./groups.js" */
+
+const CLOSE_UNAUTHENTICATED = 4401;
+const BANNER_MS = 700; // a break that is shorter shows no banner
+const MAX_COUNTED_GROUPS = 20;
+const MAX_UNREAD_MESSAGES = 100; // of a group whose unread messages the page counts
+const JOINED_MS = 200; // many groups are joined at once
 const AGAIN_MS = 5_000;
 
+/** @type {ChatClient | null} */
 let client = null;
 let bannerTimer = 0;
+/** @type {ChatEvents["state"] | null} */
 let stoppedBy = null;
-let refusedFor = null; // what is wrong with the token, in the server's word
+/** @type {string | undefined} */
+let refusedFor; // the server's reason to refuse the token
 let groupsTimer = 0;
 let groupsAsked = 0; // only the latest answer counts
 let groupsFailed = false;
@@ -56,8 +63,8 @@ const outbox = new Outbox({
   },
 });
 const composer = new Composer({
-  onSend: (content) => outbox.send(conversation.room.id, content, self()),
-  onTyping: (typing) => conversation.room && client.typing(conversation.room.id, typing),
+  onSend: (content) => conversation.room && outbox.send(conversation.room.id, content, self()),
+  onTyping: (typing) => conversation.room && client?.typing(conversation.room.id, typing),
 });
 
 function self() {
@@ -68,17 +75,22 @@ function self() {
 
 $("login-form").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const form = event.target;
-  const button = form.querySelector("button[type=submit]");
+  const form = $("login-form");
+  const button = /** @type {HTMLButtonElement} */ (form.querySelector("button[type=submit]"));
+  /** @param {string} name */
+  const field = (name) => /** @type {HTMLInputElement | null} */ (form.elements.namedItem(name));
+  const token = field("token");
   $("login-error").textContent = "";
   button.disabled = true;
   try {
-    if (form.token) api.useToken(form.token.value);
-    else await api.logIn(form.username.value, form.password.value, form.stay.checked);
+    if (token) api.useToken(token.value);
+    else
+      await api.logIn(field("username")?.value ?? "", field("password")?.value ?? "", field("stay")?.checked ?? false);
     form.reset();
     begin();
   } catch (error) {
-    $("login-error").textContent = error.status === 401 ? t("wrongLogin") : t("logInFailed", { why: reason(error) });
+    const isWrong = error instanceof api.Refused && error.status === 401;
+    $("login-error").textContent = isWrong ? t("wrongLogin") : t("logInFailed", { why: reason(error) });
   } finally {
     button.disabled = false;
   }
@@ -92,7 +104,10 @@ $("logout").addEventListener("click", () => {
 
 api.onForgotten(() => client && leave(""));
 
-/** Back to the login; what is not sent yet stays in this tab for the same user. */
+/**
+ * Go back to the login. Messages that are not sent yet stay in this tab for the same user.
+ * @param {string} why shown to the user
+ */
 function leave(why) {
   const old = client;
   clearTimeout(groupsTimer);
@@ -111,6 +126,7 @@ function leave(why) {
   $("login-error").textContent = why;
 }
 
+/** @param {"login" | "chat"} name */
 function show(name) {
   $("login").hidden = name !== "login";
   $("chat").hidden = name !== "chat";
@@ -119,30 +135,42 @@ function show(name) {
 
 function begin() {
   show("chat");
-  stoppedBy = refusedFor = null;
+  stoppedBy = null;
+  refusedFor = undefined;
   const mine = new ChatClient("/ws", { token: api.provideToken });
   client = mine;
+  /**
+   * Listen until the user logs out.
+   * @template {keyof ChatEvents} Type
+   * @param {Type} type @param {(detail: ChatEvents[Type], frame?: Frame) => void} act
+   */
   const listen = (type, act) => mine.listen(type, (detail, event) => mine === client && act(detail, event.frame));
+  /** @type {string | null} */
   let user = null;
   listen("state", (detail) => {
     user ??= mine.userId;
     if (mine.userId === user) showState(detail);
     else beginAnew(mine);
   });
-  listen("auth_failed", ({ reason: why }) => (refusedFor = why));
+  listen("auth_failed", ({ reason: why }) => {
+    refusedFor = why;
+  });
   listen("ready", ({ user_id: userId }) => welcome(userId));
-  listen("new_message", (data) => came(data));
+  listen("new_message", (data) => arrived(data));
   listen("group_joined", () => loadGroups(JOINED_MS));
   listen("group_left", ({ group_id: id }) => left(id));
   listen("lost", ({ feed }) => lost(feed));
-  listen("notification", (data, frame) => tray.came(data, frame.timestamp));
+  listen("notification", (data, frame) => tray.arrived(data, frame?.timestamp ?? 0));
   listen("message_read", (data) => wasRead(data));
   listen("typing", (data) => conversation.types(data));
   listen("error", ({ code, message, reason: why }) => why || notice(reason({ code, message })));
   mine.connect();
 }
 
-/** Another tab has logged in as somebody else: nothing of this user's may go out by that login, so before `ready`. */
+/**
+ * Reload, as another tab has logged in as another user: nothing of this user may be sent with that login.
+ * @param {ChatClient} mine
+ */
 function beginAnew(mine) {
   client = null;
   outbox.end(false);
@@ -150,6 +178,7 @@ function beginAnew(mine) {
   location.reload();
 }
 
+/** @param {string} userId */
 function welcome(userId) {
   const name = api.claims().name ?? "";
   $("me").replaceChildren(avatar(userId, name || t("you"), api.claims().avatar));
@@ -159,18 +188,19 @@ function welcome(userId) {
   loadGroups();
   tray.load(userId);
   conversation.ask();
-  if (conversation.room?.loaded === false) conversation.renew(); // what asked ended with the client
+  if (conversation.room?.loaded === false) conversation.renew(); // the request ended with the client
 }
 
 // The connection
 
+/** @param {ChatEvents["state"]} detail */
 function showState(detail) {
   stoppedBy = detail.state === "stopped" ? detail : null;
-  if (detail.state === "stopped" && detail.code === UNAUTHENTICATED)
+  if (detail.state === "stopped" && detail.code === CLOSE_UNAUTHENTICATED)
     return leave(t(refusedFor === "invalid" ? "loginInvalid" : "loginExpired"));
-  const words = { waiting: navigator.onLine ? "connecting" : "offline" }[detail.state] ?? detail.state;
+  const waiting = navigator.onLine ? "connecting" : "offline";
   $("state").dataset.state = detail.state;
-  $("state").textContent = t(words);
+  $("state").textContent = t(detail.state === "waiting" ? waiting : detail.state);
   if (detail.state === "online") notice("");
   showBanner();
   timeline.render();
@@ -181,7 +211,7 @@ function showBanner() {
   const show = () => {
     const key = stoppedBy ? "bannerStopped" : navigator.onLine ? "bannerWaiting" : "bannerOffline";
     const known = `why${stoppedBy?.code}`;
-    const why = t(known) === known ? stoppedBy?.message : t(known);
+    const why = isWord(known) ? t(known) : stoppedBy?.message;
     const waiting = outbox.waiting > 0 ? ` ${t("waitingToBeSent", { n: outbox.waiting })}` : "";
     $("banner-text").textContent = t(key, { why }) + waiting;
     $("banner").hidden = false;
@@ -195,9 +225,10 @@ function showBanner() {
   else bannerTimer ||= setTimeout(show, BANNER_MS);
 }
 
-$("connect").addEventListener("click", () => client.connect());
+$("connect").addEventListener("click", () => client?.connect());
 for (const type of ["online", "offline"]) addEventListener(type, () => client && showBanner());
 
+/** @param {string} text */
 function notice(text) {
   $("notice").textContent = text;
   $("notice").hidden = !text;
@@ -217,37 +248,42 @@ async function askForGroups() {
   const asked = groupsAsked;
   const outdated = () => mine !== client || asked !== groupsAsked;
   try {
-    const found = await api.groups(mine.userId);
+    const found = await api.groups(mine.userId ?? "");
     if (outdated()) return;
     if (groupsFailed) notice("");
     groupsFailed = false;
     const open = groups.set(found);
     if (conversation.room && !groups.get(conversation.room.id)) left(conversation.room.id);
     if (timeline.following) conversation.seen();
-    await Promise.all(open.slice(0, MOST_COUNTED_GROUPS).map((one) => countUnread(one)));
+    await Promise.all(open.slice(0, MAX_COUNTED_GROUPS).map((one) => countUnread(one)));
     groups.render();
   } catch (error) {
     if (outdated()) return;
-    if (error.final) return leave(t("loginExpired"));
+    if (error instanceof api.Refused && error.final) return leave(t("loginExpired"));
     groupsFailed = true;
     notice(t("loadFailed", { why: reason(error) }));
     loadGroups(AGAIN_MS);
   }
 }
 
-/** How many messages of others came since this device read the group last. */
+/**
+ * Count the messages of others since the group was read last on this device.
+ * @param {{ group: Group, readAt: number }} open
+ */
 async function countUnread({ group, readAt }) {
   if (group.id === conversation.room?.id) return;
-  const { messages } = await conversation.history(group.id, [], 100);
+  const { messages } = await conversation.history(group.id, [], MAX_UNREAD_MESSAGES);
   const unread = messages.filter(({ at, sender }) => at > readAt && sender !== client?.userId);
   groups.count(group, unread.length, messages[0]);
 }
 
-function came(data) {
+/** @param {MessageData} data */
+function arrived(data) {
   const message = received(data);
-  groups.came(data.group_id, message, conversation.came(data.group_id, message, client.userId));
+  groups.arrived(data.group_id, message, conversation.arrived(data.group_id, message, client?.userId ?? null));
 }
 
+/** @param {string} feed */
 function lost(feed) {
   const [kind, id] = feed.split(/:(.*)/);
   if (kind === "user") {
@@ -257,6 +293,7 @@ function lost(feed) {
   else conversation.roomOf(id).loaded = false;
 }
 
+/** @param {string} id */
 function left(id) {
   const wasOpen = conversation.room?.id === id;
   groups.delete(id);
@@ -266,12 +303,14 @@ function left(id) {
   notice(t("left"));
 }
 
+/** @param {ChatEvents["message_read"]} data */
 function wasRead(data) {
-  if (String(data.user_id) !== client.userId) conversation.wasRead(data);
+  if (String(data.user_id) !== client?.userId) conversation.wasRead(data);
   else if (data.group_id !== conversation.room?.id || conversation.isNewest(data.message_id))
     groups.seen(data.group_id);
 }
 
+/** @param {string} id */
 function openGroup(id) {
   const group = groups.get(id);
   if (!group) return;
@@ -281,14 +320,15 @@ function openGroup(id) {
   groups.current = id;
   showRoom(true);
   conversation.open(group, group.unread);
-  composer.text = conversation.room.draft;
+  composer.text = conversation.roomOf(id).draft;
   composer.focus();
   groups.render();
 }
 
+/** @param {boolean} isOpen */
 function showRoom(isOpen) {
   if (!isOpen) {
-    for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+    for (const dialog of document.querySelectorAll("dialog")) dialog.close();
     conversation.close();
     groups.current = null;
     groups.render();
@@ -299,12 +339,11 @@ function showRoom(isOpen) {
 }
 
 $("back").addEventListener("click", () => {
-  const { id } = conversation.room;
-  conversation.room.draft = composer.text;
+  const { room } = conversation;
+  if (!room) return;
+  room.draft = composer.text;
   showRoom(false);
-  $("groups")
-    .querySelector(`button[data-id="${CSS.escape(id)}"]`)
-    ?.focus();
+  buttonOf($("groups"), room.id)?.focus();
 });
 
 document.addEventListener("visibilitychange", () => {
@@ -313,6 +352,7 @@ document.addEventListener("visibilitychange", () => {
   conversation.ask();
 });
 
+/** @param {string} url */
 function openImage(url) {
   $("large-image").src = url;
   $("large-link").href = url;

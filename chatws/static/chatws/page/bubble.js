@@ -1,15 +1,54 @@
-// One row of the timeline: its key, a signature that says whether it has to be drawn again, and how to draw it.
+// The rows of the timeline. A row is drawn again if its signature changed.
 
 import { avatar, h, linked } from "./dom.js";
 import { clock, t } from "./i18n.js";
 
-const shown = new Set(); // addresses of images that were asked for
+/** @import { Message, Room, Written } from "./room.js" */
 
+/** @typedef {{ key: string, signature: string, make: () => HTMLElement }} Row */
+
+/**
+ * What rows need to know of the page, and the callbacks of their buttons.
+ * @typedef {object} Look
+ * @property {string} self the user's id
+ * @property {Set<string>} online users
+ * @property {boolean} alwaysImages
+ * @property {string} language
+ * @property {boolean} connected
+ * @property {() => void} redraw
+ * @property {(message: Written) => void} again send a message again
+ * @property {(message: Written) => void} remove
+ * @property {(url: string) => void} open show an image large
+ */
+
+/** @typedef {{ first: boolean, last: boolean }} Block whether the row is the first and the last of its block */
+
+/**
+ * @typedef {object} How
+ * @property {boolean} mine
+ * @property {boolean} first
+ * @property {boolean} last
+ * @property {number} readers
+ * @property {boolean} showsImage
+ * @property {boolean} here the sender is online
+ * @property {boolean} waits for a connection
+ */
+
+/** @type {Set<string>} */
+const shown = new Set(); // addresses of images that the user asked for
+
+/**
+ * @param {string} key @param {string} text @param {string} [kind]
+ * @returns {Row}
+ */
 export function separator(key, text, kind = "start") {
   return { key, signature: text, make: () => h(`li.separator.${kind}`, { hidden: !text }, h("span", {}, text)) };
 }
 
-/** `look`: {self, online, alwaysImages, language, again, remove, open, redraw, connected} */
+/**
+ * @param {Room} room @param {Message} message @param {Block} block @param {Look} look
+ * @returns {Row}
+ */
 export function messageRow(room, message, { first, last }, look) {
   const mine = message.sender === look.self;
   const readers = mine && message.state === "sent" && message.n ? room.readers(message, look.self) : 0;
@@ -34,6 +73,7 @@ export function messageRow(room, message, { first, last }, look) {
   return { key: `m-${message.key}`, signature, make };
 }
 
+/** @param {Message} message @param {How} how @param {Look} look */
 function draw(message, how, look) {
   const row = h("li.message");
   row.dataset.id = message.key;
@@ -47,7 +87,7 @@ function draw(message, how, look) {
   else bubble.append(h("span.sender", { className: how.first ? "sender" : "sender sr" }, message.name || t("someone")));
   bubble.append(content(message, how, look), meta(message, how));
   const pieces = h("div.pieces", {}, bubble);
-  if (message.state === "failed") pieces.append(failure(message, look));
+  if (message.state === "failed") pieces.append(failure(/** @type {Written} */ (message), look));
   if (!how.mine) {
     const picture = avatar(message.sender, message.name, message.avatar);
     const corner = h("span.corner", {}, ...(how.last ? [picture] : []));
@@ -58,6 +98,7 @@ function draw(message, how, look) {
   return row;
 }
 
+/** @param {Message} message @param {How} how @param {Look} look */
 function content(message, how, look) {
   if (message.recalled) return h("p.text.recalled", {}, t("recalled"));
   if (message.type !== 2) return h("p.text", { dir: "auto" }, ...linked(message.text));
@@ -65,7 +106,10 @@ function content(message, how, look) {
   return h("div.picture", {}, how.showsImage ? picture(message, look) : ask(message, look), ...caption);
 }
 
-/** An image of somebody's choice is fetched only if one wants it: its host would see who looks, and when. */
+/**
+ * Make a button that shows the image. Its host learns who looks and when, so it is fetched only on request.
+ * @param {Message} message @param {Look} look
+ */
 function ask(message, look) {
   const host = URL.canParse(message.image) ? new URL(message.image).host : message.image;
   const button = h("button.ask", { type: "button" }, t("showImage", { host }));
@@ -76,6 +120,7 @@ function ask(message, look) {
   return button;
 }
 
+/** @param {Message} message @param {Look} look */
 function picture(message, look) {
   const image = h("img", {
     src: message.image,
@@ -92,6 +137,7 @@ function picture(message, look) {
   return button;
 }
 
+/** @param {Message} message @param {How} how */
 function meta(message, { mine, readers, waits }) {
   if (message.state === "failed") return h("span.meta");
   if (message.state === "sending")
@@ -109,6 +155,7 @@ function meta(message, { mine, readers, waits }) {
   return h("span.meta", {}, time, tick);
 }
 
+/** @param {Written} message @param {Look} look */
 function failure(message, look) {
   const again = h("button.plain.again", { type: "button" }, t("again"));
   const remove = h("button.plain", { type: "button" }, t("remove"));

@@ -1,27 +1,33 @@
-// Where one writes: text that grows, an image by its address, and word to the others that somebody types.
+// The form to write a message: a text box that grows, and a dialog for the address of an image. Reports typing.
 
 import { $ } from "./dom.js";
 import { t } from "./i18n.js";
 
-const MOST_CHARACTERS = 5_000;
+/** @import { Content } from "./outbox.js" */
+
+const MAX_CHARACTERS = 5_000;
+const MAX_URL_CHARACTERS = 2_048;
+const WARN_CHARACTERS = 500; // with fewer left, their number is shown
+const MAX_HEIGHT_PIXELS = 180;
 const TYPING_MS = 3_000;
 const PREVIEW_MS = 400;
-const IN_INPUT_METHOD = 229; // WebKit's key that ends a composition, which is over by then
+const INPUT_METHOD_KEY = 229; // WebKit's code of the key that ended a composition
 
 export class Composer {
   #typingAt = 0;
-  #stops = 0;
+  #stops = 0; // timers
   #previews = 0;
 
-  /** `onSend`: a text, or {image_url}; `onTyping`: whether somebody types. */
+  /** @param {{ onSend: (content: Content) => void, onTyping: (typing: boolean) => void }} callbacks */
   constructor({ onSend, onTyping }) {
-    Object.assign(this, { onSend, onTyping });
+    this.onSend = onSend;
+    this.onTyping = onTyping;
     $("write").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#send();
     });
     $("text").addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === IN_INPUT_METHOD) return;
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === INPUT_METHOD_KEY) return;
       event.preventDefault();
       this.#send();
     });
@@ -55,13 +61,14 @@ export class Composer {
 
   #send() {
     const text = $("text").value;
-    if (!text.trim() || [...text.trim()].length > MOST_CHARACTERS) return;
+    if (!text.trim() || [...text.trim()].length > MAX_CHARACTERS) return;
     this.#type(false);
     this.text = "";
     this.onSend(text);
     $("text").focus();
   }
 
+  /** @param {boolean} typing */
   #type(typing) {
     clearTimeout(this.#stops);
     if (typing) this.#stops = setTimeout(() => this.#type(false), 2 * TYPING_MS);
@@ -73,9 +80,9 @@ export class Composer {
   #fit() {
     const box = $("text");
     box.style.height = "auto";
-    box.style.height = `${Math.min(box.scrollHeight + 2, 180)}px`;
-    const left = MOST_CHARACTERS - [...box.value.trim()].length;
-    $("left").hidden = left > 500;
+    box.style.height = `${Math.min(box.scrollHeight + 2, MAX_HEIGHT_PIXELS)}px`;
+    const left = MAX_CHARACTERS - [...box.value.trim()].length;
+    $("left").hidden = left > WARN_CHARACTERS;
     $("left").textContent = t("charactersLeft", { n: left });
     $("left").classList.toggle("bad", left < 0);
     $("send").disabled = left < 0;
@@ -87,11 +94,11 @@ export class Composer {
     $("image-dialog").showModal();
   }
 
+  /** Return the address of the image, or null if it isn't one on the web. */
   #address() {
     const url = $("image-url").value.trim();
-    return URL.canParse(url) && /^https?:$/.test(new URL(url).protocol) && !/\s/.test(url) && url.length <= 2_048
-      ? url
-      : null;
+    if (!URL.canParse(url) || url.length > MAX_URL_CHARACTERS || /\s/.test(url)) return null;
+    return /^https?:$/.test(new URL(url).protocol) ? url : null;
   }
 
   #preview() {
@@ -101,11 +108,16 @@ export class Composer {
     $("image-error").textContent = bad ? t("imageBad") : "";
     image.hidden = true;
     if (!url) return image.removeAttribute("src");
-    image.onload = () => (image.hidden = false);
-    image.onerror = () => ($("image-error").textContent = t("imageNone"));
+    image.onload = () => {
+      image.hidden = false;
+    };
+    image.onerror = () => {
+      $("image-error").textContent = t("imageNone");
+    };
     image.src = url;
   }
 
+  /** @param {Event} event */
   #sendImage(event) {
     event.preventDefault();
     const url = this.#address();

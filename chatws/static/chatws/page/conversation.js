@@ -1,5 +1,5 @@
-// The open chat group: its history, who is there, who types, what was read, as it comes over the socket. A history that
-// the server doesn't know (400 or 501) is asked for over HTTP, as is what was read before; the rest is left out.
+// The open chat group: its history, presence, typing and read states, over the socket. If the server doesn't know the
+// frame `history` (400 or 501), the page uses HTTP. Other frames that the server doesn't know are not sent again.
 
 import { messagesBefore } from "../client/history.js";
 import * as api from "./api.js";
@@ -7,34 +7,60 @@ import { $, announce, avatar } from "./dom.js";
 import { reason, t } from "./i18n.js";
 import { Room, received } from "./room.js";
 
-const PAGE = 50;
-const OLDER = 100;
-const MOST_PAGES = 6; // to look for what we had before a gap
+/** @import { ChatClient, ChatEvents, HistoryPage } from "../client/chatws.js" */
+/** @import { Group } from "./groups.js" */
+/** @import { Message, Stored } from "./room.js" */
+/** @import { Timeline } from "./timeline.js" */
+
+/** @typedef {{ messages: Stored[], has_more: boolean }} Page of a history, newest first */
+
+/**
+ * @typedef {object} Needs
+ * @property {() => ChatClient | null} client
+ * @property {Timeline} timeline
+ * @property {(groupId: string) => void} onRead called when the open group was read to its end
+ */
+
+const PAGE_MESSAGES = 50;
+const OLDER_MESSAGES = 100;
+const MAX_PAGES = 6; // to reach the messages before a gap
 const PRESENCE_MS = 30_000;
-const PRESENCE_AGAIN_MS = 1_000; // after somebody did something who wasn't there
-const TYPING_MS = 12_000; // in case the server's word that it ended is lost
+const PRESENCE_AGAIN_MS = 1_000; // shortest time between two requests, if a user who seemed offline does something
+const TYPING_MS = 12_000; // if the frame that ends it is lost
 const READ_MS = 300;
-const MOST_PRESENT = 500; // members of whom the server tells the presence
-const UNKNOWN = [400, 501];
+const MAX_PRESENT_MEMBERS = 500; // the server reports the presence of so many members
+const UNKNOWN_CODES = [400, 501];
 
 export class Conversation {
-  #rooms = new Map();
+  /** @type {Map<string, Room>} */
+  #rooms = new Map(); // by group
+  /** @type {Map<string, string>} */
   #names = new Map(); // user → name, from their messages
+  /** @type {Map<string, number>} */
   #typing = new Map(); // user → timer
+  /** @type {Set<string>} */
   #online = new Set();
   #members = 0;
-  #askedAt = 0;
-  #missed = new Set(); // users whom the presence, asked for their sake, doesn't know
+  #askedAt = 0; // milliseconds
+  /** @type {Set<string>} */
+  #missed = new Set(); // users who did something, and are offline by the last presence
+  /** @type {Set<"history" | "presence" | "read">} */
   #unsupported = new Set();
+  /** @type {Room | null} */
   #loading = null;
   #readTimer = 0;
-  #toTell = null; // what was read and isn't told yet
+  /** @type {{ id: string, last: string } | null} */
+  #toTell = null; // the group and message that was read, until the others are told
+  /** @type {string | null} */
   #readId = null;
+  /** @type {Room | null} */
   room = null;
 
-  /** `client`: () => ChatClient; `timeline`: what shows it; `onRead`: the open group was read to its end. */
+  /** @param {Needs} needs */
   constructor({ client, timeline, onRead }) {
-    Object.assign(this, { client, timeline, onRead });
+    this.client = client;
+    this.timeline = timeline;
+    this.onRead = onRead;
     setInterval(() => {
       this.#missed.clear();
       this.#askPresence();
@@ -45,14 +71,21 @@ export class Conversation {
     return this.#online;
   }
 
+  /**
+   * Return the room of a group; make it if there is none.
+   * @param {string} id
+   */
   roomOf(id) {
-    if (!this.#rooms.has(id)) this.#rooms.set(id, new Room(id));
-    return this.#rooms.get(id);
+    const room = this.#rooms.get(id) ?? new Room(id);
+    this.#rooms.set(id, room);
+    return room;
   }
 
+  /** @param {Group} group @param {number} unread how many messages */
   open(group, unread) {
     this.flush();
-    this.room = this.roomOf(group.id);
+    const room = this.roomOf(group.id);
+    this.room = room;
     this.#online.clear();
     this.#missed.clear();
     this.#members = group.members ?? 0;
@@ -61,14 +94,14 @@ export class Conversation {
     $("room-name").textContent = group.name;
     $("room-avatar").replaceChildren(avatar(group.id, group.name, group.cover));
     this.#showPresence();
-    this.room.newFrom = null;
-    if (this.room.loaded) this.#markNew(unread);
-    this.timeline.show(this.room);
+    room.newFrom = null;
+    if (room.loaded) this.#markNew(room, unread);
+    this.timeline.show(room);
     this.renew(unread);
     this.ask();
   }
 
-  /** What is never told again to one who didn't hear it: who is there, and how far each has read. */
+  /** Ask who is online and how far each member has read: the feeds don't repeat it. */
   ask() {
     this.#askPresence();
     this.#askReads();
@@ -80,6 +113,7 @@ export class Conversation {
     this.flush();
   }
 
+  /** @param {string} id */
   forget(id) {
     this.#rooms.delete(id);
     if (this.room?.id === id) this.close();
@@ -96,14 +130,16 @@ export class Conversation {
     return [...this.#rooms.values()];
   }
 
-  /** Get the newest messages, back to where they meet those we have. */
+  /** Load the newest messages, back to those that are loaded. */
   async renew(unread = 0) {
     const { room } = this;
+    if (!room) return;
     const known = room.ids;
     try {
+      /** @type {Stored[]} */
       const found = [];
       let more = true;
-      for (let page = 0; more && page < MOST_PAGES; page += 1) {
+      for (let page = 0; more && page < MAX_PAGES; page += 1) {
         const { messages, has_more: hasMore } = await this.history(room.id, found);
         found.push(...messages);
         more = hasMore && messages.length > 0;
@@ -112,50 +148,60 @@ export class Conversation {
       room.renew(found, more, known);
       for (const message of found) this.#learn(message);
       if (room !== this.room) return;
-      if (room.newFrom === null) this.#markNew(unread);
-      this.#trouble(null);
+      if (room.newFrom === null) this.#markNew(room, unread);
+      this.#hideTrouble();
       this.timeline.render();
     } catch (error) {
       if (room === this.room) this.#trouble(error, () => this.renew());
     }
   }
 
-  /** Get older messages than those we have. */
+  /** Load messages before the first. */
   async older() {
     const { room } = this;
     if (!room?.loaded || !room.hasMore || this.#loading === room || this.client()?.state !== "online") return;
     this.#loading = room;
     const first = room.messages[0]?.id ?? "";
-    const found = await this.history(room.id, room.messages.toReversed(), OLDER).catch((error) => ({ error }));
-    if (this.#loading === room) this.#loading = null;
-    if (found.error) {
-      if (room === this.room) this.#trouble(found.error, () => this.older());
+    /** @type {Page} */
+    let found;
+    try {
+      found = await this.history(room.id, room.messages.toReversed(), OLDER_MESSAGES);
+    } catch (error) {
+      if (room === this.room) this.#trouble(error, () => this.older());
       return;
+    } finally {
+      if (this.#loading === room) this.#loading = null;
     }
-    if (first !== (room.messages[0]?.id ?? "")) return; // `renew` was faster: these don't join on
+    if (first !== (room.messages[0]?.id ?? "")) return; // `renew` was faster: these are not adjacent
     const count = room.prepend(found.messages, found.has_more);
     for (const message of found.messages) this.#learn(message);
     if (room !== this.room) return;
-    this.#trouble(null);
+    this.#hideTrouble();
     this.timeline.shifted(count);
   }
 
-  /** A page of a group's messages before those that are known, newest first. */
-  async history(id, known, limit = PAGE) {
+  /**
+   * Return a page of a group's messages before those that are known, newest first.
+   * @param {string} id @param {Stored[]} known newest first
+   */
+  async history(id, known, limit = PAGE_MESSAGES) {
     if (!this.#unsupported.has("history")) {
       try {
         const told = known.map((message) => ({ message_id: message.id, created_at: message.at }));
-        return page(await messagesBefore(this.client(), id, told, { limit }));
+        return page(await messagesBefore(/** @type {ChatClient} */ (this.client()), id, told, { limit }));
       } catch (error) {
-        if (!UNKNOWN.includes(error.code)) throw error;
+        if (!isUnknown(error)) throw error;
         this.#unsupported.add("history");
       }
     }
     return page(await api.messages(id, known.at(-1)?.id ?? "", limit));
   }
 
-  /** A live message of any group. Whether it is on the screen, or somebody's own. */
-  came(groupId, message, self) {
+  /**
+   * Take a live message of any group. Return whether it is on the screen, or the user's own.
+   * @param {string} groupId @param {Stored} message @param {string | null} self
+   */
+  arrived(groupId, message, self) {
     const room = this.roomOf(groupId);
     const mine = message.sender === self;
     this.#learn(message);
@@ -164,12 +210,12 @@ export class Conversation {
     if (!isOpen) return mine;
     this.#stopTyping(message.sender);
     this.#met(message.sender);
-    this.timeline.came(mine);
+    this.timeline.arrived(mine);
     if (!mine) announce(`${message.name}: ${message.text || t("image")}`);
     return mine || (this.timeline.following && !document.hidden);
   }
 
-  /** The end of the open group is on the screen: tell the others, once things are quiet. */
+  /** The end of the open group is on the screen: tell the others, a moment later. */
   seen() {
     const { room } = this;
     if (!room || document.hidden || !room.loaded) return;
@@ -181,12 +227,15 @@ export class Conversation {
     this.#toTell = { id: room.id, last: last.id };
   }
 
-  /** Whether nobody else has said anything in the open group after this message. */
+  /**
+   * Return whether no other user has written in the open group after this message.
+   * @param {string} id
+   */
   isNewest(id) {
     return this.room?.newestOfOthers(this.client()?.userId)?.id === id;
   }
 
-  /** Tell what was read, now. */
+  /** Tell the others now what was read. */
   flush() {
     clearTimeout(this.#readTimer);
     const told = this.#toTell;
@@ -194,9 +243,10 @@ export class Conversation {
     if (!told) return;
     this.#readId = told.last;
     const answer = this.client()?.markRead(told.id, told.last);
-    answer?.catch((error) => UNKNOWN.includes(error.code) && this.#unsupported.add("read"));
+    answer?.catch((error) => isUnknown(error) && this.#unsupported.add("read"));
   }
 
+  /** @param {ChatEvents["message_read"]} data */
   wasRead({ group_id: groupId, user_id: userId, message_id: id }) {
     const room = this.roomOf(groupId);
     room.readBy.set(String(userId), id);
@@ -205,20 +255,23 @@ export class Conversation {
     this.timeline.render();
   }
 
+  /** @param {ChatEvents["typing"]} data */
   types({ group_id: groupId, user_id: userId, typing }) {
     const user = String(userId);
-    if (groupId !== this.room?.id || user === this.client().userId) return;
+    if (groupId !== this.room?.id || user === this.client()?.userId) return;
     this.#stopTyping(user);
     this.#met(user);
-    if (typing)
-      this.#typing.set(
-        user,
-        setTimeout(() => this.#stopTyping(user), TYPING_MS),
-      );
+    if (typing) {
+      const timer = setTimeout(() => this.#stopTyping(user), TYPING_MS);
+      this.#typing.set(user, timer);
+    }
     this.#showTyping();
   }
 
-  /** Somebody of the open group did something. */
+  /**
+   * A user of the open group did something. Ask for the presence if the user seems offline.
+   * @param {string} user
+   */
   #met(user) {
     if (this.#online.has(user) || this.#missed.has(user) || Date.now() - this.#askedAt < PRESENCE_AGAIN_MS) return;
     this.#missed.add(user);
@@ -234,11 +287,11 @@ export class Conversation {
       const { users } = await client.presence(room.id);
       if (room !== this.room) return;
       this.#online = new Set(users.filter(({ connections }) => connections > 0).map(({ user_id: id }) => String(id)));
-      this.#members = users.length < MOST_PRESENT ? users.length : Math.max(users.length, this.#members);
+      this.#members = users.length < MAX_PRESENT_MEMBERS ? users.length : Math.max(users.length, this.#members);
       this.#showPresence();
       this.timeline.render();
     } catch (error) {
-      if (UNKNOWN.includes(error.code)) this.#unsupported.add("presence");
+      if (isUnknown(error)) this.#unsupported.add("presence");
     }
   }
 
@@ -256,6 +309,7 @@ export class Conversation {
     $("room-presence").textContent = known ? t("onlineCount", { n: this.#online.size, total: this.#members }) : "";
   }
 
+  /** @param {string} user */
   #stopTyping(user) {
     clearTimeout(this.#typing.get(user));
     if (this.#typing.delete(user)) this.#showTyping();
@@ -272,27 +326,44 @@ export class Conversation {
     $("typing").classList.toggle("on", Boolean(name));
   }
 
+  /** @param {Message} message */
   #learn({ sender, name }) {
     if (name) this.#names.set(sender, name);
   }
 
-  #markNew(unread) {
-    const { messages } = this.room;
-    const others = messages.filter(({ sender }) => sender !== this.client().userId);
-    if (unread > 0) this.room.newFrom = others.at(-Math.min(unread, others.length))?.id ?? null;
+  /** @param {Room} room @param {number} unread */
+  #markNew(room, unread) {
+    const others = room.messages.filter(({ sender }) => sender !== this.client()?.userId);
+    if (unread > 0) room.newFrom = others.at(-Math.min(unread, others.length))?.id ?? null;
   }
 
+  /** @param {unknown} error @param {() => void} again */
   #trouble(error, again) {
-    $("trouble").hidden = !error;
-    if (!error) return;
+    $("trouble").hidden = false;
     $("trouble-text").textContent = t("loadFailed", { why: reason(error) });
     $("trouble-again").onclick = () => {
-      $("trouble").hidden = true;
+      this.#hideTrouble();
       again();
     };
   }
+
+  #hideTrouble() {
+    $("trouble").hidden = true;
+  }
 }
 
+/**
+ * @param {HistoryPage} history
+ * @returns {Page}
+ */
 function page({ messages, has_more }) {
   return { messages: messages.map(received), has_more };
+}
+
+/**
+ * Return whether the server doesn't know the frame.
+ * @param {any} error
+ */
+function isUnknown(error) {
+  return UNKNOWN_CODES.includes(error.code);
 }

@@ -1,30 +1,59 @@
-// The list of chat groups: last message, time, what is unread. Which messages were read is kept on this device, for
-// chat services that keep no read cursors.
+// The list of chat groups: last message, time, number of unread messages. The time of the last message that was read is
+// kept on this device, for chat services that keep no read cursors.
 
-import { $, avatar, h } from "./dom.js";
+import { $, avatar, buttonOf, h } from "./dom.js";
 import { shortTime, t } from "./i18n.js";
 
-const ADDRESS_OF_IMAGE = /^https?:\/\/\S+\.(avif|gif|jpe?g|png|svg|webp)$/i; // the list doesn't say what kind it was
-const MOST_HEARD = 100; // live messages that are compared with what the service counts
+/** @import { GroupData } from "./api.js" */
+/** @import { Message } from "./room.js" */
+
+/** @typedef {Message & { isUnread: boolean }} Live a message that arrived while the page was open */
+/** @typedef {{ at: number, text?: string, image?: string }} Newest the newest message when the service counted */
+
+/**
+ * A chat group in the list. Times are Unix seconds.
+ * @typedef {object} Group
+ * @property {string} id
+ * @property {string} name
+ * @property {string} cover URL of its picture
+ * @property {number} members how many
+ * @property {string} last text of the last message
+ * @property {string} [from] name of its sender
+ * @property {number} at its time
+ * @property {number} unread how many
+ * @property {Newest & { hasCome?: boolean }} counted `hasCome`: it arrived live too
+ * @property {Live[]} live the live messages since then, and that one if it arrived live
+ */
+
+const IMAGE_URL = /^https?:\/\/\S+\.(avif|gif|jpe?g|png|svg|webp)$/i; // the list doesn't tell texts from images
+const MAX_LIVE_MESSAGES = 100; // kept for each group to compare with what the service counts
+const MAX_SHOWN_COUNT = 99;
 
 export class Groups {
-  #groups = new Map(); // id → {id, name, cover, members, last, from, at, unread, counted, heard}
-  #early = new Map(); // group id → what came before the group was in the list
+  /** @type {Map<string, Group>} */
+  #groups = new Map();
+  /** @type {Map<string, Live[]>} */
+  #early = new Map(); // by group: messages that arrived before the group was in the list
   #store = "";
-  #read = {}; // group id → time of the last message that was read
+  /** @type {Record<string, number>} */
+  #read = {}; // by group: time of the last message that was read
+  /** @type {string | null} */
   current = null;
 
+  /** @param {{ onOpen: (id: string) => void }} callbacks */
   constructor({ onOpen }) {
     $("groups").addEventListener("click", (event) => {
-      const button = event.target.closest("button[data-id]");
-      if (button) onOpen(button.dataset.id);
+      const button = /** @type {Element} */ (event.target).closest("button[data-id]");
+      const id = button?.getAttribute("data-id");
+      if (id) onOpen(id);
     });
     $("groups").addEventListener("keydown", (event) => {
-      const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+      const step = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
       if (!step) return;
       event.preventDefault();
       const buttons = [...$("groups").querySelectorAll("button")];
-      buttons[buttons.indexOf(document.activeElement) + step]?.focus();
+      const focused = /** @type {HTMLButtonElement} */ (document.activeElement);
+      buttons[buttons.indexOf(focused) + step]?.focus();
     });
     addEventListener("storage", ({ key }) => {
       if (key !== this.#store || !key) return;
@@ -34,6 +63,7 @@ export class Groups {
     });
   }
 
+  /** @param {string} id */
   get(id) {
     return this.#groups.get(id);
   }
@@ -42,6 +72,7 @@ export class Groups {
     return [...this.#groups.values()].reduce((sum, group) => sum + group.unread, 0);
   }
 
+  /** @param {string} userId */
   begin(userId) {
     this.#store = `chatws:read:${userId}`;
     this.#load();
@@ -55,7 +86,10 @@ export class Groups {
     this.render();
   }
 
-  /** What the chat service says now. Returns the groups in which something may be unread, and from when. */
+  /**
+   * Take the list of the chat service. Return the groups in which messages after `readAt` may be unread.
+   * @param {GroupData[]} found
+   */
   set(found) {
     const before = this.#groups;
     this.#groups = new Map();
@@ -64,6 +98,7 @@ export class Groups {
     const open = [];
     for (const data of found) {
       const old = before.get(data.group_id);
+      /** @type {Group} */
       const group = {
         id: data.group_id,
         name: data.name,
@@ -74,7 +109,7 @@ export class Groups {
         at: Number(data.last_message_at),
         unread: old?.unread ?? 0,
         counted: old?.counted ?? { at: 0 },
-        heard: old?.heard ?? early.get(data.group_id) ?? [],
+        live: old?.live ?? early.get(data.group_id) ?? [],
       };
       this.#groups.set(group.id, group);
       const newest = { at: group.at, text: group.last };
@@ -89,29 +124,39 @@ export class Groups {
     return open;
   }
 
-  /** So many were unread when `newest` was the last message; what has come live after it is on top of that. */
+  /**
+   * Take the number of unread messages at the time when `newest` was the last one. Live messages after it are added.
+   * @param {Group} group @param {number} unread @param {Newest} [newest]
+   */
   count(group, unread, { at, text, image } = { at: 0 }) {
     const counted = { at, text, image };
-    const place = group.heard.findLastIndex((message) => isSame(message, counted));
-    const after = place >= 0 ? group.heard.slice(place + 1) : group.heard.filter((message) => message.at > at);
-    // Of one second, and `newest` not heard: either it is older than what was, or it is about to come.
-    const last = place >= 0 ? after.at(-1) : group.heard.findLast((message) => message.at >= at);
+    const place = group.live.findLastIndex((message) => isSame(message, counted));
+    const after = place >= 0 ? group.live.slice(place + 1) : group.live.filter((message) => message.at > at);
+    // If `newest` didn't arrive live: it is older than a live message of the same second, or will arrive after it.
+    const last = place >= 0 ? after.at(-1) : group.live.findLast((message) => message.at >= at);
     group.counted = { ...counted, hasCome: place >= 0 };
-    group.heard = place >= 0 ? group.heard.slice(place) : after;
+    group.live = place >= 0 ? group.live.slice(place) : after;
     group.unread = unread + after.filter(({ isUnread }) => isUnread).length;
     if (last) Object.assign(group, asLast(last));
   }
 
+  /** @param {string} id */
   delete(id) {
     this.#groups.delete(id);
     this.render();
   }
 
-  /** A message came in. `isRead`: it is on the screen, or the user's own. */
-  came(id, message, isRead) {
+  /**
+   * Take a live message.
+   * @param {string} id @param {Message} message @param {boolean} isRead it is on the screen, or the user's own
+   */
+  arrived(id, message, isRead) {
     const group = this.#groups.get(id);
     if (!group) {
-      this.#early.set(id, [...(this.#early.get(id) ?? []), { ...message, isUnread: !isRead }].slice(-MOST_HEARD));
+      this.#early.set(
+        id,
+        [...(this.#early.get(id) ?? []), { ...message, isUnread: !isRead }].slice(-MAX_LIVE_MESSAGES),
+      );
       return;
     }
     Object.assign(group, asLast(message));
@@ -119,14 +164,17 @@ export class Groups {
     const isCounted = message.at < counted.at || (message.at === counted.at && !counted.hasCome);
     counted.hasCome ||= isSame(message, counted);
     const isUnread = !isRead && !isCounted;
-    group.heard = [...group.heard, { ...message, isUnread }].slice(-MOST_HEARD);
+    group.live = [...group.live, { ...message, isUnread }].slice(-MAX_LIVE_MESSAGES);
     if (isUnread) group.unread += 1;
     if (isRead) this.#read[id] = Math.max(this.#read[id] ?? 0, message.at);
     this.#save();
     this.render();
   }
 
-  /** All of a group was read. */
+  /**
+   * Mark all messages of a group as read.
+   * @param {string} id
+   */
   seen(id) {
     const group = this.#groups.get(id);
     if (!group || (group.unread === 0 && this.#read[id] >= group.at)) return;
@@ -140,19 +188,17 @@ export class Groups {
     const sorted = [...this.#groups.values()].sort(
       (one, other) => other.at - one.at || one.name.localeCompare(other.name),
     );
-    const focused = document.activeElement?.dataset?.id;
+    const focused = document.activeElement?.getAttribute("data-id");
     $("groups").replaceChildren(...sorted.map((group) => this.#row(group)));
     $("no-groups").hidden = sorted.length > 0;
-    if (focused)
-      $("groups")
-        .querySelector(`button[data-id="${CSS.escape(focused)}"]`)
-        ?.focus();
+    if (focused) buttonOf($("groups"), focused)?.focus();
     const { unread } = this;
     document.title = unread > 0 ? `(${unread}) ${t("chat")}` : t("chat");
   }
 
+  /** @param {Group} group */
   #row(group) {
-    const said = ADDRESS_OF_IMAGE.test(group.last) ? t("image") : group.last;
+    const said = IMAGE_URL.test(group.last) ? t("image") : group.last;
     const last = said && group.from ? `${group.from}: ${said}` : said;
     const button = h(
       "button.group",
@@ -169,7 +215,11 @@ export class Groups {
         h(
           "span.unread",
           {},
-          h("span", { "aria-hidden": "true" }, group.unread > 99 ? "99+" : String(group.unread)),
+          h(
+            "span",
+            { "aria-hidden": "true" },
+            group.unread > MAX_SHOWN_COUNT ? `${MAX_SHOWN_COUNT}+` : String(group.unread),
+          ),
           words,
         ),
       );
@@ -187,16 +237,21 @@ export class Groups {
   }
 }
 
+/** @param {Message} message */
 function asLast({ text, type, name, at }) {
   return { last: text || (type === 2 ? t("image") : ""), from: name, at };
 }
 
+/** @param {Group} group */
 function markRead(group) {
   group.unread = 0;
-  for (const message of group.heard) message.isUnread = false;
+  for (const message of group.live) message.isUnread = false;
 }
 
-/** Whether it is the message that was the newest; the service's list of groups gives no ids. */
+/**
+ * Return whether a message is the newest one. The service's list of groups has no ids.
+ * @param {Newest} message @param {Newest} newest
+ */
 function isSame({ at, text, image }, newest) {
   return at === newest.at && (text || image || "") === (newest.text || newest.image || "");
 }

@@ -1,4 +1,7 @@
-// The page's words in English and Simplified Chinese, and times as people read them.
+// The page's words in English and Simplified Chinese, and times in the user's language.
+
+/** @typedef {keyof typeof WORDS} Language */
+/** @typedef {keyof typeof WORDS["en"]} Word */
 
 const WORDS = {
   en: {
@@ -191,55 +194,95 @@ const WORDS = {
   },
 };
 
+/** @type {Record<Language, string>} */
 export const LANGUAGES = { en: "English", "zh-Hans": "简体中文" };
 
+const DAY_SECONDS = 86_400;
+
+/** @type {Language} */
 let language = "en";
 
-/** The language that was chosen, else the first of the browser's that we have. */
+/**
+ * Use the language that was chosen, or else the first of the browser's languages that the page has.
+ * @param {string} [chosen]
+ */
 export function chooseLanguage(chosen) {
   const wanted = chosen ? [chosen] : navigator.languages;
-  const known = wanted.map((tag) => (/^zh\b/i.test(tag) ? "zh-Hans" : tag.split("-")[0])).find((tag) => tag in WORDS);
-  language = known ?? "en";
+  const tags = wanted.map((tag) => (/^zh\b/i.test(tag) ? "zh-Hans" : tag.split("-")[0]));
+  language = /** @type {Language | undefined} */ (tags.find((tag) => tag in WORDS)) ?? "en";
   document.documentElement.lang = language;
   return language;
 }
 
-/** The words for a key, with `{name}` filled in. */
+/**
+ * Return the words for a key, with the values in place of `{name}`.
+ * @param {Word} key @param {Record<string, string | number | undefined>} [values]
+ */
 export function t(key, values = {}) {
   const words = WORDS[language][key] ?? key;
-  return words.replace(/\{(\w+)\}/g, (_all, name) => values[name] ?? "");
+  return words.replace(/\{(\w+)\}/g, (_all, name) => String(values[name] ?? ""));
 }
 
-/** Why something was refused, in words; without a code of the server's, it had no answer. */
+/**
+ * @param {string} key
+ * @returns {key is Word}
+ */
+export function isWord(key) {
+  return key in WORDS[language];
+}
+
+/**
+ * Return in words why something failed. An error without a code of the server had no answer.
+ * @param {any} error a `Refused` of api.js, an error of chatws.js, or anything else that was thrown
+ * @returns {string}
+ */
 export function reason(error) {
   const code = error instanceof DOMException ? undefined : (error.code ?? error.status);
   if (code === undefined) return t("unreachable");
   const key = code < 1000 ? `error${code}` : `why${code}`;
-  if (key in WORDS[language]) return t(key);
+  if (isWord(key)) return t(key);
   return code < 1000 ? error.message : t("disconnected");
 }
 
+/** @param {Intl.DateTimeFormatOptions} options */
 const format = (options) => new Intl.DateTimeFormat(language, options);
 
+/**
+ * Return the time of day.
+ * @param {number} seconds
+ */
 export const clock = (seconds) => format({ hour: "2-digit", minute: "2-digit" }).format(seconds * 1000);
 
+/**
+ * Return the day as a key that is equal for all times of that day.
+ * @param {number} seconds
+ */
 export function dayOf(seconds) {
   const date = new Date(seconds * 1000);
   return `${date.getFullYear()}-${date.getMonth() + 1}-${date.getDate()}`;
 }
 
-/** "Today", "Yesterday", or a date. */
+/**
+ * Return "Today", "Yesterday", or a date.
+ * @param {number} seconds
+ */
 export function dayName(seconds) {
   const now = Date.now() / 1000;
   if (dayOf(seconds) === dayOf(now)) return t("today");
-  if (dayOf(seconds) === dayOf(now - 86_400)) return t("yesterday");
+  if (dayOf(seconds) === dayOf(now - DAY_SECONDS)) return t("yesterday");
   const sameYear = new Date(seconds * 1000).getFullYear() === new Date().getFullYear();
-  return format({ weekday: "long", day: "numeric", month: "long", ...(sameYear ? {} : { year: "numeric" }) }).format(
-    seconds * 1000,
-  );
+  return format({
+    weekday: "long",
+    day: "numeric",
+    month: "long",
+    ...(sameYear ? {} : { year: "numeric" }),
+  }).format(seconds * 1000);
 }
 
-/** For lists: a time today, else a short date. */
+/**
+ * Return the time of day, or a short date if it isn't today. For lists.
+ * @param {number} seconds
+ */
 export function shortTime(seconds) {
   if (dayOf(seconds) === dayOf(Date.now() / 1000)) return clock(seconds);
   return format({ day: "numeric", month: "short" }).format(seconds * 1000);

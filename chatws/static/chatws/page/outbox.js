@@ -1,31 +1,53 @@
-// What was written and isn't stored yet: shown at once, sent by the client, kept in this tab over a reload or a new
-// login. A frame that is sent again is the same message (docs/protocol.md, Sending once).
+// The messages that were written and aren't stored yet. They are shown at once, sent by the client, and kept in this
+// tab over a reload or a new login. A frame that is sent again is the same message (docs/protocol.md, Sending once).
 
 import { ClosedError, newId } from "../client/chatws.js";
 import { reason } from "./i18n.js";
 import { written } from "./room.js";
 
+/** @import { Ack, ChatClient, ClientFrame } from "../client/chatws.js" */
+/** @import { Room, Written } from "./room.js" */
+
+/**
+ * @typedef {object} Needs
+ * @property {() => ChatClient | null} client
+ * @property {(groupId: string) => Room} roomOf
+ * @property {() => Room[]} rooms
+ * @property {(room: Room, mine: boolean) => void} onChange called to draw a room; `mine`: a message was written
+ */
+
+/** @typedef {string | { image_url: string }} Content */
+
 export class Outbox {
   #store = "";
 
-  /** `client`: () => ChatClient; `roomOf`: a group's room; `onChange(room, mine)`: something has to be drawn. */
+  /** @param {Needs} needs */
   constructor({ client, roomOf, rooms, onChange }) {
-    Object.assign(this, { client, roomOf, rooms, onChange });
+    this.client = client;
+    this.roomOf = roomOf;
+    this.rooms = rooms;
+    this.onChange = onChange;
   }
 
-  /** For this user, from now on; what an earlier page of this tab left is sent, unless it was refused. */
+  /**
+   * Begin with a user. Send what an earlier page of this tab left, unless it was refused.
+   * @param {string} userId
+   */
   begin(userId) {
     const store = `chatws:outbox:${userId}`;
     if (store === this.#store) return this.#sendAgain();
     this.#store = store;
-    const kept = JSON.parse(sessionStorage.getItem(store) ?? "[]").map(({ why, ...frame }) => {
+    /** @type {(ClientFrame & { why?: string })[]} */
+    const frames = JSON.parse(sessionStorage.getItem(store) ?? "[]");
+    const kept = frames.map(({ why, ...frame }) => {
       const message = Object.assign(written(frame, userId), why && { state: "failed", why });
-      this.roomOf(frame.data.group_id).pending.push(message);
+      this.#roomOf(message).pending.push(message);
       return message;
     });
-    for (const message of kept) if (!message.why) this.#send(message, this.roomOf(message.frame.data.group_id));
+    for (const message of kept) if (!message.why) this.#send(message, this.#roomOf(message));
   }
 
+  /** @param {string} groupId @param {Content} content @param {string} userId */
   send(groupId, content, userId) {
     const image = typeof content === "object";
     const data = {
@@ -42,13 +64,15 @@ export class Outbox {
     this.#send(message, room);
   }
 
+  /** @param {Written} message */
   again(message) {
     Object.assign(message, { state: "sending", why: undefined, closed: false });
-    this.#send(message, this.roomOf(message.frame.data.group_id));
+    this.#send(message, this.#roomOf(message));
   }
 
+  /** @param {Written} message */
   remove(message) {
-    const room = this.roomOf(message.frame.data.group_id);
+    const room = this.#roomOf(message);
     room.remove(message.key);
     this.#changed(room, false);
   }
@@ -57,18 +81,21 @@ export class Outbox {
     return this.#unsent().length;
   }
 
-  /** How many will be sent without being asked. */
+  /** How many will be sent without another click. */
   get waiting() {
     return this.#unsent().filter((message) => !isRefused(message)).length;
   }
 
-  /** The user is gone; what waits is kept for the next login, or forgotten. */
+  /**
+   * End with the user. What waits is kept for the next login, or forgotten.
+   * @param {boolean} forget
+   */
   end(forget) {
     if (forget && this.#store) sessionStorage.removeItem(this.#store);
     this.#store = "";
   }
 
-  /** The client ended and began anew: what it gave back goes to it again. */
+  /** Send what the client rejected when it ended, as it has started again. */
   #sendAgain() {
     for (const message of this.#unsent()) if (message.closed) this.again(message);
   }
@@ -77,11 +104,17 @@ export class Outbox {
     return this.rooms().flatMap((room) => room.unsent);
   }
 
+  /** @param {Written} message */
+  #roomOf(message) {
+    return this.roomOf(String(message.frame.data.group_id));
+  }
+
+  /** @param {Written} message @param {Room} room */
   async #send(message, room) {
-    const answer = this.client().resend(message.frame);
+    const answer = this.client()?.resend(message.frame);
     this.#changed(room, true);
     try {
-      const { message_id: id } = await answer;
+      const { message_id: id } = /** @type {Ack} */ (await answer);
       room.acknowledge(message.key, id);
     } catch (error) {
       Object.assign(message, { state: "failed", why: reason(error), closed: error instanceof ClosedError });
@@ -89,6 +122,7 @@ export class Outbox {
     this.#changed(room, false);
   }
 
+  /** @param {Room} room @param {boolean} mine */
   #changed(room, mine) {
     const frames = this.#unsent().map((message) => ({
       ...message.frame,
@@ -99,6 +133,7 @@ export class Outbox {
   }
 }
 
+/** @param {Written} message */
 function isRefused({ state, closed }) {
   return state === "failed" && !closed;
 }

@@ -1,9 +1,35 @@
-// One chat group as this window knows it: its messages in the server's order, and what was written here and waits.
-// A message: {key, id, sender, name, avatar, type, text, image, at, state, why, recalled, frame, n}.
+// One chat group in this window: its messages in the server's order, and the messages that were written here and wait.
 
-const KEPT_PENDING = /^(sending|failed)$/;
+/** @import { ClientFrame, Message as MessageData } from "../client/chatws.js" */
 
-/** A message as the server tells it, live or from the history. */
+/**
+ * A message on the page.
+ * @typedef {object} Message
+ * @property {string} key of its row; stays the same once the message is stored
+ * @property {string | null} id of the server; null until the message is stored
+ * @property {string} sender the user's id
+ * @property {string} [name] of the sender
+ * @property {string} [avatar] URL
+ * @property {1 | 2} type 1 text, 2 image
+ * @property {string} text
+ * @property {string} image URL
+ * @property {number} at Unix seconds
+ * @property {"sending" | "sent" | "failed"} state
+ * @property {boolean} [recalled]
+ * @property {number} [n] its place in the room; rises by one
+ * @property {ClientFrame} [frame] of a message that was written here
+ * @property {string} [why] why it failed, in words
+ * @property {boolean} [closed] it failed as the client ended
+ */
+
+/** @typedef {Message & { id: string }} Stored a message of the server */
+/** @typedef {Message & { frame: ClientFrame }} Written a message that was written here */
+
+/**
+ * Make a message of the server's data, live or from the history.
+ * @param {MessageData} data
+ * @returns {Stored}
+ */
 export function received(data) {
   return {
     key: data.message_id,
@@ -20,26 +46,37 @@ export function received(data) {
   };
 }
 
-/** A message that was written here. */
+/**
+ * Make a message of a frame that was written here.
+ * @param {ClientFrame} frame @param {string} sender
+ * @returns {Written}
+ */
 export function written(frame, sender) {
-  const { msg_type: type, content: text, image_url: image } = frame.data;
+  const { msg_type: type, content: text, image_url: image } = /** @type {any} */ (frame.data);
   return { key: frame.message_id, id: null, sender, type, text, image, at: frame.timestamp, state: "sending", frame };
 }
 
 export class Room {
-  messages = []; // oldest first; `n` rises by one
-  pending = []; // written here, not yet seen in the group's feed
-  loaded = false; // the newest page is there
-  hasMore = true; // there may be older ones than the first
-  newFrom = null; // the first message that was unread when the group was opened
+  /** @type {Stored[]} */
+  messages = []; // oldest first
+  /** @type {Written[]} */
+  pending = []; // not yet received by the group's feed
+  loaded = false; // the newest page is loaded
+  hasMore = true; // there may be messages before the first
+  /** @type {string | null} */
+  newFrom = null; // id of the first message that was unread when the group was opened
+  /** @type {Map<string, string>} */
   readBy = new Map(); // user → id of the last message read
   draft = "";
+  /** @type {Map<string, Stored>} */
   #byId = new Map();
 
+  /** @param {string} id */
   constructor(id) {
     this.id = id;
   }
 
+  /** @returns {Message[]} */
   get all() {
     return [...this.messages, ...this.pending];
   }
@@ -48,15 +85,20 @@ export class Room {
     return new Set(this.#byId.keys());
   }
 
+  /** @param {string} id */
   get(id) {
     return this.#byId.get(id);
   }
 
-  /** A message of the live feed. Whether it is new here. */
+  /**
+   * Add a message of the live feed. Return whether it is new.
+   * @param {Stored} message
+   */
   append(message) {
     if (this.#byId.has(message.id)) return false;
     const [first] = this.pending;
-    const same = (mine) => mine.id === message.id || (mine === first && !mine.id && isTwin(mine, message));
+    const same = (/** @type {Written} */ mine) =>
+      mine.id === message.id || (mine === first && !mine.id && isTwin(mine, message));
     const mine = this.pending.find(same);
     if (mine) {
       this.pending = this.pending.filter((other) => other !== mine);
@@ -66,7 +108,10 @@ export class Room {
     return true;
   }
 
-  /** The chat service has stored what was written here; its place comes with the feed, or with the history. */
+  /**
+   * The chat service has stored a message that was written here. The feed or the history brings its place.
+   * @param {string} key @param {string} id
+   */
   acknowledge(key, id) {
     const mine = this.pending.find((message) => message.key === key);
     if (!mine) return;
@@ -74,16 +119,23 @@ export class Room {
     else Object.assign(mine, { id, state: "sent" });
   }
 
+  /** @param {string} key */
   remove(key) {
     this.pending = this.pending.filter((message) => message.key !== key);
   }
 
-  /** The newest message of somebody else. */
+  /**
+   * Return the newest message of another user.
+   * @param {string | null | undefined} self
+   */
   newestOfOthers(self) {
     return this.messages.findLast(({ sender }) => sender !== self);
   }
 
-  /** Older messages, newest first. How many were new. */
+  /**
+   * Add older messages, newest first. Return how many were new.
+   * @param {Stored[]} page @param {boolean} hasMore
+   */
   prepend(page, hasMore) {
     const older = page.filter(({ id }) => !this.#byId.has(id)).reverse();
     this.hasMore = hasMore && older.length > 0;
@@ -92,8 +144,9 @@ export class Room {
   }
 
   /**
-   * The newest messages, newest first. What came live since they were asked for (`known`: the ids there were then)
-   * stays behind them. What lies before them stays if they meet it; else there is a gap, and it is forgotten.
+   * Take a page of the newest messages, newest first. Live messages that arrived since the request stay behind them.
+   * Older messages stay if the page reaches them; else there is a gap between, and they are dropped.
+   * @param {Stored[]} page @param {boolean} hasMore @param {Set<string>} known the ids at the time of the request
    */
   renew(page, hasMore, known) {
     const ids = new Set(page.map(({ id }) => id));
@@ -107,33 +160,45 @@ export class Room {
     this.loaded = true;
   }
 
-  /** How far somebody had read when the service was asked; what came live since may go further. */
+  /**
+   * Take how far a user had read when the service was asked. A live frame since then may have gone further.
+   * @param {string} user @param {string} id
+   */
   hadRead(user, id) {
     if (this.#place(id) >= this.#place(this.readBy.get(user))) this.readBy.set(user, id);
   }
 
-  /** How many others have read this message. */
-  readers(message, self) {
+  /**
+   * Return how many other users have read a message.
+   * @param {Message} message @param {string} self
+   */
+  readers({ n = Infinity }, self) {
     let count = 0;
-    for (const [user, id] of this.readBy) if (user !== self && this.#place(id) >= message.n) count += 1;
+    for (const [user, id] of this.readBy) if (user !== self && this.#place(id) >= n) count += 1;
     return count;
   }
 
+  /** The messages that the chat service hasn't stored. */
   get unsent() {
-    return this.pending.filter(({ state }) => KEPT_PENDING.test(state));
+    return this.pending.filter(({ state }) => state !== "sent");
   }
 
-  /** 0 for a message that isn't here: older, as a rule. */
-  #place(id) {
+  /**
+   * Return the place of a message; 0 if it isn't loaded, which usually means older.
+   * @param {string} [id]
+   */
+  #place(id = "") {
     return this.#byId.get(id)?.n ?? 0;
   }
 
+  /** @param {Stored} message */
   #add(message) {
     message.n = (this.messages.at(-1)?.n ?? 0) + 1;
     this.messages.push(message);
     this.#byId.set(message.id, message);
   }
 
+  /** @param {Stored[]} messages */
   #replace(messages) {
     this.messages = [];
     this.#byId.clear();
@@ -141,6 +206,10 @@ export class Room {
   }
 }
 
+/**
+ * Return whether two messages have the same sender and content.
+ * @param {Message} mine @param {Message} message
+ */
 function isTwin(mine, message) {
   return mine.sender === message.sender && mine.text === message.text && mine.image === message.image;
 }

@@ -1,25 +1,25 @@
-// What a person chooses for this device: language, light or dark, whether images are shown without asking.
+// The settings of this device: language, light or dark, whether images are shown without asking.
 
 import { $, translate } from "./dom.js";
 import { chooseLanguage, LANGUAGES } from "./i18n.js";
 
+/** @typedef {{ language?: string, theme?: string, images?: boolean }} Chosen */
+
 const STORE = "chatws:settings";
 
 export class Settings {
-  #chosen = JSON.parse(localStorage.getItem(STORE) ?? "{}"); // {language, theme, images}
+  /** @type {Chosen} */
+  #chosen = JSON.parse(localStorage.getItem(STORE) ?? "{}");
 
+  /** @param {() => void} onChange */
   constructor(onChange) {
     this.onChange = onChange;
     const options = Object.entries(LANGUAGES).map(([code, name]) => new Option(name, code));
     for (const option of options) option.lang = option.value;
     $("language").append(...options);
-    for (const [id, key] of [
-      ["language", "language"],
-      ["theme", "theme"],
-    ]) {
-      $(id).addEventListener("change", ({ target }) => this.#choose(key, target.value));
-    }
-    $("images").addEventListener("change", ({ target }) => this.#choose("images", target.checked));
+    $("language").addEventListener("change", () => this.#choose({ language: $("language").value }));
+    $("theme").addEventListener("change", () => this.#choose({ theme: $("theme").value }));
+    $("images").addEventListener("change", () => this.#choose({ images: $("images").checked }));
     this.#apply();
   }
 
@@ -27,8 +27,9 @@ export class Settings {
     return Boolean(this.#chosen.images);
   }
 
-  #choose(key, value) {
-    this.#chosen[key] = value;
+  /** @param {Chosen} change */
+  #choose(change) {
+    Object.assign(this.#chosen, change);
     localStorage.setItem(STORE, JSON.stringify(this.#chosen));
     this.#apply();
     this.onChange();

@@ -1,28 +1,43 @@
-// The messages of one room on the screen: a window of the list, which moves as one scrolls, so that ten thousand
-// messages cost no more than a hundred. What stands on the screen stays where it is, whatever comes above or below.
+// The messages of one room on the screen: a window of the list, which moves with the scroll bar, so that ten thousand
+// messages cost no more than a hundred. Rows on the screen keep their position if rows are added above or below.
 
 import { messageRow, separator } from "./bubble.js";
 import { $ } from "./dom.js";
 import { dayName, dayOf, t } from "./i18n.js";
 
-const MOST_ROWS = 150;
-const STEP = 50;
-const NEAR = 400; // pixels from an end at which the window moves
-const TOGETHER_SECONDS = 300;
+/** @import { Look, Row } from "./bubble.js" */
+/** @import { Message, Room } from "./room.js" */
+
+/**
+ * @typedef {object} Needs
+ * @property {() => void} onTop called when older messages are needed
+ * @property {() => void} onSeen called when the end is on the screen
+ * @property {() => Look} look
+ */
+
+const MAX_ROWS = 150;
+const STEP_ROWS = 50;
+const NEAR_PIXELS = 400; // distance from an end at which the window moves
+const END_PIXELS = 40; // distance from the end that counts as the end
+const TOGETHER_SECONDS = 300; // messages of one sender within this time form one block
 
 export class Timeline {
   #scroller = $("scroller");
   #list = $("messages");
-  #rows = new Map(); // key → {element, signature}
+  /** @type {Map<string, { element: HTMLElement, signature: string }>} */
+  #rows = new Map(); // by key
+  /** @type {Room | null} */
   #room = null;
   #from = 0;
   #to = 0;
   #unseen = 0;
   #moving = false;
 
-  /** `onTop`: older messages are wanted; `onSeen`: the end is on the screen; `look`: what rows need to know. */
+  /** @param {Needs} needs */
   constructor({ onTop, onSeen, look }) {
-    Object.assign(this, { onTop, onSeen, look });
+    this.onTop = onTop;
+    this.onSeen = onSeen;
+    this.look = look;
     this.following = true; // the end is on the screen, and stays there
     this.#scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     new ResizeObserver(() => {
@@ -38,6 +53,7 @@ export class Timeline {
     });
   }
 
+  /** @param {Room} room */
   show(room) {
     this.#room = room;
     this.#rows.clear();
@@ -45,7 +61,7 @@ export class Timeline {
     this.jump();
   }
 
-  /** To the newest message. */
+  /** Scroll to the newest message. */
   jump() {
     this.following = true;
     this.#to = Infinity;
@@ -53,13 +69,19 @@ export class Timeline {
     this.render();
   }
 
-  /** A message came in at the end. */
-  came(isMine) {
+  /**
+   * A message was added at the end.
+   * @param {boolean} isMine
+   */
+  arrived(isMine) {
     if (!this.following && !isMine) this.#unseen += 1;
     this.render();
   }
 
-  /** So many older messages were put before what there was. */
+  /**
+   * Older messages were added before the others.
+   * @param {number} count
+   */
   shifted(count) {
     this.#from += count;
     this.#to += count;
@@ -73,18 +95,18 @@ export class Timeline {
     if (!room) return;
     const all = room.all;
     if (this.following || this.#to > all.length) this.#to = all.length;
-    this.#from = Math.max(0, this.following ? all.length - MOST_ROWS : Math.min(this.#from, this.#to - STEP));
+    this.#from = Math.max(0, this.following ? all.length - MAX_ROWS : Math.min(this.#from, this.#to - STEP_ROWS));
     const anchor = this.following ? null : this.#anchor();
-    this.#reconcile(this.#plan(all));
+    this.#reconcile(this.#plan(room, all));
     if (this.following) this.#toEnd();
     else if (anchor?.element.isConnected) this.#scroller.scrollTop += anchor.element.offsetTop - anchor.top;
     this.#showEnds(all);
     this.#fill();
   }
 
-  #plan(all) {
+  /** @param {Room} room @param {Message[]} all */
+  #plan(room, all) {
     const rows = [];
-    const room = this.#room;
     if (this.#from === 0)
       rows.push(separator("start", room.hasMore ? t("loading") : room.loaded ? t("beginning") : ""));
     for (let index = this.#from; index < this.#to; index += 1) {
@@ -102,6 +124,7 @@ export class Timeline {
     return rows;
   }
 
+  /** @param {Row[]} plan */
   #reconcile(plan) {
     const rows = new Map();
     for (const { key, signature, make } of plan) {
@@ -119,12 +142,18 @@ export class Timeline {
     focus?.();
   }
 
-  /** What gives the focus back to the row that has it, drawn again or not; to the messages if it is gone. */
+  /** Return a function that gives the focus back to the row that has it now; to the list if that row is gone. */
   #focus() {
-    const active = document.activeElement;
-    const row = active?.closest("#messages > .message");
-    if (!row) return null;
-    const controls = (element) => [...(element?.querySelectorAll("button, a") ?? [])];
+    const active = /** @type {HTMLElement | null} */ (document.activeElement);
+    const row = /** @type {HTMLElement | null | undefined} */ (active?.closest("#messages > .message"));
+    if (!active || !row) return null;
+    /**
+     * @param {HTMLElement} [element]
+     * @returns {HTMLElement[]}
+     */
+    const controls = (element) => [
+      .../** @type {NodeListOf<HTMLElement> | []} */ (element?.querySelectorAll("button, a") ?? []),
+    ];
     const place = controls(row).indexOf(active);
     return () => {
       const now = controls(this.#rows.get(`m-${row.dataset.id}`)?.element);
@@ -133,10 +162,11 @@ export class Timeline {
     };
   }
 
-  /** The first row on the screen that stays. */
+  /** Return the first message on the screen, and its position. */
   #anchor() {
     const top = this.#scroller.scrollTop;
-    const element = [...this.#list.children].find((row) => row.dataset.id && row.offsetTop + row.offsetHeight > top);
+    const rows = /** @type {HTMLElement[]} */ ([...this.#list.children]);
+    const element = rows.find((row) => row.dataset.id && row.offsetTop + row.offsetHeight > top);
     return element && { element, top: element.offsetTop };
   }
 
@@ -145,35 +175,38 @@ export class Timeline {
     const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
     const end = scrollHeight - scrollTop - clientHeight;
     const length = this.#room.all.length;
-    this.following = end < 40 && this.#to >= length;
-    if (!this.following && scrollTop < NEAR && this.#moveUp()) this.render();
-    else if (!this.following && end < NEAR && this.#to < length) {
-      this.#to = Math.min(length, this.#to + STEP);
-      this.#from = Math.max(this.#from, this.#to - MOST_ROWS);
+    this.following = end < END_PIXELS && this.#to >= length;
+    if (!this.following && scrollTop < NEAR_PIXELS && this.#moveUp()) this.render();
+    else if (!this.following && end < NEAR_PIXELS && this.#to < length) {
+      this.#to = Math.min(length, this.#to + STEP_ROWS);
+      this.#from = Math.max(this.#from, this.#to - MAX_ROWS);
       this.render();
     }
     this.#showEnds(this.#room.all);
     this.#fill();
   }
 
-  /** Near the beginning of what there is, or where that doesn't fill the screen, older ones are wanted. */
+  /** Ask for older messages near the first one, or if the rows don't fill the screen. */
   #fill() {
-    if (this.#room?.hasMore && this.#from === 0 && this.#scroller.scrollTop < NEAR) this.onTop();
+    if (this.#room?.hasMore && this.#from === 0 && this.#scroller.scrollTop < NEAR_PIXELS) this.onTop();
   }
 
   #moveUp() {
     if (this.#from === 0) return false;
-    this.#from = Math.max(0, this.#from - STEP);
-    this.#to = Math.min(this.#to, this.#from + MOST_ROWS);
+    this.#from = Math.max(0, this.#from - STEP_ROWS);
+    this.#to = Math.min(this.#to, this.#from + MAX_ROWS);
     return true;
   }
 
   #toEnd() {
     this.#moving = true;
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
-    requestAnimationFrame(() => (this.#moving = false));
+    requestAnimationFrame(() => {
+      this.#moving = false;
+    });
   }
 
+  /** @param {Message[]} all */
   #showEnds(all) {
     if (this.following) this.#unseen = 0;
     const button = $("newest");
@@ -184,6 +217,10 @@ export class Timeline {
   }
 }
 
+/**
+ * Return whether two messages belong to one block.
+ * @param {Message | undefined} one @param {Message | undefined} other
+ */
 function together(one, other) {
   if (!one || !other || one.sender !== other.sender || dayOf(one.at) !== dayOf(other.at)) return false;
   return Math.abs(other.at - one.at) < TOGETHER_SECONDS;

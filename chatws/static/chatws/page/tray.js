@@ -1,16 +1,28 @@
-// Notifications: those that are stored, over HTTP, and those that come while the page is open.
+// The notifications: those that are stored, over HTTP, and those that arrive while the page is open.
 
 import * as api from "./api.js";
-import { $, announce, h } from "./dom.js";
+import { $, announce, buttonOf, h } from "./dom.js";
 import { shortTime, t } from "./i18n.js";
 
+/** @import { ChatEvents } from "../client/chatws.js" */
+
+/**
+ * A notification. `at` is Unix seconds; `isLive`: it arrived while the page was open.
+ * @typedef {{ id: string, title: string, content: string, at: number, isRead: boolean, isLive?: boolean }} Item
+ */
+
+const NOT_STORED = [400, 404, 405, 501]; // answers of a chat service that stores no notifications
+const MAX_SHOWN_COUNT = 99;
+
 export class Tray {
-  #items = []; // newest first: {id, title, content, at, isRead}
+  /** @type {Item[]} */
+  #items = []; // newest first
   #unread = 0;
+  /** @type {string | null} */
   #userId = null;
   #others = new BroadcastChannel("chatws:notifications"); // this user's other tabs
-  #marked = 0; // how often something was marked read
-  #stored = true; // whether the chat service has them
+  #marked = 0; // how often something was marked as read
+  #stored = true; // whether the chat service stores them
 
   constructor() {
     $("tray").addEventListener("toggle", ({ newState }) => {
@@ -21,6 +33,7 @@ export class Tray {
     $("read-all").addEventListener("click", () => this.#tell(null));
   }
 
+  /** Ask for the newest notifications. The default is the user of the last call. */
   async load(userId = this.#userId) {
     this.#userId = userId;
     if (!userId) return;
@@ -40,13 +53,16 @@ export class Tray {
       this.#unread = (found.unread_count ?? 0) + live.filter(({ isRead }) => !isRead).length;
       this.#items = [...live, ...items];
     } catch (error) {
-      this.#stored = ![400, 404, 405, 501].includes(error.status);
+      this.#stored = !(error instanceof api.Refused && NOT_STORED.includes(error.status));
     }
     this.render();
   }
 
-  /** A notification came in. */
-  came({ notification_id: id, title, content }, at) {
+  /**
+   * Add a notification that arrived.
+   * @param {ChatEvents["notification"]} data @param {number} at
+   */
+  arrived({ notification_id: id, title, content }, at) {
     if (this.#items.some((item) => item.id === id)) return;
     this.#items.unshift({ id, title, content, at, isRead: false, isLive: true });
     this.#unread += 1;
@@ -64,7 +80,7 @@ export class Tray {
 
   render() {
     $("bell-count").hidden = this.#unread === 0;
-    $("bell-count").textContent = this.#unread > 99 ? "99+" : String(this.#unread);
+    $("bell-count").textContent = this.#unread > MAX_SHOWN_COUNT ? `${MAX_SHOWN_COUNT}+` : String(this.#unread);
     $("bell").setAttribute(
       "aria-label",
       this.#unread ? `${t("notifications")}, ${t("unread", { n: this.#unread })}` : t("notifications"),
@@ -72,14 +88,12 @@ export class Tray {
     $("read-all").hidden = this.#unread === 0;
     $("only-live").hidden = this.#stored;
     $("no-notifications").hidden = this.#items.length > 0;
-    const focused = document.activeElement?.closest("#notifications button")?.dataset.id;
+    const focused = document.activeElement?.closest("#notifications button")?.getAttribute("data-id");
     $("notifications").replaceChildren(...this.#items.map((item) => this.#row(item)));
-    if (focused)
-      $("notifications")
-        .querySelector(`button[data-id="${CSS.escape(focused)}"]`)
-        ?.focus();
+    if (focused) buttonOf($("notifications"), focused)?.focus();
   }
 
+  /** @param {Item} item */
   #row(item) {
     const button = h(
       "button.notification",
@@ -95,11 +109,15 @@ export class Tray {
     return h("li", {}, button);
   }
 
+  /** @param {Item} item */
   #read(item) {
     if (!item.isRead) this.#tell([item.id]);
   }
 
-  /** These, or all, are read now. */
+  /**
+   * Show notifications as read.
+   * @param {string[] | null} ids null: all
+   */
   #mark(ids) {
     this.#marked += 1;
     const read = this.#items.filter((item) => !item.isRead && (!ids || ids.includes(item.id)));
@@ -108,14 +126,22 @@ export class Tray {
     this.render();
   }
 
+  /**
+   * Mark notifications as read here, in the user's other tabs and in the chat service.
+   * @param {string[] | null} ids null: all
+   */
   async #tell(ids) {
     this.#mark(ids);
     this.#others.postMessage({ userId: this.#userId, ids });
-    if (this.#stored) await api.markNotificationsRead(this.#userId, ids).catch(() => this.load());
+    if (this.#stored && this.#userId) await api.markNotificationsRead(this.#userId, ids).catch(() => this.load());
   }
 }
 
-/** Whether a full page of the newest would hold it, and this one doesn't: then it isn't stored yet. */
+/**
+ * Return whether a notification isn't stored yet: it is new enough for this page of the newest, and not in it.
+ * @param {Item} notification @param {Item[]} items
+ */
 function isMissing({ id, at }, items) {
-  return !items.some((item) => item.id === id) && (items.length < api.MOST_NOTIFICATIONS || at >= items.at(-1).at);
+  if (items.some((item) => item.id === id)) return false;
+  return items.length < api.MAX_NOTIFICATIONS || at >= (items.at(-1)?.at ?? 0);
 }
