@@ -22,7 +22,7 @@ class DatabaseUnavailable(TransientError):
 
 
 class FeedUnavailable(TransientError):
-    """A feed can't be subscribed to now: Redis is unavailable."""
+    """A process can't subscribe to a feed now, because Redis is unavailable."""
 
 
 class RevocationsUnavailable(TransientError):

@@ -1,0 +1,1 @@
+"""The relay: it reads topics (Redis Streams) and publishes their entries to feeds."""

@@ -109,7 +109,7 @@ class TopicWorker(Generic[T]):
                     await self._relay(token)
                 wait, said = FIRST_WAIT, -SAY_AGAIN_SECONDS
                 await self._pause(self._third)
-            except Exception as error:  # it supervises the topic: nothing may end its relaying
+            except Exception as error:  # every error is retried: the relay must not stop
                 longest = LONGEST_WAIT
                 metrics.relay_retries.labels(self.topic.name).inc()
                 if isinstance(error, TransientError):
