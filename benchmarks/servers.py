@@ -191,7 +191,7 @@ class NodeWs:
 
     @staticmethod
     def install() -> str:
-        """Why it can't be had, or ``""``."""
+        """Return why it is not available, or ``""``."""
         if not shutil.which("node") or not shutil.which("npm"):
             return "there is no node here"
         NODE_MODULES.mkdir(parents=True, exist_ok=True)
@@ -245,7 +245,7 @@ class Nchan:
 
     @classmethod
     def install(cls) -> str:
-        """Why it can't be had, or ``""``."""
+        """Return why it is not available, or ``""``."""
         return "" if shutil.which("nginx") and cls.module.exists() else "nginx with nchan isn't installed"
 
     def first(self, users: Sequence[int]) -> list[str]:

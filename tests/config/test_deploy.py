@@ -118,7 +118,7 @@ def test_kubernetes_probes_served_paths() -> None:
     gateway = next(d for d in documents if d["metadata"]["name"] == "chatws-gateway" and d["kind"] == "Deployment")
     grace = gateway["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
     drain = Environment().chatws_drain_seconds + float(documents[0]["data"]["CHATWS_DRAIN_DELAY"])
-    assert grace > drain + 5, "the kernel's kill would come before the last connection was sent away"
+    assert grace > drain + 5, "the kernel's kill would come before the last connection was closed"
 
 
 @pytest.mark.parametrize("unit", sorted((DEPLOY / "systemd").iterdir()), ids=lambda path: path.name)

@@ -1,4 +1,4 @@
-"""What is left running of a stack that many tests share."""
+"""Check which processes of a shared stack keep running after a test."""
 
 import os
 import sys

@@ -1,7 +1,7 @@
-"""The twin answers as the platform was recorded: every call of `recordings/grpc.jsonl`, one after the other.
+"""Check that the twin answers every recorded call of the platform (`recordings/grpc.jsonl`), one after the other.
 
-With `CHATWS_TEST_PLATFORM` (`real.py`) the real chat service is asked instead, one that is fresh: what it says of times
-and of the order within a second is left out then, and people are those that its user service knows.
+With `CHATWS_TEST_PLATFORM` (`real.py`) a fresh real chat service is called instead. Then times and the order within a
+second are not compared, and the users are those of its user service.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ LONG = re.compile(r"(.) \* (\d+)")
 
 @pytest.fixture
 async def target(tmp_path: Path) -> AsyncIterator[str]:
-    """Where the service is; without a Redis, for nothing is published by a call."""
+    """Start the service and return its address; it needs no Redis, since no call publishes."""
     if REAL:
         yield real().chat_service()
         return
@@ -51,7 +51,7 @@ async def target(tmp_path: Path) -> AsyncIterator[str]:
 
 
 def times_of(recorded: list[dict[str, Any]]) -> dict[str, int]:
-    """When each message and group of the recording was made, and each member joined, by what was answered later."""
+    """Return when each recorded message and group was created and each member joined, from later answers."""
     found: dict[str, int] = {}
 
     def look(value: Any) -> None:
@@ -78,7 +78,7 @@ def times_of(recorded: list[dict[str, Any]]) -> dict[str, int]:
 
 
 def without_times(value: Any) -> Any:
-    """What a real service answers at another time alike; lists of messages in the order of their ids."""
+    """Return an answer without its times, and with lists of messages in the order of their ids."""
     if isinstance(value, dict):
         return {name: without_times(one) for name, one in value.items() if name not in TIMES}
     if isinstance(value, list):
@@ -100,7 +100,7 @@ async def test_twin_reproduces_every_recorded_call(target: str) -> None:
             }.get(recorded["call"])  # fmt: skip
             then = times.get(made, now) if made is not None else now
             if REAL and then > now:
-                await asyncio.sleep(1.05 - time.time() % 1)  # a real clock can't be set: the next second is another one
+                await asyncio.sleep(1.05 - time.time() % 1)  # a real clock cannot be set: wait for the next second
             elif not REAL:
                 await twin.tell(now=then)
             now = then

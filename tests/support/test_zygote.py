@@ -1,4 +1,4 @@
-"""A process that the zygote forks is what `python` with its environment would be."""
+"""Check that a process forked by the zygote equals one started by `python` with the same environment."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ ENV = {"PATH": os.environ["PATH"], "DJANGO_SETTINGS_MODULE": "config.settings.te
 
 
 def output(folder: Path, code: str, **env: str) -> tuple[int, str]:
-    """The exit status and the output of some code in a forked process."""
+    """Run code in a forked process; return its exit status and output."""
     log = folder / "log"
     status = zygote().fork(["-c", code], {**ENV, "CHATWS_DATA_DIR": str(folder), **env}, log).wait()
     said = log.read_text()
@@ -86,7 +86,7 @@ def test_signals_reach_the_child(tmp_path: Path) -> None:
 
 
 def test_children_end_with_their_starter(tmp_path: Path) -> None:
-    """Also where it is killed, as a test process that hangs is."""
+    """Kill the starter, as a hanging test process is killed; the children must end too."""
     code = f"""
 import os, signal
 from pathlib import Path

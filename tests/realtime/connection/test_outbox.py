@@ -1,4 +1,4 @@
-"""One connection's way out: in order, bounded, and never waiting."""
+"""Check a connection's outbox: ordered, bounded and never blocking."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from tests.support.waiting import LIMIT
 
 
 class Socket:
-    """An ASGI `send` that can be made to push back."""
+    """An ASGI `send` that a test can block."""
 
     def __init__(self) -> None:
         self.sent: list[Any] = []
@@ -167,7 +167,7 @@ async def test_closing_releases_held_frames() -> None:
 
 
 class Transport:
-    """A server's `chatws.frames` whose socket can be full, or take only so many bytes of a frame."""
+    """A server's `chatws.frames` whose socket can be full, or accept only part of a frame."""
 
     flow: Flow | None = None
 
@@ -235,7 +235,7 @@ def test_frames_wait_while_the_socket_is_full() -> None:
 def test_partially_written_frame_precedes_all_others(room: int, sent: list[bytes]) -> None:
     transport = Transport(is_direct=True)
     outbox = FramesOutbox(transport, 100)
-    write(outbox, "first")  # from now on straight to the socket
+    write(outbox, "first")  # from now on directly to the socket
     transport.sent.clear()
     transport.room = room
     write(outbox, "a")
@@ -271,7 +271,7 @@ def test_nothing_bypasses_a_closing_server() -> None:
     outbox.stop_sending()
     transport.room = 0
     write(outbox, "2")
-    assert transport.sent == [b"\x81\x011", b"\x81\x012"]  # the second by `write`, which drops it when it has to
+    assert transport.sent == [b"\x81\x011", b"\x81\x012"]  # the second by `write`, which may drop it
 
 
 def test_overflow_closes_a_full_socket_at_once() -> None:
