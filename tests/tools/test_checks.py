@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from config.env import BASE_DIR
+from tools import npm
 
 IGNORED = shutil.ignore_patterns(
     ".venv", ".git", ".data", "__pycache__", ".*_cache", ".hypothesis", "tests", "node_modules"
@@ -58,6 +59,22 @@ def test_wrong_type_fails(copy: Path) -> None:
     with (copy / "realtime/feeds/names.py").open("a") as file:
         file.write("\nwrong: int = user_feed(1)\n")
     assert "realtime/feeds/names.py" in fails(copy, tool("mypy"), "realtime/feeds/names.py")
+
+
+def test_wrong_browser_code_fails(copy: Path) -> None:
+    npm.main()
+    (copy / "node_modules").symlink_to(npm.ROOT / "node_modules")
+    biome = [str(npm.NODE), "node_modules/@biomejs/biome/bin/biome", "ci", "--error-on-warnings", "--colors=off"]
+    types = [str(npm.NODE), "node_modules/typescript/bin/tsc", "--project", "."]
+    passes(copy, *biome)
+    passes(copy, *types)
+    file = copy / "chatws/static/chatws/page/dom.js"
+    text = file.read_text()
+    file.write_text(f"{text}announce( 1);\n")
+    assert "page/dom.js format" in fails(copy, *biome)
+    assert "page/dom.js" in fails(copy, *types)
+    file.write_text(f"{text}export const same = t == announce;\n")
+    assert "noDoubleEquals" in fails(copy, *biome)
 
 
 def test_unsupervised_task_fails(copy: Path) -> None:
