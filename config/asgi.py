@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from contextlib import AsyncExitStack
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.local")
@@ -9,8 +10,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.local")
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 
-# Each request runs in its own thread: a persistent database connection would never be reused, and stay open.
-settings.DATABASES["default"]["CONN_MAX_AGE"] = 0
 http_application = get_asgi_application()
 
 # These imports need Django's apps to be ready.
@@ -27,6 +26,7 @@ from chatws.services import Services  # noqa: E402
 from chatws.socket.routing import websocket_router  # noqa: E402
 from config import urls  # noqa: E402
 from realtime import conf as realtime_conf  # noqa: E402
+from realtime import database  # noqa: E402
 from realtime.connection.handshake import JWTAuthMiddleware  # noqa: E402
 from realtime.node.node import Node  # noqa: E402
 from realtime.observability import tracing  # noqa: E402
@@ -60,26 +60,50 @@ services = Services(node=node, chat=chat, names=names, memberships=memberships, 
 websocket_application = JWTAuthMiddleware(websocket_router(services), node.authenticate, node.conf)
 
 
+database.close_after_each_request()
+
+
+class Process:
+    """Begins and ends the gateway process. It begins with the first scope, because not all servers have lifespan."""
+
+    def __init__(self) -> None:
+        self._stack = AsyncExitStack()
+        self._has_begun = False
+
+    async def begin(self) -> None:
+        """Start the process's background work, once."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._stack.push_async_callback(tracing.current.stop)
+            self._stack.push_async_callback(chat.close)
+            self._stack.push_async_callback(names.close)
+            await self._stack.enter_async_context(node)
+            self._stack.push_async_callback(memberships.stop)
+
+    async def end(self) -> None:
+        """End it: memberships, node, names, chat service, tracing, in this order."""
+        await self._stack.aclose()
+
+
+process = Process()
+
+
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """The ASGI application: Django serves HTTP, the consumer serves sockets, lifespan starts and stops the process."""
+    """Serve a scope: HTTP by Django, WebSockets by `Connection`, the process's beginning and end by lifespan."""
+    await process.begin()
     if scope["type"] == "http":
-        if scope["path"] in settings.PROBES:  # probes may use any Host header
+        if scope["path"] in settings.PROBES:  # a prober's Host is none of the names that Django serves
             others = [(name, value) for name, value in scope["headers"] if name != b"host"]
             scope = {**scope, "headers": [(b"host", OWN_HOST), *others]}
-        elif urls.not_imported(scope["path"]):  # in a thread, so that the event loop is not blocked
+        elif urls.not_imported(scope["path"]):  # in a thread, so that the event loop goes on
             await asyncio.to_thread(urls.import_for, scope["path"])
         await http_application({**scope, "chatws": services}, receive, send)
     elif scope["type"] == "websocket":
         await websocket_application(scope, receive, send)
     elif scope["type"] == "lifespan":
         await receive()
-        node.start()
-        scope.get("state", {})["drain"] = node.drain  # for a server that drains before it closes connections
+        scope.get("state", {})["drain"] = node.drain  # for a server that drains before it ends the connections
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await memberships.stop()
-        await node.stop()
-        await names.close()
-        await chat.close()
-        await tracing.current.stop()
+        await process.end()
         await send({"type": "lifespan.shutdown.complete"})

@@ -1,7 +1,7 @@
-"""Which chat groups each user of this process is in, as the chat service says now. Events are hints to ask again.
+"""Know the chat groups of one user: read from the chat service, kept fresh by the removals that the hub receives.
 
-One question at a time a user. An answer counts only if nothing was said of the user's groups while it was given, and
-if every feed in it was heard before the question: what happened since then has been seen.
+Each user's groups are read by one call at a time. An answer counts only if no event about the user's groups came during
+the call, and if this process received the feed of every group in it before the call. Then no later removal is missed.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from typing import Protocol
 
 from chatws.chat_service.port import ChatGateway, ChatServiceError, all_user_group_ids
 from realtime.aio import tasks
+from realtime.aio.backoff import Backoff
 from realtime.exceptions import FeedUnavailable
 from realtime.feeds.names import group_feed
 from realtime.hub.hub import Hub
@@ -19,129 +20,146 @@ from realtime.hub.hub import Hub
 logger = logging.getLogger(__name__)
 
 ASK_AGAIN_SECONDS = 5.0
-"""How often a user's unknown group makes us ask."""
-
-LONGEST_BACKOFF = 10.0
+"""How often, at most, a group that we don't know of, or a refusal, makes us read a user's groups."""
+FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
 
 
 class Listener(Protocol):
     """A connection that follows its user's groups."""
 
     def membership_changed(self) -> None:
-        """`Membership.groups` has changed; called in the loop, must not block."""
+        """React to a change of `Membership.groups`. It is called in the loop and must not block."""
 
 
 class Membership:
     """One user's chat groups. ``groups`` is None until the chat service has answered."""
 
-    def __init__(self, user_id: int, chat: ChatGateway, hub: Hub, questions: asyncio.Semaphore) -> None:
+    def __init__(self, user_id: int, chat: ChatGateway, hub: Hub, calls: asyncio.Semaphore) -> None:
         self.user_id = user_id
-        self._questions = questions
         self.groups: frozenset[str] | None = None
         self.listeners: set[Listener] = set()
+        self.checked_at = time.monotonic()
+        """When the user connected, or was last checked by the timer."""
         self._chat = chat
         self._hub = hub
-        self._asking: asyncio.Task[frozenset[str]] | None = None
-        self._following: asyncio.Task[None] | None = None
+        self._calls = calls
+        self._refreshing: asyncio.Task[frozenset[str]] | None = None
+        self._in_background: asyncio.Task[None] | None = None
         self._stale = False
-        self._unheard = False
+        """Whether an event came since the call under way began."""
+        self._incomplete = False
         self._asked_at = -ASK_AGAIN_SECONDS
-        self.checked_at = time.monotonic()
-        """When the user came, or was last asked about by the timer."""
 
-    async def ask(self) -> frozenset[str]:
-        """The user's groups as of now, or later.
+    async def refresh(self) -> frozenset[str]:
+        """Read the user's groups; return them as of now or later.
 
         Raises:
             ChatServiceError: the chat service could not be asked.
-            FeedUnavailable: Redis is away.
+            FeedUnavailable: Redis is unavailable.
         """
         self._stale = True
-        if self._asking is None:
-            self._asking = tasks.start(self._ask(), f"asking for the groups of user {self.user_id}")
-            self._asking.add_done_callback(self._answered)
-        return await asyncio.shield(self._asking)
+        if self._refreshing is None:
+            self._refreshing = tasks.start(self._refresh(), f"reading the groups of user {self.user_id}")
+            self._refreshing.add_done_callback(self._refreshed)
+        return await asyncio.shield(self._refreshing)
 
-    async def current(self) -> None:
-        """Return once ``groups`` are known; asks unless every change since the last answer was heard."""
-        if self.groups is None or self._unheard or self._stale or self._asking or self._following:
-            await self.ask()
+    async def ensure_fresh(self) -> None:
+        """Return once ``groups`` are known; read them unless all changes since the last answer were received.
+
+        Raises:
+            ChatServiceError, FeedUnavailable: as `refresh` does.
+        """
+        if self.groups is None or self._incomplete or self._stale or self._refreshing or self._in_background:
+            await self.refresh()
+
+    def refresh_in_background(self) -> None:
+        """Read the groups in the background; retry until there is an answer, as long as somebody listens."""
+        self._stale = True
+        if self._in_background is None:
+            name = f"following the groups of user {self.user_id}"
+            self._in_background = tasks.spawn(self._refresh_until_fresh(), name)
+
+    async def refreshed(self) -> None:
+        """Do as `refresh_in_background`, and wait until there is an answer or nobody listens."""
+        self.refresh_in_background()
+        if self._in_background is not None:
+            await asyncio.wait([self._in_background])
 
     def mark_incomplete(self) -> None:
-        """A connection stopped hearing one of the groups, so removals from it may be missed: ask each newcomer."""
-        self._unheard = True
+        """Mark the cached groups incomplete: this process no longer receives the removals of one of them.
+
+        The next connection of the user refreshes them.
+        """
+        self._incomplete = True
 
     async def is_member(self, group_id: str) -> bool:
-        """Whether the user is in a chat group. One we don't know of is asked about, once in 5 s at most."""
+        """Return whether the user is in a chat group; ask about an unknown group, at most once in 5 s.
+
+        Raises:
+            ChatServiceError, FeedUnavailable: as `refresh` does.
+        """
         if self.groups is not None and group_id in self.groups:
             return True
         now = time.monotonic()
-        is_known = self.groups is not None and not self._stale and self._asking is None
-        if is_known and now - self._asked_at < ASK_AGAIN_SECONDS:
+        is_fresh = self.groups is not None and not self._stale and self._refreshing is None
+        if is_fresh and now - self._asked_at < ASK_AGAIN_SECONDS:
             return False
-        if is_known:
+        if is_fresh:
             self._asked_at = now
-        return group_id in await self.ask()
+        return group_id in await self.refresh()
 
     def invalidate(self) -> None:
-        """The chat service refused what we took this user for allowed to do: ask again, once in 5 s at most."""
+        """Refresh, at most once in 5 s, because the chat service refused what the cached groups allow."""
         now = time.monotonic()
         if now - self._asked_at >= ASK_AGAIN_SECONDS:
             self._asked_at = now
-            self.follow()
-
-    def follow(self) -> None:
-        """Ask in the background until there is an answer, as long as somebody listens."""
-        self._stale = True
-        if self._following is None:
-            self._following = tasks.spawn(self._follow(), f"following the groups of user {self.user_id}")
-
-    async def followed(self) -> None:
-        """Like `follow`, and wait until there is an answer or nobody listens."""
-        self.follow()
-        if self._following is not None:
-            await asyncio.wait([self._following])
+            self.refresh_in_background()
 
     def removed(self, group_id: str) -> None:
-        """A removal passed: the user is out until the chat service says otherwise."""
+        """Take the user out of a group, because a removal was received; the chat service has the last word."""
         if self.groups is not None:
             self.groups -= {group_id}
-        self.follow()
+        self.refresh_in_background()
 
-    async def _ask(self) -> frozenset[str]:
+    async def _refresh(self) -> frozenset[str]:
         while True:
             self._stale = False
-            async with self._questions:
+            async with self._calls:
                 groups = await all_user_group_ids(self._chat, self.user_id)
-            unheard = [feed for feed in map(group_feed, groups) if not self._hub.is_subscribed(feed)]
-            await self._hub.ensure_subscribed(unheard)
-            if not self._stale and not unheard:
+            not_received = [feed for feed in map(group_feed, groups) if not self._hub.is_subscribed(feed)]
+            await self._hub.ensure_subscribed(not_received)
+            if not self._stale and not not_received:
                 break
         self.groups = groups
         for listener in list(self.listeners):
             listener.membership_changed()
         return groups
 
-    def _answered(self, task: asyncio.Task[frozenset[str]]) -> None:
-        self._asking = None
+    def _refreshed(self, task: asyncio.Task[frozenset[str]]) -> None:
+        self._refreshing = None
 
-    async def _follow(self) -> None:
-        wait = 0.5
+    async def _refresh_until_fresh(self) -> None:
+        backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
         try:
             while self.listeners:
                 try:
-                    await self.ask()
+                    await self.refresh()
                 except (ChatServiceError, FeedUnavailable) as error:
-                    logger.warning("the groups of user %d can't be asked for, trying again: %s", self.user_id, error)
-                    await asyncio.sleep(wait)
-                    wait = min(2 * wait, LONGEST_BACKOFF)
+                    logger.warning("the groups of user %d can't be read, retrying: %s", self.user_id, error)
+                    await backoff.sleep()
                 else:
                     if not self._stale:
                         return
         finally:
-            self._following = None
+            self._in_background = None
 
 
 def feeds_of(groups: Iterable[str]) -> list[str]:
-    """The feeds of chat groups, in a stable order."""
+    """Return the feeds of chat groups, sorted."""
     return [group_feed(group_id) for group_id in sorted(groups)]
+
+
+def group_of(feed: str) -> str:
+    """Return the chat group of a feed; empty for a user's feed."""
+    kind, _, group_id = feed.partition(":")
+    return group_id if kind == "group" else ""

@@ -1,4 +1,4 @@
-"""The memberships of all users who are connected to this process."""
+"""Keep the memberships of all users who are connected to this process."""
 
 import asyncio
 import itertools
@@ -7,55 +7,68 @@ import time
 from collections import OrderedDict
 
 from chatws.chat_service.port import ChatGateway
-from chatws.membership.membership import Listener, Membership
+from chatws.membership.membership import Listener, Membership, group_of
 from realtime.aio import tasks
 from realtime.hub.hub import Hub
 
 logger = logging.getLogger(__name__)
 
-
-ASKED_AT_ONCE = 10
-
-QUESTIONS_AT_ONCE = 100
-"""More than that wait for their turn, so that a lost Redis doesn't become a flood of questions that time out."""
+REFRESHED_AT_ONCE = 10
+CALLS_AT_ONCE = 100
+"""More calls wait for their turn, because after an outage of Redis thousands of calls at once would time out."""
 
 
 class Memberships:
-    """The memberships of all users that are connected to this process.
+    """The memberships of all users who are connected to this process.
 
-    Each is asked about every so many seconds, whatever the events say; 0 is never.
+    Each is refreshed every ``every`` seconds, whatever the events say; 0 is never.
     """
 
     def __init__(self, chat: ChatGateway, hub: Hub, every: float = 0.0) -> None:
         self._chat = chat
         self._hub = hub
         self._every = every
-        self._checking: asyncio.Task[None] | None = None
         self._users: OrderedDict[int, Membership] = OrderedDict()
-        """The one whose check is due next comes first."""
-        self._questions = asyncio.Semaphore(QUESTIONS_AT_ONCE)
-        hub.on_drop = self._dropped
-        hub.on_reconnect = self._reconnected
-        self._asking_all: asyncio.Task[None] | None = None
-        self._unasked: list[Membership] = []
+        """The user whose check is due next comes first."""
+        self._calls = asyncio.Semaphore(CALLS_AT_ONCE)
+        self._checking: asyncio.Task[None] | None = None
+        self._refreshing_all: asyncio.Task[None] | None = None
+        self._not_refreshed: list[Membership] = []
+        hub.listen(self)
 
     def enter(self, user_id: int, listener: Listener) -> Membership:
-        """The membership of a user; ``listener`` is notified of its changes until it leaves."""
+        """Return the membership of a user; notify ``listener`` of its changes until it leaves."""
         if self._every and self._checking is None:
             self._checking = tasks.supervise(self._check, "checking every user's groups")
         membership = self._users.get(user_id)
         if membership is None:
-            membership = self._users[user_id] = Membership(user_id, self._chat, self._hub, self._questions)
+            membership = self._users[user_id] = Membership(user_id, self._chat, self._hub, self._calls)
         membership.listeners.add(listener)
         return membership
 
     def leave(self, user_id: int, listener: Listener) -> None:
-        """The last listener's leaving forgets the user."""
+        """Remove a listener. The last one's end forgets the user."""
         membership = self._users.get(user_id)
         if membership is not None:
             membership.listeners.discard(listener)
             if not membership.listeners:
                 del self._users[user_id]
+
+    def user_removed(self, user_id: int, feed: str) -> None:
+        """Take a user out of a chat group: the hub received a removal."""
+        membership = self._users.get(user_id)
+        if membership is not None and group_of(feed):
+            membership.removed(group_of(feed))
+
+    def reconnected(self) -> None:
+        """Refresh all users: removals may have been missed while the channel layer was disconnected."""
+        self._not_refreshed = list(self._users.values())
+        if self._refreshing_all is None or self._refreshing_all.done():
+            self._refreshing_all = tasks.spawn(self._refresh_all(), "refreshing every user's groups")
+
+    async def stop(self) -> None:
+        """End the background tasks."""
+        await tasks.end(task for task in (self._checking, self._refreshing_all) if task is not None)
 
     async def _check(self) -> None:
         while True:
@@ -65,37 +78,25 @@ class Memberships:
                 logger.warning("the groups of %d users can't be checked now: %s", len(failures), failures[0])
 
     async def _check_since(self, moment: float) -> list[BaseException]:
-        """Ask about those who came or were checked before a moment, a few at a time; what went wrong."""
+        """Refresh those who connected or were checked before a moment, a few at a time; return the errors."""
         failures: list[BaseException] = []
         while some := self._unchecked_since(moment):
             for user in some:
                 user.checked_at = time.monotonic()
                 self._users.move_to_end(user.user_id)
-            answers = await asyncio.gather(*(user.ask() for user in some), return_exceptions=True)
+            answers = await asyncio.gather(*(user.refresh() for user in some), return_exceptions=True)
             failures += [answer for answer in answers if isinstance(answer, BaseException)]
         return failures
 
     def _unchecked_since(self, moment: float) -> list[Membership]:
         waiting = itertools.takewhile(lambda user: user.checked_at <= moment, self._users.values())
-        return list(itertools.islice(waiting, ASKED_AT_ONCE))
+        return list(itertools.islice(waiting, REFRESHED_AT_ONCE))
 
-    async def stop(self) -> None:
-        """Ask about nobody any more."""
-        await tasks.end(task for task in (self._checking, self._asking_all) if task is not None)
-
-    def _dropped(self, user_id: int, feed: str) -> None:
-        membership = self._users.get(user_id)
-        kind, _, group_id = feed.partition(":")
-        if membership is not None and kind == "group":
-            membership.removed(group_id)
-
-    def _reconnected(self) -> None:
-        self._unasked = list(self._users.values())
-        if self._asking_all is None or self._asking_all.done():
-            self._asking_all = tasks.spawn(self._ask_all(), "asking for every user's groups")
-
-    async def _ask_all(self) -> None:
-        """Ask for the groups of everybody, a few users at a time; from the beginning if the layer was deaf again."""
-        while self._unasked:
-            some, self._unasked = self._unasked[:ASKED_AT_ONCE], self._unasked[ASKED_AT_ONCE:]
-            await asyncio.gather(*(user.followed() for user in some))
+    async def _refresh_all(self) -> None:
+        """Refresh all users, a few at a time; a reconnect meanwhile starts again with the first."""
+        while self._not_refreshed:
+            some, self._not_refreshed = (
+                self._not_refreshed[:REFRESHED_AT_ONCE],
+                self._not_refreshed[REFRESHED_AT_ONCE:],
+            )
+            await asyncio.gather(*(user.refreshed() for user in some))

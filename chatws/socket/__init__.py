@@ -1,1 +1,1 @@
-"""The WebSocket: a connection's consumer, its session, and what answers each frame."""
+"""The WebSocket: a chat connection, its session and subscriptions, and a handler for each frame."""

@@ -25,7 +25,6 @@ async def health(request: HttpRequest) -> HttpResponse:
 async def ready(request: HttpRequest) -> HttpResponse:
     """Answer 200 if this process can serve sockets, else 503; the body has each dependency and its state."""
     here = services.of(request)
-    here.node.start()
     redis, chat_rpc, user_rpc = await asyncio.gather(_redis_state(here), here.chat.state(), here.names.state())
     gateway = here.node.state
     well = redis == chat_rpc == gateway == "ok"

@@ -1,4 +1,4 @@
-"""The outbox over ASGI's send, for other servers."""
+"""Write frames by ASGI's send, for servers other than ours."""
 
 import asyncio
 import types
@@ -13,9 +13,9 @@ Send = Callable[[dict[str, Any]], Coroutine[Any, Any, None]]
 
 
 class AsgiOutbox(Outbox):
-    """An outbox before ASGI's ``send``, which is stepped by hand: as a rule it ends at once.
+    """An outbox over ASGI's ``send``, whose first step is taken by hand, because most sends end at once.
 
-    Where the server pushes back it is finished in a task, and what follows waits in the queue.
+    If the server applies back-pressure, the send is finished in a task, and later frames wait in the queue.
     """
 
     __slots__ = ("_send", "_task")
@@ -40,13 +40,13 @@ class AsgiOutbox(Outbox):
         self._step({"type": "websocket.close", "code": code}, iter(()))
 
     def _step(self, event: dict[str, Any], rest: Iterable[str]) -> bool:
-        """Give one event to the server; what doesn't end at once is finished in a task, and ``rest`` behind it."""
+        """Send one event; return whether that ended at once. Else a task finishes it, and ``rest`` behind it."""
         step = self._send(event)
         try:
             blocker = step.send(None)
         except StopIteration:
             return True
-        except OSError:  # the server's own word that the socket is gone
+        except OSError:  # ASGI's way to report that the connection has ended
             self.discard()
             return False
         self._blocked = True
@@ -70,11 +70,11 @@ class AsgiOutbox(Outbox):
 
 @types.coroutine
 def _go_on(step: Coroutine[Any, Any, None], blocker: Any) -> Generator[Any, Any, None]:
-    """Go on with a coroutine whose first step, taken by hand, waits for ``blocker``."""
+    """Run the rest of a coroutine whose first step was taken by hand and waits for ``blocker``."""
     while True:
         try:
             value = yield blocker
-        except BaseException as error:
+        except BaseException as error:  # passed on into the coroutine, as `yield from` does
             try:
                 blocker = step.throw(error)
             except StopIteration:

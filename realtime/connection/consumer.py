@@ -1,9 +1,9 @@
-"""One socket's life: accept, deadline, frames one at a time, delivery, expiry, audit, end.
+"""Run one WebSocket connection: accept, deadline, frames one at a time, token expiry, audit, end.
 
-While one frame takes long, others are read ahead, so that a client's heartbeat is answered all the same.
+If one frame takes long, later frames are read ahead, so that a client's heartbeat is still answered.
 
-A Channels consumer without a channel of its own: the hub hears the groups for all sockets of the process. What the
-frames mean is the subclass's.
+It is a Channels consumer without a channel of its own, because the hub receives the groups for all connections of the
+process. What frames mean is up to the `ConnectionHandler`.
 """
 
 import asyncio
@@ -21,36 +21,40 @@ from realtime.close_codes import CloseCode, label_of
 from realtime.connection.asgi_outbox import AsgiOutbox
 from realtime.connection.extension import EXTENSION
 from realtime.connection.frames_outbox import FramesOutbox
+from realtime.connection.handler import (
+    BinaryFrame,
+    ConnectionHandler,
+    FrameFailed,
+    OriginRefused,
+    Restarting,
+    TokenExpired,
+    TooFast,
+)
 from realtime.connection.handshake import Handshake
 from realtime.connection.outbox import Outbox
 from realtime.connection.rate_limit import FrameLimit
-from realtime.exceptions import AuthenticationError, TransientError
-from realtime.feeds.log import Position
-from realtime.hub.batch import Batch
+from realtime.exceptions import AuthenticationError
 from realtime.ids import new_connection_id
-from realtime.node.admission import Refusal
 from realtime.node.node import Node
 from realtime.observability import log_context, metrics
 
 logger = logging.getLogger(__name__)
 
-MOST_AHEAD = 16
-"""So many frames are read while one is served; more wait with the server."""
+MAX_AHEAD = 16
+"""Frames that are read while one is served. More wait in the server."""
 
 
-class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no types
-    """One connection. ``user_id`` is 0 until it has authenticated."""
+class Connection(AsyncConsumer):  # type: ignore[misc]  # channels has no types
+    """One connection. ``user_id`` is 0 until it has authenticated. ``handler`` makes the application's side of it."""
 
-    deliver: Callable[[Batch], None]
-    """Frames of one feed, in order."""
-
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, handler: Callable[["Connection"], ConnectionHandler]) -> None:
         self.node = node
         self.connection_id = new_connection_id()
         self.principal: Principal | None = None
         self.user_id = 0
         self.frames_in = 0
         self.bytes_in = 0
+        self._make_handler = handler
         self._bad_frames: deque[float] | None = None
         self._limit: FrameLimit | None = None
         self._failures = 0
@@ -60,14 +64,14 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         self._reading_ahead: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """Serve the socket until it is gone. No channel, no task and no database: the loop waits for frames only."""
-        log_context.connection_id.set(self.connection_id)  # this task's alone
+        """Serve the connection until it ends. No channel, task or database connection is kept for it."""
+        log_context.connection_id.set(self.connection_id)  # in the context of this connection's task
         self.scope = scope
         self.handshake: Handshake = scope["handshake"]
         self._receive = receive
         frames, limit = (scope.get("extensions") or {}).get(EXTENSION), self.node.conf.outbox_bytes
         self.outbox: Outbox = AsgiOutbox(send, limit) if frames is None else FramesOutbox(frames, limit)
-        self.deliver = self.outbox.write
+        self.handler = self._make_handler(self)
         code: int = CloseCode.ABNORMAL
         try:
             await receive()  # websocket.connect
@@ -85,13 +89,45 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         finally:
             self._ended(code)
 
+    # Frames
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Serve one frame. An exception is logged and reported to the client; the second in a row closes."""
+        try:
+            await self._serve(message)
+            self._failures = 0
+        except Exception:  # a boundary: an error in serving one frame must not end the connection
+            logger.exception("a frame of connection %s (user %d) failed", self.connection_id, self.user_id)
+            self._failures += 1
+            self.handler.notify(FrameFailed())
+            if self._failures >= 2:
+                self.close(CloseCode.INTERNAL_ERROR)
+
+    async def _serve(self, message: dict[str, Any]) -> None:
+        text, size = message.get("text"), _size_of(message)
+        self.frames_in += 1
+        self.bytes_in += size
+        if self._limit is None:
+            self._limit = FrameLimit(self.node.conf)
+        excess = self._limit.take(size)
+        if excess is not None:
+            metrics.refusals.labels(excess.limit).inc()
+            self.handler.notify(TooFast(text or "", excess.wait))
+            if self._limit.exceeded():
+                self.close(CloseCode.RATE_LIMITED)
+        elif text is None:
+            self.handler.notify(BinaryFrame())
+            self.count_bad_frame()
+        else:
+            await self.handler.frame_received(text, size)
+
     async def _next(self) -> dict[str, Any]:
         return await (self._receive() if self._ahead is None else self._ahead.get())
 
     def read_ahead(self) -> None:
-        """A frame takes long: from now on, what needs no turn is served while others wait for theirs."""
+        """Serve frames that can overtake, from now on, while an earlier frame is still being served."""
         if self._ahead is None:
-            self._ahead = asyncio.Queue(MOST_AHEAD)
+            self._ahead = asyncio.Queue(MAX_AHEAD)
             self._reading_ahead = tasks.spawn(self._read_ahead(self._ahead), "reading ahead")
 
     async def _read_ahead(self, ahead: asyncio.Queue[dict[str, Any]]) -> None:
@@ -99,121 +135,17 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         log_context.user_id.set(self.user_id)
         try:
             while (message := await self._receive())["type"] != "websocket.disconnect":
-                if self.outbox.closing is None and self.needs_no_turn(message.get("text") or ""):
+                if self.outbox.closing is None and self.handler.can_overtake(message.get("text") or ""):
                     await self.dispatch(message)
                 else:
                     await ahead.put(message)
-        except Exception:
+        except Exception:  # a boundary: the task that serves frames has to end as well
             await ahead.put({"type": "websocket.disconnect"})
             raise
         await ahead.put(message)
 
-    async def dispatch(self, message: dict[str, Any]) -> None:
-        """Serve one frame; what goes wrong in it is ours: it is told, and twice in a row ends the connection."""
-        text = message.get("text")
-        self.frames_in += 1
-        if text is None:
-            size = len(message.get("bytes") or b"")
-        elif text.isascii():
-            size = len(text)
-        else:
-            size = len(text.encode())
-        self.bytes_in += size
-        if self._limit is None:
-            self._limit = FrameLimit(self.node.conf)
-        excess = self._limit.take(size)
-        try:
-            if excess is not None:
-                metrics.refusals.labels(excess.limit).inc()
-                self.too_fast(text or "", excess.wait)
-                if self._limit.exceeded():
-                    self.close(CloseCode.RATE_LIMITED)
-            elif text is None:
-                self.binary_received()
-            else:
-                await self.frame_received(text, size)
-            self._failures = 0
-        except Exception:
-            logger.exception("a frame of connection %s (user %d) failed", self.connection_id, self.user_id)
-            self._failures += 1
-            self.failed()
-            if self._failures >= 2:
-                self.close(CloseCode.INTERNAL_ERROR)
-
-    # What the subclass says
-
-    async def frame_received(self, text: str, size: int) -> None:
-        """Serve a text frame of so many bytes."""
-        raise NotImplementedError
-
-    def needs_no_turn(self, text: str) -> bool:
-        """Whether a text frame may be served before others that came earlier; nothing in it waits."""
-        raise NotImplementedError
-
-    async def handshake_authenticated(self, principal: Principal) -> None:
-        """Welcome a socket that brought its token in the handshake."""
-        raise NotImplementedError
-
-    def binary_received(self) -> None:
-        """Answer a binary frame."""
-        raise NotImplementedError
-
-    def too_fast(self, text: str, wait: float) -> None:
-        """Say that a frame isn't served: the next may come in ``wait`` seconds."""
-        raise NotImplementedError
-
-    def not_admitted(self, refusal: Refusal) -> None:
-        """Say why the socket can't stay; it is closed next."""
-        raise NotImplementedError
-
-    def unavailable(self, error: TransientError) -> None:
-        """Say what is away; the socket is closed next."""
-        raise NotImplementedError
-
-    def restarting(self, retry_after: int) -> None:
-        """Say that the process ends; the socket is closed next."""
-        raise NotImplementedError
-
-    def failed(self) -> None:
-        """Say that serving a frame failed."""
-        raise NotImplementedError
-
-    def refused(self, error: AuthenticationError) -> None:
-        """Say why the socket isn't authenticated; it is closed next."""
-        raise NotImplementedError
-
-    def origin_refused(self) -> None:
-        """Say that the page's origin isn't allowed; the socket is closed next."""
-        raise NotImplementedError
-
-    def token_expired(self) -> None:
-        """Say that the token has expired; the socket is closed next."""
-        raise NotImplementedError
-
-    # What the subclass and the node use
-
-    def identify(self, principal: Principal, way: str) -> None:
-        """The connection is this user's from now on; ``way`` is how the token came."""
-        self.user_id = principal.user_id
-        log_context.user_id.set(self.user_id)
-        self.renew(principal)
-        self.node.users[self.user_id] += 1
-        metrics.authentications.labels(way, "ok").inc()
-        self.node.presence.opened(self.user_id, self.connection_id)
-        self.node.audit.authenticated(self.connection_id, user_id=self.user_id, way=way)
-
-    def renew(self, principal: Principal) -> None:
-        """The connection lives until this token expires."""
-        self.principal = principal
-        self._schedule(principal.expires_at - time.time(), self._check_expiry)
-
-    def stop_deadline(self) -> None:
-        """The client has done its part: no longer count the time until it authenticates."""
-        if self.principal is None:
-            self._cancel_timer()
-
     def count_bad_frame(self) -> None:
-        """The twentieth bad frame in a minute closes the connection."""
+        """Count a frame that could not be read. The twentieth in a minute closes the connection."""
         now = time.monotonic()
         limit = self.node.conf.bad_frames_per_minute
         if self._bad_frames is None:
@@ -222,121 +154,137 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         if len(self._bad_frames) == limit and now - self._bad_frames[0] < 60:
             self.close(CloseCode.BAD_FRAMES)
 
+    # The user
+
     async def authenticate(self, token: str) -> Principal:
-        """The principal of a token that counts; raises `AuthenticationError` or `TransientError`."""
+        """Return the principal of a valid token; raises `AuthenticationError` or `TransientError`."""
         return await self.node.authenticate(token)
 
+    def identify(self, principal: Principal, auth_method: str) -> None:
+        """Make the connection this user's. ``auth_method`` is how the token came."""
+        self.user_id = principal.user_id
+        log_context.user_id.set(self.user_id)
+        self.renew(principal)
+        self.node.users[self.user_id] += 1
+        metrics.authentications.labels(auth_method, "ok").inc()
+        self.node.presence.opened(self.user_id, self.connection_id)
+        self.node.audit.authenticated(self.connection_id, user_id=self.user_id, way=auth_method)
+
+    def renew(self, principal: Principal) -> None:
+        """Keep the connection until this token expires."""
+        self.principal = principal
+        self._schedule(principal.expires_at - time.time(), self._check_expiry)
+
+    def stop_deadline(self) -> None:
+        """Stop the time that the client has to authenticate: its token has come."""
+        if self.principal is None:
+            self._cancel_timer()
+
     def recheck(self) -> None:
-        """Close the socket if its token has been revoked."""
+        """Close the connection if its token has been revoked."""
         if self.principal is not None and self.node.revocations.is_revoked(self.principal):
             metrics.authentications.labels("recheck", "revoked").inc()
-            self.refused(AuthenticationError("revoked", "the token has been revoked"))
-            self.close(CloseCode.UNAUTHENTICATED)
+            self._refuse(AuthenticationError("revoked", "the token has been revoked"))
+
+    # Closing
 
     def close(self, code: int) -> None:
-        """Close the socket after what has been written."""
+        """Close the connection behind what has been written."""
         self.outbox.close(code)
 
     def send_away(self, retry_after: int) -> None:
-        """The process ends: close the socket; the client is to come back in so many seconds."""
-        self.restarting(retry_after)
+        """Close the connection because the process ends; the client should reconnect after so many seconds."""
+        self.handler.notify(Restarting(retry_after))
         self.close(CloseCode.RESTARTING)
 
-    # What the hub calls
+    def _refuse(self, error: AuthenticationError) -> None:
+        self.handler.notify(error)
+        self.close(CloseCode.UNAUTHENTICATED)
 
-    def feed_reset(self, feed: str, position: Position) -> bool:
-        """What lay between the last frame of a feed and this position is lost; whether it goes on being heard."""
-        raise NotImplementedError
-
-    def dropped(self, feed: str, position: Position) -> None:
-        """A publication removed this user from a feed."""
-        raise NotImplementedError
-
-    def ask_access(self, feed: str) -> None:
-        """This user's access to a feed may have changed."""
-        raise NotImplementedError
-
-    def left(self) -> None:
-        """The connection is gone, the hub has forgotten it."""
+    # Beginning and end
 
     async def _opened(self) -> None:
-        self.node.start()
         self.node.connections[self.connection_id] = self
-        handshake = self.handshake
-        refusal = self.node.admission.enter(handshake.address)
+        refusal = self.node.admission.enter(self.handshake.address)
         if self.node.draining:
             self.send_away(1)
-            return
-        if refusal is not None:
+        elif refusal is not None:
             metrics.refusals.labels(refusal.reason).inc()
-            self.not_admitted(refusal)
+            self.handler.notify(refusal)
             self.close(CloseCode.AT_LIMIT)
-            return
-        self._is_admitted = True
+        else:
+            self._is_admitted = True
+            await self._admitted()
+
+    async def _admitted(self) -> None:
+        handshake = self.handshake
         self.node.audit.opened(self.connection_id, address=handshake.address, user_agent=handshake.user_agent)
         if not handshake.origin_allowed:
-            self.origin_refused()
+            self.handler.notify(OriginRefused())
             self.close(CloseCode.FORBIDDEN)
         elif isinstance(handshake.failure, AuthenticationError):
-            metrics.authentications.labels(handshake.way, handshake.failure.reason).inc()
-            self.refused(handshake.failure)
-            self.close(CloseCode.UNAUTHENTICATED)
+            metrics.authentications.labels(handshake.auth_method, handshake.failure.reason).inc()
+            self._refuse(handshake.failure)
         elif handshake.failure is not None:
-            self.unavailable(handshake.failure)
+            self.handler.notify(handshake.failure)
             self.close(CloseCode.RESTARTING)
         elif handshake.principal is not None:
-            try:
-                await self.handshake_authenticated(handshake.principal)
-                self.recheck()  # nobody told this connection what was revoked before it had its user
-            except Exception:
-                logger.exception("welcoming connection %s failed", self.connection_id)
-                self.failed()
-                self.close(CloseCode.INTERNAL_ERROR)
+            await self._welcome(handshake.principal)
         else:
             self._schedule(self.node.conf.auth_timeout, self._deadline_passed)
 
+    async def _welcome(self, principal: Principal) -> None:
+        try:
+            await self.handler.authenticated(principal)
+            self.recheck()  # a revocation that came before `identify` did not reach this connection
+        except Exception:  # a boundary: the client is told before the connection is closed
+            logger.exception("welcoming connection %s failed", self.connection_id)
+            self.handler.notify(FrameFailed())
+            self.close(CloseCode.INTERNAL_ERROR)
+
     def _ended(self, code: int) -> None:
+        node = self.node
         self._cancel_timer()
-        self.node.serving.discard(self)
+        node.serving.discard(self)
         if self._reading_ahead is not None:
             self._reading_ahead.cancel()
         code = self.outbox.closing or code
         self.outbox.discard()
-        self.node.hub.leave_all(self)
-        if self.node.connections.pop(self.connection_id, None) is None:
+        self.handler.closed()
+        if node.connections.pop(self.connection_id, None) is None:
             return
-        self.node.admission.leave(self.handshake.address)
+        node.admission.leave(self.handshake.address)
         metrics.closes.labels(label_of(code)).inc()
         if self.user_id:
-            self.node.users[self.user_id] -= 1
-            if not self.node.users[self.user_id]:
-                del self.node.users[self.user_id]
-        if not self.node.connections:
-            self.node.empty.set()
+            node.users[self.user_id] -= 1
+            if not node.users[self.user_id]:
+                del node.users[self.user_id]
+        if not node.connections:
+            node.empty.set()
         if not self._is_admitted:
             return
         if self.user_id:
-            self.node.presence.closed(self.user_id, self.connection_id)
-        self.node.audit.closed(
+            node.presence.closed(self.user_id, self.connection_id)
+        node.audit.closed(
             self.connection_id, code=code, frames_in=self.frames_in, frames_out=self.outbox.frames,
             bytes_in=self.bytes_in, bytes_out=self.outbox.size,
         )  # fmt: skip
-        self.left()
+
+    # The timer: until the client authenticates, then until its token expires
 
     def _deadline_passed(self) -> None:
         metrics.authentications.labels("frame", "timeout").inc()
-        self.refused(AuthenticationError("timeout", f"not authenticated within {self.node.conf.auth_timeout:g} s"))
-        self.close(CloseCode.UNAUTHENTICATED)
+        self._refuse(AuthenticationError("timeout", f"not authenticated within {self.node.conf.auth_timeout:g} s"))
 
     def _check_expiry(self) -> None:
         left = self.principal.expires_at - time.time() if self.principal else 0
         if left > 0:
             self._schedule(left, self._check_expiry)
             return
-        self.token_expired()
+        self.handler.notify(TokenExpired())
         self.close(CloseCode.UNAUTHENTICATED)
 
-    def _schedule(self, seconds: float, then: Any) -> None:
+    def _schedule(self, seconds: float, then: Callable[[], None]) -> None:
         self._cancel_timer()
         self._timer = asyncio.get_running_loop().call_later(min(max(seconds, 0), 86_400), then)
 
@@ -344,3 +292,11 @@ class DeliveryConsumer(AsyncConsumer):  # type: ignore[misc]  # channels has no 
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _size_of(message: dict[str, Any]) -> int:
+    """Return the bytes of a frame's content."""
+    text = message.get("text")
+    if text is None:
+        return len(message.get("bytes") or b"")
+    return len(text) if text.isascii() else len(text.encode())

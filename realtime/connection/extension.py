@@ -1,45 +1,45 @@
-"""The scope extension `chatws.frames`: what a server that takes ready frames offers, and what it asks of their writer.
+"""Define the scope extension `chatws.frames`: how ready WebSocket frames pass from connection to server.
 
-Offered by `realtime.server.websocket`, used by `realtime.connection.outbox`.
+`realtime.server.websocket` offers it, `realtime.connection.frames_outbox` uses it.
 """
 
 from collections.abc import Callable
 from typing import Protocol
 
 EXTENSION = "chatws.frames"
-"""The scope extension of a server that takes ready frames: a `Frames`."""
+"""The name of the scope extension; its value is a `Frames`."""
 
 
 class Flow(Protocol):
-    """Who writes frames; told as an `asyncio.Protocol` is when the socket takes no more, and when it does again."""
+    """The writer of frames. It is called as an `asyncio.Protocol` is when the socket's buffer fills and drains."""
 
     def pause_writing(self) -> None: ...
 
     def resume_writing(self) -> None: ...
 
     def stop_sending(self) -> None:
-        """What `Frames.direct` gave is no longer good: a closing handshake has begun."""
+        """Stop using what `Frames.direct` returned: a closing handshake has begun."""
 
 
 class Frames(Protocol):
-    """What a server offers as `chatws.frames`: ready frames go to the socket at once, past ASGI's ``send``."""
+    """Sends ready frames to the socket at once, past ASGI's ``send``."""
 
     flow: Flow | None
 
     def direct(self) -> Callable[[bytes], int] | None:
-        """The socket's own `send`, good until the flow is paused or stopped; None where frames have to pass `write`.
+        """Return the socket's own `send`, valid until the flow is paused or stopped; None if `write` has to be used.
 
-        What it didn't take, or all if it raised OSError, has to be given to `write_rest`.
+        Pass what it didn't take, or everything if it raised OSError, to `write_rest`.
         """
 
     def write(self, wire: bytes) -> None:
-        """Send whole, unmasked frames. They are dropped once a closing handshake has begun."""
+        """Send whole, unmasked frames. After a closing handshake has begun they are dropped."""
 
     def write_rest(self, wire: bytes) -> None:
-        """Send what the socket didn't take; pauses the flow until it has."""
+        """Send what the socket didn't take; the flow is paused until then."""
 
     def backlog(self) -> int:
-        """Bytes that the socket hasn't taken yet."""
+        """Return the bytes that the socket hasn't taken yet."""
 
     def close(self, code: int) -> None:
-        """Begin the closing handshake, behind what has been written."""
+        """Begin the closing handshake behind what has been written."""

@@ -1,4 +1,4 @@
-"""The outbox over a server that takes ready frames."""
+"""Write ready WebSocket frames to a server that takes them: ours."""
 
 from collections.abc import Callable, Iterable
 
@@ -8,7 +8,7 @@ from realtime.hub.batch import Batch
 
 
 class FramesOutbox(Outbox):
-    """An outbox before a server that takes ready frames."""
+    """An outbox over a server that takes ready frames."""
 
     __slots__ = ("_frames", "_send")
 
@@ -16,8 +16,8 @@ class FramesOutbox(Outbox):
         super().__init__(limit)
         self._frames = frames
         self._send: Callable[[bytes], int] | None = None
-        """The socket's `send` while a frame may go out at once. The way of nearly every delivery: it touches nothing of
-        the connection but this outbox and the socket, since with many connections it's memory that costs."""
+        """The socket's `send` while a frame may be sent at once. Nearly every delivery takes this path. It touches only
+        this outbox and the socket, because with many connections each object touched is a cache miss."""
         frames.flow = self
 
     def write(self, batch: Batch) -> None:
@@ -30,7 +30,7 @@ class FramesOutbox(Outbox):
         wire = batch.wire
         try:
             sent = self._send(wire)
-        except OSError:  # full; or lost, which the transport then finds and reports in its own way
+        except OSError:  # the buffer is full, or the connection lost: the transport detects that by itself
             sent = 0
         if sent < len(wire):
             self._frames.write_rest(wire[sent:])
@@ -52,18 +52,18 @@ class FramesOutbox(Outbox):
         super().close(code)
 
     def pause_writing(self) -> None:
-        """The socket takes no more."""
+        """Queue from now on: the socket's buffer is full."""
         self._blocked = True
         self._send = None
 
     def resume_writing(self) -> None:
-        """The socket takes frames again."""
+        """Send what waits: the socket takes frames again."""
         self._blocked = False
         self._drain()
         self._look()
 
     def stop_sending(self) -> None:
-        """Whatever is still written is dropped by the server."""
+        """Stop the direct path: the server drops what is still written."""
         self._send = None
 
     def discard(self) -> None:
@@ -81,5 +81,5 @@ class FramesOutbox(Outbox):
         self._frames.close(code)
 
     def _overflow(self) -> None:
-        self._blocked = False  # the close doesn't wait for the socket to drain: it may never
+        self._blocked = False  # the close must not wait for the socket to drain: that may never happen
         super()._overflow()

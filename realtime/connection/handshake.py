@@ -1,6 +1,7 @@
-"""The handshake's token and origin, looked at before the consumer: `scope["user"]` and `scope["handshake"]`.
+"""Read token, origin and address of a handshake into `scope["user"]` and `scope["handshake"]`.
 
-It never refuses by itself: the consumer accepts, says why, and closes, so that a browser can see the reason.
+The middleware never refuses a handshake: the connection is accepted, told why, and closed, so that a browser sees the
+reason.
 """
 
 from collections.abc import Awaitable, Callable
@@ -24,9 +25,9 @@ Authenticate = Callable[[str], Awaitable[Principal]]
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """What the HTTP request said: the way a token came (``""``: none came), whose it is or why it is bad."""
+    """What the HTTP request says. ``auth_method``: how a token came (empty: none), then its principal or failure."""
 
-    way: str = ""
+    auth_method: str = ""
     principal: Principal | None = None
     failure: AuthenticationError | TransientError | None = None
     subprotocol: str | None = None
@@ -36,7 +37,7 @@ class Handshake:
 
 
 class JWTAuthMiddleware:
-    """Resolves the JWT user of a WebSocket handshake; a token is looked for in header, subprotocol and query."""
+    """Resolves the JWT user of a WebSocket handshake, from a token in header, subprotocol or query."""
 
     def __init__(self, inner: Application, authenticate: Authenticate, conf: RealtimeConf) -> None:
         self._inner = inner
@@ -51,11 +52,11 @@ class JWTAuthMiddleware:
 
 
 async def read_handshake(scope: Scope, authenticate: Authenticate, conf: RealtimeConf) -> Handshake:
-    """The handshake of a WebSocket scope; a bad token is in it as ``failure``, never raised."""
+    """Return the handshake of a WebSocket scope. A token that is not accepted is in ``failure``; nothing is raised."""
     headers: dict[bytes, bytes] = dict(scope["headers"])
-    way, token, subprotocol = _find_token(headers, scope, conf)
+    auth_method, token, subprotocol = _find_token(headers, scope, conf)
     principal, failure = None, None
-    if way:
+    if auth_method:
         try:
             principal = await authenticate(token)
         except (AuthenticationError, TransientError) as error:
@@ -63,7 +64,7 @@ async def read_handshake(scope: Scope, authenticate: Authenticate, conf: Realtim
     client = scope.get("client")
     peer = str(client[0]) if client else ""
     return Handshake(
-        way=way,
+        auth_method=auth_method,
         principal=principal,
         failure=failure,
         subprotocol=subprotocol,
@@ -74,15 +75,17 @@ async def read_handshake(scope: Scope, authenticate: Authenticate, conf: Realtim
 
 
 def origin_allowed(origin: str, host: str, allowed: tuple[str, ...]) -> bool:
-    """Whether a page of this origin may open a socket: none given, one that is listed, or the request's own host if
-    that is a name that is served."""
+    """Return whether a page of this origin may open a socket.
+
+    Allowed are: no origin, one of the setting, and the request's own host if Django serves that name.
+    """
     if not origin or "*" in allowed or origin in allowed:
         return True
     try:
         is_own = bool(host) and urlsplit(origin).netloc.lower() == host.lower()
     except ValueError:
         return False
-    # A name of an attacker's that points here is no page of ours.
+    # An attacker's host name may point to this server as well.
     return is_own and validate_host(split_domain_port(host)[0], settings.ALLOWED_HOSTS)
 
 

@@ -1,10 +1,12 @@
-"""One connection's way out: frames leave in order, what a slow client doesn't take waits here, bounded.
+"""Queue the frames of one connection: they leave in order, and wait here, bounded, while the client reads slowly.
 
-Written to by the connection's consumer and the hub, never awaited: one slow reader delays nobody.
+The connection and the hub write to it and never wait: one slow reader delays nobody else.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from realtime.close_codes import CloseCode
@@ -16,17 +18,26 @@ TAIL_BYTES = 16_384
 
 
 class Waiting(NamedTuple):
-    """Frames that wait, or with ``code`` the close behind all frames."""
+    """Frames that wait; with ``code``, the close frame behind them."""
 
     batch: Batch
     is_tail: bool = False
     code: int = 0
 
 
-class Outbox:
-    """A bounded queue before the socket. Over ``limit`` bytes the connection is closed with 4502.
+@dataclass(slots=True)
+class Reply:
+    """What an `Outbox.holding` block wants sent before the frames that were held back."""
 
-    Subclasses know the way to the socket; they set ``_blocked`` while it takes nothing.
+    first: Batch | None = None
+    tail: Sequence[bytes] = ()
+    """Frames that a resumed connection missed."""
+
+
+class Outbox:
+    """A bounded queue before the socket. Above ``limit`` bytes the connection is closed with 4502.
+
+    Subclasses write to the socket. They set ``_blocked`` while it takes nothing.
     """
 
     __slots__ = ("_blocked", "_held", "_limit", "_waiting", "_waiting_size", "closing", "frames", "size", "tail_size")
@@ -41,10 +52,10 @@ class Outbox:
         self.frames = 0
         self.size = 0
         self.tail_size = 0
-        """Bytes of tails that wait; they don't count towards the limit, else resuming would end in overflow."""
+        """Bytes of tails that wait. They don't count towards the limit, because resuming would then end in overflow."""
 
     def write(self, batch: Batch) -> None:
-        """Send frames in order, or keep them until their turn. After `close` they are dropped."""
+        """Send frames, or queue them behind those that wait. After `close` they are dropped."""
         if self._is_open:
             self._count(batch)
             self._transmit(batch)
@@ -53,16 +64,34 @@ class Outbox:
 
     @property
     def _is_open(self) -> bool:
-        """Whether a frame may go out at once."""
+        """Return whether a frame may be sent at once."""
         return self.closing is None and self._held is None and not self._blocked and not self._waiting
 
+    @contextmanager
+    def holding(self, *, drop_on_error: bool = False) -> Iterator["Reply"]:
+        """Hold back what others write, until the block has set its reply; then send the reply and what was held.
+
+        If the block raises, what was held is sent without a reply, or dropped with ``drop_on_error``.
+        """
+        reply = Reply()
+        self.hold()
+        try:
+            yield reply
+        except BaseException:  # also a cancellation
+            if drop_on_error:
+                self.drop_held()
+            else:
+                self.release()
+            raise
+        self.release(reply.first, reply.tail)
+
     def hold(self) -> None:
-        """Keep what is written until `release`."""
+        """Hold back what is written until `release`."""
         if self._held is None:
             self._held = deque()
 
     def release(self, first: Batch | None = None, tail: Iterable[bytes] = ()) -> None:
-        """Send ``first``, then ``tail``, which is taken as the socket drains, then what was held back."""
+        """Send ``first``, then ``tail`` as the socket drains, then what was held back."""
         held, self._held = self._held, None
         if first is not None:
             self.write(first)
@@ -76,12 +105,12 @@ class Outbox:
         self._drain()
 
     def drop_held(self) -> None:
-        """Forget what was held back: what should have stood before it will not come."""
+        """Drop what was held back: its reply will not be sent."""
         self._waiting_size -= sum(one.batch.size for one in self._held or ())
         self._held = None
 
     def close(self, code: int) -> None:
-        """Close after what has been written; the first code given stays."""
+        """Close behind what has been written. A second call changes nothing."""
         if self.closing is not None:
             return
         self.closing = code
@@ -92,21 +121,21 @@ class Outbox:
         self._drain()
 
     def discard(self) -> None:
-        """The socket is gone: forget what waits."""
+        """Drop what waits: the connection has ended."""
         if self.closing is None:
             self.closing = CloseCode.ABNORMAL
         self._forget()
 
     def _transmit(self, batch: Batch) -> None:
-        """Give frames to the socket."""
+        """Write frames to the socket."""
         raise NotImplementedError
 
     def _transmit_close(self, code: int) -> None:
-        """Close the socket behind what it has been given."""
+        """Close the socket behind what was written to it."""
         raise NotImplementedError
 
     def _overflow(self) -> None:
-        """The client reads too slowly: it comes back and resumes."""
+        """Close, because the client reads too slowly. It reconnects and resumes."""
         metrics.outbox_dropped.labels("overflow").inc()
         self._forget()
         self.close(CloseCode.TOO_SLOW)
@@ -121,16 +150,15 @@ class Outbox:
         return self._waiting
 
     def _keep(self, batch: Batch) -> None:
-        size = self._waiting_size + batch.size
-        if 2 * size > self._limit:  # the socket is slow: what may be missed makes room
+        if 2 * (self._waiting_size + batch.size) > self._limit:  # the client is slow: ephemeral frames make room
             if batch.ephemeral:
                 metrics.outbox_dropped.labels("ephemeral").inc(len(batch.frames))
                 return
             self._waiting, self._held = self._without_ephemeral(self._waiting), self._without_ephemeral(self._held)
-            size = self._waiting_size + batch.size
-        self._waiting_size = size
-        (self._queue() if self._held is None else self._held).append(Waiting(batch))
-        if size > self._limit:
+        self._waiting_size += batch.size
+        queue = self._queue() if self._held is None else self._held
+        queue.append(Waiting(batch))
+        if self._waiting_size > self._limit:
             self._overflow()
 
     def _without_ephemeral(self, waiting: deque[Waiting] | None) -> deque[Waiting] | None:

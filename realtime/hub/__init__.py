@@ -1,1 +1,1 @@
-"""A process's fan-out: feeds that connections of this process receive, gaps filled from the log."""
+"""Fan-out in one process: feeds, their subscribers, and gaps that are filled from the log."""

@@ -1,4 +1,4 @@
-"""Text frames that go out together, encoded once for all who get them."""
+"""Encode text frames that go out together, once for all their receivers."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -7,10 +7,10 @@ TEXT = 0x81  # RFC 6455: the last part of a text message, unmasked
 
 
 class Batch:
-    """Frames in order, each a JSON object's bytes. ``ephemeral``: a client that reads slowly may miss them.
+    """Frames in order, each the bytes of a JSON object. ``ephemeral``: they may be dropped for a slow client.
 
-    ``texts`` are the frames as ASGI wants them, ``wire`` is all of them as they stand on the wire; each is made when it
-    is first asked for, and then there for all who get it.
+    ``texts`` are the frames as ASGI takes them. ``wire`` is all of them as WebSocket frames. Each is made on first use
+    and then shared by all receivers.
     """
 
     __slots__ = ("count", "ephemeral", "frames", "size", "texts", "wire")
@@ -26,7 +26,7 @@ class Batch:
         self.ephemeral = ephemeral
 
     def __getattr__(self, name: str) -> Any:
-        # Only called for what isn't there yet: a slot costs each member of a feed less than a property would.
+        # Only called for what isn't there yet: a slot costs each subscriber of a feed less than a property would.
         if name == "wire":
             self.wire = b"".join([part for frame in self.frames for part in (_header(len(frame)), frame)])
             return self.wire
@@ -37,7 +37,7 @@ class Batch:
 
 
 def batches(frames: Iterable[bytes], most_bytes: int) -> Iterator[Batch]:
-    """Frames in batches that end once they reach ``most_bytes``."""
+    """Yield the frames in batches; a batch ends once it reaches ``most_bytes``."""
     some: list[bytes] = []
     size = 0
     for frame in frames:

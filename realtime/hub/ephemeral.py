@@ -1,6 +1,6 @@
-"""Frames past the log: over the channel layer alone, told once or not at all to whoever hears their feed now.
+"""Send frames past the log, over the channel layer alone: at most once, to the present subscribers of a feed.
 
-Sent by whoever knows what they mean, handed out by the hub. Telling never waits; what is too much is left out, counted.
+`Ephemeral.send` never waits. Frames above a limit are dropped and counted.
 """
 
 import logging
@@ -18,50 +18,50 @@ from realtime.observability import metrics
 
 logger = logging.getLogger(__name__)
 
-MOST_WAITING = 1_000
-"""More than that are not kept for a layer that is slow."""
+MAX_WAITING = 1_000
+"""Frames that wait for a slow layer. More are dropped."""
 
 
 class Ephemeral:
-    """The way out and in of one process's ephemeral frames. ``most``: how many a second of one feed it hands out."""
+    """Sends and delivers one process's ephemeral frames: at most ``per_second`` of one feed (0: no limit)."""
 
-    def __init__(self, layer: Layer, feeds: Mapping[str, LocalFeed], background: tasks.Group, most: int) -> None:
+    def __init__(self, layer: Layer, feeds: Mapping[str, LocalFeed], background: tasks.Group, per_second: int) -> None:
         self._layer = layer
         self._feeds = feeds
         self._background = background
-        self._most = most
+        self._per_second = per_second
         self._waiting: list[tuple[str, dict[str, Any]]] = []
         self._is_sending = False
         self._second = 0
-        self._handed_out: Counter[str] = Counter()
+        self._delivered: Counter[str] = Counter()
 
-    def tell(self, feed: str, frame: bytes, besides: int = 0) -> None:
-        """Tell everybody who hears a feed, on every gateway, but the user ``besides``."""
-        if len(self._waiting) >= MOST_WAITING:
+    def send(self, feed: str, frame: bytes, exclude_user: int = 0) -> None:
+        """Send a frame to all subscribers of a feed, on every gateway, except those of one user."""
+        if len(self._waiting) >= MAX_WAITING:
             metrics.outbox_dropped.labels("ephemeral").inc()
             return
-        message = {"type": "ephemeral", "feed": feed, "frame": frame, "besides": besides}
+        message = {"type": "ephemeral", "feed": feed, "frame": frame, "besides": exclude_user}
         self._waiting.append((channels_group(feed), message))
         if not self._is_sending:
             self._is_sending = True
-            self._background.spawn(self._send(), "telling ephemeral frames")
+            self._background.spawn(self._flush(), "sending ephemeral frames")
 
     def receive(self, message: Mapping[str, Any]) -> None:
-        """Hand out what some gateway told."""
+        """Deliver what a gateway sent."""
         feed = self._feeds.get(message["feed"])
-        if feed is None or not feed.members:
+        if feed is None or not feed.subscribers:
             return
         if not self._has_room(feed.name):
             metrics.outbox_dropped.labels("ephemeral").inc()
             return
-        frame, besides = message["frame"], message["besides"]
+        frame, exclude_user = message["frame"], message["besides"]
         batch = Batch((frame,), ephemeral=True)
-        deliveries = [deliver for member, deliver in feed.members.items() if member.user_id != besides]
+        deliveries = [deliver for subscriber, deliver in feed.subscribers.items() if subscriber.user_id != exclude_user]
         for deliver in deliveries:
             deliver(batch)
         metrics.sent(metrics.type_of(frame), len(deliveries), len(frame) * len(deliveries))
 
-    async def _send(self) -> None:
+    async def _flush(self) -> None:
         try:
             while self._waiting:
                 messages, self._waiting = self._waiting, []
@@ -76,6 +76,6 @@ class Ephemeral:
         second = int(time.monotonic())
         if second != self._second:
             self._second = second
-            self._handed_out.clear()
-        self._handed_out[feed] += 1
-        return not 0 < self._most < self._handed_out[feed]
+            self._delivered.clear()
+        self._delivered[feed] += 1
+        return not 0 < self._per_second < self._delivered[feed]

@@ -14,30 +14,30 @@ RETRY_SECONDS = 0.5
 
 
 class Receiver:
-    """Reads the process's channel and hands each message to ``handle``; no message ends it."""
+    """Reads the process's channel and calls ``handle`` with each message. A bad message is logged and skipped."""
 
     def __init__(self, layer: Layer, handle: Callable[[Mapping[str, Any]], None]) -> None:
         self._layer = layer
         self._handle = handle
         self.channel = ""
         self.ready = asyncio.Event()
-        """Set once the layer has given a channel."""
+        """Set once the process has a channel of the layer."""
 
     async def run(self) -> None:
-        """Receive until cancelled, as soon as the layer can be reached."""
+        """Receive until cancelled; wait for the layer to become available first."""
         await self._open()
         receive_all = getattr(self._layer, "receive_all", None)
         while True:
             try:
                 messages = await (receive_all(self.channel) if receive_all else self._receive_one())
-            except Exception:  # one message that can't be read must not end all
+            except Exception:  # a boundary: one message that can't be decoded must not end the loop
                 logger.exception("a message of the channel layer could not be read")
                 await asyncio.sleep(0)
                 continue
             for message in messages:
                 try:
                     self._handle(message)
-                except Exception:  # nor one that can't be handled
+                except Exception:  # a boundary: nor one that can't be handled
                     logger.exception("a message of the channel layer could not be handled")
 
     async def _open(self) -> None:
@@ -46,8 +46,8 @@ class Receiver:
                 channel = await self._layer.new_channel()
                 await self._layer.group_add(CONTROL_GROUP, channel)
                 self.channel = channel
-            except Exception as error:  # layers of all kinds raise what they like
-                logger.warning("the channel layer can't be reached yet, trying again: %s", error)
+            except Exception as error:  # a foreign layer raises errors of its own
+                logger.warning("the channel layer is unavailable, retrying: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)
         self.ready.set()
 

@@ -1,6 +1,7 @@
-"""Reading the logs of the feeds that a process hears: fills gaps, finds what nobody told of, notices a lost log.
+"""Read the logs of the feeds that a process receives: fill gaps, find publications that were never announced, and
+detect a log that was lost.
 
-The hub's: it asks for a feed to be read whenever a publication doesn't follow on; here it is decided what goes out.
+The hub starts a read when a publication doesn't follow on. This module decides what is delivered.
 """
 
 import asyncio
@@ -19,118 +20,124 @@ logger = logging.getLogger(__name__)
 
 READ_AT_ONCE = 500
 CHECKED_AT_ONCE = 200
-"""Positions in one pipeline: 10,000 at once would stall the loop for a tenth of a second."""
+"""Positions in one pipeline: 10,000 at once would block the loop for a tenth of a second."""
 FILLED_AT_ONCE = 50
 RETRY_SECONDS = 0.5
 SETTLE_SECONDS = 0.2
-"""How long a publication may take from its log to us before it counts as missed."""
+"""How long a publication may take from its log to this process before it counts as missed."""
 
 Apply = Callable[[LocalFeed, Publication], None]
 Reset = Callable[[LocalFeed, Position], None]
 
 
 class Recovery:
-    """Brings feeds level with their logs. ``apply`` takes each publication in order, ``reset`` a break in them."""
+    """Brings feeds up to the end of their logs. ``apply`` gets each publication in order, ``reset`` a break in them."""
 
     def __init__(
-        self, log: FeedLog, heard: Mapping[str, LocalFeed], tasks: tasks.Group, *, apply: Apply, reset: Reset
+        self, log: FeedLog, feeds: Mapping[str, LocalFeed], group: tasks.Group, *, apply: Apply, reset: Reset
     ) -> None:
         self._log = log
-        self._heard = heard
-        self._tasks = tasks
+        self._feeds = feeds
+        self._tasks = group
         self._apply = apply
         self._reset = reset
         self._filling = asyncio.Semaphore(FILLED_AT_ONCE)
         self.wanted = asyncio.Event()
-        """Set when all feeds should be checked soon, since a log could not be read."""
+        """Set to have all feeds checked soon."""
 
     def start(self, feed: LocalFeed) -> None:
-        """Read a feed's log in the background, unless that is under way."""
-        if feed.fill is None and feed.epoch and feed.closing is None and self._heard.get(feed.name) is feed:
+        """Read a feed's log in the background, unless a read is under way."""
+        if feed.fill is None and feed.epoch and feed.closing is None and self._feeds.get(feed.name) is feed:
             feed.fill = self._tasks.spawn(self._fill(feed), f"filling feed {feed.name}")
 
     async def wait(self, feed: LocalFeed) -> None:
-        """Read a feed's log and return when that is done, however it ended."""
+        """Read a feed's log and return once that has ended, also where it failed."""
         self.start(feed)
         if feed.fill is not None:
             await asyncio.wait([feed.fill])
 
     async def run(self, every: float) -> None:
-        """Check all feeds, now and then, and soon after the layer was deaf or a log could not be read."""
-        wanted = self.wanted
+        """Check all feeds each ``every`` seconds, and soon after the layer reconnected or a log could not be read."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(every):
-                    await wanted.wait()
+                    await self.wanted.wait()
             try:
-                wanted.clear()
+                self.wanted.clear()
                 await self.check_all()
             except TransientError as error:
-                wanted.set()
+                self.wanted.set()
                 logger.info("positions can't be checked now: %s", error)
-            if wanted.is_set():
+            if self.wanted.is_set():
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def check_all(self) -> None:
-        """Compare the position of every feed with its log, and read those that differ. Raises what Redis raises."""
+        """Compare the position of every feed with its log, and read the logs that differ.
+
+        Raises:
+            RedisUnavailable: not all positions could be read.
+        """
         metrics.position_checks.inc()
-        names = [name for name, feed in self._heard.items() if feed.epoch]
-        ahead: list[tuple[LocalFeed, Position]] = []
+        names = [name for name, feed in self._feeds.items() if feed.epoch]
+        behind: list[tuple[LocalFeed, Position]] = []
         for start in range(0, len(names), CHECKED_AT_ONCE):
-            chunk = [
-                (feed, feed.position)
-                for name in names[start : start + CHECKED_AT_ONCE]
-                if (feed := self._heard.get(name))
-            ]
-            tops = await self._log.positions([feed.name for feed, _ in chunk])
-            for (feed, seen), top in zip(chunk, tops, strict=True):
-                if top == seen or feed.position != seen:
-                    continue
-                if top and top.epoch == seen.epoch and top.offset > seen.offset:
-                    ahead.append((feed, seen))
-                else:
-                    self.start(feed)
-        if ahead:  # as a rule the publication is on its way: only what doesn't move meanwhile is read
+            behind += await self._check(names[start : start + CHECKED_AT_ONCE])
+        if behind:  # most of these publications are on their way: only feeds that don't move are read
             await asyncio.sleep(SETTLE_SECONDS)
-        for feed, seen in ahead:
-            if feed.position == seen:
+        for feed, position in behind:
+            if feed.position == position:
                 self.start(feed)
 
+    async def _check(self, names: list[str]) -> list[tuple[LocalFeed, Position]]:
+        """Return the feeds whose log is ahead, with their positions; read those that differ in another way."""
+        checked = [(feed, feed.position) for name in names if (feed := self._feeds.get(name)) is not None]
+        behind: list[tuple[LocalFeed, Position]] = []
+        ends = await self._log.positions([feed.name for feed, _ in checked])
+        for (feed, position), end in zip(checked, ends, strict=True):
+            if end == position or feed.position != position:
+                continue
+            if end is not None and end.epoch == position.epoch and end.offset > position.offset:
+                behind.append((feed, position))
+            else:
+                self.start(feed)
+        return behind
+
     async def _fill(self, feed: LocalFeed) -> None:
-        """Read the log from our offset until nothing new came meanwhile. Live publications only mark the feed dirty."""
+        """Read the log from the feed's offset until nothing new came meanwhile.
+
+        A publication that arrives meanwhile only marks the feed dirty.
+        """
         try:
             async with self._filling:
                 metrics.gaps.labels("found").inc()
                 while True:
                     feed.dirty = False
-                    rest = await self._log.read(feed.name, feed.offset, READ_AT_ONCE)
-                    if await self._judge(feed, rest):
-                        if rest.entries:
+                    found = await self._log.read(feed.name, feed.offset, READ_AT_ONCE)
+                    if await self._follows_on(feed, found):
+                        if found.entries:
                             metrics.gaps.labels("healed").inc()
-                        for entry in rest.entries:
+                        for entry in found.entries:
                             self._apply(feed, decode_publication(entry))
-                    if not feed.dirty and feed.offset >= rest.position.offset:
+                    if not feed.dirty and feed.offset >= found.position.offset:
                         return
         except TransientError as error:
-            logger.info("feed %s can't be read now, trying again: %s", feed.name, error)
+            logger.info("feed %s can't be read now, retrying: %s", feed.name, error)
             self.wanted.set()
         finally:
             feed.fill = None
 
-    async def _judge(self, feed: LocalFeed, rest: LogSlice) -> bool:
-        """Whether the log goes on from where we are; else the feed has been reset."""
-        top = rest.position
-        if top.epoch != feed.epoch:
-            self._break(feed, top, "a new epoch began")
-            return False
-        at_ours = rest.id_at or (top.last_id if top.offset == feed.offset else "")
-        if top.offset < feed.offset or (at_ours and feed.last_id and at_ours != feed.last_id):
+    async def _follows_on(self, feed: LocalFeed, found: LogSlice) -> bool:
+        """Return whether the entries continue from the feed's position; reset the feed if they don't."""
+        end = found.position
+        if end.epoch != feed.epoch:
+            self._break(feed, end, "a new epoch began")
+        elif _went_back(feed.position, found):
             self._break(feed, await self._log.renew(feed.name, feed.epoch), "Redis went back in time")
-            return False
-        if top.offset > feed.offset and rest.first > feed.offset + 1:
-            self._break(feed, top, "the log no longer reaches back")
-            return False
-        return True
+        elif end.offset > feed.offset and found.first > feed.offset + 1:
+            self._break(feed, end, "the log no longer reaches back")
+        else:
+            return True
+        return False
 
     def _break(self, feed: LocalFeed, position: Position, why: str) -> None:
         metrics.gaps.labels("lost").inc()
@@ -139,3 +146,10 @@ class Recovery:
             feed.name, feed.epoch, feed.offset, position.epoch, position.offset, why,
         )  # fmt: skip
         self._reset(feed, position)
+
+
+def _went_back(known: Position, found: LogSlice) -> bool:
+    """Return whether the log lost entries that were delivered: it is shorter, or has another entry at our offset."""
+    end = found.position
+    id_in_log = found.id_at or (end.last_id if end.offset == known.offset else "")
+    return end.offset < known.offset or bool(id_in_log and known.last_id and id_in_log != known.last_id)

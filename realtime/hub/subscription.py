@@ -1,4 +1,4 @@
-"""A feed as one process hears it: its place, who hears it, what is under way. Changed by the hub alone."""
+"""What the hub knows of one feed, and what it calls on subscribers and listeners."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,32 +9,42 @@ from realtime.hub.batch import Batch
 
 
 class Subscriber(Protocol):
-    """A connection, as the hub sees it. Its methods are called in the loop and must not block."""
+    """A connection that receives feeds. The hub calls its methods in the loop; they must not block."""
 
     user_id: int
 
     def deliver(self, batch: Batch) -> None:
-        """Frames of one feed, in order."""
+        """Send frames of one feed, in order."""
 
     def feed_reset(self, feed: str, position: Position) -> bool:
-        """What lay between the last frame and this position is lost; whether the connection goes on hearing the feed.
+        """Report that publications before this position are lost; return whether to stay subscribed.
 
-        One that doesn't may join again from this position, once it knows that it still may.
+        A subscriber that returns False may subscribe again from this position, once it knows that its user still may.
         """
 
-    def dropped(self, feed: str, position: Position) -> None:
-        """The connection no longer hears the feed: the publication at this position removed its user."""
+    def removed_from_feed(self, feed: str, position: Position) -> None:
+        """Report that the publication at this position removed the user; the connection is unsubscribed."""
 
-    def ask_access(self, feed: str) -> None:
-        """The user's access to this feed may have changed: ask."""
+    def access_changed(self, feed: str) -> None:
+        """Report that the user's access to this feed may have changed."""
+
+
+class HubListener(Protocol):
+    """A part of this process that follows the whole hub. Its methods are called in the loop; they must not block."""
+
+    def user_removed(self, user_id: int, feed: str) -> None:
+        """Report a removal that a publication of this feed carried."""
+
+    def reconnected(self) -> None:
+        """Report that the channel layer receives again after it lost its connection: removals may have been missed."""
 
 
 class LocalFeed:
-    """A feed as this process hears it. ``epoch`` is empty until its position is known."""
+    """A feed as this process receives it. Only the hub changes it. ``epoch`` is empty until the position is known."""
 
     __slots__ = (
-        "closing", "dirty", "epoch", "fill", "joining", "last_id",
-        "linger", "members", "name", "offset", "opening", "pending",
+        "closing", "dirty", "epoch", "fill", "last_id", "linger",
+        "name", "offset", "opening", "pending", "subscribers", "subscribing",
     )  # fmt: skip
 
     def __init__(self, name: str) -> None:
@@ -42,14 +52,17 @@ class LocalFeed:
         self.epoch = ""
         self.offset = 0
         self.last_id = ""
-        self.members: dict[Subscriber, Callable[[Batch], None]] = {}
-        """Who hears the feed, each with its `deliver`: with many connections each object that is touched costs."""
-        self.joining: dict[Subscriber, bool] = {}
-        """Those who wait for the feed to open, and whether they are still wanted in it."""
+        self.subscribers: dict[Subscriber, Callable[[Batch], None]] = {}
+        """Each with its `deliver`: a delivery should touch as few objects as possible."""
+        self.subscribing: dict[Subscriber, bool] = {}
+        """Those that wait for the feed to open, and whether they are still to be subscribed then."""
         self.pending: list[bytes] = []
+        """Frames that go out at the end of this turn of the loop."""
         self.opening: asyncio.Task[None] | None = None
         self.fill: asyncio.Task[None] | None = None
+        """The task that reads the log, while it runs."""
         self.dirty = False
+        """Whether a publication came that doesn't follow on, since the log was last read."""
         self.linger: asyncio.TimerHandle | None = None
         self.closing: asyncio.Task[None] | None = None
 
@@ -61,7 +74,7 @@ class LocalFeed:
         self.epoch, self.offset, self.last_id = position.epoch, position.offset, position.last_id
 
     def stamp(self, payload: bytes, offset: int) -> bytes:
-        """The frame of a publication: its place is written before the object's last brace, once for all members."""
+        """Return a publication's frame: its position is written before the payload's last brace, once for all."""
         return b'%b,"feed":"%b","epoch":"%b","offset":%d}' % (
             payload[:-1], self.name.encode(), self.epoch.encode(), offset,
         )  # fmt: skip

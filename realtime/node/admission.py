@@ -1,4 +1,4 @@
-"""Who is let into this process."""
+"""Decide whether this process accepts another connection."""
 
 import resource
 import time
@@ -11,7 +11,7 @@ from realtime.conf import RealtimeConf
 
 
 class Refusal(NamedTuple):
-    """Why a connection isn't let in, in words, as a label, and the seconds after which it may try again."""
+    """Why a connection is refused: a message, a label, and the seconds after which to try again."""
 
     message: str
     reason: str
@@ -19,7 +19,7 @@ class Refusal(NamedTuple):
 
 
 class Admission:
-    """Who is let into this process."""
+    """Counts the connections of this process and refuses those above its limits."""
 
     def __init__(self, conf: RealtimeConf) -> None:
         self._conf = conf
@@ -27,10 +27,10 @@ class Admission:
         self._by_address: Counter[str] = Counter()
         self._count = 0
         self.memory = 0
-        """Bytes that this process holds, as last looked at."""
+        """Bytes of memory that this process held when last measured."""
 
     def enter(self, address: str) -> Refusal | None:
-        """Count a connection in, or say why it can't stay; `leave` counts it out in either case."""
+        """Count a connection in and return why it is refused, if so. Call `leave` at its end in either case."""
         self._count += 1
         self._by_address[address] += 1
         conf = self._conf
@@ -54,7 +54,7 @@ class Admission:
 
 
 def resident_memory() -> int:
-    """Bytes of memory that this process holds; 0 where the system doesn't tell as Linux does."""
+    """Return the bytes of memory that this process holds; 0 on systems without Linux's /proc."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     except (OSError, ValueError, IndexError):

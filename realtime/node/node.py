@@ -1,6 +1,6 @@
-"""One gateway process: its name, its Redis, hub, presence and audit, started and stopped as one.
+"""Run the parts of one gateway process as one: Redis, hub, presence, audit, revocations, draining.
 
-Built in `config/asgi.py`; started by the server's lifespan or by the first socket.
+`config/asgi.py` makes it and enters it (``async with node``).
 """
 
 import asyncio
@@ -8,11 +8,13 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from typing import Any, Protocol
 
 from channels.layers import get_channel_layer
 
 from realtime.aio import tasks
+from realtime.aio.waiting import wait_event
 from realtime.audit.recorder import Audit
 from realtime.auth import tokens
 from realtime.auth.keys import Keys
@@ -35,14 +37,14 @@ logger = logging.getLogger(__name__)
 DRAIN_STEP = 0.1
 MEASURE_SECONDS = 0.5
 SLOW_SECONDS = 1.0
-"""A frame that is served for that long, or twice that, is slow."""
+"""A connection whose frame takes between one and two of these reads ahead."""
 _random = random.SystemRandom()
-KICK_SECONDS = 1.0
-"""How often wishes to end connections, and revocations, are read without a hint."""
+CONTROL_SECONDS = 1.0
+"""How often termination requests and revocations are read, if no message announces them."""
 
 
 class LiveConnection(Protocol):
-    """A live connection, as the node knows it."""
+    """A live connection, as the node uses it."""
 
     def close(self, code: int) -> None: ...
 
@@ -52,7 +54,7 @@ class LiveConnection(Protocol):
 
 
 class Serving(Protocol):
-    """A connection that serves a frame, the ``frames_in``th that it got."""
+    """A connection that serves a frame now. ``frames_in`` counts the frames it received."""
 
     frames_in: int
 
@@ -60,14 +62,15 @@ class Serving(Protocol):
 
 
 class Node:
-    """A gateway process. ``connections`` holds every live socket by its connection id."""
+    """One gateway process. ``connections`` holds every live connection by its id."""
 
     def __init__(self, conf: RealtimeConf) -> None:
         layer = get_channel_layer()
         self.name = new_node_name()
         self.conf = conf
         self.redis = connect(conf.redis_url)
-        self.hub = Hub(layer, FeedLog(self.redis, conf), conf)
+        self._control_hint = asyncio.Event()
+        self.hub = Hub(layer, FeedLog(self.redis, conf), conf, on_control=lambda message: self._control_hint.set())
         self.terminations = Terminations(self.redis, layer)
         self.keys = Keys(conf)
         self.revocations = Revocations(self.redis, layer, conf.revocation_days)
@@ -76,26 +79,22 @@ class Node:
         self.admission = Admission(conf)
         self.connections: dict[str, LiveConnection] = {}
         self.serving: set[Serving] = set()
-        """Those of them that serve a frame now."""
+        """Those that serve a frame now."""
         self.users: Counter[int] = Counter()
-        """How many live sockets each authenticated user has here."""
+        """Live connections of each authenticated user, in this process."""
         self.empty = asyncio.Event()
-        """Set when the last connection is gone."""
+        """Set when the last connection has ended."""
         self.draining = False
-        """Whether connections are being sent away, and no new ones let in."""
-        self._kick_hint = asyncio.Event()
+        """Whether connections are being closed and new ones refused."""
         self._beside: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     def beside(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Have this run in the background too, from the start on."""
+        """Run this in the background as well; call it before the node is started."""
         self._beside.append((name, work))
 
-    def start(self) -> None:
-        """Start what runs in the background; once, further calls do nothing."""
-        if self._tasks:
-            return
-        self.hub.on_control = lambda message: self._kick_hint.set()
+    async def __aenter__(self) -> "Node":
+        """Start the background tasks."""
         self.hub.start()
         self._tasks = [
             tasks.supervise(self.presence.run, "presence"),
@@ -108,21 +107,30 @@ class Node:
             *(tasks.supervise(work, name) for name, work in self._beside),
         ]
         logger.info("gateway %s is up", self.name)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """End the background tasks, remove this node's presence, write the rest of the audit, close Redis."""
+        async with AsyncExitStack() as stack:  # each step runs, also where one before it failed
+            stack.push_async_callback(self.redis.aclose)
+            stack.push_async_callback(self.audit.stop)
+            stack.push_async_callback(self.presence.stop)
+            stack.push_async_callback(self.hub.stop)
+            await tasks.end(self._tasks)
 
     async def authenticate(self, token: str) -> Principal:
-        """The principal of a token that counts.
+        """Return the principal of a valid token.
 
         Raises:
-            AuthenticationError: it doesn't.
-            TransientError: nobody knows, since the keys or the revocations can't be had.
+            AuthenticationError: the token is not accepted.
+            TransientError: the keys or the revocations are unavailable.
         """
-        self.start()
         principal = await tokens.resolve(token, self.keys)
         await self.revocations.check(principal)
         return principal
 
     async def _measure(self) -> None:
-        """Keep the gauges, and look at our memory."""
+        """Update the gauges and measure this process's memory."""
         while True:
             metrics.connections.set(len(self.connections))
             metrics.users.set(len(self.users))
@@ -130,7 +138,7 @@ class Node:
             await asyncio.sleep(MEASURE_SECONDS)
 
     async def _find_slow(self) -> None:
-        """Have connections whose frame has been served for a while read ahead."""
+        """Let connections read ahead whose frame has been served for a while."""
         before: dict[Serving, int] = {}
         while True:
             await asyncio.sleep(SLOW_SECONDS)
@@ -142,7 +150,7 @@ class Node:
 
     @property
     def state(self) -> str:
-        """``ok``, or why no connection is let in."""
+        """``ok``, or why new connections are refused."""
         if self.draining:
             return "draining"
         return (
@@ -150,9 +158,10 @@ class Node:
         )
 
     async def drain(self) -> None:
-        """Send the connections away, some at a time, each with another time to come back; then return.
+        """Close the connections, some at a time, each with another time to reconnect; return when they have ended.
 
-        `/ready` fails and no connection is let in from now on. Takes ``drain_delay`` and ``drain_seconds`` at most.
+        From now on `/ready` fails and new connections are refused. It takes ``drain_delay`` plus ``drain_seconds`` at
+        most.
         """
         conf = self.conf
         self.draining = True
@@ -164,7 +173,7 @@ class Node:
         leaving = list(self.connections.values())
         _random.shuffle(leaving)
         each = max(conf.drain_per_second, len(leaving) / max(conf.drain_seconds - 1, 1)) * DRAIN_STEP
-        logger.info("draining: %d connections are sent away", len(leaving))
+        logger.info("draining: closing %d connections", len(leaving))
         sent = 0.0
         while leaving:
             sent += each
@@ -172,25 +181,14 @@ class Node:
                 connection.send_away(_random.randint(1, conf.drain_retry_seconds))
             sent %= 1
             await asyncio.sleep(DRAIN_STEP if leaving else 0)
-        try:
-            async with asyncio.timeout_at(deadline):
-                await self.empty.wait()
-        except TimeoutError:
-            logger.warning("draining: %d connections didn't close in time", len(self.connections))
-
-    async def stop(self) -> None:
-        """Say that this node's connections are gone, write the audit, let go of Redis."""
-        await tasks.end(self._tasks)
-        await self.hub.stop()
-        await self.presence.stop()
-        await self.audit.stop()
-        await self.redis.aclose()
+        if not await wait_event(self.empty, deadline - asyncio.get_running_loop().time()):
+            logger.warning("draining: %d connections did not close in time", len(self.connections))
 
     async def _end_oldest(self, connection_ids: list[str]) -> None:
         await self.terminations.ask(connection_ids, CloseCode.TOO_MANY_CONNECTIONS)
 
     async def _end_unwanted(self) -> None:
-        """Close connections that are to be ended or whose tokens are revoked, on a hint and regularly without one."""
+        """Close connections by termination requests and revocations. Read both on a message and at an interval."""
         while True:
             try:
                 wishes = await self.terminations.pending()
@@ -205,10 +203,6 @@ class Node:
                     for connection in list(self.connections.values()):
                         connection.recheck()
             except TransientError as error:
-                logger.warning("connections to end and revoked tokens can't be looked up now: %s", error)
-            try:
-                async with asyncio.timeout(KICK_SECONDS):
-                    await self._kick_hint.wait()
-            except TimeoutError:
-                continue
-            self._kick_hint.clear()
+                logger.warning("termination requests and revocations can't be read now: %s", error)
+            if await wait_event(self._control_hint, CONTROL_SECONDS):
+                self._control_hint.clear()

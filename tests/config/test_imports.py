@@ -109,7 +109,7 @@ def served(path: str, status: int = 200) -> str:
 def test_gateway_imports_modules_of_probes_and_sockets(path: str, status: int) -> None:
     modules = imported(served(path, status), REDIS_URL="redis://127.0.0.1:1/0", CHATWS_RPC_TARGET="127.0.0.1:1")
     assert not unwanted(modules, GATEWAY)
-    assert "chatws.socket.consumer" in modules
+    assert "chatws.socket.connection" in modules
 
 
 def test_api_imports_none_of_its_documents() -> None:

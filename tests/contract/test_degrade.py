@@ -171,7 +171,7 @@ async def test_relay_delivers_without_database_and_audit_catches_up(talk: Talk) 
     relay = stack.start_relay(DATABASE_URL=f"postgres://nobody@127.0.0.1:{free_port()}/nothing")
     user = new_user()
     await (await welcomed(talk.gateway, make_token(user))).close()
-    await until_logged(relay.log, "database is away")
+    await until_logged(relay.log, "database is unavailable")
     for number in range(3):
         stack.add_entry("chat.message.new", said(talk.group, talk.one, f"number {number}"))
         frame = await talk.listener.expect("new_message")

@@ -110,4 +110,4 @@ async def test_silent_client_delays_exit_until_the_deadline_only(stack: Stack, c
         ending = asyncio.create_task(asyncio.to_thread(gateway.stop, seconds=LIMIT))
         assert await client.closed() == 4501
         assert await ending == 0
-    assert "draining: 1 connections didn't close in time" in gateway.log.read_text()
+    assert "draining: 1 connections did not close in time" in gateway.log.read_text()

@@ -1,6 +1,6 @@
-"""Hub and client against a layer that loses, repeats and swaps, a log that is trimmed, lost or set back: any sequence.
+"""Check hub and client in any sequence: a layer that loses, repeats and swaps, a log that is trimmed, lost or set back.
 
-Redis is real, the layer is the test's own, so that it decides what arrives and when.
+Redis is real. The layer belongs to the test, which decides what arrives and when.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ KEYS = [f"chatws:{{{FEED}}}:{part}" for part in ("meta", "log", "ids", "ids:old"
 
 
 class Layer:
-    """A channel layer in memory. What is sent waits until the test lets it through."""
+    """A channel layer in memory; messages wait until the test delivers them."""
 
     def __init__(self) -> None:
         self.in_flight: list[dict[str, Any]] = []
@@ -60,7 +60,7 @@ class Layer:
 
 
 class Connection:
-    """A member of the hub and the client at its other end, which trusts nothing."""
+    """A subscriber of the hub and its client, which checks everything."""
 
     user_id = 1
 
@@ -75,20 +75,20 @@ class Connection:
             step = self.places.step(frame["feed"], frame["epoch"], frame["offset"], frame["id"])
             if step is Step.NEXT:
                 self.got.append((frame["epoch"], frame["offset"], frame["id"]))
-            else:  # a Redis that was set back may say something again, after the client was told
+            else:  # a Redis that was set back may repeat publications after it notified the client
                 assert (step, self.lost > 0) == (Step.KNOWN, True), (frame, self.places.get(FEED))
 
     def feed_reset(self, feed: str, position: Position) -> bool:
         self.lost += self.places.told(feed, position.epoch, position.offset, False)
         return True
 
-    def dropped(self, feed: str, position: Position) -> None: ...
+    def removed_from_feed(self, feed: str, position: Position) -> None: ...
 
-    def ask_access(self, feed: str) -> None: ...
+    def access_changed(self, feed: str) -> None: ...
 
 
 class HubAndClient(RuleBasedStateMachine):
-    """Publications get lost, late and doubled on their way; the client must see each once, in order, or be told."""
+    """Lose, delay and repeat publications; the client must receive each once, in order, or a notification."""
 
     server: RedisServer
 
@@ -97,7 +97,7 @@ class HubAndClient(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.count = 0
         self.truth: dict[tuple[str, int], set[str]] = {}
-        """The ids that have stood at each place; more than one only where Redis went back."""
+        """The ids that each position has had; several only if Redis was set back."""
         self.backup: dict[str, bytes] | None = None
         self.connection: Connection
         self.run(self._start())
@@ -122,13 +122,13 @@ class HubAndClient(RuleBasedStateMachine):
         self.connection.got, self.connection.lost = before.got, before.lost
         place = places.get(FEED)
         resume = Resume({FEED: Position(place.epoch, place.offset)}) if place else None
-        [joined] = await self.hub.join(self.connection, [FEED], resume)
+        [joined] = await self.hub.subscribe(self.connection, [FEED], resume)
         recovered = joined.tail is not None if joined.resumed else None
         self.connection.lost += places.told(FEED, joined.position.epoch, joined.position.offset, recovered)
         self.connection.deliver(Batch(joined.tail or ()))
 
     async def _settle(self) -> None:
-        """Let the hub take what it was given, its readings included."""
+        """Let the hub process its messages, its log reads included."""
         for _ in range(5):
             await asyncio.sleep(0)
         while (feed := self.hub._feeds[FEED]).fill is not None:
@@ -154,7 +154,7 @@ class HubAndClient(RuleBasedStateMachine):
     @precondition(lambda self: self.layer.in_flight)
     @rule(data=st.data(), keep=st.booleans())
     def let_through(self, data: st.DataObject, keep: bool) -> None:
-        """In any order; one that is kept comes again."""
+        """Deliver messages in any order; a kept one is delivered again later."""
         index = data.draw(st.integers(0, len(self.layer.in_flight) - 1))
         message = self.layer.in_flight[index] if keep else self.layer.in_flight.pop(index)
         self.layer.let_through(message)
@@ -176,7 +176,7 @@ class HubAndClient(RuleBasedStateMachine):
     @rule()
     def reconnect(self) -> None:
         async def work() -> None:
-            self.hub.leave_all(self.connection)
+            self.hub.unsubscribe_all(self.connection)
             await self._connect(self.connection)
 
         self.run(work())
@@ -214,7 +214,7 @@ class HubAndClient(RuleBasedStateMachine):
     @precondition(lambda self: self.backup is not None)
     @rule()
     def redis_goes_back(self) -> None:
-        """What no hub had seen by then is lost without a word, and not promised: so the hub sees it first."""
+        """Set Redis back. The loss of publications that no hub has seen is silent, so the hub sees them first."""
 
         async def work() -> None:
             await self.hub.check_all()

@@ -29,30 +29,30 @@ from tests.support.hub import Listener, World
 
 FEED = "group:g"
 PATIENCE, SHORT_PATIENCE = 60.0, 1.0
-"""Seconds to wait for what has to come: with its guard, where it comes, and without it, where it may never come."""
+"""Seconds to wait for expected frames: with the guard, where they arrive, and without it, where they may not."""
 
 Patch = pytest.MonkeyPatch
 
 
 async def arrives(listener: Listener, count: int) -> None:
-    """Wait until so many frames came, or patience ends."""
+    """Wait until so many frames have arrived, or until the time is over."""
     await until(listener, lambda: len(listener.frames) >= count)
 
 
 async def comes_last(listener: Listener, number: int) -> None:
-    """Wait until the frame of this number came, or patience ends: what is repeated comes before it."""
+    """Wait until the frame of this number arrives, or until the time is over; repeats arrive before it."""
     await until(listener, lambda: any(frame["n"] == number for frame in listener.frames))
 
 
 async def until(listener: Listener, condition: Callable[[], Any]) -> None:
-    """Wait until a condition holds, or patience ends."""
+    """Wait until a condition holds, or until the time is over."""
     with suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE):
             await listener.until(condition)
 
 
 def problems(listener: Listener, expected: Sequence[int], start: int = 0) -> set[str]:
-    """What is wrong with the frames of a listener that joined at ``start`` and should have these numbers."""
+    """Return the errors in the frames of a subscriber that joined at ``start`` and must have these numbers."""
     found = set()
     offsets = [start, *listener.offsets]
     numbers = [frame["n"] for frame in listener.frames]
@@ -70,12 +70,12 @@ def problems(listener: Listener, expected: Sequence[int], start: int = 0) -> set
     return found
 
 
-# drop-old: what comes again over the layer isn't handed out again
+# drop-old: a message that the layer repeats is not delivered again
 
 
 async def layer_repeats_itself(world: World, patch: Patch) -> set[str]:
     listener = Listener()
-    await world.hub.join(listener, [FEED])
+    await world.hub.subscribe(listener, [FEED])
     for _ in range(3):
         publication, place = await world.append_untold(FEED)
         for _ in range(2):
@@ -99,12 +99,12 @@ def without_drop_old(patch: Patch) -> None:
     patch.setattr(Hub, "_publication", careless)
 
 
-# gap fill: what follows a gap waits for what is in it
+# gap fill: publications after a gap wait for the missing ones
 
 
 async def layer_drops_some(world: World, patch: Patch) -> set[str]:
     listener = Listener()
-    await world.hub.join(listener, [FEED])
+    await world.hub.subscribe(listener, [FEED])
     await world.append_untold(FEED)
     await world.append_untold(FEED)
     await world.publish(FEED)
@@ -122,13 +122,13 @@ def without_gap_fill(patch: Patch) -> None:
     patch.setattr(Hub, "_publication", careless)
 
 
-# position check: what nobody told of, with nothing behind it
+# position check: a missed publication that no other follows
 
 
 async def layer_drops_the_last(world: World, patch: Patch) -> set[str]:
     patch.setattr(hub, "SUBSCRIBED_SECONDS", 1_000)
     listener = Listener()
-    await world.hub.join(listener, [FEED])
+    await world.hub.subscribe(listener, [FEED])
     await world.publish(FEED)
     await world.append_untold(FEED)
     await arrives(listener, 2)
@@ -141,13 +141,13 @@ def without_position_check(patch: Patch) -> None:
     patch.setattr(Recovery, "check_all", nothing)
 
 
-# recheck after group_add: a foreign layer's returns before Redis has subscribed
+# recheck after group_add: a foreign layer's group_add returns before Redis has subscribed
 
 
 async def published_before_redis_subscribed(world: World, patch: Patch) -> set[str]:
     patch.setattr(Recovery, "check_all", _never)
     listener = Listener()
-    await world.hub.join(listener, [FEED])
+    await world.hub.subscribe(listener, [FEED])
     await world.append_untold(FEED)
     await arrives(listener, 1)
     return problems(listener, [1])
@@ -160,15 +160,15 @@ def without_recheck(patch: Patch) -> None:
     patch.setattr(hub, "SUBSCRIBED_SECONDS", 1_000)
 
 
-# flush before join: what was published before the position that the joining member is told
+# flush before join: publications before the position that the joining member receives
 
 
 async def joined_in_the_turn_of_a_publication(world: World, patch: Patch) -> set[str]:
-    await world.hub.join(Listener(), [FEED])
+    await world.hub.subscribe(Listener(), [FEED])
     publication, place = await world.append_untold(FEED)
     world.hub._publication(FEED, place, encode_publication(publication))
     late = Listener()
-    [joined] = await world.hub.join(late, [FEED])
+    [joined] = await world.hub.subscribe(late, [FEED])
     await world.publish(FEED)
     await arrives(late, 1)
     return problems(late, [2], start=joined.position.offset)
@@ -186,12 +186,12 @@ def without_flush(patch: Patch) -> None:
     patch.setattr(Hub, "_attach", careless)
 
 
-# cursor in the append: a worker that went on believing for longer than ids are kept
+# cursor in the append: a worker that considers itself active for longer than ids are kept
 
 
 async def late_worker_appends_again(world: World, patch: Patch) -> set[str]:
     listener = Listener()
-    await world.hub.join(listener, [FEED])
+    await world.hub.subscribe(listener, [FEED])
     for _ in range(5):
         await world.publish(FEED)
     await arrives(listener, 5)
@@ -216,13 +216,13 @@ def without_cursor(patch: Patch) -> None:
     changed_append(patch, "elseif not above(entry, last) then", "elseif false then")
 
 
-# ids outliving the log: a message that is published again after its place has left the log
+# ids outliving the log: a message published again after its entry has left the log
 
 
 async def resent_in_a_busy_feed(world: World, patch: Patch) -> set[str]:
     world.log._conf = world.conf.__class__(**{**_fields(world.conf), "feed_publications": 3})
     listener = Listener()
-    await world.hub.join(listener, [FEED])
+    await world.hub.subscribe(listener, [FEED])
     for _ in range(6):
         await world.publish(FEED)
     await arrives(listener, 6)
@@ -247,15 +247,15 @@ def with_ids_bounded_by_the_log(patch: Patch) -> None:
     )
 
 
-# removal in the group's feed: the user's feed may be late, or silent
+# removal in the group's feed: the user's feed may be late or silent
 
 
 async def removed_while_the_user_feed_is_silent(world: World, patch: Patch) -> set[str]:
     patch.setattr(Recovery, "check_all", _never)
     patch.setattr(hub, "SUBSCRIBED_SECONDS", 1_000)
     removed, other = Listener(user_id=7), Listener(user_id=8)
-    await world.hub.join(removed, [FEED, "user:7"])
-    await world.hub.join(other, [FEED])
+    await world.hub.subscribe(removed, [FEED, "user:7"])
+    await world.hub.subscribe(other, [FEED])
     entry = Entry("1-0", {}, payload=b'{"group_id":"g","user_id":7}')
     for feed, publication in routes.ROUTES[routes.MEMBER_REMOVED](entry):
         encoded = encode_publication(publication)
@@ -280,12 +280,12 @@ def removal_in_the_user_feed(patch: Patch) -> None:
     patch.setattr(routes, "ROUTES", {routes.MEMBER_REMOVED: elsewhere})
 
 
-# going-back check: a Redis that lost acknowledged writes gives their offsets out again
+# going-back check: a Redis that lost acknowledged writes assigns their offsets again
 
 
 async def redis_goes_back(world: World, patch: Patch) -> set[str]:
     listener = Listener()
-    await world.hub.join(listener, [FEED])
+    await world.hub.subscribe(listener, [FEED])
     for _ in range(3):
         await world.publish(FEED)
     keys = await world.redis.keys("chatws:{group:g}:*")
@@ -312,13 +312,13 @@ def without_going_back_check(patch: Patch) -> None:
     def by_offset_only(self: Hub, name: str, place: Appended, entry: bytes, at: int | None = None) -> None:
         sound(self, name, Appended(place.epoch, place.offset, self._feeds[name].last_id), entry)
 
-    patch.setattr(Recovery, "_judge", careless)
+    patch.setattr(Recovery, "_follows_on", careless)
     patch.setattr(Hub, "_publication", by_offset_only)
 
 
 @dataclass(frozen=True)
 class Guard:
-    """A guard, the scenario that needs it, how to switch it off, and what breaks then."""
+    """A guard, the scenario that needs it, how to disable it, and the broken promise then."""
 
     name: str
     scenario: Callable[[World, Patch], Awaitable[set[str]]]

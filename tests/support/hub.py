@@ -58,6 +58,20 @@ class Listener:
         await until_news(self.news, condition, f"the listener got {self.frames} and {self.resets}")
 
 
+class HubNotes:
+    """A listener of the whole hub that records what it is notified of."""
+
+    def __init__(self) -> None:
+        self.removals: list[tuple[int, str]] = []
+        self.reconnects = 0
+
+    def user_removed(self, user_id: int, feed: str) -> None:
+        self.removals.append((user_id, feed))
+
+    def reconnected(self) -> None:
+        self.reconnects += 1
+
+
 class World:
     """A hub and a publisher that appends to feeds with or without notifying the hub."""
 

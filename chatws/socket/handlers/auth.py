@@ -1,4 +1,4 @@
-"""`auth` on a connection that has authenticated already: its expiry moves."""
+"""`auth` on a connection that has authenticated already: the connection lives until the new token expires."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,11 @@ from realtime.exceptions import AuthenticationError
 
 
 async def renew(session: Session, frame: Auth) -> Sequence[ServerData]:
-    """A fresh token of the same user; a bad one leaves the old expiry."""
+    """Take over a newer token of the same user. If it is not accepted, the old one stays."""
     if frame.data.resume is not None:
         raise FrameError(400, "data.resume: only counts for the first auth of a connection")
     try:
-        principal = await session.authenticate(frame.data.token)
+        principal = await session.connection.authenticate(frame.data.token)
     except AuthenticationError as error:
         return [AuthFailed(str(error), error.reason)]
     if principal.user_id != session.user_id:

@@ -1,16 +1,23 @@
-"""`join_group` and `leave_group`: which chat groups this connection hears. Neither changes a membership."""
+"""`join_group` and `leave_group`: which chat groups a connection receives. Neither changes a membership."""
 
 from collections.abc import Sequence
 
-from chatws.protocol.frames import JoinGroup, LeaveGroup, ServerData
-from chatws.socket.session import Answer, Session
+from chatws.protocol.frames import GroupLeft, JoinGroup, LeaveGroup, ServerData
+from chatws.socket.session import Session
+from realtime.exceptions import FeedUnavailable
 
 
-async def join_group(session: Session, frame: JoinGroup) -> Sequence[Answer]:
-    """Hear a chat group that the user is in; with `resume`, what it said meanwhile comes first."""
-    return await session.hear(frame.data.group_id, frame.data.resume)
+async def join_group(session: Session, frame: JoinGroup) -> Sequence[ServerData]:
+    """Subscribe to a chat group of the user. With `resume`, what the client missed is sent first."""
+    group_id = frame.data.group_id
+    await session.require_member(group_id)
+    if await session.subscriptions.join(group_id, frame.data.resume, frame.message_id):
+        return []
+    await session.require_member(group_id)
+    raise FeedUnavailable("the feed can't be heard now")
 
 
 async def leave_group(session: Session, frame: LeaveGroup) -> Sequence[ServerData]:
-    """Stop hearing a chat group; in effect before the answer is written."""
-    return [session.unsubscribe_group(frame.data.group_id)]
+    """Unsubscribe from a chat group. Nothing of it follows the answer."""
+    session.subscriptions.leave(frame.data.group_id)
+    return [GroupLeft(frame.data.group_id)]

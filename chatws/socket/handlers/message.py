@@ -1,10 +1,11 @@
-"""`send_message`. The chat service stores and publishes; `ack` means stored."""
+"""`send_message`: the chat service stores and publishes it. `ack` means stored."""
 
 import unicodedata
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from chatws import conf
+from chatws.chat_service.port import Refused
 from chatws.exceptions import BadFrame
 from chatws.protocol.frames import Ack, SendMessage, ServerData
 from chatws.socket.session import Session
@@ -12,9 +13,9 @@ from chatws.socket.session import Session
 TEXT, IMAGE = 1, 2
 LONGEST_TEXT = 5_000
 WITHOUT_GLYPH = {"Cc", "Cf", "Zl", "Zp", "Zs"}
-"""Unicode categories of characters that show nothing."""
+"""Unicode categories of characters that are not visible."""
 BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-"""Fillers and the like, which have a category of what shows something, and show nothing. Variation selectors too."""
+"""Fillers: their category is that of visible characters, but they are not visible. So are variation selectors."""
 SELECTORS = (range(0x180B, 0x1810), range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0))
 
 
@@ -22,11 +23,16 @@ async def send_message(session: Session, frame: SendMessage) -> Sequence[ServerD
     """Store a message in a chat group of the user."""
     check(frame)
     await session.require_member(frame.data.group_id)
-    return [Ack(await session.send(frame))]
+    try:
+        return [Ack(await session.services.sender.send(session.principal, frame))]
+    except Refused as error:
+        if error.membership_may_have_ended:
+            session.membership.invalidate()
+        raise
 
 
 def check(frame: SendMessage) -> None:
-    """Raise `BadFrame` for what no chat service should be given."""
+    """Raise `BadFrame` for a message that should not reach a chat service."""
     data = frame.data
     if "\0" in data.content:
         raise BadFrame("data.content: holds a NUL character")

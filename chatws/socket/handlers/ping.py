@@ -7,5 +7,5 @@ from chatws.socket.session import Session
 
 
 async def ping(session: Session, frame: Ping) -> Sequence[ServerData]:
-    """Answer that we are here."""
+    """Answer with `pong`."""
     return [Pong()]

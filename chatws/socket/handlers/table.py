@@ -1,4 +1,4 @@
-"""Which coroutine serves which frame of an authenticated connection."""
+"""Map each frame of an authenticated connection to the coroutine that serves it."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -13,12 +13,13 @@ from chatws.protocol.frames import (
     MarkRead,
     Ping,
     SendMessage,
+    ServerData,
     Typing,
 )
-from chatws.socket.handlers import auth, group, message, ping, talk
-from chatws.socket.session import Answer, Session
+from chatws.socket.handlers import auth, group, history, message, ping, presence, reading, typing
+from chatws.socket.session import Session
 
-Handler = Callable[[Session, Any], Awaitable[Sequence[Answer]]]
+Handler = Callable[[Session, Any], Awaitable[Sequence[ServerData]]]
 
 HANDLERS: Mapping[type[ClientFrame], Handler] = {
     Auth: auth.renew,
@@ -26,8 +27,8 @@ HANDLERS: Mapping[type[ClientFrame], Handler] = {
     SendMessage: message.send_message,
     JoinGroup: group.join_group,
     LeaveGroup: group.leave_group,
-    MarkRead: talk.mark_read,
-    Typing: talk.typing,
-    AskPresence: talk.presence,
-    AskHistory: talk.history,
+    MarkRead: reading.mark_read,
+    Typing: typing.typing,
+    AskPresence: presence.presence,
+    AskHistory: history.history,
 }

@@ -27,7 +27,7 @@ class ChatService:
 
 
 class Hub:
-    on_drop = on_reconnect = None
+    def listen(self, listener: Any) -> None: ...
 
     async def ensure_subscribed(self, names: Any) -> None: ...
 
@@ -39,13 +39,13 @@ class Listener:
 async def test_lookups_are_paced_and_made_once_per_user(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(registry, "QUESTIONS_AT_ONCE", 5)
+    monkeypatch.setattr(registry, "CALLS_AT_ONCE", 5)
     chat = ChatService()
     memberships = Memberships(chat, Hub())  # type: ignore[arg-type]
     users = [memberships.enter(user_id, Listener()) for user_id in range(1, 61)]
     for user in users * 3:
-        user.follow()
-    await asyncio.gather(*(user.followed() for user in users))
+        user.refresh_in_background()
+    await asyncio.gather(*(user.refreshed() for user in users))
     assert all(user.groups == frozenset() for user in users)
     assert chat.most == 5
     assert chat.asked <= 2 * len(users)
@@ -55,19 +55,19 @@ async def test_second_device_uses_cached_groups_while_complete() -> None:
     chat = ChatService()
     memberships = Memberships(chat, Hub())  # type: ignore[arg-type]
     user = memberships.enter(1, Listener())
-    await user.current()
-    await memberships.enter(1, Listener()).current()
+    await user.ensure_fresh()
+    await memberships.enter(1, Listener()).ensure_fresh()
     assert chat.asked == 1
     user.removed("g")  # after a removal the next connection waits for the lookup
-    await user.current()
+    await user.ensure_fresh()
     assert user.groups == frozenset()
     asked = chat.asked
     assert asked > 1
-    await user.followed()
+    await user.refreshed()
     asked = chat.asked
     user.mark_incomplete()
     for _ in range(2):
-        await user.current()
+        await user.ensure_fresh()
     assert chat.asked == asked + 2
 
 
@@ -75,7 +75,7 @@ async def test_second_device_asks_while_a_lookup_is_unanswered(monkeypatch: pyte
     chat = ChatService()
     memberships = Memberships(chat, Hub())  # type: ignore[arg-type]
     user = memberships.enter(1, Listener())
-    await user.current()
+    await user.ensure_fresh()
     failed = asyncio.Event()
 
     async def away(user_id: int, page: int, page_size: int) -> Page[Any]:
@@ -83,15 +83,15 @@ async def test_second_device_asks_while_a_lookup_is_unanswered(monkeypatch: pyte
         raise error_of(503, "away")
 
     monkeypatch.setattr(chat, "user_groups", away)
-    user.follow()  # an event may have been missed
+    user.refresh_in_background()  # an event may have been missed
     await failed.wait()
     for _ in range(5):
         await asyncio.sleep(0)  # the lookup has failed, the next one waits
     with pytest.raises(ChatServiceError):
-        await user.current()
+        await user.ensure_fresh()
     user.listeners.clear()
     monkeypatch.undo()
-    await user.followed()
+    await user.refreshed()
 
 
 async def test_timer_checks_connected_users_in_turn() -> None:

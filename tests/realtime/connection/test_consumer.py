@@ -1,4 +1,4 @@
-"""A socket's life where only its own order of steps can be watched: everything around it stands still."""
+"""Check the order of a connection's steps with everything around it replaced."""
 
 import asyncio
 from collections import Counter
@@ -9,22 +9,33 @@ from django.conf import settings
 
 from realtime.auth.principal import Principal
 from realtime.auth.revocations import Revocations
-from realtime.connection.consumer import DeliveryConsumer
+from realtime.connection.consumer import Connection
+from realtime.connection.handler import Notice
 from realtime.connection.handshake import Handshake
 from realtime.exceptions import AuthenticationError
 from realtime.node.admission import Admission
 
 
-class Welcoming(DeliveryConsumer):
-    """Lets everybody in, and notes who is refused."""
+class Welcoming:
+    """Accepts every user, and records who is refused."""
 
-    refusals: list[str]
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.refusals: list[str] = []
 
-    async def handshake_authenticated(self, principal: Principal) -> None:
-        self.identify(principal, "header")
+    async def authenticated(self, principal: Principal) -> None:
+        self.connection.identify(principal, "header")
 
-    def refused(self, error: AuthenticationError) -> None:
-        self.refusals.append(error.reason)
+    async def frame_received(self, text: str, size: int) -> None: ...
+
+    def can_overtake(self, text: str) -> bool:
+        return False
+
+    def notify(self, notice: Notice) -> None:
+        assert isinstance(notice, AuthenticationError)
+        self.refusals.append(notice.reason)
+
+    def closed(self) -> None: ...
 
 
 async def test_token_revoked_after_the_handshake_is_rejected() -> None:
@@ -33,13 +44,11 @@ async def test_token_revoked_after_the_handshake_is_rejected() -> None:
         opened=lambda *_, **__: None, closed=lambda *_, **__: None, authenticated=lambda *_, **__: None
     )
     node: Any = SimpleNamespace(
-        start=lambda: None, conf=settings.REALTIME, connections={}, users=Counter(), serving=set(),
+        conf=settings.REALTIME, connections={}, users=Counter(), serving=set(),
         admission=Admission(settings.REALTIME),
         draining=False, audit=quiet, presence=quiet, revocations=revocations, empty=asyncio.Event(),
-        hub=SimpleNamespace(leave_all=lambda member: None),
     )  # fmt: skip
-    consumer = Welcoming(node)
-    consumer.refusals = []
+    connection = Connection(node, Welcoming)
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -49,9 +58,10 @@ async def test_token_revoked_after_the_handshake_is_rejected() -> None:
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
-        revocations._known = {"user:7": (2_000, 3_000)}  # by now the gateway has heard of it, and looked at its sockets
+        revocations._known = {"user:7": (2_000, 3_000)}  # the gateway has received it and checked its sockets
 
     principal = Principal(user_id=7, expires_at=2**40, issued_at=1_000)
-    await consumer({"handshake": Handshake(way="header", principal=principal)}, receive, send)
-    assert consumer.refusals == ["revoked"]
+    await connection({"handshake": Handshake(auth_method="header", principal=principal)}, receive, send)
+    assert isinstance(connection.handler, Welcoming)
+    assert connection.handler.refusals == ["revoked"]
     assert sent[-1] == {"type": "websocket.close", "code": 4401}

@@ -1,4 +1,4 @@
-"""A connection that comes back: everything it missed, in order and once, or nothing and the word that it is so."""
+"""Check a resuming connection: it receives all it missed, in order and once, or is notified of the loss."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from realtime.exceptions import FeedUnavailable, RedisUnavailable
 from realtime.feeds.log import Position
 from realtime.feeds.publication import DropUser
 from realtime.hub import resume as limits
-from realtime.hub.resume import Joined, Resume
+from realtime.hub.resume import Resume, Subscribed
 from realtime.redis.client import Redis
 from tests.support.hub import Listener, World
 
@@ -26,20 +26,20 @@ async def world(redis: Redis, conf: RealtimeConf) -> AsyncIterator[World]:
     await world.stop()
 
 
-async def resumed(world: World, listener: Listener, epoch: str, offset: int) -> Joined:
-    [joined] = await world.hub.join(listener, [FEED], Resume({FEED: Position(epoch, offset)}))
+async def resumed(world: World, listener: Listener, epoch: str, offset: int) -> Subscribed:
+    [joined] = await world.hub.subscribe(listener, [FEED], Resume({FEED: Position(epoch, offset)}))
     assert joined.resumed
     return joined
 
 
-def offsets(joined: Joined) -> list[int]:
+def offsets(joined: Subscribed) -> list[int]:
     assert joined.tail is not None
     return [json.loads(frame)["offset"] for frame in joined.tail]
 
 
 async def test_tail_fills_the_gap_before_live_frames(world: World) -> None:
     other, back = Listener(), Listener()
-    [first] = await world.hub.join(other, [FEED])
+    [first] = await world.hub.subscribe(other, [FEED])
     for _ in range(5):
         await world.publish(FEED)
     await other.until(lambda: len(other.frames) == 5)
@@ -52,7 +52,7 @@ async def test_tail_fills_the_gap_before_live_frames(world: World) -> None:
 
 
 async def test_empty_tail_needs_no_log_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    [first] = await world.hub.join(Listener(), [FEED])
+    [first] = await world.hub.subscribe(Listener(), [FEED])
     monkeypatch.setattr(world.log, "tail", None)
     joined = await resumed(world, Listener(), first.position.epoch, 0)
     assert (joined.tail, joined.position.offset) == ([], 0)
@@ -64,7 +64,7 @@ async def test_other_epoch_is_not_recovered(world: World) -> None:
 
 
 async def test_offset_beyond_the_log_is_not_recovered(world: World) -> None:
-    [first] = await world.hub.join(Listener(), [FEED])
+    [first] = await world.hub.subscribe(Listener(), [FEED])
     await world.publish(FEED)
     assert (await resumed(world, Listener(), first.position.epoch, 2)).tail is None
 
@@ -72,70 +72,70 @@ async def test_offset_beyond_the_log_is_not_recovered(world: World) -> None:
 async def test_trimmed_log_is_not_recovered(redis: Redis, conf: RealtimeConf) -> None:
     world = World(redis, conf, feed_publications=3)
     world.hub.start()
-    [first] = await world.hub.join(Listener(), [FEED])
+    [first] = await world.hub.subscribe(Listener(), [FEED])
     for _ in range(5):
         await world.append_untold(FEED)
     back = Listener()
     await world.publish(FEED)
     assert (await resumed(world, back, first.position.epoch, 1)).tail is None
-    world.hub.leave(back, FEED)
+    world.hub.unsubscribe(back, FEED)
     await world.stop()
 
 
 async def test_at_most_256_publications_are_recovered(world: World) -> None:
-    [first] = await world.hub.join(Listener(), [FEED])
+    [first] = await world.hub.subscribe(Listener(), [FEED])
     watcher = Listener()
-    await world.hub.join(watcher, [FEED])
-    for _ in range(limits.MOST_PUBLICATIONS + 1):
+    await world.hub.subscribe(watcher, [FEED])
+    for _ in range(limits.MAX_PUBLICATIONS + 1):
         await world.append_untold(FEED)
     await world.hub.check_all()
-    await watcher.until(lambda: len(watcher.frames) == limits.MOST_PUBLICATIONS + 1)
+    await watcher.until(lambda: len(watcher.frames) == limits.MAX_PUBLICATIONS + 1)
     epoch = first.position.epoch
     assert (await resumed(world, Listener(), epoch, 0)).tail is None
-    assert len((await resumed(world, Listener(), epoch, 1)).tail or ()) == limits.MOST_PUBLICATIONS
+    assert len((await resumed(world, Listener(), epoch, 1)).tail or ()) == limits.MAX_PUBLICATIONS
 
 
 async def test_recovery_is_limited_by_bytes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    [first] = await world.hub.join(Listener(), [FEED])
+    [first] = await world.hub.subscribe(Listener(), [FEED])
     epoch = first.position.epoch
     for _ in range(5):
         await world.publish(FEED)
     await world.hub.check_all()
-    monkeypatch.setattr(limits, "MOST_BYTES", 40)
+    monkeypatch.setattr(limits, "MAX_BYTES", 40)
     assert (await resumed(world, Listener(), epoch, 0)).tail is None
     monkeypatch.undo()
     tight = Resume({FEED: Position(epoch, 0)}, bytes=40)
-    [joined] = await world.hub.join(Listener(), [FEED], tight)
+    [joined] = await world.hub.subscribe(Listener(), [FEED], tight)
     assert joined.tail is None
     assert tight.bytes == 40
     tight.bytes = 4_000
-    [joined] = await world.hub.join(Listener(), [FEED], tight)
+    [joined] = await world.hub.subscribe(Listener(), [FEED], tight)
     assert offsets(joined) == [1, 2, 3, 4, 5]
     assert tight.bytes < 4_000
 
 
 async def test_recovery_is_limited_by_number_of_feeds(world: World) -> None:
     names = ["group:a", "group:b", "group:c"]
-    first = await world.hub.join(Listener(), names)
+    first = await world.hub.subscribe(Listener(), names)
     for name in names:
         await world.publish(name)
     points = {joined.feed: Position(joined.position.epoch, 0) for joined in first}
-    joined = await world.hub.join(Listener(), names, Resume(points, feeds=2))
+    joined = await world.hub.subscribe(Listener(), names, Resume(points, feeds=2))
     assert [one.tail is not None for one in joined] == [True, True, False]
 
 
 async def test_existing_subscriber_gets_no_tail(world: World) -> None:
     listener = Listener()
-    [first] = await world.hub.join(listener, [FEED])
+    [first] = await world.hub.subscribe(listener, [FEED])
     await world.publish(FEED)
     await listener.until(lambda: listener.offsets == [1])
-    [again] = await world.hub.join(listener, [FEED], Resume({FEED: Position(first.position.epoch, 0)}))
+    [again] = await world.hub.subscribe(listener, [FEED], Resume({FEED: Position(first.position.epoch, 0)}))
     assert (again.resumed, again.tail, again.position.offset) == (False, None, 1)
 
 
 async def test_resume_ahead_of_the_process_waits(world: World) -> None:
     other = Listener()
-    [first] = await world.hub.join(other, [FEED])
+    [first] = await world.hub.subscribe(other, [FEED])
     for _ in range(3):
         await world.append_untold(FEED)
     joined = await resumed(world, Listener(), first.position.epoch, 2)
@@ -146,7 +146,7 @@ async def test_resume_ahead_of_the_process_waits(world: World) -> None:
 
 async def test_removal_in_a_tail_is_not_applied(world: World) -> None:
     other, back = Listener(user_id=8), Listener(user_id=7)
-    [first] = await world.hub.join(other, [FEED])
+    [first] = await world.hub.subscribe(other, [FEED])
     await world.publish(FEED, DropUser(7))
     await other.until(lambda: other.offsets == [1])
     assert offsets(await resumed(world, back, first.position.epoch, 0)) == [1]
@@ -157,7 +157,7 @@ async def test_removal_in_a_tail_is_not_applied(world: World) -> None:
 
 async def test_removal_during_the_tail_read_prevents_subscribing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     other, back = Listener(user_id=8), Listener(user_id=7)
-    [first] = await world.hub.join(other, [FEED])
+    [first] = await world.hub.subscribe(other, [FEED])
     await world.publish(FEED)
     await other.until(lambda: other.offsets == [1])
     read = world.log.tail
@@ -168,7 +168,7 @@ async def test_removal_during_the_tail_read_prevents_subscribing(world: World, m
         return await read(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(world.log, "tail", removed_meanwhile)
-    assert await world.hub.join(back, [FEED], Resume({FEED: Position(first.position.epoch, 0)})) == []
+    assert await world.hub.subscribe(back, [FEED], Resume({FEED: Position(first.position.epoch, 0)})) == []
     await world.publish(FEED)
     await other.until(lambda: 3 in other.offsets)
     assert back.frames == []
@@ -176,7 +176,7 @@ async def test_removal_during_the_tail_read_prevents_subscribing(world: World, m
 
 async def test_resume_on_a_busy_feed_is_gapless(world: World) -> None:
     other = Listener()
-    [first] = await world.hub.join(other, [FEED])
+    [first] = await world.hub.subscribe(other, [FEED])
     stop = asyncio.Event()
 
     async def write() -> None:
@@ -194,7 +194,7 @@ async def test_resume_on_a_busy_feed_is_gapless(world: World) -> None:
                 seen = [offset, *offsets(joined)]
                 assert seen[-1] == joined.position.offset
             await back.until(lambda back=back: len(back.frames) >= 3)
-            world.hub.leave(back, FEED)
+            world.hub.unsubscribe(back, FEED)
             seen += back.offsets
             assert seen == list(range(seen[0], seen[0] + len(seen)))
             offset = seen[-1]
@@ -207,11 +207,11 @@ async def test_resume_on_a_busy_feed_is_gapless(world: World) -> None:
 
 async def test_failed_tail_read_omits_only_that_feed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     names, other = ["group:a", "group:b"], Listener()
-    first = await world.hub.join(other, names)
+    first = await world.hub.subscribe(other, names)
     for name in names:
         await world.publish(name)
         await world.publish(name)
-    await other.until(lambda: len(other.frames) == 4)  # before that nothing has been missed
+    await other.until(lambda: len(other.frames) == 4)  # before that no publication was missed
     points = {joined.feed: Position(joined.position.epoch, 1) for joined in first}
     read = world.log.tail
 
@@ -222,25 +222,25 @@ async def test_failed_tail_read_omits_only_that_feed(world: World, monkeypatch: 
 
     monkeypatch.setattr(world.log, "tail", away)
     back = Listener()
-    joined = await world.hub.join(back, names, Resume(points))
+    joined = await world.hub.subscribe(back, names, Resume(points))
     assert [one.feed for one in joined] == ["group:a"]
     assert world.hub.feeds_of(back) == {"group:a"}
 
 
 async def test_join_without_redis_raises_feed_unavailable(conf: RealtimeConf, redis: Redis) -> None:
-    world = World(redis, conf)  # not started: nothing opens
+    world = World(redis, conf)  # not started, so no feed opens
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("realtime.hub.hub.OPEN_SECONDS", 0.1)
+        patch.setattr("realtime.hub.local_feeds.OPEN_SECONDS", 0.1)
         with pytest.raises(FeedUnavailable):
-            await world.hub.join(Listener(), [FEED], Resume({FEED: Position("e", 1)}))
+            await world.hub.subscribe(Listener(), [FEED], Resume({FEED: Position("e", 1)}))
     await world.stop()
 
 
 async def test_remembered_position_resumes_beyond_the_limits(world: World) -> None:
     names = ["group:a", "group:b", "group:c"]
-    first = await world.hub.join(Listener(), names)
+    first = await world.hub.subscribe(Listener(), names)
     used_up = Resume(feeds=0, bytes=0)
     for joined in first:
         await world.publish(joined.feed)
         used_up.remember_position(joined.feed, joined.position)
-    assert [one.tail is not None for one in await world.hub.join(Listener(), names, used_up)] == [True] * 3
+    assert [one.tail is not None for one in await world.hub.subscribe(Listener(), names, used_up)] == [True] * 3

@@ -1,0 +1,14 @@
+"""`history`: earlier messages of a chat group."""
+
+from collections.abc import Sequence
+
+from chatws.messaging.history import history as read_history
+from chatws.protocol.frames import AskHistory, ServerData
+from chatws.socket.session import Session
+
+
+async def history(session: Session, frame: AskHistory) -> Sequence[ServerData]:
+    """Answer with a page of messages, newest first."""
+    data, services = frame.data, session.services
+    await session.require_member(data.group_id)
+    return [await read_history(services.chat, services.names, data.group_id, data.before_id, data.limit)]

@@ -1,0 +1,214 @@
+"""The feeds that one connection receives: kept in step with its user's chat groups and with what the client asked.
+
+The hub calls it as its `Subscriber`, the user's `Membership` as a listener, handlers when a client joins or leaves.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import Protocol
+
+from chatws.chat_service.port import ChatServiceError
+from chatws.exceptions import FrameError
+from chatws.membership.membership import feeds_of, group_of
+from chatws.membership.registry import Memberships
+from chatws.protocol.frames import Error, FeedReset, GroupLeft, ResumePoint, ServerData
+from chatws.socket import replies
+from realtime import conf
+from realtime.aio.coalesce import Rerun
+from realtime.connection.outbox import Outbox
+from realtime.exceptions import FeedUnavailable
+from realtime.feeds.log import Position
+from realtime.feeds.names import group_feed, user_feed
+from realtime.hub.hub import Hub
+from realtime.hub.resume import MAX_BYTES_IN_ALL, Resume, Subscribed
+from realtime.observability import metrics
+
+
+class Client(Protocol):
+    """The connection, as its subscriptions use it."""
+
+    @property
+    def outbox(self) -> Outbox: ...
+
+    def write(self, data: ServerData, message_id: str = "") -> None:
+        """Send one frame."""
+
+
+class Subscriptions:
+    """The feeds of one connection. ``on_left`` is called with each chat group that it no longer receives."""
+
+    def __init__(
+        self, client: Client, user_id: int, memberships: Memberships, hub: Hub, on_left: Callable[[str], None]
+    ) -> None:
+        self.user_id = user_id
+        self.deliver = client.outbox.write
+        self.membership = memberships.enter(user_id, self)
+        self._memberships = memberships
+        self._client = client
+        self._hub = hub
+        self._on_left = on_left
+        self._changing = asyncio.Lock()
+        self._reconciling = Rerun(self._reconcile, "reconciling a connection with its user's groups")
+        self._is_starting = True
+        """Until the first answer about the user's groups: changes until then are part of the start."""
+        self._has_ended = False
+        self._left: set[str] = set()
+        """Chat groups that the client left. The user is still a member."""
+        self._over_limit: list[str] = []
+        """Feeds above the limit, as the client was told last."""
+        self._resume = Resume()
+
+    async def start(self, points: dict[str, ResumePoint]) -> tuple[list[Subscribed], ChatServiceError | None]:
+        """Subscribe to the user's own feed, then to its chat groups; with the error if these can't be read now.
+
+        Raises:
+            FeedUnavailable: Redis is unavailable.
+        """
+        self._resume.points = {feed: Position(point.epoch, point.offset) for feed, point in points.items()}
+        subscribed = await self._hub.subscribe(self, [user_feed(self.user_id)], self._resume)
+        if not subscribed:
+            raise FeedUnavailable("Redis did not answer in time")
+        async with self._changing:
+            try:
+                await self.membership.ensure_fresh()
+            except ChatServiceError as error:
+                self._is_starting = False
+                self.membership.refresh_in_background()
+                return subscribed, error
+            self._is_starting = False
+            return subscribed + await self._subscribe_to_groups(), None
+
+    def end(self) -> None:
+        """Unsubscribe from everything: the connection has ended."""
+        self._has_ended = True
+        self._reconciling.cancel()
+        self._hub.unsubscribe_all(self)
+        self._memberships.leave(self.user_id, self)
+
+    # What a client asks for
+
+    async def join(self, group_id: str, point: ResumePoint | None, message_id: str) -> bool:
+        """Subscribe to a chat group of the user and tell the client; return False if the user was removed meanwhile.
+
+        Raises:
+            FrameError: 429, the connection has its number of groups.
+            FeedUnavailable: Redis is unavailable.
+        """
+        feed, outbox = group_feed(group_id), self._client.outbox
+        if feed not in self._hub.feeds_of(self) and not self._room():
+            metrics.refusals.labels("groups").inc()
+            raise FrameError(429, "data.group_id: no more groups can be heard here", reason="groups_limit")
+        self._left.discard(group_id)
+        resume = None
+        if point is not None:
+            resume = Resume({feed: Position(point.epoch, point.offset)}, bytes=MAX_BYTES_IN_ALL - outbox.tail_size)
+        async with self._changing:
+            with outbox.holding() as reply:
+                subscribed = await self._hub.subscribe(self, [feed], resume)
+                if subscribed:
+                    reply.first = replies.encode([replies.group_joined(subscribed[0])], message_id)
+                    reply.tail = replies.tail_of(subscribed)
+        return bool(subscribed)
+
+    def leave(self, group_id: str) -> None:
+        """Unsubscribe from a chat group because the client asked; nothing of it is sent from now on."""
+        self._left.add(group_id)
+        self.membership.mark_incomplete()
+        self._hub.unsubscribe(self, group_feed(group_id))
+
+    # What the user's membership says
+
+    def membership_changed(self) -> None:
+        """Subscribe to new chat groups and unsubscribe from those that the user is no longer in."""
+        if not self._is_starting:
+            self._reconciling.ask()
+
+    async def _reconcile(self) -> None:
+        try:
+            async with self._changing:
+                groups = self.membership.groups
+                if groups is None:
+                    return
+                for feed in sorted(self._hub.feeds_of(self)):
+                    if group_of(feed) and group_of(feed) not in groups:
+                        self._unsubscribe(feed)
+                with self._client.outbox.holding() as reply:
+                    subscribed = await self._subscribe_to_groups()
+                    reply.first = replies.encode([replies.group_joined(one) for one in subscribed])
+                    reply.tail = replies.tail_of(subscribed)
+        except FeedUnavailable:
+            self.membership.refresh_in_background()
+        finally:
+            if self._has_ended:
+                self._hub.unsubscribe_all(self)
+
+    async def _subscribe_to_groups(self) -> list[Subscribed]:
+        """Subscribe to every chat group of the user that is not subscribed to yet; return the new ones.
+
+        The user may be removed from some of them meanwhile. Their tails and later frames still go out, then
+        `group_left`.
+        """
+        feeds = self._within_limit(self._missing_feeds())
+        self._resume.points = {feed: point for feed, point in self._resume.points.items() if feed in feeds}
+        subscribed = await self._hub.subscribe(self, feeds, self._resume)
+        received, groups = self._hub.feeds_of(self), self.membership.groups or frozenset()
+        for feed in [one.feed for one in subscribed if one.feed in received]:
+            self._resume.points.pop(feed, None)
+            if group_of(feed) not in groups:
+                self._unsubscribe(feed)
+        if not received.issuperset(feeds):
+            self.membership.refresh_in_background()
+        return subscribed
+
+    def _missing_feeds(self) -> list[str]:
+        wanted, received = (self.membership.groups or frozenset()) - self._left, self._hub.feeds_of(self)
+        return [feed for feed in feeds_of(wanted) if feed not in received]
+
+    def _within_limit(self, feeds: list[str]) -> list[str]:
+        """Return as many of the feeds as the connection may still receive; tell the client of the others once."""
+        room = self._room()
+        over_limit = feeds[room:]
+        if over_limit and over_limit != self._over_limit:
+            metrics.refusals.labels("groups").inc()
+            self._client.write(Error(429, f"only {room} more groups can be heard here", reason="groups_limit"))
+        self._over_limit = over_limit
+        return feeds[:room]
+
+    def _room(self) -> int:
+        """Return how many more chat groups this connection may receive. Its user's own feed doesn't count."""
+        limit = conf.get().groups_per_connection or sys.maxsize
+        return max(0, limit + 1 - len(self._hub.feeds_of(self)))
+
+    def _unsubscribe(self, feed: str) -> None:
+        """Unsubscribe because the user is no longer in the chat group of this feed, and tell the client."""
+        self._hub.unsubscribe(self, feed)
+        self._client.write(GroupLeft(group_of(feed)))
+
+    # What the hub reports
+
+    def feed_reset(self, feed: str, position: Position) -> bool:
+        """Tell the client what it lost, and leave a chat group until the chat service confirms the membership.
+
+        A removal may be among the lost publications.
+        """
+        self._client.write(FeedReset(feed, position.epoch, position.offset))
+        group_id = group_of(feed)
+        if not group_id:
+            self.membership.refresh_in_background()
+            return True
+        self._resume.remember_position(feed, position)
+        self.membership.removed(group_id)
+        return False
+
+    def removed_from_feed(self, feed: str, position: Position) -> None:
+        """Tell the client that its user was removed; if the user is added again, it resumes from this position."""
+        group_id = group_of(feed)
+        self._left.discard(group_id)
+        self._on_left(group_id)
+        self._resume.remember_position(feed, position)
+        self._client.write(GroupLeft(group_id))
+
+    def access_changed(self, feed: str) -> None:
+        """Read the user's chat groups again."""
+        self.membership.refresh_in_background()
