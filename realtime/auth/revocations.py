@@ -27,7 +27,7 @@ COPIED_AT_ONCE = 1_000
 MAX_JTI = 256
 """Longest id of a token that can be revoked, in characters."""
 
-_copy = Script("revoke")
+_copy = Script("auth_revoke")
 
 
 class Revocations:

@@ -19,15 +19,15 @@ from realtime.redis.client import Redis
 from realtime.redis.pipeline import pipelined
 from realtime.redis.scripts import Script
 
-_append = Script("append")
+_append = Script("feed_append")
 
-_ensure = Script("ensure")
+_ensure = Script("feed_open")
 
-_read = Script("read")
+_read = Script("feed_read")
 
-_renew = Script("renew")
+_renew = Script("feed_reset_epoch")
 
-_tail = Script("tail")
+_tail = Script("feed_range")
 
 NewEntry = tuple[str, str, bytes]
 """Stream entry id, publication id, encoded publication."""

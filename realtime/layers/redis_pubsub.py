@@ -31,7 +31,7 @@ FIRST_WAIT, LONGEST_WAIT = 0.05, 1.0
 SUBSCRIBED_AT_ONCE = 500
 PUBLISHED_AT_ONCE = 500
 
-_publish_all = Script("publish_all")
+_publish_all = Script("layer_publish")
 
 
 class RedisPubSubLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # channels_redis has no types

@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 CHUNK = 500
 STATUS_DAYS = 30
 
-_presence = Script("presence")
-_sweep = Script("sweep")
+_presence = Script("presence_update")
+_sweep = Script("presence_remove_node")
 
 
 async def _nothing(connection_ids: list[str]) -> None:

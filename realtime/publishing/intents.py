@@ -19,10 +19,10 @@ LEASE_MS = 4_000
 MOST = 20_000
 """Most intents of a topic at a time. They take at most this many times the largest content in Redis."""
 
-_intend = Script("intend")
-_fulfil = Script("fulfil")
-_postpone = Script("postpone")
-_claim = Script("claim")
+_intend = Script("intent_note")
+_fulfil = Script("intent_fulfil")
+_postpone = Script("intent_postpone")
+_claim = Script("intent_claim")
 
 
 class Noted(IntEnum):

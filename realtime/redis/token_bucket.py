@@ -7,7 +7,7 @@ from realtime.redis import keys
 from realtime.redis.client import Redis
 from realtime.redis.scripts import Script
 
-_allow = Script("allow")
+_allow = Script("limit_take")
 
 
 class UserLimit:

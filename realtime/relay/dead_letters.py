@@ -18,7 +18,7 @@ from realtime.relay.watermill import METADATA, PAYLOAD, read_metadata
 
 UNREADABLE_METADATA = b"dlq_metadata"
 
-_replay = Script("replay")
+_replay = Script("relay_replay")
 
 
 @dataclass(frozen=True, slots=True)

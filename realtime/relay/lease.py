@@ -9,10 +9,10 @@ from realtime.redis import keys
 from realtime.redis.client import Redis
 from realtime.redis.scripts import Script
 
-_lease = Script("lease")
-_unlease = Script("unlease")
-_roster = Script("roster")
-_publish = Script("publish")
+_lease = Script("relay_acquire")
+_unlease = Script("relay_release")
+_roster = Script("relay_announce")
+_publish = Script("topic_publish")
 
 
 class Lease:

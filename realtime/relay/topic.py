@@ -24,8 +24,8 @@ HANDLER_NAME = "relay_stream"
 BEGINNING = "0-0"
 COUNTED_AT_ONCE = 1_000
 
-_commit = Script("commit")
-_dead_letter = Script("dead_letter")
+_commit = Script("relay_commit")
+_dead_letter = Script("relay_dead_letter")
 
 RawEntry = tuple[str, Mapping[bytes, bytes]]
 

@@ -205,7 +205,7 @@ async def late_worker_appends_again(world: World, patch: Patch) -> set[str]:
 
 
 def changed_append(patch: Patch, old: str, new: str) -> None:
-    script = Script("append")
+    script = Script("feed_append")
     assert script._source.count(old) == 1
     script._source = script._source.replace(old, new)
     script._digest = hashlib.sha1(script._source.encode(), usedforsecurity=False).hexdigest()

@@ -22,7 +22,7 @@ from realtime.redis.scripts import Script
 from tests.support.redis import RedisServer, free_port
 from tests.support.waiting import LIMIT
 
-_tail = Script("tail")
+_tail = Script("feed_range")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 -- Write an entry's dead letter, once, whoever tries.
 -- KEYS: cursor, dead letters, topics that have any    ARGV: stream entry id, longest length, topic, then the fields
 -- Answers 1, or 0 if it was written before.
---@include above
+--@include stream_id_after
 
 local dead = redis.call('HGET', KEYS[1], 'dead')
 if dead and not above(ARGV[1], dead) then return 0 end

@@ -9,7 +9,7 @@ local most, most_bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
 local log_seconds, id_seconds, meta_seconds = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local last_field = 'last:' .. ARGV[1]
 
---@include above
+--@include stream_id_after
 
 local got = redis.call('HMGET', meta, 'epoch', 'offset', 'bytes', 'ids_since', last_field, 'id')
 local epoch, offset = got[1] or ARGV[2], tonumber(got[2] or 0)

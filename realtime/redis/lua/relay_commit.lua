@@ -3,7 +3,7 @@
 -- KEYS: cursor, stream
 -- ARGV: token of the lease, stream entry id, entries since where the batch began, consumer group, where the batch began
 -- Answers 1, or 0 if a later lease has committed.
---@include above
+--@include stream_id_after
 
 local token = tonumber(redis.call('HGET', KEYS[1], 'token') or 0)
 if token > tonumber(ARGV[1]) then return 0 end
