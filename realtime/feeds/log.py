@@ -122,7 +122,7 @@ class FeedLog:
 
     async def _answer_ensuring(self, waiting: Mapping[str, asyncio.Future[Position]]) -> None:
         calls: list[tuple[Sequence[str], list[str | int]]] = [
-            (keys.feed(feed), [new_epoch(), self._conf.meta_seconds]) for feed in waiting
+            (keys.feed(feed)[:2], [new_epoch(), self._conf.meta_seconds]) for feed in waiting
         ]
         try:
             answers = await _ensure.run_all(self._redis, calls)
@@ -140,7 +140,7 @@ class FeedLog:
 
     async def read(self, feed: str, after: int, limit: int) -> LogSlice:
         """Return at most ``limit`` entries after the offset ``after``, with the log's position at that moment."""
-        answer = await _read.run(self._redis, keys.feed(feed), [new_epoch(), self._conf.meta_seconds, after, limit])
+        answer = await _read.run(self._redis, keys.feed(feed)[:2], [new_epoch(), self._conf.meta_seconds, after, limit])
         *position, first, id_at, entries = answer
         return LogSlice(_position(position), first, entries, decode_publication(id_at).id if id_at else "")
 
@@ -156,7 +156,8 @@ class FeedLog:
 
     async def renew(self, feed: str, epoch: str) -> Position:
         """Begin a new epoch if ``epoch`` is still the current one; return the position in either case."""
-        return _position(await _renew.run(self._redis, keys.feed(feed), [epoch, new_epoch(), self._conf.meta_seconds]))
+        given: list[str | int] = [epoch, new_epoch(), self._conf.meta_seconds]
+        return _position(await _renew.run(self._redis, keys.feed(feed)[:2], given))
 
     async def positions(self, feeds: Sequence[str]) -> list[Position | None]:
         """Return the positions of many feeds in one round trip; None for a feed that has none."""

@@ -188,15 +188,9 @@ class Presence:
 
     async def _write(self, changes: list[str]) -> int:
         of_node = [keys.NODES, keys.node_connections(self._node), keys.ONLINE]
-        given: list[str | float] = [
-            self._node,
-            self._lease,
-            STATUS_DAYS,
-            self._most,
-            keys.USER_CONNECTIONS,
-            keys.USER_STATUS,
-        ]
-        answer = await _presence.run(self._redis, of_node, [*given, *changes])
+        of_users = [key for user in changes[2::3] for key in (keys.user_connections(user), keys.user_status(user))]
+        given: list[str | float] = [self._node, self._lease, STATUS_DAYS, self._most]
+        answer = await _presence.run(self._redis, [*of_node, *of_users], [*given, *changes])
         count, *oldest = answer
         if oldest:
             await self._on_excess([connection_id.decode() for connection_id in oldest])

@@ -44,7 +44,12 @@ def node_connections(node: str) -> str:
     return f"{PREFIX}node:{node}"
 
 
-def user_status(user_id: int) -> str:
+def user_connections(user_id: int | str) -> str:
+    """Sorted set: the connections of a user, by when they opened."""
+    return f"{USER_CONNECTIONS}{user_id}"
+
+
+def user_status(user_id: int | str) -> str:
     """Hash: whether a user is online, and since when."""
     return f"{USER_STATUS}{user_id}"
 

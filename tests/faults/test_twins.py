@@ -213,7 +213,7 @@ def changed_append(patch: Patch, old: str, new: str) -> None:
 
 
 def without_cursor(patch: Patch) -> None:
-    changed_append(patch, "elseif not above(entry, last) then", "elseif false then")
+    changed_append(patch, "elseif not is_later then", "elseif false then")
 
 
 # ids outliving the log: a message published again after its entry has left the log
@@ -241,9 +241,8 @@ def _fields(conf: RealtimeConf) -> dict[str, Any]:
 def with_ids_bounded_by_the_log(patch: Patch) -> None:
     changed_append(
         patch,
-        "if place and place:sub(1, #epoch + 1) == epoch .. ':' then",
-        "if place and place:sub(1, #epoch + 1) == epoch .. ':' "
-        "and tonumber(place:sub(#epoch + 2)) > offset - #payloads - redis.call('LLEN', log) then",
+        "if offset then",
+        "if offset and offset > feed.offset - #payloads - redis.call('LLEN', log) then",
     )
 
 

@@ -1,10 +1,14 @@
 #!lua
--- A feed's position; a feed without one gets the epoch given.
--- KEYS: meta, log, ids, ids:old    ARGV: epoch to begin with, meta seconds
--- Answers {epoch, offset, id of the last entry}
-if redis.call('HSETNX', KEYS[1], 'epoch', ARGV[1]) == 1 then
-    redis.call('HSET', KEYS[1], 'offset', 0, 'id', '')
-    redis.call('DEL', KEYS[2])
+-- Return a feed's position: {epoch, offset, id of the last entry}. A feed without one begins the epoch given.
+local meta, log = KEYS[1], KEYS[2]
+local new_epoch, meta_seconds = ARGV[1], tonumber(ARGV[2])
+
+--@include feed_begin
+
+local position = redis.call('HMGET', meta, 'epoch', 'offset', 'id')
+if not position[1] then
+    feed_begin(meta, log, new_epoch, meta_seconds)
+    return {new_epoch, '0', ''}
 end
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-return redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'id')
+redis.call('EXPIRE', meta, meta_seconds)
+return position

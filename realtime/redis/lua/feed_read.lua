@@ -1,16 +1,19 @@
 #!lua
--- What a log holds after an offset.
--- KEYS: meta, log, ids, ids:old    ARGV: epoch to begin with, meta seconds, offset, most entries
--- Answers {epoch, offset, id of the last entry, offset of the first entry below, entry at the offset asked for or '', {entries}}
-if redis.call('HSETNX', KEYS[1], 'epoch', ARGV[1]) == 1 then
-    redis.call('HSET', KEYS[1], 'offset', 0, 'id', '')
-    redis.call('EXPIRE', KEYS[1], ARGV[2])
-    redis.call('DEL', KEYS[2])
+-- Return a log's entries after an offset. A feed without a position begins the epoch given.
+-- Returns {epoch, offset, id of the last entry, offset of the first entry returned, entry at `after` or '', {entries}}.
+local meta, log = KEYS[1], KEYS[2]
+local new_epoch, meta_seconds = ARGV[1], tonumber(ARGV[2])
+local after, max_entries = tonumber(ARGV[3]), tonumber(ARGV[4])  -- after: an offset
+
+--@include feed_begin
+
+local position = redis.call('HMGET', meta, 'epoch', 'offset', 'id')
+if not position[1] then
+    feed_begin(meta, log, new_epoch, meta_seconds)
+    position = {new_epoch, '0', ''}
 end
-local after, most = tonumber(ARGV[3]), tonumber(ARGV[4])
-local position = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'id')
-local first = tonumber(position[2]) - redis.call('LLEN', KEYS[2]) + 1
-local from = math.max(after + 1, first)
-local at = after >= first and redis.call('LINDEX', KEYS[2], after - first) or ''
-local entries = redis.call('LRANGE', KEYS[2], from - first, from - first + most - 1)
-return {position[1], position[2], position[3], from, at or '', entries}
+local oldest = tonumber(position[2]) - redis.call('LLEN', log) + 1
+local first = math.max(after + 1, oldest)
+local at_after = after >= oldest and redis.call('LINDEX', log, after - oldest) or ''
+local entries = redis.call('LRANGE', log, first - oldest, first - oldest + max_entries - 1)
+return {position[1], position[2], position[3], first, at_after, entries}

@@ -1,10 +1,10 @@
 #!lua
--- Begin a new epoch if the one given is still the present one: the log went back in time.
--- KEYS: meta, log, ids, ids:old    ARGV: epoch that was seen, new epoch, meta seconds
--- Answers {epoch, offset, id of the last entry}
-if redis.call('HGET', KEYS[1], 'epoch') == ARGV[1] then
-    redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'offset', 0, 'id', '', 'bytes', 0)
-    redis.call('DEL', KEYS[2])
-    redis.call('EXPIRE', KEYS[1], ARGV[3])
-end
-return redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'id')
+-- Begin a new epoch if the one given is still the feed's: its log went back in time.
+-- Returns {epoch, offset, id of the last entry}.
+local meta, log = KEYS[1], KEYS[2]
+local seen_epoch, new_epoch, meta_seconds = ARGV[1], ARGV[2], tonumber(ARGV[3])
+
+--@include feed_begin
+
+if redis.call('HGET', meta, 'epoch') == seen_epoch then feed_begin(meta, log, new_epoch, meta_seconds) end
+return redis.call('HMGET', meta, 'epoch', 'offset', 'id')

@@ -1,14 +1,17 @@
 #!lua
 -- Add an entry to its stream, unless that was done, and forget its intent.
--- KEYS: stream, intents, due, mark of the id's entry    ARGV: id, seconds that the mark stays, the entry's names and values
--- Answers 1: added; 0: it had been.
-local is_new = redis.call('EXISTS', KEYS[4]) == 0
+-- Returns 1: added; 0: it had been added.
+local stream, intents, due, mark = KEYS[1], KEYS[2], KEYS[3], KEYS[4]  -- mark: exists once the entry has been added
+local id, mark_seconds = ARGV[1], tonumber(ARGV[2])
+local first_field = 3  -- from there on: the entry's names and values
+
+--@include stream_add
+
+local is_new = redis.call('EXISTS', mark) == 0
 if is_new then
-    local fields = {}
-    for i = 3, #ARGV do fields[#fields + 1] = ARGV[i] end
-    redis.call('XADD', KEYS[1], '*', unpack(fields))
-    redis.call('SET', KEYS[4], '', 'EX', ARGV[2])
+    stream_add(stream, ARGV, first_field, #ARGV)
+    redis.call('SET', mark, '', 'EX', mark_seconds)
 end
-redis.call('HDEL', KEYS[2], ARGV[1])
-redis.call('ZREM', KEYS[3], ARGV[1])
+redis.call('HDEL', intents, id)
+redis.call('ZREM', due, id)
 return is_new and 1 or 0

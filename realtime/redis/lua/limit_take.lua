@@ -1,13 +1,16 @@
 #!lua
--- One token of a bucket that is kept as the moment at which it will be full again.
--- KEYS: bucket    ARGV: tokens a second, most tokens
--- Answers 0, or the milliseconds until there is a token.
-local now = redis.call('TIME')
-local at = tonumber(now[1]) * 1000 + tonumber(now[2]) / 1000
-local each, burst = 1000 / tonumber(ARGV[1]), tonumber(ARGV[2])
-local full = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), at)
-local wait = full + each - (at + burst * each)
+-- Take one token from a bucket, stored as the moment at which it will be full again (Unix milliseconds).
+-- Returns 0, or the milliseconds until there is a token.
+local bucket = KEYS[1]
+local tokens_per_second, max_tokens = tonumber(ARGV[1]), tonumber(ARGV[2])
+
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000
+local ms_per_token = 1000 / tokens_per_second
+local ms_of_all = max_tokens * ms_per_token
+local full_at = math.max(tonumber(redis.call('GET', bucket) or 0), now)
+local wait = full_at + ms_per_token - (now + ms_of_all)
 if wait > 0.5 then return math.ceil(wait) end
-full = math.min(full + each, at + burst * each)
-redis.call('SET', KEYS[1], string.format('%.3f', full), 'PX', math.ceil(full - at) + 1000)
+full_at = math.min(full_at + ms_per_token, now + ms_of_all)
+redis.call('SET', bucket, string.format('%.3f', full_at), 'PX', math.ceil(full_at - now) + 1000)
 return 0

@@ -1,25 +1,24 @@
 #!lua
--- Some connections of a node that is gone, taken off; the node with the last of them.
--- KEYS: nodes, the node's connections, online users    ARGV: node, most connections, days that a status is kept, 1 to take a live one too,
---       prefix of a user's connections, prefix of a user's status
--- Answers how many connections are left.
+-- Remove some connections of a node that is gone; with the last of them, the node.
+-- Returns how many connections are left.
+-- Keys made here, since the users are known from `connections` only: <own_prefix><user>, <status_prefix><user>.
 local nodes, connections, online = KEYS[1], KEYS[2], KEYS[3]
+local node, max_removed, status_seconds = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]) * 86400  -- ARGV[3]: days
+local even_alive = ARGV[4] == '1'  -- remove it though its lease has not ended
 local own_prefix, status_prefix = ARGV[5], ARGV[6]
-local seconds = redis.call('TIME')[1]
-local lease = redis.call('ZSCORE', nodes, ARGV[1])
-if ARGV[4] ~= '1' and lease and tonumber(lease) > tonumber(seconds) then return 0 end
-local taken = redis.call('HRANDFIELD', connections, ARGV[2], 'WITHVALUES')
-for i = 1, #taken, 2 do
-    local user = taken[i + 1]
-    redis.call('HDEL', connections, taken[i])
-    redis.call('ZREM', own_prefix .. user, taken[i])
-    if redis.call('HINCRBY', online, user, -1) <= 0 then
-        redis.call('HDEL', online, user)
-        local key = status_prefix .. user
-        redis.call('HSET', key, 'is_online', 'false', 'last_seen', seconds, 'last_offline_at', seconds)
-        redis.call('EXPIRE', key, tonumber(ARGV[3]) * 86400)
-    end
+
+--@include presence_write_status
+--@include presence_remove_connection
+
+local now = tonumber(redis.call('TIME')[1])
+local lease = redis.call('ZSCORE', nodes, node)
+if not even_alive and lease and tonumber(lease) > now then return 0 end
+local removed = redis.call('HRANDFIELD', connections, max_removed, 'WITHVALUES')
+for i = 1, #removed, 2 do
+    local connection, user = removed[i], removed[i + 1]
+    local own, status = own_prefix .. user, status_prefix .. user
+    remove_connection(connections, online, own, status, connection, user, now, status_seconds)
 end
 local left = redis.call('HLEN', connections)
-if left == 0 then redis.call('ZREM', nodes, ARGV[1]) end
+if left == 0 then redis.call('ZREM', nodes, node) end
 return left

@@ -1,44 +1,50 @@
 #!lua
--- Connections of one node that opened or closed; renews the node's lease.
--- KEYS: nodes, this node's connections, online users
--- ARGV: node, lease seconds, days that a status is kept, most connections of a user (0: any number),
---       prefix of a user's connections, prefix of a user's status, then for each change: '+' or '-', connection id, user id
--- Answers how many connections the node has now, then the oldest connections of users that have too many.
+-- Write which connections of one node opened or closed; renew the node's lease.
+-- Returns how many connections the node has now, then the oldest connections of users that have too many.
+-- `connections` says that a change has been counted, so it is written last. All before the count can be repeated.
 local nodes, connections, online = KEYS[1], KEYS[2], KEYS[3]
-local own_prefix, status_prefix = ARGV[5], ARGV[6]
-local now = redis.call('TIME')
-local seconds = now[1]
-redis.call('ZADD', nodes, tonumber(now[1]) + tonumber(now[2]) / 1000000 + tonumber(ARGV[2]), ARGV[1])
+local first_user_key = 4  -- from there on, in KEYS, for each change: the user's connections, the user's status
+local node, lease_seconds, status_seconds = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]) * 86400  -- ARGV[3]: days
+local max_connections = tonumber(ARGV[4])  -- of one user; 0: any number
+local first_change = 5  -- from there on, for each change: '+' or '-', connection, user
 
-local function status(user, field, is_online)
-    local key = status_prefix .. user
-    redis.call('HSET', key, 'is_online', is_online, 'last_seen', seconds, field, seconds)
-    redis.call('EXPIRE', key, tonumber(ARGV[3]) * 86400)
+--@include presence_write_status
+--@include presence_remove_connection
+
+local time = redis.call('TIME')
+local seconds, microseconds = tonumber(time[1]), tonumber(time[2])
+local oldest = {}
+
+local function add_connection(own, status, connection, user, number)
+    if redis.call('HEXISTS', connections, connection) == 1 then return end
+    redis.call('ZADD', own, seconds * 1000000 + microseconds + number, connection)
+    redis.call('EXPIRE', own, 86400)
+    write_status(status, 'true', 'last_online_at', seconds, status_seconds)
+    redis.call('HINCRBY', online, user, 1)
+    redis.call('HSET', connections, connection, user)
 end
 
-local most, oldest = tonumber(ARGV[4]), {}
-for i = 7, #ARGV, 3 do
+-- Collect a user's connections over the limit. A repeated change collects them again: the first reply may be lost.
+local function collect_excess(own)
+    local excess = max_connections > 0 and redis.call('ZCARD', own) - max_connections or 0
+    if excess <= 0 then return end
+    for _, connection in ipairs(redis.call('ZRANGE', own, 0, excess - 1)) do oldest[#oldest + 1] = connection end
+end
+
+-- The node comes first: connections of a node that is not in `nodes` would never be removed.
+redis.call('ZADD', nodes, seconds + microseconds / 1000000 + lease_seconds, node)
+local user_key = first_user_key
+for i = first_change, #ARGV, 3 do
     local change, connection, user = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+    local own, status = KEYS[user_key], KEYS[user_key + 1]
     if change == '+' then
-        if redis.call('HSETNX', connections, connection, user) == 1 then
-            redis.call('HINCRBY', online, user, 1)
-            status(user, 'last_online_at', 'true')
-            local own = own_prefix .. user
-            redis.call('ZADD', own, tonumber(now[1]) * 1000000 + tonumber(now[2]) + i, connection)
-            redis.call('EXPIRE', own, 86400)
-            local over = most > 0 and redis.call('ZCARD', own) - most or 0
-            if over > 0 then
-                for _, id in ipairs(redis.call('ZRANGE', own, 0, over - 1)) do oldest[#oldest + 1] = id end
-            end
-        end
-    elseif redis.call('HDEL', connections, connection) == 1 then
-        redis.call('ZREM', own_prefix .. user, connection)
-        if redis.call('HINCRBY', online, user, -1) <= 0 then
-            redis.call('HDEL', online, user)
-            status(user, 'last_offline_at', 'false')
-        else
-            redis.call('HSET', status_prefix .. user, 'last_seen', seconds)
-        end
+        add_connection(own, status, connection, user, i)
+        collect_excess(own)
+    elseif redis.call('HEXISTS', connections, connection) == 1 then
+        remove_connection(connections, online, own, status, connection, user, seconds, status_seconds)
     end
+    user_key = user_key + 2
 end
-return {redis.call('HLEN', connections), unpack(oldest)}
+local reply = {redis.call('HLEN', connections)}
+for _, connection in ipairs(oldest) do reply[#reply + 1] = connection end
+return reply

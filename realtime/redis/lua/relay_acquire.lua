@@ -1,17 +1,20 @@
 #!lua
--- Take a lease, or keep it.
--- KEYS: lease, token, cursor    ARGV: who asks, milliseconds
--- Answers the lease's token, which grows with each new holder and lies at or above that of every commit, also where the
--- token was lost and a holder from before has committed since; 0 if another holds it.
-local holder = redis.call('GET', KEYS[1])
-local token = tonumber(redis.call('GET', KEYS[2]) or 0)
-local committed = tonumber(redis.call('HGET', KEYS[3], 'token') or 0)
-if holder == ARGV[1] and token >= committed then
-    redis.call('PEXPIRE', KEYS[1], ARGV[2])
+-- Take the lease of a topic, or keep it.
+-- Returns the lease's token, 0 if another relay holds it. The token grows with each new holder and is at or above that
+-- of every commit, also where the token was lost and an earlier holder has committed since.
+-- The token is written first: a lease without its new token would go on with the token of the holder before.
+local lease, last_token, cursor = KEYS[1], KEYS[2], KEYS[3]
+local relay, lease_ms = ARGV[1], tonumber(ARGV[2])
+
+local holder = redis.call('GET', lease)
+local token = tonumber(redis.call('GET', last_token) or 0)
+local committed = tonumber(redis.call('HGET', cursor, 'token') or 0)
+if holder == relay and token >= committed then
+    redis.call('PEXPIRE', lease, lease_ms)
     return token
 end
-if holder and holder ~= ARGV[1] then return 0 end
+if holder and holder ~= relay then return 0 end
 token = math.max(token, committed) + 1
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-redis.call('SET', KEYS[2], token)
+redis.call('SET', last_token, token)
+redis.call('SET', lease, relay, 'PX', lease_ms)
 return token

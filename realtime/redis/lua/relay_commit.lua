@@ -1,22 +1,23 @@
 #!lua
--- Move a topic's cursor, and the consumer group that shows it, unless a later lease has taken over.
--- KEYS: cursor, stream
--- ARGV: token of the lease, stream entry id, entries since where the batch began, consumer group, where the batch began
--- Answers 1, or 0 if a later lease has committed.
+-- Move a topic's cursor, and the consumer group that shows it, unless a later lease has committed.
+-- Returns 1, or 0 if a later lease has committed.
+local cursor, stream = KEYS[1], KEYS[2]
+local token, entry_id, count = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])  -- count: entries from since to entry_id
+local group, since = ARGV[4], ARGV[5]  -- since: the cursor as this relay knew it
+
 --@include stream_id_after
 
-local token = tonumber(redis.call('HGET', KEYS[1], 'token') or 0)
-if token > tonumber(ARGV[1]) then return 0 end
-local id = redis.call('HGET', KEYS[1], 'id')
-if id and not above(ARGV[2], id) then return 1 end
-local count = ARGV[3]
-if id and id ~= ARGV[5] then  -- another worker got part of the way
-    count = #redis.call('XRANGE', KEYS[2], '(' .. id, ARGV[2])
+local stored = redis.call('HMGET', cursor, 'token', 'id', 'read')
+local stored_token, stored_id, read = tonumber(stored[1] or 0), stored[2], tonumber(stored[3] or 0)
+if stored_token > token then return 0 end
+if stored_id and not stream_id_after(entry_id, stored_id) then return 1 end
+if stored_id and stored_id ~= since then  -- another relay got part of the way
+    count = #redis.call('XRANGE', stream, '(' .. stored_id, entry_id)
 end
-local read = redis.call('HINCRBY', KEYS[1], 'read', count)
-redis.call('HSET', KEYS[1], 'token', ARGV[1], 'id', ARGV[2])
-local moved = redis.pcall('XGROUP', 'SETID', KEYS[2], ARGV[4], ARGV[2], 'ENTRIESREAD', read)
+read = string.format('%.0f', read + count)
+redis.call('HSET', cursor, 'token', token, 'id', entry_id, 'read', read)
+local moved = redis.pcall('XGROUP', 'SETID', stream, group, entry_id, 'ENTRIESREAD', read)
 if moved.err then
-    redis.pcall('XGROUP', 'CREATE', KEYS[2], ARGV[4], ARGV[2], 'MKSTREAM', 'ENTRIESREAD', read)
+    redis.pcall('XGROUP', 'CREATE', stream, group, entry_id, 'MKSTREAM', 'ENTRIESREAD', read)
 end
 return 1

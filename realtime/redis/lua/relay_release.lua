@@ -1,5 +1,7 @@
 #!lua
--- Give a lease back.
--- KEYS: lease    ARGV: who asks
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+-- Give the lease of a topic back.
+local lease = KEYS[1]
+local relay = ARGV[1]
+
+if redis.call('GET', lease) == relay then return redis.call('DEL', lease) end
 return 0

@@ -1,4 +1,5 @@
-local function above(a, b)  -- whether stream id a lies above b
+-- Return whether the stream id `a` comes after `b`. They are compared as text: Lua's numbers are exact up to 2^53 only.
+local function stream_id_after(a, b)
     local a_ms, a_seq = a:match('^(%d+)-(%d+)$')
     local b_ms, b_seq = b:match('^(%d+)-(%d+)$')
     if a_ms ~= b_ms then
