@@ -14,6 +14,8 @@ import msgspec
 
 from chatws.reference import threads
 from chatws.reference.models import OutboxEvent
+from realtime.aio.backoff import Backoff
+from realtime.aio.waiting import wait_event
 from realtime.ids import new_node_name
 from realtime.observability import tracing
 from realtime.redis.client import Redis
@@ -58,22 +60,17 @@ class OutboxPublisher:
 
     async def run(self) -> None:
         """Publish until cancelled."""
-        wait = POLL_SECONDS
+        backoff = Backoff(POLL_SECONDS, LONGEST_WAIT)
         while True:
             try:
                 self._news.clear()
                 while await self._has_lease() and await self.publish_some() == BATCH:
                     pass
-                wait = POLL_SECONDS
-            except Exception as error:
-                logger.warning("events could not be published, retrying in %.1f s: %s", wait, error)
-                await asyncio.sleep(wait)
-                wait = min(2 * wait, LONGEST_WAIT)
-            try:
-                async with asyncio.timeout(POLL_SECONDS):
-                    await self._news.wait()
-            except TimeoutError:
-                continue
+                backoff.reset()
+            except Exception as error:  # it supervises publishing, over a database and Redis
+                logger.warning("events could not be published, retrying in %.1f s: %s", backoff.wait, error)
+                await backoff.sleep()
+            await wait_event(self._news, POLL_SECONDS)
 
     async def _has_lease(self) -> bool:
         """Take or renew the lease, at most once in a third of its length, because the write checks it, too."""

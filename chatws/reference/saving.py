@@ -53,7 +53,7 @@ class Saver:
         refusals: Sequence[Exception | None]
         try:
             refusals = await threads.write(services.save_messages, [message for message, _ in batch])
-        except Exception as error:
+        except Exception as error:  # passed on to the callers of all messages in the batch
             if len(batch) > 1 and not isinstance(error, OperationalError | InterfaceError):
                 for one in batch:  # so that a message the database rejects does not fail the others
                     await self._save([one])

@@ -129,7 +129,7 @@ async def answer_of(context: Context, answer: Awaitable[Answer]) -> Answer:
         return await answer
     except ServiceError as error:
         await context.abort(grpc.StatusCode[error.status], str(error))
-    except Exception as error:
+    except Exception as error:  # a boundary: the call is answered with INTERNAL
         logger.exception("a call failed")
         await context.abort(grpc.StatusCode.INTERNAL, type(error).__name__)
     raise AssertionError("abort always raises")

@@ -107,7 +107,7 @@ class ClosesByCode:
     def _run(self, asked: "Future[Mapping[int, int]]") -> None:
         try:
             counts = self._count()
-        except BaseException as error:
+        except BaseException as error:  # passed on to those who wait in another thread
             self._good_until = 0.0
             asked.set_exception(error)
         else:

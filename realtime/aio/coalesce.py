@@ -1,12 +1,17 @@
-"""Coalesce requests for background work: requests during a run cause one more run."""
+"""Coalesce requests: those that come during a run cause one more run, those of one loop turn share one call."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
 
 from realtime.aio import tasks
+from realtime.exceptions import TransientError
 
 logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 class Rerun:
@@ -39,7 +44,48 @@ class Rerun:
                 self._wanted = False
                 try:
                     await self._work()
-                except Exception:
+                except Exception:  # it supervises the work: a later request has to run it again
                     logger.exception("%s failed", self._name)
         finally:
             self.task = None
+
+
+class TurnBatch(Generic[Item, Answer]):
+    """Gathers what is asked in one turn of the event loop, and answers all of it by one call of ``answer_all``.
+
+    ``answer_all`` gets the items and returns an answer for each, in their order. What it raises, every caller gets.
+    """
+
+    def __init__(self, answer_all: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], name: str) -> None:
+        self._answer_all = answer_all
+        self._name = name
+        self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
+
+    async def ask(self, item: Item) -> Answer:
+        """Return the answer for one item."""
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(self._start)
+        answer: asyncio.Future[Answer] = loop.create_future()
+        self._waiting.append((item, answer))
+        return await answer
+
+    def _start(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        tasks.spawn(self._answer(waiting), self._name)
+
+    async def _answer(self, waiting: Sequence[tuple[Item, asyncio.Future[Answer]]]) -> None:
+        try:
+            answers = await self._answer_all([item for item, _ in waiting])
+        except BaseException as error:  # passed on to the callers, also where this task is cancelled
+            is_cancelled = not isinstance(error, Exception)
+            for _, future in waiting:
+                if not future.done():
+                    future.set_exception(TransientError(f"{self._name} was cancelled") if is_cancelled else error)
+                    future.exception()  # its caller may have been cancelled
+            if is_cancelled:
+                raise
+            return
+        for (_, future), answer in zip(waiting, answers, strict=True):
+            if not future.done():
+                future.set_result(answer)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from contextvars import Context
 from typing import Any, TypeVar
 
+from realtime.aio.backoff import Backoff
 from realtime.observability import metrics
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ def supervise(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> async
 
 
 async def _supervised(work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
-    loop, wait = asyncio.get_running_loop(), FIRST_WAIT
+    loop, backoff = asyncio.get_running_loop(), Backoff(FIRST_WAIT, LONGEST_WAIT)
     while True:
         began = loop.time()
         try:
@@ -39,13 +40,12 @@ async def _supervised(work: Callable[[], Coroutine[Any, Any, None]], name: str) 
             if isinstance(error, asyncio.CancelledError) and is_cancelled():
                 raise
             if loop.time() - began >= HEALTHY_SECONDS:
-                wait = FIRST_WAIT
+                backoff.reset()
             metrics.task_failures.labels(name).inc()
-            logger.error("%s failed, restarting in %.1f s", name, wait, exc_info=error)
+            logger.error("%s failed, restarting in %.1f s", name, backoff.wait, exc_info=error)
         else:
             return
-        await asyncio.sleep(wait)
-        wait = min(2 * wait, LONGEST_WAIT)
+        await asyncio.sleep(backoff.take())
 
 
 def start(work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:

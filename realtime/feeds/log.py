@@ -3,15 +3,13 @@
 The publisher appends; the hub uses the rest. Each change is one Lua script of `realtime/redis/lua/`, so it is atomic.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from realtime.aio import tasks
+from realtime.aio.coalesce import TurnBatch
 from realtime.conf import RealtimeConf
-from realtime.exceptions import RedisConnectionLost
 from realtime.feeds.publication import decode_publication
 from realtime.ids import new_epoch
 from realtime.redis import keys
@@ -74,7 +72,7 @@ class FeedLog:
     def __init__(self, redis: Redis, conf: RealtimeConf) -> None:
         self._redis = redis
         self._conf = conf
-        self._ensuring: dict[str, asyncio.Future[Position]] = {}
+        self._opens: TurnBatch[str, Position] = TurnBatch(self._open_all, "opening feeds in Redis")
 
     async def append(self, feed: str, topic: str, entries: Sequence[NewEntry]) -> list[Appended]:
         """Append a topic's entries to one feed in one step, all or none.
@@ -109,34 +107,16 @@ class FeedLog:
 
         All calls of one turn of the event loop share one round trip.
         """
-        if not self._ensuring:
-            asyncio.get_running_loop().call_soon(self._ensure_all)
-        waiting = self._ensuring.get(feed)
-        if waiting is None:
-            waiting = self._ensuring[feed] = asyncio.get_running_loop().create_future()
-        return await asyncio.shield(waiting)
+        return await self._opens.ask(feed)
 
-    def _ensure_all(self) -> None:
-        waiting, self._ensuring = self._ensuring, {}
-        tasks.spawn(self._answer_ensuring(waiting), "ensuring feeds")
-
-    async def _answer_ensuring(self, waiting: Mapping[str, asyncio.Future[Position]]) -> None:
+    async def _open_all(self, feeds: Sequence[str]) -> Sequence[Position]:
+        names = list(dict.fromkeys(feeds))
         calls: list[tuple[Sequence[str], list[str | int]]] = [
-            (keys.feed(feed)[:2], [new_epoch(), self._conf.meta_seconds]) for feed in waiting
+            (keys.feed(name), [new_epoch(), self._conf.meta_seconds]) for name in names
         ]
-        try:
-            answers = await _ensure.run_all(self._redis, calls)
-        except BaseException as error:
-            for future in waiting.values():
-                if not future.done():
-                    future.set_exception(error if isinstance(error, Exception) else RedisConnectionLost(repr(error)))
-                    future.exception()  # mark it as retrieved: the caller may have been cancelled
-            if not isinstance(error, Exception):
-                raise
-            return
-        for future, answer in zip(waiting.values(), answers, strict=True):
-            if not future.done():
-                future.set_result(_position(answer))
+        answers = await _ensure.run_all(self._redis, calls)
+        positions = {name: _position(answer) for name, answer in zip(names, answers, strict=True)}
+        return [positions[feed] for feed in feeds]
 
     async def read(self, feed: str, after: int, limit: int) -> LogSlice:
         """Return at most ``limit`` entries after the offset ``after``, with the log's position at that moment."""

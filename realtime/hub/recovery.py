@@ -7,9 +7,9 @@ The hub starts a read when a publication doesn't follow on. This module decides 
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 
 from realtime.aio import tasks
+from realtime.aio.waiting import wait_event
 from realtime.exceptions import TransientError
 from realtime.feeds.log import FeedLog, LogSlice, Position
 from realtime.feeds.publication import Publication, decode_publication
@@ -59,9 +59,7 @@ class Recovery:
     async def run(self, every: float) -> None:
         """Check all feeds each ``every`` seconds, and soon after the layer reconnected or a log could not be read."""
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(every):
-                    await self.wanted.wait()
+            await wait_event(self.wanted, every)
             try:
                 self.wanted.clear()
                 await self.check_all()

@@ -1,6 +1,7 @@
-"""channels_redis's pub/sub layer, one that notices lost and half-open connections, and a receiver that died.
+"""channels_redis's pub/sub layer, extended: it detects lost and half-open connections and restarts its receiver.
 
-Same configuration, same bytes on the wire. The hub works on the stock layer too, and heals slower.
+It has the same configuration and the same bytes on the wire. The hub works on the stock layer as well, but recovers
+more slowly.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from realtime.aio import tasks
+from realtime.aio.backoff import Backoff
 from realtime.exceptions import RedisConnectionLost
 from realtime.imports import without
 from realtime.redis.client import no_retry  # before channels_redis: it hides parts of redis
@@ -25,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 PING_SECONDS = 1.0
 SILENT_SECONDS = 3.0
-"""A subscription connection that says nothing for so long is dropped."""
+"""How long a subscription connection may stay silent, although it is pinged, before it is dropped."""
 CONFIRMED_SECONDS = 5.0
 FIRST_WAIT, LONGEST_WAIT = 0.05, 1.0
 SUBSCRIBED_AT_ONCE = 500
@@ -35,18 +37,18 @@ _publish_all = Script("layer_publish")
 
 
 class RedisPubSubLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # channels_redis has no types
-    """A channel layer whose `group_add` returns once Redis has subscribed, and which tells when it was deaf."""
+    """A layer whose `group_add` returns once Redis has subscribed, and which reports that it has reconnected."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._listeners: list[Callable[[], None]] = []
 
     def on_resubscribed(self, listener: Callable[[], None]) -> None:
-        """Have ``listener`` called in the loop each time all subscriptions stand again after a connection was lost."""
+        """Call ``listener``, in the loop, each time all subscriptions are restored after a lost connection."""
         self._listeners.append(listener)
 
     async def group_send_all(self, messages: Sequence[tuple[str, dict[str, Any]]]) -> None:
-        """`group_send` for many ``(group, message)``, in order, a round trip for some hundreds of them."""
+        """Do `group_send` for many ``(group, message)``, in order, with one round trip for some hundreds of them."""
         layer = self._get_layer()
         channels = {group: layer._get_group_channel_name(group) for group, _ in messages}
         shards = {group: layer._get_shard(channel) for group, channel in channels.items()}
@@ -58,19 +60,19 @@ class RedisPubSubLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # channe
                 await shard.publish_all(published[start : start + PUBLISHED_AT_ONCE])
 
     async def receive_all(self, channel: str) -> list[dict[str, Any]]:
-        """`receive`, and what else has come already: as a rule all that one read of the socket brought."""
+        """Return the next message and all others that have arrived: in general what one read of the socket brought."""
         layer = self._get_layer()
         messages = [await layer.receive(channel)]
         queue = layer.channels[channel]
         while not queue.empty():
             try:
                 messages.append(self.deserialize(queue.get_nowait()))
-            except Exception:
+            except Exception:  # a boundary: one bad message must not lose the others
                 logger.exception("a message of the channel layer could not be read")
         return messages
 
     def resubscribed(self) -> None:
-        """Tell the listeners; called by a connection."""
+        """Notify the listeners. A connection calls this."""
         for listener in self._listeners:
             listener()
 
@@ -83,7 +85,7 @@ class RedisPubSubLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # channe
 
 
 class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  # channels_redis has no types
-    """One Redis of the layer. ``_subscribed_to`` is what shall be subscribed, whatever becomes of the connection."""
+    """One Redis of the layer. ``_subscribed_to`` is what has to be subscribed, on this connection or the next."""
 
     _receive_task: Any
 
@@ -92,14 +94,14 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
         self._connection: Any = None
         self._pool: Any = None
         self._pending: Counter[str] = Counter()
-        """SUBSCRIBEs on their way, by name."""
+        """Unconfirmed SUBSCRIBEs, by channel."""
         self._confirmed: set[str] = set()
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._unsent: list[str] = []
         self._was_connected = False
 
     async def publish(self, channel: str, message: bytes) -> None:
-        """Publish, beside whatever else this process publishes."""
+        """Publish one message."""
         self._ensure_redis()
         with translated():
             await self._redis.publish(channel, message)
@@ -110,10 +112,10 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
         await _publish_all.run(self._redis, [], [part for pair in messages for part in pair])
 
     async def subscribe(self, channel: str) -> None:
-        """Hear a channel from now on; returns once Redis has confirmed it.
+        """Subscribe to a channel; return once Redis has confirmed it.
 
         Raises:
-            RedisConnectionLost: Redis did not confirm in time. It stays wanted and is subscribed when Redis is back.
+            RedisConnectionLost: Redis did not confirm in time. The channel is subscribed to after the next connect.
         """
         self._subscribed_to.add(channel)
         self._ensure_receiver()
@@ -132,7 +134,7 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
             raise RedisConnectionLost(f"the subscription was not confirmed in {CONFIRMED_SECONDS:g} s") from None
 
     async def unsubscribe(self, channel: str) -> None:
-        """Stop hearing a channel; nothing to wait for."""
+        """Unsubscribe from a channel. Redis does not have to confirm that."""
         self._subscribed_to.discard(channel)
         self._confirmed.discard(channel)
         self._give_up(channel)
@@ -140,7 +142,7 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
             await self._send_or_drop("UNSUBSCRIBE", channel)
 
     async def flush(self) -> None:
-        """Forget every subscription and let go of Redis."""
+        """Forget every subscription and close the connections."""
         receiver, self._receive_task = self._receive_task, None
         if receiver is not None:
             await tasks.end([receiver])
@@ -153,16 +155,16 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
         if self._pool is not None:
             await self._pool.disconnect()
             self._pool = None
-        for pool in pools:  # a pool by Sentinel doesn't close what it asks the Sentinels with
+        for pool in pools:  # a Sentinel pool doesn't close its connections to the Sentinels
             for sentinel in getattr(getattr(pool, "sentinel_manager", None), "sentinels", ()):
                 await sentinel.aclose()
 
     def _give_up(self, channel: str) -> None:
-        """Whoever waits for a channel's confirmation waits in vain; the next to subscribe asks anew."""
+        """Fail those who wait for a channel's confirmation. The next `subscribe` asks again."""
         waiting = self._waiting.pop(channel, None)
         if waiting is not None and not waiting.done():
             waiting.set_exception(RedisConnectionLost("the subscription was given up"))
-            waiting.exception()  # nobody may be waiting any more
+            waiting.exception()  # its caller may have been cancelled
 
     def _ensure_receiver(self) -> None:
         if self._receive_task is None:
@@ -176,7 +178,7 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
             self._ensure_receiver()
 
     def _send_subscribes(self) -> None:
-        """What was asked for in one turn of the loop goes out as one command."""
+        """Send one SUBSCRIBE for all channels that were asked for in one turn of the loop."""
         names, self._unsent = [name for name in self._unsent if name in self._subscribed_to], []
         if self._connection is not None and names:
             self._pending.update(names)
@@ -185,46 +187,46 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
     async def _send_or_drop(self, *command: str) -> None:
         try:
             await self._send(*command)
-        except Exception as error:  # redis-py also raises AttributeError where a connection is lost under it
-            logger.info("%s could not be sent, the next connection makes up for it: %s", command[0], error)
+        except Exception as error:  # redis-py raises AttributeError as well when a connection is lost
+            logger.info("%s could not be sent; the next connection subscribes again: %s", command[0], error)
 
     async def _send(self, *command: str) -> None:
         connection = self._connection
         if connection is not None:
-            if not connection.is_connected:  # it would connect again by itself, unseen
+            if not connection.is_connected:  # redis-py would reconnect by itself, without our subscriptions
                 raise RedisConnectionLost("the connection is lost")
             await connection.send_command(*command, check_health=False)
 
     async def _do_receiving(self) -> None:
-        wait, said = FIRST_WAIT, False
+        """Receive until cancelled; reconnect after any failure. The first of a row of failures is logged."""
+        backoff, is_reported = Backoff(FIRST_WAIT, LONGEST_WAIT), False
         while True:
-            heard = False
+            is_connected = False
             try:
                 await self._connect()
-                heard = True
-                await self._hear()
-            except BaseException as error:
+                is_connected = True
+                await self._receive_until_lost()
+            except BaseException as error:  # it supervises the connection; redis-py turns some time-outs into cancels
                 if isinstance(error, asyncio.CancelledError) and tasks.is_cancelled():
                     raise
-                if heard or not said:
-                    said = True
-                    logger.warning(
-                        "the channel layer hears nothing, connecting until it does: %s", error or repr(error)
-                    )
+                if is_connected or not is_reported:
+                    is_reported = True
+                    logger.warning("the channel layer lost its connection, reconnecting: %s", error or repr(error))
             finally:
                 await self._disconnect()
-            wait = FIRST_WAIT if heard else min(2 * wait, LONGEST_WAIT)
-            await asyncio.sleep(wait)
+            if is_connected:
+                backoff.reset()
+            await backoff.sleep()
 
     async def _connect(self) -> None:
-        """A fresh connection with all subscriptions; returns when Redis has confirmed the last of them."""
+        """Open a connection and subscribe to everything; return when Redis has confirmed the last subscription."""
         if self._pool is None:
             self._pool = create_pool({**self.host, "protocol": 2, **no_retry(SILENT_SECONDS)})
         connection = self._pool.make_connection()
         try:
             async with asyncio.timeout(SILENT_SECONDS):
                 await connection.connect()
-        except BaseException:
+        except BaseException:  # also a cancellation; it is raised again
             await connection.disconnect(nowait=True)
             raise
         self._connection = connection
@@ -236,12 +238,12 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
         while self._pending:
             self._received(await connection.read_response(timeout=SILENT_SECONDS))
         if self._was_connected:
-            logger.warning("the channel layer hears again, %d subscriptions", len(names))
+            logger.warning("the channel layer is connected again, with %d subscriptions", len(names))
             self.channel_layer.channel_layer.resubscribed()
         self._was_connected = True
 
-    async def _hear(self) -> None:
-        """Read until the connection is lost; one that stays silent although it is pinged counts as lost."""
+    async def _receive_until_lost(self) -> None:
+        """Read until the connection is lost. If it stays silent although it is pinged, it counts as lost."""
         reader = tasks.start(self._read(self._connection), "layer reader")
         try:
             while True:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from realtime.aio.waiting import wait_event
 from realtime.conf import RealtimeConf
 from realtime.exceptions import RealtimeError, TransientError
 from realtime.redis import keys
@@ -95,10 +96,7 @@ class Presence:
                 self._news.clear()
                 count = await self._flush()
                 if time.monotonic() >= renew_at:
-                    if count != len(self._users) and not self._changes:
-                        await self._repair()
-                    if time.monotonic() >= self._quiet_until:
-                        await self.sweep()
+                    await self._renew(count)
                     renew_at = time.monotonic() + self._lease / 3
             except RealtimeError as error:
                 # After an outage wait one lease: the other nodes need that time to renew theirs.
@@ -107,13 +105,15 @@ class Presence:
                     raise
                 logger.warning("presence could not be written, retrying: %s", error)
                 await asyncio.sleep(1)
-                continue
-            try:
-                # Not wait_for: on Python 3.11 it swallows a cancellation that comes with the event.
-                async with asyncio.timeout(max(renew_at - time.monotonic(), 0.01)):
-                    await self._news.wait()
-            except TimeoutError:
-                continue
+            else:
+                await wait_event(self._news, max(renew_at - time.monotonic(), 0.01))
+
+    async def _renew(self, count: int) -> None:
+        """Announce what Redis lost, where it counts other connections than we have; remove expired nodes."""
+        if count != len(self._users) and not self._changes:
+            await self._repair()
+        if time.monotonic() >= self._quiet_until:
+            await self.sweep()
 
     async def stop(self) -> None:
         """Remove this node's connections at once, without waiting for the lease to expire."""

@@ -1,8 +1,8 @@
 """How much one user may do over all gateways: a token bucket in Redis."""
 
-import asyncio
+from collections.abc import Sequence
 
-from realtime.aio import tasks
+from realtime.aio.coalesce import TurnBatch
 from realtime.redis import keys
 from realtime.redis.client import Redis
 from realtime.redis.scripts import Script
@@ -21,36 +21,16 @@ class UserLimit:
         self._name = name
         self._rate = rate
         self._burst = max(1.0, rate * burst_seconds)
-        self._asked: list[tuple[int, asyncio.Future[float]]] = []
+        self._takes: TurnBatch[int, float] = TurnBatch(self._take_all, f"limit {name}")
 
     async def take(self, user_id: int) -> float:
         """Count one: 0.0, or the seconds to wait. Raises what Redis raises."""
         if not self._rate:
             return 0.0
-        if not self._asked:
-            asyncio.get_running_loop().call_soon(self._ask_all)
-        answer: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        self._asked.append((user_id, answer))
-        return await answer
+        return await self._takes.ask(user_id)
 
-    def _ask_all(self) -> None:
-        asked, self._asked = self._asked, []
-        tasks.spawn(self._answer_all(asked), f"limit {self._name}")
-
-    async def _answer_all(self, asked: list[tuple[int, asyncio.Future[float]]]) -> None:
+    async def _take_all(self, user_ids: Sequence[int]) -> Sequence[float]:
         calls: list[tuple[list[str], list[str | int | float]]] = [
-            ([keys.limit(self._name, user_id)], [self._rate, self._burst]) for user_id, _ in asked
+            ([keys.limit(self._name, user_id)], [self._rate, self._burst]) for user_id in user_ids
         ]
-        try:
-            waits = await _allow.run_all(self._redis, calls)
-        except BaseException as error:
-            for _, answer in asked:
-                if not answer.done():
-                    answer.set_exception(error if isinstance(error, Exception) else ConnectionError(repr(error)))
-                    answer.exception()  # nobody may be waiting any more
-            if not isinstance(error, Exception):
-                raise
-            return
-        for (_, answer), wait in zip(asked, waits, strict=True):
-            if not answer.done():
-                answer.set_result(int(wait) / 1000)
+        return [int(wait) / 1000 for wait in await _allow.run_all(self._redis, calls)]

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from realtime.aio import tasks
+from realtime.aio.backoff import Backoff
+from realtime.aio.waiting import wait_event
 from realtime.conf import RealtimeConf
 from realtime.exceptions import LeaseLost, PoisonEntry, TransientError
 from realtime.feeds.publication import Publication
@@ -31,7 +33,7 @@ SPREAD_SECONDS = 10.0
 
 TRIM_SECONDS = 30.0
 
-SAY_AGAIN_SECONDS = 10.0
+REPORT_SECONDS = 10.0
 """How often a lasting failure is logged again."""
 
 T = TypeVar("T")
@@ -89,7 +91,7 @@ class TopicWorker(Generic[T]):
         self._name = name
         self._number = number
         self._lease = Lease(redis, topic.name, conf.relay_lease_seconds, name)
-        self._most = conf.relay_batch
+        self._batch_limit = conf.relay_batch
         self._third = conf.relay_lease_seconds / 3
         self._stopping = asyncio.Event()
         self._trimmed = 0.0
@@ -100,69 +102,86 @@ class TopicWorker(Generic[T]):
 
     async def run(self) -> None:
         """Relay, or wait for the lease, until `stop`."""
-        wait, said = FIRST_WAIT, -SAY_AGAIN_SECONDS
+        backoff, reported_at = Backoff(FIRST_WAIT, LONGEST_WAIT), -REPORT_SECONDS
         while not self._stopping.is_set():
+            wait = self._third
             try:
-                await self._lease.announce()
-                token = await self._lease.take()
-                if token:
-                    await self._relay(token)
-                wait, said = FIRST_WAIT, -SAY_AGAIN_SECONDS
-                await self._pause(self._third)
-            except Exception as error:  # every error is retried: the relay must not stop
-                longest = LONGEST_WAIT
+                await self._relay_if_leased()
+                backoff.reset()
+                reported_at = -REPORT_SECONDS
+            except TransientError as error:
                 metrics.relay_retries.labels(self.topic.name).inc()
-                if isinstance(error, TransientError):
-                    if time.monotonic() - said >= SAY_AGAIN_SECONDS:
-                        said = time.monotonic()
-                        logger.warning("%s: relaying failed, retrying: %s", self.topic.name, error or repr(error))
-                    longest = self._third  # a waiting relay has to take over soon after the lease expires
-                else:
-                    logger.exception("%s: relaying failed, retrying in %.1f s", self.topic.name, wait)
-                await self._pause(wait)
-                wait = min(2 * wait, longest)
+                if time.monotonic() - reported_at >= REPORT_SECONDS:
+                    reported_at = time.monotonic()
+                    logger.warning("%s: relaying failed, retrying: %s", self.topic.name, error)
+                wait = min(backoff.take(), self._third)  # a standby has to take over soon after a lease expires
+            except Exception:  # it supervises the topic: the relay must not stop
+                metrics.relay_retries.labels(self.topic.name).inc()
+                wait = backoff.take()
+                logger.exception("%s: relaying failed, retrying in %.1f s", self.topic.name, wait)
+            await wait_event(self._stopping, wait)
+        await self._release()
+
+    async def _release(self) -> None:
         try:
             await self._lease.give_back()
             await self._lease.sign_out()
         except TransientError as error:
             logger.warning("%s: the lease could not be released: %s", self.topic.name, error)
 
-    async def _relay(self, token: int) -> None:
-        cursor = self.committed = await self.topic.start()
-        since = looked = time.monotonic()
-        logger.info("%s: relaying from %s", self.topic.name, cursor)
+    async def _relay_if_leased(self) -> None:
+        await self._lease.announce()
+        token = await self._lease.take()
+        if not token:
+            return
         metrics.relay_lease.labels(self.topic.name).set(1)
+        try:
+            await self._relay(token)
+        except LeaseLost:
+            logger.info("%s: another relay has taken over", self.topic.name)
+        finally:
+            metrics.relay_lease.labels(self.topic.name).set(0)
+
+    async def _relay(self, token: int) -> None:
+        """Relay until `stop`, or until the topic is yielded to the relay that should hold it; raises `LeaseLost`."""
+        cursor = self.committed = await self.topic.start()
+        logger.info("%s: relaying from %s", self.topic.name, cursor)
+        started = maintained = time.monotonic()
         reading = self._read_ahead(cursor)
         try:
-            while not self._stopping.is_set() and await self._lease.take() == token:
+            while not self._stopping.is_set():
+                await self._require_lease(token)
                 batch = await reading
                 reading = self._read_ahead(batch.last if batch else cursor)
                 if batch:
                     await self._deliver(token, batch)
-                    if not await self.topic.commit(token, cursor, batch.last, batch.length):
-                        break
-                    cursor = self.committed = batch.last
-                    self.relayed += batch.length
-                    metrics.relayed.labels(self.topic.name).inc(batch.length)
-                if time.monotonic() - looked >= self._third:
-                    looked = time.monotonic()
-                    await self._look_after(cursor)
-                    if looked - since >= SPREAD_SECONDS and await self._yield_to_preferred():
+                    await self._commit(token, cursor, batch)
+                    cursor = batch.last
+                if time.monotonic() - maintained >= self._third:
+                    maintained = time.monotonic()
+                    await self._maintain(cursor)
+                    if maintained - started >= SPREAD_SECONDS and await self._yield_to_preferred():
                         return
-            else:
-                if self._stopping.is_set():
-                    return
-            logger.info("%s: another relay has taken over", self.topic.name)
         finally:
-            metrics.relay_lease.labels(self.topic.name).set(0)
             await tasks.end([reading])
+
+    async def _require_lease(self, token: int) -> None:
+        if await self._lease.take() != token:
+            raise LeaseLost("another relay has taken over")
+
+    async def _commit(self, token: int, cursor: str, batch: _Batch[T]) -> None:
+        if not await self.topic.commit(token, cursor, batch.last, batch.length):
+            raise LeaseLost("another relay has taken over")
+        self.committed = batch.last
+        self.relayed += batch.length
+        metrics.relayed.labels(self.topic.name).inc(batch.length)
 
     def _read_ahead(self, cursor: str) -> asyncio.Task[_Batch[T] | None]:
         return tasks.start(self._read(cursor), f"reading {self.topic.name}")
 
     async def _read(self, cursor: str) -> _Batch[T] | None:
         """Return the next batch; None if no entry came within a third of the lease."""
-        entries = await self.topic.read(cursor, self._most, int(self._third * 1000))
+        entries = await self.topic.read(cursor, self._batch_limit, int(self._third * 1000))
         if not entries:
             return None
         prepared: list[T] = []
@@ -174,7 +193,7 @@ class TopicWorker(Generic[T]):
                 poison.append((entry, str(error)))
         return _Batch(entries[-1][0], len(entries), prepared, poison)
 
-    async def _look_after(self, cursor: str) -> None:
+    async def _maintain(self, cursor: str) -> None:
         await self._lease.announce()
         await self.topic.look_for_losses(cursor)
         if self.topic.is_ours and time.monotonic() - self._trimmed >= TRIM_SECONDS:
@@ -189,7 +208,7 @@ class TopicWorker(Generic[T]):
             return False
         logger.info("%s: yielding the topic to relay %s", self.topic.name, rightful)
         await self._lease.give_back()
-        await self._pause(3 * self._third)
+        await wait_event(self._stopping, 3 * self._third)
         return True
 
     async def _deliver(self, token: int, batch: _Batch[T]) -> None:
@@ -200,7 +219,7 @@ class TopicWorker(Generic[T]):
             metrics.dead_letters.labels(self.topic.name).inc()
 
     async def _deliver_with_retry(self, token: int, batch: _Batch[T]) -> None:
-        wait = FIRST_WAIT
+        backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
         while True:
             try:
                 await self._sink(batch.prepared)
@@ -211,18 +230,13 @@ class TopicWorker(Generic[T]):
                 metrics.relay_retries.labels(self.topic.name).inc()
                 logger.warning(
                     "%s: retrying the batch that ends with %s in %.1f s: %s",
-                    self.topic.name, batch.last, wait, error,
+                    self.topic.name, batch.last, backoff.wait, error,
                 )  # fmt: skip
-            until = time.monotonic() + wait
-            while (left := until - time.monotonic()) > 0 and not self._stopping.is_set():
-                if await self._lease.take() != token:
-                    raise LeaseLost("another relay has taken over")
-                await self._pause(min(left, self._third))
-            wait = min(2 * wait, LONGEST_WAIT)
+            await self._wait_with_lease(token, backoff.take())
 
-    async def _pause(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            return
+    async def _wait_with_lease(self, token: int, seconds: float) -> None:
+        """Wait, or until `stop`, and keep the lease meanwhile; raises `LeaseLost`."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self._stopping.is_set():
+            await self._require_lease(token)
+            await wait_event(self._stopping, min(left, self._third))

@@ -39,7 +39,7 @@ def find_unsupported() -> str:
             pass
         if not 0 < taken < len(much) or backlog(transport) != len(much) - taken:
             return "the backlog differs from the bytes not sent"
-    except Exception as error:
+    except Exception as error:  # whatever fails, this release does not fit
         return repr(error)
     finally:
         transport.stopWriting()

@@ -14,6 +14,8 @@ import time
 from collections.abc import Sequence
 from tempfile import TemporaryDirectory
 
+from realtime.aio.backoff import Backoff
+from realtime.aio.waiting import wait_event
 from realtime.observability.metrics import SHARED_FOLDER, mark_process_dead
 
 logger = logging.getLogger(__name__)
@@ -70,7 +72,7 @@ class _Supervisor:
         return self._status
 
     async def _keep(self, number: int) -> None:
-        wait = FIRST_WAIT
+        backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
         while not self._stopping.is_set():
             began = time.monotonic()
             process = await asyncio.create_subprocess_exec(
@@ -88,18 +90,15 @@ class _Supervisor:
             if self._stopping.is_set():
                 return
             if time.monotonic() - began >= SETTLED_SECONDS:
-                self._has_settled, wait = True, FIRST_WAIT
+                self._has_settled = True
+                backoff.reset()
             elif not self._has_settled and status > 0:
                 logger.error("worker %d ended with status %d before any had started; stopping all", number, status)
                 self._status = status if status > 0 else 1
                 self._stop()
                 return
-            logger.error("worker %d ended with status %d; restarting it in %.1f s", number, status, wait)
-            try:
-                async with asyncio.timeout(wait):
-                    await self._stopping.wait()
-            except TimeoutError:
-                wait = min(2 * wait, LONGEST_WAIT)
+            logger.error("worker %d ended with status %d; restarting it in %.1f s", number, status, backoff.wait)
+            await wait_event(self._stopping, backoff.take())
 
     def _stop(self) -> None:
         """Forward SIGTERM to the workers; at the second signal kill them."""

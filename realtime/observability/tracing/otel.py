@@ -85,7 +85,7 @@ class OtelTracer(NoopTracer):
         }
         try:
             yield {entry_id: _name_of(span.get_span_context()) for entry_id, span in spans.items()}
-        except BaseException as error:
+        except BaseException as error:  # noted in the span and raised again
             for span in spans.values():
                 span.set_status(StatusCode.ERROR, type(error).__name__)
             raise
@@ -110,7 +110,7 @@ class OtelTracer(NoopTracer):
             token = log_context.trace_id.set(trace.format_trace_id(span.get_span_context().trace_id))
             try:
                 yield
-            except BaseException as error:
+            except BaseException as error:  # noted in the span and raised again
                 _note(span, error)
                 raise
             finally:

@@ -1,8 +1,12 @@
 """Check work that is requested again while it runs."""
 
 import asyncio
+from collections.abc import Sequence
 
-from realtime.aio.coalesce import Rerun
+import pytest
+
+from realtime.aio.coalesce import Rerun, TurnBatch
+from realtime.exceptions import TransientError
 from tests.support.waiting import until
 
 
@@ -40,3 +44,42 @@ async def test_failure_loses_no_wake_up() -> None:
     goes_on.set()
     await until(lambda: rerun.task is None, what="it has ended")
     assert runs == [0, 1]
+
+
+async def test_questions_of_one_turn_share_one_call() -> None:
+    calls: list[list[int]] = []
+
+    async def answer_all(items: Sequence[int]) -> list[int]:
+        calls.append([*items])
+        return [2 * item for item in items]
+
+    batch: TurnBatch[int, int] = TurnBatch(answer_all, "doubling")
+    assert await asyncio.gather(*(batch.ask(number) for number in (1, 2, 1))) == [2, 4, 2]
+    assert await batch.ask(3) == 6
+    assert calls == [[1, 2, 1], [3]]
+
+
+async def test_failed_call_fails_each_question() -> None:
+    async def answer_all(items: Sequence[int]) -> list[int]:
+        raise ValueError("no")
+
+    batch: TurnBatch[int, int] = TurnBatch(answer_all, "failing")
+    answers = await asyncio.gather(batch.ask(1), batch.ask(2), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [ValueError, ValueError]
+
+
+async def test_cancelled_call_is_a_transient_error() -> None:
+    begun = asyncio.Event()
+
+    async def answer_all(items: Sequence[int]) -> list[int]:
+        begun.set()
+        await asyncio.Event().wait()
+        return []
+
+    batch: TurnBatch[int, int] = TurnBatch(answer_all, "waiting")
+    asking = asyncio.create_task(batch.ask(1))
+    await begun.wait()
+    [answering] = [task for task in asyncio.all_tasks() if task.get_name() == "waiting"]
+    answering.cancel()
+    with pytest.raises(TransientError):
+        await asking
