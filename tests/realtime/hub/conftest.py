@@ -1,0 +1,17 @@
+"""Fixtures of the hub's tests."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from realtime.conf import RealtimeConf
+from realtime.redis.client import Redis
+from tests.support.hub import World
+
+
+@pytest.fixture(params=["ours", "stock"])
+async def world(redis: Redis, conf: RealtimeConf, request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    world = World(redis, conf, request.param)
+    world.hub.start()
+    yield world
+    await world.stop()
