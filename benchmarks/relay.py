@@ -27,12 +27,12 @@ from chatws.events.routes import MESSAGE_NEW, ROUTES  # noqa: E402
 from realtime.conf import RealtimeConf  # noqa: E402
 from realtime.feeds.log import FeedLog  # noqa: E402
 from realtime.layers.redis_pubsub import RedisPubSubLayer  # noqa: E402
-from realtime.redis.client import connect, wait_for_redis  # noqa: E402
+from realtime.redis.client import wait_for_redis  # noqa: E402
 from realtime.relay import watermill  # noqa: E402
 from realtime.relay.publisher import Publisher  # noqa: E402
 from realtime.relay.topic import Topic  # noqa: E402
 from realtime.relay.worker import TopicWorker, to_feeds  # noqa: E402
-from tests.support.redis import free_port  # noqa: E402
+from tests.support.redis import connect, free_port  # noqa: E402
 
 TEXT = "x" * 200
 
@@ -48,7 +48,7 @@ async def measure(url: str, layer: object, events: int, feeds: int) -> tuple[flo
     for start in range(0, events, 1_000):
         pipeline = redis.pipeline(transaction=False)
         for number in range(start, min(start + 1_000, events)):
-            pipeline.xadd(MESSAGE_NEW, _event(number, feeds))  # type: ignore[arg-type]
+            pipeline.xadd(MESSAGE_NEW, _event(number, feeds))
         await pipeline.execute()
     publisher = Publisher(FeedLog(redis, conf), layer)  # type: ignore[arg-type]
     worker = TopicWorker(redis, topic, *to_feeds(MESSAGE_NEW, ROUTES[MESSAGE_NEW], publisher), conf, name="b")
@@ -58,7 +58,7 @@ async def measure(url: str, layer: object, events: int, feeds: int) -> tuple[flo
         await asyncio.sleep(0.005)
     took = time.perf_counter() - began
     began = time.perf_counter()
-    await redis.xadd(MESSAGE_NEW, _event(events, feeds))  # type: ignore[arg-type]
+    await redis.xadd(MESSAGE_NEW, _event(events, feeds))
     while worker.relayed == events:
         await asyncio.sleep(0.001)
     lag = time.perf_counter() - began

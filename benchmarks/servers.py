@@ -19,10 +19,9 @@ from realtime.conf import RealtimeConf
 from realtime.feeds.log import FeedLog
 from realtime.feeds.publication import Publication
 from realtime.layers.redis_pubsub import RedisPubSubLayer
-from realtime.redis.client import connect
 from realtime.relay.publisher import Publisher, Routed
 from tests.support.client import make_token
-from tests.support.redis import free_port
+from tests.support.redis import connect, free_port
 
 PEERS = BASE_DIR / "benchmarks" / "peers"
 NODE_MODULES = BASE_DIR / ".data" / "bench"

@@ -11,14 +11,13 @@ import pytest
 from django.conf import settings
 
 from realtime.conf import RealtimeConf
-from realtime.redis.client import Redis
-from realtime.redis.client import connect as connect_redis
 from tests.support.chat import Chat
 from tests.support.client import Client, connect, make_token
 from tests.support.database import ON_POSTGRES
 from tests.support.postgres import PostgresServer
 from tests.support.processes import ByZygote
-from tests.support.redis import RedisServer
+from tests.support.redis import Redis, RedisServer
+from tests.support.redis import connect as connect_redis
 from tests.support.stack import SERVERS, Gateway, PlatformStack, RealStack, Stack
 
 pytest_plugins = ["tests.support.failures", "tests.support.order"]

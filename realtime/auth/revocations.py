@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 from realtime import database
 from realtime.auth.principal import Principal
@@ -34,7 +33,7 @@ class Revocations:
     """The revocations, as last loaded by this process."""
 
     def __init__(self, redis: Redis, layer: Layer, kept_days: int) -> None:
-        self._redis: Any = redis  # redis-py's types give one signature for its two kinds of client
+        self._redis = redis
         self._layer = layer
         self._kept_seconds = kept_days * 86_400
         self._known: dict[str, tuple[int, int]] = {}
@@ -140,8 +139,5 @@ class Revocations:
 @asynccontextmanager
 async def connected(conf: RealtimeConf, layer: Layer) -> AsyncIterator[Revocations]:
     """Give a `Revocations` with its own Redis client, for the command and the admin; close the client afterwards."""
-    redis = connect(conf.redis_url)
-    try:
+    async with connect(conf.redis_url) as redis:
         yield Revocations(redis, layer, conf.revocation_days)
-    finally:
-        await redis.aclose()

@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from realtime.aio.waiting import wait_event
 from realtime.conf import RealtimeConf
@@ -66,7 +65,7 @@ class Presence:
         self, redis: Redis, node: str, conf: RealtimeConf,
         *, on_excess: Callable[[list[str]], Awaitable[None]] = _nothing,
     ) -> None:  # fmt: skip
-        self._redis: Any = redis  # redis-py's types give one signature for its two kinds of client
+        self._redis = redis
         self._node = node
         self._lease = conf.presence_lease
         self._most = conf.connections_per_user

@@ -4,7 +4,6 @@ A request is stored in Redis until it is carried out, so that a lost notificatio
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from realtime.feeds.names import CONTROL_GROUP
 from realtime.layers.protocol import Layer, send
@@ -18,7 +17,7 @@ class Terminations:
     """The termination requests of all gateways."""
 
     def __init__(self, redis: Redis, layer: Layer) -> None:
-        self._redis: Any = redis  # redis-py's types give one signature for its two kinds of client
+        self._redis = redis
         self._layer = layer
 
     async def ask(self, connection_ids: Iterable[str], code: int) -> None:

@@ -8,7 +8,6 @@ finds out whether the action succeeded.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
 
 from realtime.redis import keys
 from realtime.redis.client import Redis
@@ -53,7 +52,7 @@ class Intents:
     """
 
     def __init__(self, redis: Redis, topic: str, remembered: int) -> None:
-        self._redis: Any = redis
+        self._redis = redis
         self._topic = topic
         self._remembered = remembered
         self._intents = keys.intents(topic)

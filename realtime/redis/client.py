@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 
 from realtime.exceptions import RealtimeError, RedisUnavailable, TransientError
+from realtime.redis.commands import Redis
 from realtime.redis.errors import translated
 
 __all__ = ["Redis", "address_of", "connect", "eviction_problem", "no_retry", "ping", "wait_for_redis"]
@@ -29,7 +30,7 @@ WAIT_SECONDS = 20
 """How long a call waits for one of the client's connections."""
 
 
-class Pipeline(redis_client.Pipeline):
+class ClientPipeline(redis_client.Pipeline):
     """redis-py's pipeline, raising our own errors (`realtime.redis.errors`)."""
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
@@ -37,15 +38,15 @@ class Pipeline(redis_client.Pipeline):
             return await super().execute(raise_on_error)
 
 
-class Redis(redis_asyncio.Redis):
+class Client(redis_asyncio.Redis):
     """redis-py's client, raising our own errors (`realtime.redis.errors`)."""
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         with translated():
             return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
-    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
-        return Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> ClientPipeline:
+        return ClientPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
 
 
 def connect(url: str, *, timeout: float = 5.0, max_connections: int = 50) -> Redis:
@@ -60,9 +61,10 @@ def connect(url: str, *, timeout: float = 5.0, max_connections: int = 50) -> Red
         **no_retry(timeout),
     }
     pool: Any = BlockingConnectionPool.from_url(url, max_connections=max_connections, timeout=WAIT_SECONDS, **options)
-    client = Redis(connection_pool=pool)
+    client: Any = Client(connection_pool=pool)  # redis-py types answers as bytes or str
     client.auto_close_connection_pool = True
-    return client
+    redis: Redis = client
+    return redis
 
 
 def no_retry(timeout: float) -> dict[str, Any]:
@@ -119,7 +121,7 @@ def ping(redis: Redis, url: str, loop: asyncio.AbstractEventLoop) -> str:
         return f"no answer from {address_of(url)} within {PING_SECONDS:g} s"
 
 
-async def _ping(redis: Any, url: str) -> str:
+async def _ping(redis: Redis, url: str) -> str:
     try:
         await redis.ping()
     except RealtimeError as error:

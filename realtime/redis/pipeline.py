@@ -7,9 +7,9 @@ from typing import Any
 
 import hiredis
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
-from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from realtime.redis.commands import Redis
 from realtime.redis.errors import translate, translated
 
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-from redis.asyncio import Redis
-
 from realtime.exceptions import RedisConnectionLost
+from realtime.redis.commands import Redis
 from realtime.redis.errors import UnknownScript
 from realtime.redis.pipeline import pipelined
 

@@ -6,7 +6,6 @@
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
@@ -77,7 +76,7 @@ class DeadLetters:
     """The dead letters of all topics. Every method raises what Redis raises."""
 
     def __init__(self, redis: Redis) -> None:
-        self._redis: Any = redis  # redis-py's types give one signature for its two kinds of client
+        self._redis = redis
 
     async def topics(self) -> list[str]:
         """Return the topics that have ever had a dead letter."""

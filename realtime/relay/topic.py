@@ -54,7 +54,7 @@ class Topic:
         self.is_ours = is_ours
         self._saved_cursor = saved_cursor
         self._alarm = ""
-        self._redis: Any = redis  # redis-py's types give one signature for its two kinds of client
+        self._redis = redis
         self._group = conf.consumer_group
         self._dead_letters = conf.dead_letters
         self._cursor_key = keys.cursor(name)
@@ -194,7 +194,7 @@ class Topic:
         return groups
 
 
-async def relayed_topics(redis: Any) -> list[str]:
+async def relayed_topics(redis: Redis) -> list[str]:
     """Return the topics that a relay has ever started on, sorted."""
     return sorted(name.decode() for name in await redis.smembers(keys.TOPICS))
 

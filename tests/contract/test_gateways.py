@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from realtime.redis.client import Redis
 from realtime.redis.keys import REVOKED_VERSION
 from tests.conftest import Connect
 from tests.support.announced import announced
 from tests.support.chat import Chat, new_user
 from tests.support.client import Client, connect, make_token
+from tests.support.redis import connect as connect_redis
 from tests.support.scrape import get_json
 from tests.support.stack import SERVERS, Gateway, Stack
 from tests.support.waiting import until_answer
@@ -200,7 +200,7 @@ async def test_probed_daphne_reads_revocations_from_the_database(
         stack.migrate()
         stack.start_rpc()
         stack.start_gateway(server=SERVERS["daphne"])  # returns once a probe succeeds
-        async with Redis.from_url(stack.redis.url) as client:
+        async with connect_redis(stack.redis.url) as client:
             await client.delete(REVOKED_VERSION)
             await until_answer(lambda: client.exists(REVOKED_VERSION), what="Redis knows the revoked tokens again")
     finally:

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from realtime.redis.client import Redis, connect
 from tests.conftest import Connect
 from tests.support.chat import Chat, new_user
+from tests.support.redis import Redis, connect
 from tests.support.stack import Stack
 from tests.support.waiting import until_answer
 

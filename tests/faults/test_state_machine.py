@@ -23,9 +23,8 @@ from realtime.hub import recovery
 from realtime.hub.batch import Batch
 from realtime.hub.hub import Hub
 from realtime.hub.resume import Resume
-from realtime.redis.client import connect
 from realtime.relay.publisher import Publisher, Routed
-from tests.support.redis import RedisServer
+from tests.support.redis import RedisServer, connect
 
 FEED = "group:g"
 KEYS = [f"chatws:{{{FEED}}}:{part}" for part in ("meta", "log", "ids", "ids:old")]

@@ -21,11 +21,11 @@ from realtime.hub import hub
 from realtime.hub.hub import Hub
 from realtime.hub.recovery import Recovery
 from realtime.hub.subscription import LocalFeed, Subscriber
-from realtime.redis.client import Redis
 from realtime.redis.scripts import Script
 from realtime.relay.publisher import Publisher, Routed, publication_message
 from realtime.relay.watermill import Entry
 from tests.support.hub import Listener, World
+from tests.support.redis import Redis
 
 FEED = "group:g"
 PATIENCE, SHORT_PATIENCE = 60.0, 1.0

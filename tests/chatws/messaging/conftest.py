@@ -10,7 +10,7 @@ from chatws.events.routes import MESSAGE_NEW
 from chatws.messaging.message_publisher import MessagePublisher
 from realtime.aio.tasks import end
 from realtime.publishing.intents import Intents
-from realtime.redis.client import Redis
+from tests.support.redis import Redis
 from tests.support.sending import NO_REDIS, ChatService
 
 

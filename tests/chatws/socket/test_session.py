@@ -18,8 +18,8 @@ from realtime.conf import RealtimeConf
 from realtime.connection.asgi_outbox import AsgiOutbox
 from realtime.connection.consumer import Connection
 from realtime.feeds.publication import DropUser
-from realtime.redis.client import Redis
 from tests.support.hub import Listener, World
+from tests.support.redis import Redis
 
 FEED, SLOW = "group:g", "group:slow"
 

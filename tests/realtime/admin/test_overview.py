@@ -14,9 +14,8 @@ from realtime.admin.overview import Closed, Closes, ClosesByCode, Gateway, Onlin
 from realtime.conf import RealtimeConf
 from realtime.exceptions import DatabaseUnavailable
 from realtime.models import ConnectionRecord
-from realtime.redis.client import Redis
 from realtime.relay.topic import Topic
-from tests.support.redis import free_port
+from tests.support.redis import Redis, free_port
 from tests.support.waiting import LIMIT
 
 LEASED_UNTIL = 2**40

@@ -15,8 +15,8 @@ from realtime.audit.sink import database_sink
 from realtime.conf import RealtimeConf
 from realtime.exceptions import DatabaseUnavailable, PoisonEntry
 from realtime.models import ConnectionRecord
-from realtime.redis.client import Redis
 from realtime.redis.keys import AUDIT_STREAM
+from tests.support.redis import Redis
 from tests.support.waiting import until_answer
 
 pytestmark = pytest.mark.django_db(transaction=True)

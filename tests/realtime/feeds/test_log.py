@@ -11,8 +11,8 @@ from realtime.conf import RealtimeConf
 from realtime.exceptions import RedisDefect, RedisUnavailable
 from realtime.feeds.log import FeedLog, Position
 from realtime.feeds.publication import Publication, decode_publication, encode_publication
-from realtime.redis.client import Redis
 from realtime.redis.scripts import Script
+from tests.support.redis import Redis
 
 
 @pytest.fixture

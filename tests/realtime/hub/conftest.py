@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from realtime.conf import RealtimeConf
-from realtime.redis.client import Redis
 from tests.support.hub import World
+from tests.support.redis import Redis
 
 
 @pytest.fixture(params=["ours", "stock"])

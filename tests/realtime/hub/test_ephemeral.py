@@ -8,8 +8,8 @@ import pytest
 
 from realtime.conf import RealtimeConf
 from realtime.hub import ephemeral
-from realtime.redis.client import Redis
 from tests.support.hub import Listener, World
+from tests.support.redis import Redis
 
 FEED = "group:g"
 FRAME = b'{"type":"typing","n":1}'

@@ -8,8 +8,8 @@ from realtime.conf import RealtimeConf
 from realtime.feeds.log import Appended, Position
 from realtime.feeds.publication import DropUser, encode_publication
 from realtime.hub import hub
-from realtime.redis.client import Redis
 from tests.support.hub import Listener, World
+from tests.support.redis import Redis
 from tests.support.waiting import until
 
 

@@ -10,8 +10,8 @@ from realtime.exceptions import RedisUnavailable
 from realtime.feeds.log import LogSlice, Position
 from realtime.hub import hub, recovery
 from realtime.hub.resume import Resume
-from realtime.redis.client import Redis
 from tests.support.hub import HubNotes, Listener, World
+from tests.support.redis import Redis
 
 
 async def test_position_check_finds_a_missed_publication(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

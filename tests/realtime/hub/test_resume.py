@@ -12,8 +12,8 @@ from realtime.feeds.log import Position
 from realtime.feeds.publication import DropUser
 from realtime.hub import resume as limits
 from realtime.hub.resume import Resume, Subscribed
-from realtime.redis.client import Redis
 from tests.support.hub import Listener, World
+from tests.support.redis import Redis
 
 FEED = "group:g"
 

@@ -12,9 +12,8 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 from realtime.exceptions import RedisConnectionLost
 from realtime.layers import redis_pubsub as layers
 from realtime.layers.redis_pubsub import RedisPubSubLayer
-from realtime.redis.client import Redis
 from tests.support.proxy import Proxy
-from tests.support.redis import RedisServer
+from tests.support.redis import Redis, RedisServer
 from tests.support.waiting import LIMIT, until, until_answer, until_news
 
 

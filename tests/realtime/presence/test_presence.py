@@ -11,7 +11,7 @@ import pytest
 from realtime.aio import tasks
 from realtime.conf import RealtimeConf
 from realtime.presence.presence import Presence, Stats
-from realtime.redis.client import Redis
+from tests.support.redis import Redis
 from tests.support.waiting import until_answer
 
 

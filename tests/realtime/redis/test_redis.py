@@ -15,11 +15,11 @@ from redis import exceptions
 
 from realtime.checks import redis_keeps_what_it_is_given
 from realtime.exceptions import RedisConnectionLost, RedisDefect, RedisUnavailable
-from realtime.redis.client import Redis, address_of, connect, wait_for_redis
+from realtime.redis.client import address_of, wait_for_redis
 from realtime.redis.errors import translate
 from realtime.redis.pipeline import pipelined
 from realtime.redis.scripts import Script
-from tests.support.redis import RedisServer, free_port
+from tests.support.redis import Redis, RedisServer, connect, free_port
 from tests.support.waiting import LIMIT
 
 _tail = Script("feed_range")

@@ -11,10 +11,10 @@ from realtime.exceptions import RealtimeError
 from realtime.feeds.log import FeedLog
 from realtime.presence.presence import Presence
 from realtime.publishing.intents import Intents
-from realtime.redis.client import Redis
 from realtime.relay.dead_letters import DeadLetters
 from realtime.relay.lease import Lease
 from realtime.relay.topic import Topic
+from tests.support.redis import Redis
 
 MANY = 10_001
 MAX_FIELDS = 3_500

@@ -15,12 +15,12 @@ from realtime.feeds.log import FeedLog
 from realtime.presence.presence import Presence
 from realtime.publishing import intents
 from realtime.publishing.intents import Intents, Noted
-from realtime.redis.client import Redis
 from realtime.redis.scripts import Script
 from realtime.redis.token_bucket import UserLimit
 from realtime.relay.dead_letters import DeadLetters
 from realtime.relay.lease import Lease
 from realtime.relay.topic import Topic
+from tests.support.redis import Redis
 
 FEED = "group:g"
 META, LOG, IDS, OLD_IDS = (f"chatws:{{group:g}}:{part}" for part in ("meta", "log", "ids", "ids:old"))

@@ -16,10 +16,9 @@ from django.core.management import CommandError, call_command
 from django.test import Client, override_settings
 
 from realtime.conf import RealtimeConf
-from realtime.redis.client import Redis, connect
 from realtime.relay.dead_letters import DeadLetters
 from realtime.relay.topic import Topic
-from tests.support.redis import RedisServer, free_port
+from tests.support.redis import Redis, RedisServer, connect, free_port
 
 TOPIC = "chat.message.new"
 PAGE = "/admin/realtime/deadletterentry/"
@@ -168,7 +167,7 @@ def test_admin_shows_replays_drops_and_records_the_author(
     assert fields[b"payload"] == FIELDS[b"payload"]
     answer = admin_client.post(f"{PAGE}?topic={TOPIC}", {"action": "drop", "letter": [oldest]}, follow=True)
     assert "Dropped: 1 dead letter(s)." in answer.content.decode()
-    assert "There are none." in answer.content.decode()
+    assert "There are no dead letters." in answer.content.decode()
     assert admin_client.post(PAGE, {"action": "shred", "letter": [oldest]}).status_code == 403
     assert admin_client.get(f"{PAGE}1/change/").status_code == 404
     kept = LogEntry.objects.order_by("id").values_list("user", "action_flag", "object_repr", "change_message")

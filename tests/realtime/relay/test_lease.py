@@ -1,7 +1,7 @@
 """Check a lease on a real Redis: it has one holder, and only the holder writes."""
 
-from realtime.redis.client import Redis
 from realtime.relay.lease import Lease
+from tests.support.redis import Redis
 from tests.support.waiting import until_answer
 
 ENTRIES = [("a", {b"payload": b"1"}), ("b", {b"payload": b"2"}), ("a", {b"payload": b"3"})]

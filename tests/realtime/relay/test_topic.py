@@ -9,9 +9,9 @@ import pytest
 
 from realtime.conf import RealtimeConf
 from realtime.exceptions import DatabaseUnavailable
-from realtime.redis.client import Redis
 from realtime.relay.lease import Lease
 from realtime.relay.topic import Topic, relayed_topics
+from tests.support.redis import Redis
 
 TOPIC = "chat.message.new"
 START = "0-0"

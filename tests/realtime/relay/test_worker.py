@@ -14,7 +14,6 @@ from realtime.conf import RealtimeConf
 from realtime.exceptions import DatabaseUnavailable, PoisonEntry, RedisUnavailable
 from realtime.feeds.log import FeedLog
 from realtime.feeds.publication import Publication, decode_publication
-from realtime.redis.client import Redis
 from realtime.relay import worker as worker_module
 from realtime.relay.lease import Lease
 from realtime.relay.publisher import Publisher, Routed
@@ -22,6 +21,7 @@ from realtime.relay.reporting import report
 from realtime.relay.topic import Topic
 from realtime.relay.watermill import Entry
 from realtime.relay.worker import TopicWorker, to_feeds
+from tests.support.redis import Redis
 from tests.support.waiting import LIMIT, until, until_answer
 
 TOPIC = "topic"
