@@ -23,8 +23,5 @@ def redis_keeps_what_it_is_given(app_configs: Any, **options: Any) -> list[check
 
 
 async def _problem(url: str) -> str:
-    client = connect(url)
-    try:
+    async with connect(url) as client:
         return eviction_problem(url, await client.info("memory"))
-    finally:
-        await client.aclose()

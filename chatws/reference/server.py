@@ -35,9 +35,27 @@ async def serve(address: str, probes_at: str, conf: RealtimeConf) -> None:
         RuntimeError: the process cannot listen on the address.
         ListenError: the process cannot listen on the address of the probes.
     """
-    redis = connect(conf.redis_url)
-    await wait_for_redis(redis, conf.redis_url, conf.start_timeout)
-    publisher = OutboxPublisher(redis)
+    async with connect(conf.redis_url) as redis:
+        await wait_for_redis(redis, conf.redis_url, conf.start_timeout)
+        publisher = OutboxPublisher(redis)
+        server, checks = await _started(address, publisher)
+        logger.info("the reference chat service serves at %s", address)
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        states = lambda: {"redis": ping(redis, conf.redis_url, loop), "database": _database_state()}  # noqa: E731
+        async with tasks.Group() as beside:
+            beside.supervise(publisher.run, "the outbox")
+            beside.supervise(metrics.watch_loop, "the loop's lag")
+            with listening_on(probes_at, states):
+                await stop.wait()
+            await checks.enter_graceful_shutdown()
+            await server.stop(GRACE_SECONDS)
+    await tracing.current.stop()
+
+
+async def _started(address: str, publisher: OutboxPublisher) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
+    """Start the gRPC server with its services, health and reflection."""
     server = grpc.aio.server(interceptors=[Timing()], options=[("grpc.so_reuseport", 0)])
     add_ChatServiceServicer_to_server(ReferenceServicer(publisher.wake), server)
     add_ReadCursorsServicer_to_server(CursorServicer(), server)
@@ -50,19 +68,7 @@ async def serve(address: str, probes_at: str, conf: RealtimeConf) -> None:
     await server.start()
     for service in ("", *names):
         await checks.set(service, health_pb2.HealthCheckResponse.SERVING)
-    beside = [tasks.supervise(publisher.run, "the outbox"), tasks.supervise(metrics.watch_loop, "the loop's lag")]
-    logger.info("the reference chat service serves at %s", address)
-
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    with listening_on(probes_at, lambda: {"redis": ping(redis, conf.redis_url, loop), "database": _database_state()}):
-        await stop.wait()
-    await checks.enter_graceful_shutdown()
-    await server.stop(GRACE_SECONDS)
-    await tasks.end(beside)
-    await redis.aclose()
-    await tracing.current.stop()
+    return server, checks
 
 
 def _database_state() -> str:

@@ -180,8 +180,5 @@ def _note(request: HttpRequest, records: "QuerySet[ConnectionRecord]", what: str
 
 
 async def _ask_to_end(connection_ids: list[str]) -> None:
-    redis = connect(conf.get().redis_url)
-    try:
+    async with connect(conf.get().redis_url) as redis:
         await Terminations(redis, get_channel_layer()).ask(connection_ids, CloseCode.FORBIDDEN)
-    finally:
-        await redis.aclose()

@@ -55,8 +55,7 @@ class DeadLetterAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # django-stu
         action = request.POST.get("action", "")
         if not await sync_to_async(self._may)(request, action):
             raise PermissionDenied
-        redis = connect(conf.get().redis_url)
-        try:
+        async with connect(conf.get().redis_url) as redis:
             letters, done = DeadLetters(redis), 0
             chosen = request.POST.getlist("letter")
             for topic, _, letter_id in (name.rpartition(" ") for name in chosen):
@@ -66,8 +65,6 @@ class DeadLetterAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # django-stu
                 ):
                     done += 1
                     await sync_to_async(self._note)(request, letter, action)
-        finally:
-            await redis.aclose()
         verb = "Replayed" if action == "replay" else "Dropped"
         gone = f" {len(chosen) - done} no longer existed." if done < len(chosen) else ""
         self.message_user(request, f"{verb}: {done} dead letter(s).{gone}", messages.SUCCESS)
@@ -92,14 +89,11 @@ class DeadLetterAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # django-stu
 
 
 async def _dead_letters_page(topic: str, before: str) -> dict[str, Any]:
-    redis = connect(conf.get().redis_url)
-    try:
+    async with connect(conf.get().redis_url) as redis:
         letters = DeadLetters(redis)
         topics = [(name, await letters.count(name)) for name in await letters.topics()]
         wanted = [name for name, _ in topics if topic in ("", name)]
         before = before if topic and DEAD_LETTER_ID.fullmatch(before) else "+"
         shown = [letter for name in wanted for letter in await letters.latest(name, DEAD_LETTERS_SHOWN, before)]
-    finally:
-        await redis.aclose()
     more = topic and len(shown) == DEAD_LETTERS_SHOWN
     return {"topics": topics, "topic": topic, "letters": shown, "older": shown[-1].id if more else ""}

@@ -117,9 +117,8 @@ class ClosesByCode:
 
 async def collect(conf: RealtimeConf, closes: ClosesByCode) -> Overview:
     """Query all sources concurrently."""
-    redis = connect(conf.redis_url, timeout=SOURCE_TIMEOUT, max_connections=2)
-    where = f"Redis at {address_of(conf.redis_url)}"
-    try:
+    async with connect(conf.redis_url, timeout=SOURCE_TIMEOUT, max_connections=2) as redis:
+        where = f"Redis at {address_of(conf.redis_url)}"
         return Overview(
             *await asyncio.gather(
                 _or_away(where, _online(redis, conf)),
@@ -127,8 +126,6 @@ async def collect(conf: RealtimeConf, closes: ClosesByCode) -> Overview:
                 _or_away("the database", closes.latest()),
             )
         )
-    finally:
-        await redis.aclose()
 
 
 async def _or_away(source: str, asking: Awaitable[T]) -> T | SourceUnavailable:

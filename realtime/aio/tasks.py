@@ -67,10 +67,16 @@ def spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
 
 
 class Group:
-    """A group of tasks that are ended together."""
+    """Tasks that are ended together: by `end`, or at the end of ``async with``."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> "Group":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.end()
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Start a task of the group; see `tasks.spawn`."""

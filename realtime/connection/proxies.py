@@ -1,4 +1,4 @@
-"""The client's address, where a proxy stands before the gateway."""
+"""Find the client's address behind proxies."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -7,14 +7,15 @@ from realtime.conf import Network
 
 
 def forwarded_for(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """All `X-Forwarded-For` headers as one, in their order."""
+    """Return all `X-Forwarded-For` headers as one, in their order."""
     return ",".join(value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for")
 
 
 def client_address(peer: str, forwarded: str, trusted: Iterable[Network]) -> str:
-    """Whose connection it is: the peer, or what trusted proxies say of it in ``X-Forwarded-For``.
+    """Return the address of the client: the peer's, or the one that trusted proxies name in ``X-Forwarded-For``.
 
-    Read from the right: the first address that isn't a proxy's. What isn't an address at all, a client made up.
+    The header is read from the right, up to the first address that is not a trusted proxy's. A part that is not an
+    address comes from a client and ends the search.
     """
     proxies = list(trusted)
     address = peer

@@ -1,4 +1,4 @@
-"""How many frames and bytes one connection may send."""
+"""Limit how many frames and bytes one connection may send."""
 
 import time
 from typing import NamedTuple
@@ -8,14 +8,14 @@ from realtime.conf import RealtimeConf
 
 
 class Excess(NamedTuple):
-    """What went over a connection's limit, ``frames`` or ``bytes``, and the seconds until the next frame is served."""
+    """The limit that a frame exceeded, ``frames`` or ``bytes``, and the seconds until the next frame is served."""
 
     limit: str
     wait: float
 
 
 class FrameLimit:
-    """What one connection may send: frames and bytes a second. Made with its first frame."""
+    """Frames and bytes that one connection may send a second. It is created with the first frame."""
 
     __slots__ = ("_bytes", "_frames", "_refusals")
 
@@ -25,7 +25,7 @@ class FrameLimit:
         self._refusals = Bucket(conf.refusals_per_minute / 60, conf.refusals_per_minute)
 
     def take(self, size: int) -> Excess | None:
-        """Count a frame of so many bytes, or say what it goes over."""
+        """Count a frame of ``size`` bytes; return the limit that it exceeds, if any."""
         now = time.monotonic()
         if self._frames is not None and (wait := self._frames.take(1, now)):
             return Excess("frames", wait)
@@ -34,5 +34,5 @@ class FrameLimit:
         return None
 
     def exceeded(self) -> bool:
-        """Count a frame that was refused: whether there were too many of them."""
+        """Count a frame that was refused; return whether there were too many of them."""
         return self._refusals.take(1, time.monotonic()) > 0

@@ -100,11 +100,8 @@ class CommandLine(DaphneCommandLine):  # type: ignore[misc]
 
 
 async def _redis_is_there(given: conf.RealtimeConf) -> None:
-    client = connect(given.redis_url)
-    try:
+    async with connect(given.redis_url) as client:
         await wait_for_redis(client, given.redis_url, given.start_timeout)
-    finally:
-        await client.aclose()
 
 
 if __name__ == "__main__":

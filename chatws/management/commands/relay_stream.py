@@ -70,28 +70,25 @@ async def relay(topics: list[str], settings: conf.RealtimeConf, probes_at: str =
         RedisUnavailable: Redis did not answer within the start timeout.
         ListenError: the process cannot listen on the address of the probes.
     """
-    redis = connect(settings.redis_url)
-    await wait_for_redis(redis, settings.redis_url, settings.start_timeout)
-    publisher = Publisher(FeedLog(redis, settings), get_channel_layer())
-    name = new_node_name()
-    workers = [_worker(topic, redis, publisher, settings, name) for topic in topics]
-    logger.info("this is relay %s", name)
-    copies = cursor_backup.CursorBackup(workers)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _stop, workers)
-    beside = [
-        tasks.supervise(lambda: report(workers), "the minute's report"),
-        tasks.supervise(lambda: watch_lag(workers), "the lag"),
-        tasks.supervise(Reaper(redis, settings).run, "the reaper"),
-        tasks.supervise(copies.run, "copying the cursors"),
-        tasks.supervise(metrics.watch_loop, "the loop's lag"),
-    ]
-    with probes.listening_on(probes_at, lambda: {"redis": ping(redis, settings.redis_url, loop)}):
-        await asyncio.gather(*(worker.run() for worker in workers))
-    await tasks.end(beside)
-    await copies.write()
-    await redis.aclose()
+    async with connect(settings.redis_url) as redis:
+        await wait_for_redis(redis, settings.redis_url, settings.start_timeout)
+        publisher = Publisher(FeedLog(redis, settings), get_channel_layer())
+        name = new_node_name()
+        workers = [_worker(topic, redis, publisher, settings, name) for topic in topics]
+        logger.info("this is relay %s", name)
+        cursors = cursor_backup.CursorBackup(workers)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, _stop, workers)
+        async with tasks.Group() as beside:
+            beside.supervise(lambda: report(workers), "the minute's report")
+            beside.supervise(lambda: watch_lag(workers), "the lag")
+            beside.supervise(Reaper(redis, settings).run, "the reaper")
+            beside.supervise(cursors.run, "copying the cursors")
+            beside.supervise(metrics.watch_loop, "the loop's lag")
+            with probes.listening_on(probes_at, lambda: {"redis": ping(redis, settings.redis_url, loop)}):
+                await asyncio.gather(*(worker.run() for worker in workers))
+        await cursors.write()
     await tracing.current.stop()
 
 

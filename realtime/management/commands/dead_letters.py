@@ -47,9 +47,8 @@ class Command(BaseCommand):
             raise CommandError(f"Redis at {address_of(url)}: {error}") from None
 
     async def _run(self, url: str, options: dict[str, Any]) -> None:
-        redis = connect(url)
-        letters = DeadLetters(redis)
-        try:
+        async with connect(url) as redis:
+            letters = DeadLetters(redis)
             match options["command"]:
                 case "list":
                     await self._list(letters, options["topic"], options["limit"])
@@ -57,8 +56,6 @@ class Command(BaseCommand):
                     self._show(await self._get(letters, options["topic"], options["id"]))
                 case command:
                     await self._act(letters, command, options["topic"], options["id"], options["all"])
-        finally:
-            await redis.aclose()
 
     async def _list(self, letters: DeadLetters, only: str | None, limit: int) -> None:
         for topic in [only] if only else await letters.topics():
