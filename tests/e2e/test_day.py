@@ -52,7 +52,7 @@ async def test_day_of_chat(browser: Browser, stack: Stack, gateway: Gateway, cha
 async def scroll_to_the_beginning_and_back(alice: Person) -> None:
     """Check that scrolling loads the whole history once and in order."""
     await alice.scroll_to_top(until="line 0")
-    await expect(alice.page.get_by_text("This is where it began.")).to_be_visible()
+    await expect(alice.page.get_by_text("This is the beginning of the conversation.")).to_be_visible()
     assert await alice.texts() == [f"line {number}" for number in range(130)]
     await alice.page.get_by_role("button", name="Jump to newest").click()
     await expect(alice.message("line 129")).to_be_in_viewport()

@@ -189,7 +189,7 @@ async def test_stale_figures_are_marked_and_can_be_paused(browser: Browser, city
     await page.reload()
     await expect(page.locator("#overview .state")).to_contain_text(":")
     await page.context.clear_cookies()
-    await expect(page.get_by_role("status")).to_contain_text("you are logged out, or may not see them.")
+    await expect(page.get_by_role("status")).to_contain_text("you are logged out or lack the permission.")
     await expect(page.get_by_role("status")).to_contain_text("No new figures since")
     await without_barriers(page)
     await page.get_by_role("button", name="Pause").click()
