@@ -109,7 +109,7 @@ async def test_every_metric_changes_with_its_events(watch: Watch) -> None:
     await a_redis_that_is_away_is_counted(watch)
     endings = {"counter": "_total", "histogram": "_count", "gauge": ""}
     still = {name for name, kind in OURS if name + endings[kind] not in watch.moved}
-    assert still == {"chatws_messages_finished"}, "which moves where gateways publish: test_platform.py"
+    assert still == {"chatws_messages_finished"}, "which moves where gateways publish: platform/test_messages.py"
 
 
 async def messages_are_counted(watch: Watch) -> None:
