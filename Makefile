@@ -8,7 +8,7 @@ TSC := $(NODE) node_modules/typescript/bin/tsc
 ON_POSTGRES := $(BIN)/python -m tests.support.postgres
 PYTEST = $(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),5) --dist loadfile --no-loadscope-reorder $(if $(SEED),--randomly-seed $(SEED))
 
-# Without bytecode each of hundreds of processes would compile all that it imports.
+# Without bytecode each of hundreds of processes would compile every module that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
@@ -20,7 +20,7 @@ help: ## list the commands
 run: $(VENV)/run.stamp ## start the whole chat with a demo: two browsers can talk
 	@$(BIN)/python -m tools.run
 
-test: $(VENV)/dev.stamp chromium postgres npm nginx etcd ## check everything and run all tests: SEED=7 for an order seen before
+test: $(VENV)/dev.stamp chromium postgres npm nginx etcd ## run all checks and all tests: SEED=7 repeats the order of an earlier run
 	@$(MAKE) --no-print-directory --jobs=2 suite check
 
 suite: $(VENV)/dev.stamp
@@ -30,22 +30,22 @@ suite: $(VENV)/dev.stamp
 test-postgres: $(VENV)/dev.stamp chromium postgres nginx etcd ## run all tests on PostgreSQL instead of SQLite
 	@$(ON_POSTGRES) $(PYTEST)
 
-proofs: $(VENV)/dev.stamp chromium etcd ## measure what depends on the machine's speed, alone on it, half an hour: ONLY=soak SEED=7
+proofs: $(VENV)/dev.stamp chromium etcd ## measure what depends on the machine's speed, with nothing else running, half an hour: ONLY=soak SEED=7
 	@$(BIN)/python -m tests.proofs $(if $(SEED),--seed $(SEED)) $(addprefix --only ,$(ONLY)) $(if $(SCALE),--scale $(SCALE))
 
-screenshots: $(VENV)/dev.stamp chromium ## take the pictures in docs/images again
+screenshots: $(VENV)/dev.stamp chromium ## renew the screenshots in docs/images
 	@CHATWS_SCREENSHOTS=docs/images $(BIN)/python -m pytest -q tests/e2e/test_pages.py "tests/e2e/test_overview.py::test_index_is_accessible[light-1440]"
 
-faults: $(VENV)/dev.stamp etcd ## break the whole chat at random: MINUTES=20 SEED=7 SERVER=uvicorn, PLATFORM=1: beside the Go platform's twin
+faults: $(VENV)/dev.stamp etcd ## inject random faults into the whole chat: MINUTES=20 SEED=7 SERVER=uvicorn, PLATFORM=1: beside the Go platform's twin
 	@$(BIN)/python -m tests.faults.run --minutes $(or $(MINUTES),2) $(if $(SERVER),--server $(SERVER)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)") $(if $(PLATFORM),--platform)
 
 rolling: $(VENV)/dev.stamp ## restart three gateways one by one under load: CLIENTS=3000 SHARE=15
 	@$(BIN)/python -m tests.faults.rolling --clients $(or $(CLIENTS),3000) $(if $(SHARE),--share $(SHARE))
 
-soak: $(VENV)/dev.stamp ## connect, join, leave and disconnect without end, and see that nothing is left: MINUTES=10
+soak: $(VENV)/dev.stamp ## connect, join, leave and disconnect for minutes, and check that nothing is left behind: MINUTES=10
 	@$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),10)
 
-fuzz: $(VENV)/dev.stamp ## send frames of nonsense to a real gateway: FRAMES=1000000 SEED=1
+fuzz: $(VENV)/dev.stamp ## send random frames to a real gateway: FRAMES=1000000 SEED=1
 	@$(BIN)/python -m tests.abuse.fuzz --frames $(or $(FRAMES),1000000) $(if $(SEED),--seed $(SEED))
 
 test-servers: $(VENV)/dev.stamp ## run the contract tests on plain daphne and on uvicorn
@@ -55,76 +55,76 @@ test-servers: $(VENV)/dev.stamp ## run the contract tests on plain daphne and on
 test-platform: $(VENV)/dev.stamp etcd ## run the contract tests beside the Go platform's twin
 	@$(BIN)/python -m pytest tests/contract --chat-service twin -n 2
 
-bench: $(VENV)/dev.stamp ## measure everything of docs/performance.md, beside the peers; minutes
+bench: $(VENV)/dev.stamp ## measure all figures of docs/performance.md, with other servers for comparison; minutes
 	@$(BIN)/python -m benchmarks --write --json docs/performance.json
 
-bench-quick: $(VENV)/dev.stamp ## fan-out against the Channels tutorial; the ratios are the last line
+bench-quick: $(VENV)/dev.stamp ## measure fan-out against the Channels tutorial; the last line shows the ratios
 	@$(BIN)/python -m benchmarks --quick
 
-check: lock-check audit lint types floors migrations stubs-check docs-check ## all checks but the tests
+check: lock-check audit lint types floors migrations stubs-check docs-check ## run all checks except the tests
 
-lint: $(VENV)/dev.stamp npm ## check format and lint, and the types of JavaScript, without changing anything
+lint: $(VENV)/dev.stamp npm ## check format, lint and JavaScript types without changing files
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
-	@$(BIN)/python -m tools.raw_tasks
+	@$(BIN)/python -m tools.code_rules
 	@$(BIOME) ci --error-on-warnings
 	@$(TSC) --project .
 	@$(TSC) --project tests/javascript
 
-format: $(VENV)/dev.stamp npm ## format the code and fix what can be fixed
+format: $(VENV)/dev.stamp npm ## format the code and apply automatic fixes
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 	@$(BIOME) check --write
 
-types: $(VENV)/dev.stamp ## check the types
+types: $(VENV)/dev.stamp ## check the Python types
 	@$(BIN)/mypy .
 
-floors: $(VENV)/dev.stamp ## check who may import what
+floors: $(VENV)/dev.stamp ## check the import contracts
 	@$(BIN)/lint-imports
 
 migrations: $(VENV)/dev.stamp ## check that every model has its migration
 	@DATABASE_URL=sqlite://:memory: DJANGO_SETTINGS_MODULE=config.settings.test $(BIN)/python manage.py makemigrations --check --dry-run
 
-stubs-check: $(VENV)/dev.stamp ## check that the gRPC stubs are what the .proto says
+stubs-check: $(VENV)/dev.stamp ## check that the gRPC stubs match the .proto
 	@$(BIN)/python -m chatws.chat_service.generate --check
 
-docs-check: $(VENV)/dev.stamp ## check that docs/ says of the interfaces what the code says
+docs-check: $(VENV)/dev.stamp ## check that the generated parts of docs/ and README.md match the code
 	@DJANGO_SETTINGS_MODULE=config.settings.test $(BIN)/python manage.py interface_docs --check
 	@$(BIN)/python -m tools.settings_table --check
 
-docs: $(VENV)/dev.stamp ## write docs/openapi.yaml, docs/asyncapi.yaml and the reference again
+docs: $(VENV)/dev.stamp ## generate docs/openapi.yaml, docs/asyncapi.yaml and the reference tables
 	@DJANGO_SETTINGS_MODULE=config.settings.test $(BIN)/python manage.py interface_docs
 	@$(BIN)/python -m tools.settings_table
 
-stubs: $(VENV)/dev.stamp ## make the gRPC stubs again
+stubs: $(VENV)/dev.stamp ## generate the gRPC stubs
 	@$(BIN)/python -m chatws.chat_service.generate
 
-lock-check: $(VENV)/dev.stamp ## check that the locks hold what pyproject.toml asks for
+lock-check: $(VENV)/dev.stamp ## check that the lock files match pyproject.toml
 	@$(BIN)/python -m tools.lock
 	@$(BIN)/uv pip check --quiet --python $(BIN)/python
 
-audit: $(VENV)/dev.stamp ## look for known weaknesses of what the locks hold; says so where no data can be reached
+audit: $(VENV)/dev.stamp ## look for known vulnerabilities of the locked packages; reports if no data is available
 	@$(BIN)/python -m tools.vulnerabilities
 
-lock: $(VENV)/dev.stamp ## compile the locks again
+lock: $(VENV)/dev.stamp ## compile the lock files
 	@$(BIN)/python -m tools.lock --write
 
-chromium: $(VENV)/dev.stamp ## see to a Chromium for the browser tests
+chromium: $(VENV)/dev.stamp ## install a Chromium for the browser tests if it is missing
 	@$(BIN)/python -m tools.chromium
 
-postgres: $(VENV)/dev.stamp ## see to a PostgreSQL for the tests that need one
+postgres: $(VENV)/dev.stamp ## install a PostgreSQL for the tests if it is missing
 	@$(BIN)/python -m tools.postgres
 
-etcd: $(VENV)/dev.stamp ## see to an etcd for the tests of discovery
+etcd: $(VENV)/dev.stamp ## install an etcd for the tests of discovery if it is missing
 	@$(BIN)/python -m tools.etcd
 
 npm: $(VENV)/dev.stamp ## install the tools that check the browser code
 	@$(BIN)/python -m tools.npm
 
-nginx: $(VENV)/dev.stamp ## see to an nginx for the test of its configuration
+nginx: $(VENV)/dev.stamp ## install an nginx for the test of its configuration if it is missing
 	@$(BIN)/python -m tools.nginx
 
-clean: ## remove the virtual environment and what tools left behind; data stays
+clean: ## remove the virtual environment and the caches of tools; keep the data
 	@rm -rf $(VENV) node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis staticfiles
 
 $(VENV)/run.stamp: requirements.txt requirements-uv.txt
