@@ -27,7 +27,7 @@ STEADY_SECONDS = 10.0
 """A connection that was authenticated this long resets the back-off."""
 NEXT_SECOND = 2.0
 """Wait after a revocation: a token issued in the same second is revoked, too."""
-MOST_EVENTS = 1_000
+MAX_EVENTS = 1_000
 NORMAL, TOO_BIG, UNAUTHENTICATED, TOO_FAST = 1000, 1009, 4401, 4529
 
 
@@ -71,7 +71,7 @@ class ChatClient:
         self._backoff = Backoff(first_wait, longest_wait)
         self._observer = observer
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
-        self._room = asyncio.Semaphore(MOST_EVENTS)
+        self._room = asyncio.Semaphore(MAX_EVENTS)
         self._requests = Requests(self._write, self._backoff.window)
         self._connection: Connection | None = None
         self._ready = asyncio.Event()
@@ -144,8 +144,8 @@ class ChatClient:
         without a gap.
         """
 
-        async def ask(before_id: str, most: int) -> Frame:
-            return await self.request("history", {"group_id": group_id, "before_id": before_id, "limit": most})
+        async def ask(before_id: str, limit: int) -> Frame:
+            return await self.request("history", {"group_id": group_id, "before_id": before_id, "limit": limit})
 
         return await (older_messages(ask, known, limit) if known else ask(before, limit))
 

@@ -19,7 +19,7 @@ OPEN_SECONDS = 15.0
 WELCOME_SECONDS = 15.0
 ANSWER_SECONDS = 10.0
 PROBE_SECONDS = 4.0
-MOST_WAITING = 2_000
+MAX_WAITING = 2_000
 ABNORMAL = 1006
 GIVEN_UP = 4000
 """The close code that this client sends to end a broken connection and resume on a new one."""
@@ -50,7 +50,7 @@ class Connection:
         self.heartbeat: float | None = None
         self._url = url
         self._socket = socket
-        self._waiting: asyncio.Queue[bytes] = asyncio.Queue(MOST_WAITING)
+        self._waiting: asyncio.Queue[bytes] = asyncio.Queue(MAX_WAITING)
         self._asked = True
         """Whether the connection ends if the current timeout expires."""
         self._patience: asyncio.Timeout | None = None

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 SECONDS = 10.0
-MOST_BYTES = 4 << 20
+MAX_BYTES = 4 << 20
 
 
 class HttpError(Exception):
@@ -38,7 +38,7 @@ class Http:
         request = urllib.request.Request(url, json.dumps(body).encode() if body is not None else None, headers)  # noqa: S310
         try:
             with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310  # http or https, see above
-                return json.loads(answer.read(MOST_BYTES))
+                return json.loads(answer.read(MAX_BYTES))
         except urllib.error.HTTPError as error:
             with error:
                 raise HttpError(url, self._why(error), error.code) from None
@@ -51,7 +51,7 @@ class Http:
     @staticmethod
     def _why(error: urllib.error.HTTPError) -> str:
         try:
-            said = json.loads(error.read(MOST_BYTES))
+            said = json.loads(error.read(MAX_BYTES))
             return f"{error.code} {said.get('message') or said['detail']}"
         except (OSError, ValueError, AttributeError, KeyError):
             return f"{error.code} {error.reason}"

@@ -5,7 +5,7 @@ from typing import Any
 
 from chatws.client.events import Frame
 
-MOST = 100
+MAX_PAGE = 100
 """Most messages of a page."""
 
 Ask = Callable[[str, int], Awaitable[Frame]]
@@ -21,7 +21,7 @@ async def older_messages(ask: Ask, known: Sequence[Mapping[str, Any]], limit: in
     oldest, seconds = known[-1], [int(message["created_at"]) for message in known]
     later = max((place for place, second in enumerate(seconds) if second > seconds[-1]), default=-1)
     before_id = known[later]["message_id"] if later >= 0 else ""
-    found = await ask(before_id, min(limit + len(known) - 1 - later, MOST))
+    found = await ask(before_id, min(limit + len(known) - 1 - later, MAX_PAGE))
     ids = {message["message_id"] for message in known}
     behind = max((n for n, message in enumerate(found["messages"]) if message["message_id"] in ids), default=-1)
     messages = [

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from chatws.client.events import Closed, Frame, Refused, encoded
 
-MOST_PENDING = 1_000
-MOST_FAILURES = 3
+MAX_PENDING = 1_000
+MAX_FAILURES = 3
 """How often a frame is sent if the server replies with 500."""
 TRY_AGAIN = frozenset({429, 500, 503})
 """Error codes after which the same frame is retried."""
@@ -48,7 +48,7 @@ class Requests:
 
     async def ask(self, frame: Frame) -> Frame:
         """Send a frame until there is a reply, and return the reply."""
-        if len(self._entries) >= MOST_PENDING:
+        if len(self._entries) >= MAX_PENDING:
             raise Refused(429, "too many frames wait", frame=frame)
         entry = _Entry(frame, encoded(frame))
         self._entries[entry] = None
@@ -70,7 +70,7 @@ class Requests:
             self._refuse(entry, 500, "not stored")
         elif frame["type"] != "error":
             entry.answer.set_result(frame)
-        elif code in TRY_AGAIN and (code != 500 or entry.failures < MOST_FAILURES - 1):
+        elif code in TRY_AGAIN and (code != 500 or entry.failures < MAX_FAILURES - 1):
             entry.failures += 1
             entry.sent = False
             delay = data.get("retry_after", 0) + random.uniform(0, self._wait(entry.failures))  # noqa: S311  # jitter

@@ -22,7 +22,7 @@ HELP = """\
 Anything else is sent to the group; begin with // to send a text that begins with /."""
 CHOOSE = "-- choose a group first: /go NUMBER"
 LEFT_TO_SEND_SECONDS = 10.0
-MOST_AT_ONCE = 100
+MAX_AT_ONCE = 100
 
 
 class Unreachable(Exception):
@@ -103,7 +103,7 @@ class Terminal:
                 break
             self._obey(line)
             await asyncio.sleep(0)  # lets the message enter the client's queue, so that the order is kept
-            if len(self._doing) >= MOST_AT_ONCE:
+            if len(self._doing) >= MAX_AT_ONCE:
                 await asyncio.wait(self._doing, return_when=asyncio.FIRST_COMPLETED)
         if self._doing:
             await asyncio.wait(self._doing, timeout=LEFT_TO_SEND_SECONDS)

@@ -25,7 +25,7 @@ class _Head(msgspec.Struct, frozen=True):
     message_id: Any = ""
 
 
-MOST_OF_A_PATH = 100
+MAX_OF_A_PATH = 100
 """Most characters of a path in an error, because a client may choose the keys."""
 _decoder = msgspec.json.Decoder(ClientFrame)
 _head_decoder = msgspec.json.Decoder(_Head)
@@ -95,7 +95,7 @@ def _lone_surrogate(text: str) -> BadFrame | None:
         frame = json.loads(text)
         for path, value in _strings(frame, ""):
             if any("\ud800" <= letter <= "\udfff" for letter in value):
-                where = path[:MOST_OF_A_PATH].encode(errors="replace").decode()  # a key may contain half a pair, too
+                where = path[:MAX_OF_A_PATH].encode(errors="replace").decode()  # a key may contain half a pair, too
                 return BadFrame(f"{where}: half a surrogate pair", message_id=_text(frame.get("message_id")))
     except (ValueError, AttributeError, RecursionError):
         pass

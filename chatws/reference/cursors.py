@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from chatws.reference.models import Member, Message, ReadCursor
 from chatws.reference.services import ServiceError, group_info, require
 
-MOST_UNREAD = 1_000
+MAX_UNREAD = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A user's cursor in a chat group, and how many newer messages of others there are, at most `MOST_UNREAD`."""
+    """A user's cursor in a chat group, and how many newer messages of others there are, at most `MAX_UNREAD`."""
 
     group_id: str
     cursor: ReadCursor | None
@@ -62,5 +62,5 @@ def user_cursors(user_id: int, group_ids: Sequence[str]) -> list[Unread]:
             unread = unread.filter(pk__gt=cursor.message_id)
         else:
             unread = unread.filter(created_at__gte=member.joined_at)
-        found.append(Unread(member.group_id, cursor, unread.order_by("-pk")[:MOST_UNREAD].count()))
+        found.append(Unread(member.group_id, cursor, unread.order_by("-pk")[:MAX_UNREAD].count()))
     return found

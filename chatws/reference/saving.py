@@ -13,7 +13,7 @@ from chatws.reference import services, threads
 from chatws.reference.services import NewMessage
 from realtime.aio import tasks
 
-MOST = 100
+MAX_AT_ONCE = 100
 """Most messages of one transaction, so that it stays short for the waiting ones."""
 
 _Waiting = tuple[NewMessage, "asyncio.Future[None]"]
@@ -44,7 +44,7 @@ class Saver:
     async def _save_all(self) -> None:
         try:
             while self._waiting:
-                batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+                batch, self._waiting = self._waiting[:MAX_AT_ONCE], self._waiting[MAX_AT_ONCE:]
                 await self._save(batch)
         finally:
             self._idle += 1

@@ -19,7 +19,7 @@ from realtime.observability import tracing
 
 DEFAULT_MAX_MEMBERS = 500
 DEFAULT_PAGE, LARGEST_PAGE = 20, 100
-MOST_OFFLINE = 1_000
+MAX_OFFLINE = 1_000
 Found = TypeVar("Found")
 
 
@@ -241,7 +241,7 @@ def offline_messages(user_id: int, after_time: int) -> list[Message]:
     """Return the messages of a user's chat groups after a time, oldest first, at most 1,000."""
     require(user_id=user_id)
     groups = Member.objects.filter(user_id=user_id, group__status=ChatGroup.NORMAL).values("group")
-    return list(Message.objects.filter(group__in=groups, created_at__gt=after_time).order_by("pk")[:MOST_OFFLINE])
+    return list(Message.objects.filter(group__in=groups, created_at__gt=after_time).order_by("pk")[:MAX_OFFLINE])
 
 
 @transaction.atomic

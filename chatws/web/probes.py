@@ -31,7 +31,7 @@ async def ready(request: HttpRequest) -> HttpResponse:
     states: dict[str, object] = {"gateway": gateway, "redis": redis, "chat_rpc": chat_rpc}
     if instances := here.chat.instances:
         states["chat_rpc_instances"] = list(instances)
-    if here.names.are_known:  # not required: without it users have no names
+    if here.names.has_service:  # not required: without it users have no names
         states["user_rpc"] = user_rpc
         if instances := here.names.instances:
             states["user_rpc_instances"] = list(instances)

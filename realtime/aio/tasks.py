@@ -36,7 +36,7 @@ async def _supervised(work: Callable[[], Coroutine[Any, Any, None]], name: str) 
         began = loop.time()
         try:
             await work()
-        except (Exception, asyncio.CancelledError) as error:
+        except (Exception, asyncio.CancelledError) as error:  # it supervises: nothing may end the work
             if isinstance(error, asyncio.CancelledError) and is_cancelled():
                 raise
             if loop.time() - began >= HEALTHY_SECONDS:

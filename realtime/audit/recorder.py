@@ -25,7 +25,7 @@ BATCH = 500
 GATHER_SECONDS = 0.05
 """How long events are collected into a batch: a round trip on each turn of the loop would slow accepting down."""
 
-MOST_WAITING = 50_000
+MAX_WAITING = 50_000
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -38,7 +38,7 @@ class Audit:
         self._redis = redis
         self._node = node
         self._longest = conf.audit_entries
-        self._waiting: deque[Event] = deque(maxlen=MOST_WAITING)
+        self._waiting: deque[Event] = deque(maxlen=MAX_WAITING)
         self._news = asyncio.Event()
 
     def opened(self, connection_id: str, *, address: str, user_agent: str) -> None:
@@ -83,8 +83,8 @@ class Audit:
             logger.warning("%d audit events were lost: %s", len(self._waiting), error)
 
     def _add(self, event: Event) -> None:
-        if len(self._waiting) == MOST_WAITING:
-            logger.error("an audit event was dropped: %d are waiting for Redis", MOST_WAITING)
+        if len(self._waiting) == MAX_WAITING:
+            logger.error("an audit event was dropped: %d are waiting for Redis", MAX_WAITING)
         self._waiting.append(event)
         self._news.set()
 

@@ -28,7 +28,7 @@ REFRESH_SECONDS = 300.0
 AGAIN_SECONDS = 10.0
 """Least time between two fetches of the key set."""
 FETCH_SECONDS = 5.0
-MOST_BYTES = 1_000_000
+MAX_BYTES = 1_000_000
 
 
 class Key(NamedTuple):
@@ -141,7 +141,7 @@ def algorithm_of(key: object) -> str:
 
 def _read(url: str) -> Any:
     with urllib.request.urlopen(url, timeout=FETCH_SECONDS) as answer:  # noqa: S310  # settings accept http(s) only
-        return json.loads(answer.read(MOST_BYTES))
+        return json.loads(answer.read(MAX_BYTES))
 
 
 def _tokens(algorithm: str, conf: RealtimeConf, *, secret: str = "", public: Any = "") -> type[AccessToken]:

@@ -124,13 +124,15 @@ class FeedLog:
         *position, first, id_at, entries = answer
         return LogSlice(_position(position), first, entries, decode_publication(id_at).id if id_at else "")
 
-    async def tail(self, feed: str, after: Position, upto: int, most: int, most_bytes: int) -> Sequence[bytes] | None:
+    async def tail(
+        self, feed: str, after: Position, up_to: int, max_entries: int, max_bytes: int
+    ) -> Sequence[bytes] | None:
         """Return all entries after a position up to an offset, or None if the log cannot give them all.
 
         The result is None if the epoch differs, the position lies beyond the log or before its first entry, or the
-        entries are more than ``most`` or longer than ``most_bytes``.
+        entries are more than ``max_entries`` or longer than ``max_bytes``.
         """
-        of_feed, limits = keys.feed(feed)[:2], [upto, most, most_bytes]
+        of_feed, limits = keys.feed(feed)[:2], [up_to, max_entries, max_bytes]
         entries: list[bytes] | None = await _tail.run(self._redis, of_feed, [after.epoch, after.offset, *limits])
         return entries
 

@@ -36,14 +36,14 @@ class Batch:
         raise AttributeError(name)
 
 
-def batches(frames: Iterable[bytes], most_bytes: int) -> Iterator[Batch]:
-    """Yield the frames in batches; a batch ends once it reaches ``most_bytes``."""
+def batches(frames: Iterable[bytes], max_bytes: int) -> Iterator[Batch]:
+    """Yield the frames in batches; a batch ends once it reaches ``max_bytes``."""
     some: list[bytes] = []
     size = 0
     for frame in frames:
         some.append(frame)
         size += len(frame)
-        if size >= most_bytes:
+        if size >= max_bytes:
             yield Batch(some)
             some, size = [], 0
     if some:

@@ -64,7 +64,7 @@ async def missed(
     if resume.feeds <= 0:
         return None
     resume.feeds -= 1
-    most_bytes = min(MAX_BYTES, resume.bytes)
+    max_bytes = min(MAX_BYTES, resume.bytes)
     frames: list[bytes] = []
     offset, size = point.offset, 0
     while feed.subscribing.get(subscriber):
@@ -73,7 +73,7 @@ async def missed(
         if offset == feed.offset:
             resume.bytes -= size
             return frames
-        room = MAX_PUBLICATIONS - len(frames), most_bytes - size
+        room = MAX_PUBLICATIONS - len(frames), max_bytes - size
         entries = await log.tail(feed.name, Position(point.epoch, offset), feed.offset, *room)
         if entries is None:
             return None

@@ -68,7 +68,7 @@ class Presence:
         self._redis = redis
         self._node = node
         self._lease = conf.presence_lease
-        self._most = conf.connections_per_user
+        self._limit = conf.connections_per_user
         self._on_excess = on_excess
         self._users: dict[str, int] = {}
         self._changes: dict[str, tuple[str, int]] = {}
@@ -188,7 +188,7 @@ class Presence:
     async def _write(self, changes: list[str]) -> int:
         of_node = [keys.NODES, keys.node_connections(self._node), keys.ONLINE]
         of_users = [key for user in changes[2::3] for key in (keys.user_connections(user), keys.user_status(user))]
-        given: list[str | float] = [self._node, self._lease, STATUS_DAYS, self._most]
+        given: list[str | float] = [self._node, self._lease, STATUS_DAYS, self._limit]
         answer = await _presence.run(self._redis, [*of_node, *of_users], [*given, *changes])
         count, *oldest = answer
         if oldest:

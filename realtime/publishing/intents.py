@@ -15,7 +15,7 @@ from realtime.redis.scripts import Script
 
 LEASE_MS = 4_000
 """How long nobody else may claim an intent after it was noted, postponed or claimed."""
-MOST = 20_000
+MAX_INTENTS = 20_000
 """Most intents of a topic at a time. They take at most this many times the largest content in Redis."""
 
 _intend = Script("intent_note")
@@ -33,7 +33,7 @@ class Noted(IntEnum):
     ADDED = 2
     """The entry has been added already."""
     FULL = 3
-    """It was not noted, because the topic has `MOST` intents."""
+    """It was not noted, because the topic has `MAX_INTENTS` intents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Intents:
     async def note(self, intent_id: str, content: bytes) -> Noted:
         """Store an intent before its action is tried."""
         own = [self._intents, self._due, self._mark(intent_id)]
-        return Noted(await _intend.run(self._redis, own, [intent_id, content, LEASE_MS, MOST]))
+        return Noted(await _intend.run(self._redis, own, [intent_id, content, LEASE_MS, MAX_INTENTS]))
 
     async def fulfil(self, intent_id: str, entry: Mapping[bytes, bytes]) -> bool:
         """Add the entry and delete the intent in one step; False if the entry had been added before."""
@@ -80,9 +80,9 @@ class Intents:
         """Extend the lease of intents that this process works on."""
         await _postpone.run(self._redis, [self._due], [LEASE_MS, *intent_ids])
 
-    async def claim(self, most: int) -> list[Intent]:
-        """Claim up to ``most`` intents with an expired lease, oldest first."""
-        claimed = await _claim.run(self._redis, [self._intents, self._due], [most, LEASE_MS])
+    async def claim(self, limit: int) -> list[Intent]:
+        """Claim up to ``limit`` intents with an expired lease, oldest first."""
+        claimed = await _claim.run(self._redis, [self._intents, self._due], [limit, LEASE_MS])
         return [Intent(intent_id.decode(), content, age / 1000) for intent_id, content, age in claimed]
 
     def _mark(self, intent_id: str) -> str:

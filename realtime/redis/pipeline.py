@@ -41,7 +41,7 @@ async def _exchange(pool: Any, commands: Sequence[tuple[str | bytes | int | floa
                     answers.append(await connection.read_response(timeout=math.inf))
                 except ResponseError as error:
                     answers.append(error)
-    except BaseException:
+    except BaseException:  # also a cancellation; it is raised again
         await connection.disconnect(nowait=True)  # what is still to come would be taken for another's answer
         raise
     finally:

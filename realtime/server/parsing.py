@@ -4,10 +4,10 @@ FINAL_TEXT, MASKED, NO_MASK = 0x81, 0x80, bytes(4)
 """The first byte of a text message in one frame, the mask bit of the second byte, and a mask that changes nothing."""
 
 
-def whole_text(data: bytes, most: int) -> tuple[str | None, int]:
+def whole_text(data: bytes, max_bytes: int) -> tuple[str | None, int]:
     """Return the text and the size of the first frame in ``data``, if it is complete and a whole text message.
 
-    The text is None for anything else, including a malformed frame and a payload over ``most`` bytes.
+    The text is None for anything else, including a malformed frame and a payload over ``max_bytes``.
     """
     if len(data) < 6 or data[0] != FINAL_TEXT:
         return None, 0
@@ -17,7 +17,7 @@ def whole_text(data: bytes, most: int) -> tuple[str | None, int]:
         if length < 126:
             return None, 0
     end = at + 4 + length
-    if not 0 <= length <= most or (length == 127 and at == 2) or len(data) < end:
+    if not 0 <= length <= max_bytes or (length == 127 and at == 2) or len(data) < end:
         return None, 0
     payload = data[at + 4 : end]
     mask = data[at : at + 4]

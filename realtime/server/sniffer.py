@@ -12,7 +12,7 @@ from realtime.server import lean_daphne  # noqa: F401  # isort: skip  # before d
 from twisted.internet import tcp  # isort: skip
 from twisted.internet.protocol import Protocol
 
-MOST_BYTES = 16_384
+MAX_BYTES = 16_384
 """Largest request that is recognised here."""
 REQUEST = re.compile(
     rb"GET /[!\"$->@-~]*(?:\?([!\"$-~]*))? HTTP/1\.1\r\n"
@@ -25,7 +25,7 @@ TELLING = re.compile(rb"\r\n(upgrade|content-length|transfer-encoding|expect):",
 
 def websocket_query(data: bytes) -> bytes | None:
     """Return the query of a plain WebSocket request, possibly empty; None for anything else."""
-    if len(data) > MOST_BYTES or not UPGRADE.search(data) or len(TELLING.findall(data)) != 1:
+    if len(data) > MAX_BYTES or not UPGRADE.search(data) or len(TELLING.findall(data)) != 1:
         return None
     found = REQUEST.fullmatch(data)
     return found and (found[1] or b"")

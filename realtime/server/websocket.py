@@ -20,7 +20,7 @@ from realtime.server.transport import backlog, reactor, write_now
 
 LARGEST = 0xFFFF
 """The longest payload that is parsed here."""
-MOST_PARTS = 256
+MAX_PARTS = 256
 """Most parts of one message. A part may be empty, so a limit on the size does not limit their number."""
 PINGS_PER_SECOND, PINGS_AT_ONCE = 10, 50
 PING = b"\x89\x00"
@@ -117,9 +117,9 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         """Parse complete text frames here; leave everything else to autobahn, at ten times the cost."""
-        most = min(self.maxMessagePayloadSize or LARGEST, self.maxFramePayloadSize or LARGEST)
+        max_bytes = min(self.maxMessagePayloadSize or LARGEST, self.maxFramePayloadSize or LARGEST)
         while data and self._is_between_messages():
-            text, size = whole_text(data, most)
+            text, size = whole_text(data, max_bytes)
             if text is None:
                 break
             data = data[size:]
@@ -163,7 +163,7 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
 
     def onMessageFrameBegin(self, length: int) -> None:  # noqa: N802
         self._parts += 1
-        if self._parts > MOST_PARTS:
+        if self._parts > MAX_PARTS:
             self._end(CloseCode.BAD_FRAMES)
         super().onMessageFrameBegin(length)
 

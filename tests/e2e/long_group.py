@@ -10,7 +10,7 @@ from tests.support.browser import arrive
 from tests.support.chat import Chat
 from tests.support.stack import Stack
 
-MOST_ROWS = 200
+MAX_ROWS = 200
 """The limit of rows drawn at once, for any number of messages."""
 SCROLL_UP = """async () => {
     const scroller = document.getElementById("scroller");
@@ -54,7 +54,7 @@ async def scroll(browser: Browser, folder: Path, count: int, *, seconds: float =
         await alice.page.get_by_role("button", name="Jump to newest").click()
         await expect(alice.message(newest)).to_be_in_viewport()
         rows = max(rows, await alice.page.evaluate(SCROLL_UP))
-        assert rows < MOST_ROWS, "the rows that are drawn at once grow with the messages"
+        assert rows < MAX_ROWS, "the rows that are drawn at once grow with the messages"
         await chat.say(group, ids["bob"], "one more", "one-more")
         await expect(alice.page.get_by_role("button", name="1 new below")).to_be_visible()
         await alice.page.get_by_role("button", name="1 new below").click()

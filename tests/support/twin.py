@@ -31,7 +31,7 @@ from realtime.relay.watermill import encode
 FAILURE = "内部服务器错误"
 NORMAL, DISBANDED = 1, 2
 MEMBER, OWNER = 1, 2
-LONGEST_ID, LONGEST_URL, MOST_BYTES = 64, 512, 65_535
+LONGEST_ID, LONGEST_URL, MAX_BYTES = 64, 512, 65_535
 CONTROL = "/twin.Control/Tell"
 EVENTS = ("activity.created", "activity.member.joined", "activity.member.left", "activity.cancelled")
 TABLES = """
@@ -174,7 +174,7 @@ class Store:
     def save_message(self, request: pb.SaveMessageReq) -> pb.SaveMessageResp:
         """Store a message; only the lengths of its columns are checked."""
         too_long = len(request.message_id) > LONGEST_ID or len(request.group_id) > LONGEST_ID
-        if too_long or len(request.image_url) > LONGEST_URL or len(request.content.encode()) > MOST_BYTES:
+        if too_long or len(request.image_url) > LONGEST_URL or len(request.content.encode()) > MAX_BYTES:
             raise Failure
         self._write(
             "INSERT INTO message (message_id, group_id, sender_id, msg_type, content, image_url, created_at)"

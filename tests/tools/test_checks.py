@@ -78,11 +78,23 @@ def test_wrong_browser_code_fails(copy: Path) -> None:
 
 
 def test_unsupervised_task_fails(copy: Path) -> None:
-    check = [sys.executable, "-m", "tools.raw_tasks"]
+    check = [sys.executable, "-m", "tools.code_rules"]
     passes(copy, *check)
     file = copy / "realtime/ids.py"
     file.write_text(f"import asyncio\n{file.read_text()}\n\ndef go(work):\n    asyncio.ensure_future(work)\n")
     assert "realtime/ids.py" in fails(copy, *check)
+
+
+def test_unexplained_broad_except_fails(copy: Path) -> None:
+    check = [sys.executable, "-m", "tools.code_rules"]
+    file = copy / "realtime/ids.py"
+    original = file.read_text()
+    for caught in ("except Exception:", "except BaseException as error:", "except (ValueError, Exception):", "except:"):
+        function = f"def go():\n    try:\n        pass\n    {caught}\n        pass\n"
+        file.write_text(f"{original}\n\n{function}")
+        assert "realtime/ids.py" in fails(copy, *check), caught
+        file.write_text(f"{original}\n\n{function.replace(caught, f'{caught}  # a boundary')}")
+        passes(copy, *check)
 
 
 def test_proto_without_its_stubs_fails(copy: Path) -> None:

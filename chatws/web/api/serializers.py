@@ -22,10 +22,10 @@ LATEST = 2**63 - 1
 class Number(serializers.IntegerField):
     """An integer, or its ASCII digits in a path or query; no bool, no fraction, no digits of another script."""
 
-    def __init__(self, *, most: int, least: int = 1, **options: Any) -> None:
-        message = f"not a number from {least} to {most}"
+    def __init__(self, *, maximum: int, least: int = 1, **options: Any) -> None:
+        message = f"not a number from {least} to {maximum}"
         errors: dict[str, Any] = {"required": "missing", "invalid": message, "min_value": message, "max_value": message}
-        super().__init__(min_value=least, max_value=most, error_messages=errors, **options)
+        super().__init__(min_value=least, max_value=maximum, error_messages=errors, **options)
 
     def to_internal_value(self, data: Any) -> int:
         is_number = type(data) is int or (isinstance(data, str) and _DIGITS.fullmatch(data))
@@ -35,12 +35,12 @@ class Number(serializers.IntegerField):
 
 
 class Size(serializers.IntegerField):
-    """A page's number or size: a value below 1 becomes the default, a value above ``most`` becomes ``most``."""
+    """A page's number or size: a value below 1 becomes the default, a value above ``maximum`` becomes ``maximum``."""
 
-    def __init__(self, *, most: int, small: int, **options: Any) -> None:
+    def __init__(self, *, maximum: int, small: int, **options: Any) -> None:
         errors: dict[str, Any] = {"invalid": "not a number", "max_string_length": "not a number"}
         super().__init__(error_messages=errors, required=False, default=small, **options)
-        self._most = most
+        self._maximum = maximum
         self._small = small
 
     def to_internal_value(self, data: Any) -> int:
@@ -49,7 +49,7 @@ class Size(serializers.IntegerField):
         if type(data) is not int and not (isinstance(data, str) and _WHOLE.fullmatch(data)):
             self.fail("invalid")
         number = int(data)
-        return min(number, self._most) if number >= 1 else self._small
+        return min(number, self._maximum) if number >= 1 else self._small
 
 
 class Time(serializers.CharField):
@@ -79,7 +79,7 @@ class Name(serializers.CharField):
 
 def user_id() -> Number:
     """A user's id."""
-    return Number(most=MAX_USER_ID)
+    return Number(maximum=MAX_USER_ID)
 
 
 class GroupIdField(Name):
@@ -101,8 +101,8 @@ class OfGroup(serializers.Serializer[Any]):
 
 
 class PageQuery(serializers.Serializer[Any]):
-    page = Size(most=LARGEST_PAGE, small=1)
-    page_size = Size(most=100, small=20, help_text="at most 100")
+    page = Size(maximum=LARGEST_PAGE, small=1)
+    page_size = Size(maximum=100, small=20, help_text="at most 100")
 
 
 class MembersQuery(OfGroup, PageQuery):
@@ -115,11 +115,11 @@ class UserPageQuery(OfUser, PageQuery):
 
 class HistoryQuery(OfGroup):
     before_id = Name(default="", allow_blank=True)
-    limit = Size(most=100, small=20, help_text="at most 100")
+    limit = Size(maximum=100, small=20, help_text="at most 100")
 
 
 class OfflineQuery(OfUser):
-    after_time = Number(least=0, most=LATEST, default=0)
+    after_time = Number(least=0, maximum=LATEST, default=0)
 
 
 class MarkNotificationsBody(OfUser):

@@ -107,13 +107,15 @@ def _kind(document: Json, schema: Json) -> str:
         return f"object with values: {_kind(document, _resolve(document, values))}"
     if kind == "object" and "properties" in schema:
         return f"object with {', '.join(f'`{name}`' for name in schema['properties'])}"
-    least, most = schema.get("minimum"), schema.get("maximum", LARGE)
+    least, maximum = schema.get("minimum"), schema.get("maximum", LARGE)
     words = [kind]
     if least is not None:
-        words.append(f"{least} to {most}" if most < LARGE else f"from {least}")
+        words.append(f"{least} to {maximum}" if maximum < LARGE else f"from {least}")
     if "maxLength" in schema:
         shortest = schema.get("minLength")
-        words.append(f"{shortest} to {schema['maxLength']} long" if shortest else f"at most {schema['maxLength']} long")
+        words.append(
+            f"{shortest} to {schema['maxLength']} long" if shortest else f"at most {schema['maxLength']} long"
+        )
     if "pattern" in schema:
         words.append(f"`{schema['pattern']}`")
     if schema.get("default") not in (None, ""):

@@ -80,7 +80,7 @@ async def test_500_is_tried_three_times_and_503_forever() -> None:
     wire = Wire()
     first, second = wire.ask("1", "a"), wire.ask("2", "b")
     await turn()
-    for _ in range(module.MOST_FAILURES):
+    for _ in range(module.MAX_FAILURES):
         wire.say("error", "1", code=500, message="oops")
     for _ in range(10):
         wire.say("error", "2", code=503, message="away")
@@ -120,7 +120,7 @@ async def test_unstored_message_is_rejected() -> None:
 async def test_number_of_waiting_requests_is_bounded() -> None:
     wire = Wire()
     wire.online = False
-    tasks = [wire.ask(str(number)) for number in range(module.MOST_PENDING)]
+    tasks = [wire.ask(str(number)) for number in range(module.MAX_PENDING)]
     await turn()
     with pytest.raises(Refused, match="429"):
         await wire.ask("more")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from realtime.server.sniffer import MOST_BYTES, websocket_query
+from realtime.server.sniffer import MAX_BYTES, websocket_query
 
 HEAD = b"Host: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 
@@ -49,7 +49,7 @@ def test_upgrade_header_ignores_case_and_spaces(upgrade: bytes) -> None:
         request(headers=HEAD + b"X: \xff\r\n"),
         request(headers=HEAD + b"X: a\nb: c\r\n"),
         request(headers=HEAD + b"X: a\rb\r\n"),
-        request(headers=HEAD + b"X: " + b"x" * MOST_BYTES + b"\r\n"),
+        request(headers=HEAD + b"X: " + b"x" * MAX_BYTES + b"\r\n"),
         request(b"POST /ws HTTP/1.1"),
         request(b"GET /ws HTTP/1.0"),
         request(b"GET ws HTTP/1.1"),
