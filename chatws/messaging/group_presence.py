@@ -1,6 +1,6 @@
 """Who of a chat group is online, for all connections of a process: members by the chat service, presence by Redis.
 
-A large group costs no more than `MOST_MEMBERS`: so many are looked at, and they are asked for once in a while.
+A large group costs no more than `MAX_MEMBERS`: so many are looked at, and they are asked for once in a while.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from chatws.chat_service.port import PAGE_SIZE, ChatGateway
 from realtime.aio import tasks
 from realtime.presence.presence import Presence, UserPresence
 
-MOST_MEMBERS = 500
+MAX_MEMBERS = 500
 KEPT_SECONDS = 3.0
 """How long a group's members are not asked for again."""
 
@@ -24,7 +24,7 @@ class GroupPresence:
         self._members: dict[str, asyncio.Task[list[int]]] = {}
 
     async def of(self, group_id: str) -> Sequence[UserPresence]:
-        """The first `MOST_MEMBERS` of a chat group, those online first, then who was seen last.
+        """The first `MAX_MEMBERS` of a chat group, those online first, then who was seen last.
 
         Raises:
             ChatServiceError: the members can't be had.
@@ -39,7 +39,7 @@ class GroupPresence:
 
     async def _ask(self, group_id: str) -> list[int]:
         first = await self._chat.group_members(group_id, 1, PAGE_SIZE)
-        last_page = -(-min(first.total, MOST_MEMBERS) // PAGE_SIZE)
+        last_page = -(-min(first.total, MAX_MEMBERS) // PAGE_SIZE)
         rest = await asyncio.gather(
             *(self._chat.group_members(group_id, page, PAGE_SIZE) for page in range(2, last_page + 1))
         )

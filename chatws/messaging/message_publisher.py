@@ -20,7 +20,7 @@ from chatws.exceptions import FrameError
 from chatws.messaging.stored import is_stored
 from realtime.exceptions import RedisUnavailable, TransientError
 from realtime.observability import metrics, tracing
-from realtime.publishing.intents import MOST, Intent, Intents, Noted
+from realtime.publishing.intents import MAX_INTENTS, Intent, Intents, Noted
 from realtime.relay.watermill import encode
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ isn't."""
 FIRST_WAIT, LONGEST_WAIT = 0.05, 1.0
 LOOK_SECONDS = 1.0
 """How often intents are looked for that nobody works on."""
-MOST_AT_ONCE = 20
+MAX_AT_ONCE = 20
 FORGOTTEN_AFTER = 60.0
 """Seconds after which a message that isn't stored never will be: every call that could has ended long before."""
 GIVEN_UP_AFTER = 86_400.0
@@ -65,7 +65,7 @@ class MessagePublisher:
         """Say that a message is about to be stored.
 
         Raises:
-            FrameError: 503, Redis is away, or `MOST` messages are noted already.
+            FrameError: 503, Redis is away, or `MAX_INTENTS` messages are noted already.
         """
         content = msgspec.json.encode(event)
         try:
@@ -74,7 +74,7 @@ class MessagePublisher:
             raise _unavailable(error, "this try stored nothing") from error
         if noted is Noted.FULL:
             metrics.refusals.labels("intents").inc()
-            problem = f"of {MOST} messages it isn't known whether they are stored: this try stored nothing"
+            problem = f"of {MAX_INTENTS} messages it isn't known whether they are stored: this try stored nothing"
             raise FrameError(503, problem, retry_after=RETRY_AFTER_SECONDS)
         return noted
 
@@ -103,7 +103,7 @@ class MessagePublisher:
             try:
                 if self._working_on:
                     await self._intents.postpone(self._working_on)
-                while claimed := await self._intents.claim(MOST_AT_ONCE):
+                while claimed := await self._intents.claim(MAX_AT_ONCE):
                     await asyncio.gather(*(self._finish(intent) for intent in claimed))
                 said = ""
             except TransientError as error:

@@ -8,7 +8,7 @@ NOT_THERE = 400, 404
 """With these a service that knows its messages answers when it is asked for those before one it hasn't."""
 LAG_SECONDS = 60
 """How far a clock may be from another, and a replica of the chat service's database behind it."""
-MOST_PAGES = 30
+MAX_PAGES = 30
 
 
 async def is_stored(chat: ChatGateway, group_id: str, message_id: str, since: int) -> bool:
@@ -22,7 +22,7 @@ async def is_stored(chat: ChatGateway, group_id: str, message_id: str, since: in
     """
     seen: dict[str, Message] = {}
     before, leaves_out, until = "", False, float(since)
-    for _ in range(MOST_PAGES):
+    for _ in range(MAX_PAGES):
         page = await _page(chat, group_id, before)
         seen |= {message.message_id: message for message in page}
         if message_id in seen:

@@ -145,7 +145,7 @@ async def test_unresolvable_intent_blocks_no_other_and_expires(
 
 
 async def test_unresolved_intents_are_bounded(redis: Any, intents: Intents, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("realtime.publishing.intents.MOST", 1)
+    monkeypatch.setattr("realtime.publishing.intents.MAX_INTENTS", 1)
     chat = ChatService()
     chat.failure = chat.history_failure = error_of(503, "away")
     sender = publishing(chat, intents)

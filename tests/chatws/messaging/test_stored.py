@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from chatws.chat_service.port import ChatServiceError, History, Message, error_of
-from chatws.messaging.stored import LAG_SECONDS, MOST_PAGES, is_stored
+from chatws.messaging.stored import LAG_SECONDS, MAX_PAGES, is_stored
 from tests.support.histories import SECOND, ByPlace, BySecond, Histories
 
 HOUR = 3_600
@@ -48,7 +48,7 @@ async def test_crowded_second_never_reports_a_stored_message_missing() -> None:
 
 
 async def test_message_too_far_back_is_not_reported_missing() -> None:
-    chat = ByPlace(range(SECOND, SECOND + 100 * (MOST_PAGES + 1)))
+    chat = ByPlace(range(SECOND, SECOND + 100 * (MAX_PAGES + 1)))
     assert await found(chat, "m3")
     with pytest.raises(ChatServiceError, match="too many messages"):
         await found(chat, "m3", SECOND)
