@@ -1,1 +1,1 @@
-"""The chat service and the user service as the gateway uses them: what is asked, over gRPC, found in etcd."""
+"""Clients of the chat service and the user service: the port, the gRPC adapters, discovery in etcd."""

@@ -1,6 +1,7 @@
-"""A gRPC channel to one service: its address, TLS, keepalive and retries. Made on the first call, in its loop.
+"""Open a gRPC channel to one service, with its address, TLS, keepalive and retries.
 
-Where the address is etcd's, the channel is replaced whenever instances come or go.
+The first call creates the channel, in its event loop. If the address names etcd, the channel is replaced whenever
+instances are added or removed.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ import grpc
 from django.core.exceptions import ImproperlyConfigured
 
 from realtime.aio import tasks
+from realtime.aio.waiting import wait_event
 
 if TYPE_CHECKING:
     from chatws.chat_service.discovery import Instances
@@ -24,23 +26,23 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STATE_SECONDS = 0.5
-"""How long `Channel.state` waits for a connection: a probe of Kubernetes gives up after a second."""
+"""How long `Channel.state` waits for a connection; a Kubernetes probe times out after one second."""
 GRACE_SECONDS = 60.0
-"""How long calls may still run on a channel that has been replaced."""
+"""How long running calls may continue on a channel that has been replaced."""
 
 
-class NobodyThere(Exception):
-    """No instance of a service is known; the message names where they should have been."""
+class NoInstance(Exception):
+    """No instance of a service is known; the message names the address where instances register."""
 
 
 def options_of(*services: str) -> list[tuple[str, str | int]]:
-    """Options of a channel that balances, and tries calls of these services again where they find nobody."""
+    """Return options of a channel that balances over instances and retries calls of these services."""
     retries = {
         "maxAttempts": 4,
         "initialBackoff": "0.05s",
         "maxBackoff": "1s",
         "backoffMultiplier": 3,
-        # CANCELLED, which we didn't ask for: an instance that ends without grace takes its calls back so.
+        # An instance that stops without grace returns its running calls as CANCELLED.
         "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
     }
     config = {
@@ -50,7 +52,7 @@ def options_of(*services: str) -> list[tuple[str, str | int]]:
     return [
         ("grpc.service_config", json.dumps(config)),
         ("grpc.enable_retries", 1),
-        # Go servers answer GOAWAY to pings more often than every 5 minutes.
+        # Go servers answer GOAWAY to more than one ping in 5 minutes.
         ("grpc.keepalive_time_ms", 300_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.http2.ping_timeout_ms", 10_000),
@@ -62,10 +64,10 @@ def options_of(*services: str) -> list[tuple[str, str | int]]:
 
 
 class Channel:
-    """The way to a service; ``setting`` is the name under which its address was given.
+    """A channel to a service; ``setting`` is the name of the setting that holds its address.
 
     Raises:
-        ImproperlyConfigured: the address can't be read; the message names ``setting``.
+        ImproperlyConfigured: the address is invalid; the message names ``setting``.
     """
 
     def __init__(self, setting: str, address: str, *services: str, tls_ca: str = "") -> None:
@@ -76,11 +78,11 @@ class Channel:
         self._tasks = tasks.Group()
         self._instances: Instances | None = None
         self.instances: Sequence[str] = ()
-        """``host:port`` of each instance that is called, where they are looked up."""
+        """``host:port`` of each instance that is called; empty without etcd."""
         self.address = address
-        """For messages: without a password."""
+        """The address for messages, without a password."""
         if address.startswith("etcd:"):
-            from chatws.chat_service import discovery  # here: most have no etcd
+            from chatws.chat_service import discovery  # imported here: only deployments with etcd need it
 
             self._instances = discovery.Instances(discovery.parse(setting, address), self._instances_changed)
             self.address = str(self._instances.address)
@@ -88,30 +90,28 @@ class Channel:
             self._target = target_of(setting, address)
 
     async def open(self, seconds: float) -> grpc.aio.Channel:
-        """The channel to call by now; ask again for each call.
+        """Return the current channel; call this again for each call, because the channel may be replaced.
 
         Raises:
-            NobodyThere: no instance of the service became known in so many seconds.
+            NoInstance: no instance of the service became known within ``seconds``.
         """
         if self._opened is None and self._instances is None:
             self._opened = self._make(self._target, _host(self.address))
         elif self._opened is None and self._instances is not None:
             self._instances.start()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._is_open.wait()
+            await wait_event(self._is_open, seconds)
         if self._opened is None:
             problem = self._instances.problem if self._instances is not None else ""
-            raise NobodyThere(f"{self.address}: {problem or 'nobody is registered'}")
+            raise NoInstance(f"{self.address}: {problem or 'no instance is registered'}")
         return self._opened
 
     async def state(self) -> str:
-        """``ok``, or why the service can't be called now; the first who asks waits a moment for the connection."""
+        """Return ``ok``, or why the service is unavailable; wait up to `STATE_SECONDS` for the connection."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + STATE_SECONDS
         try:
             channel = await self.open(STATE_SECONDS)
-        except NobodyThere as error:
+        except NoInstance as error:
             return str(error)
         state = channel.get_state(try_to_connect=True)
         with suppress(TimeoutError):
@@ -122,7 +122,7 @@ class Channel:
         return "ok" if state is grpc.ChannelConnectivity.READY else f"{state.name.lower()} ({self.address})"
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         if self._instances is not None:
             await self._instances.stop()
         await self._tasks.end()
@@ -134,11 +134,11 @@ class Channel:
         self._tasks.spawn(self._replace(known), f"a channel to {self.address}")
 
     async def _replace(self, known: Sequence[str]) -> None:
-        """Call these from now on; calls that run go on where they are."""
+        """Send new calls to these instances; running calls continue on the old channel."""
         target = await _target_of_all(known)
         if not target:
             return
-        if self._instances is None or tuple(known) != self._instances.known:  # changed again meanwhile
+        if self._instances is None or tuple(known) != self._instances.known:  # a newer change replaces this one
             return
         before, self._opened = self._opened, self._make(target, _host(known[0]))
         self.instances = known
@@ -147,7 +147,10 @@ class Channel:
             await before.close(GRACE_SECONDS)
 
     def _make(self, target: str, host: str) -> grpc.aio.Channel:
-        """``host``: whom every certificate has to name; of itself gRPC takes a list of addresses for one name."""
+        """Create a channel; with TLS, every instance's certificate must name ``host``.
+
+        Without the override gRPC would take the whole list of addresses for the name.
+        """
         if not self._tls_ca:
             return grpc.aio.insecure_channel(target, options=self._options)
         credentials = grpc.ssl_channel_credentials(root_certificates=Path(self._tls_ca).read_bytes())
@@ -156,7 +159,7 @@ class Channel:
 
 
 async def _target_of_all(addresses: Sequence[str]) -> str:
-    """A gRPC target of all these, or "". Names are looked up, for a target takes them only alone."""
+    """Return one gRPC target for all addresses, empty if none resolves; with several it must list IP addresses."""
     loop = asyncio.get_running_loop()
     found: dict[str, bool] = {}
     for address in addresses:
@@ -164,7 +167,7 @@ async def _target_of_all(addresses: Sequence[str]) -> str:
         try:
             infos = await loop.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
         except OSError as error:
-            logger.warning("%s is left out: %s", address, error)
+            logger.warning("the instance %s is ignored, its name does not resolve: %s", address, error)
             continue
         for family, *_, where in infos:
             is_6 = family == socket.AF_INET6
@@ -177,15 +180,15 @@ async def _target_of_all(addresses: Sequence[str]) -> str:
 
 
 def _host(address: str) -> str:
-    """The host of ``host:port``, the first of several."""
+    """Return the host of ``host:port``, of the first if there are several."""
     return address.partition(",")[0].strip().rpartition(":")[0].strip("[]")
 
 
 def target_of(setting: str, address: str) -> str:
-    """A gRPC target for ``IP:port[,IP:port…]`` or ``name:port``.
+    """Return the gRPC target for ``IP:port[,IP:port…]`` or ``name:port``.
 
     Raises:
-        ImproperlyConfigured: neither; the message names ``setting``.
+        ImproperlyConfigured: the address has another form; the message names ``setting``.
     """
     parts = [part.strip() for part in address.split(",") if part.strip()]
     versions = {_ip_version(part) for part in parts}

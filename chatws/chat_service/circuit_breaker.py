@@ -1,4 +1,4 @@
-"""A circuit before the chat service: while it doesn't answer, nobody waits for it."""
+"""Let calls fail at once while the chat service doesn't answer (a circuit breaker)."""
 
 import logging
 import math
@@ -9,12 +9,15 @@ from realtime.observability import metrics
 logger = logging.getLogger(__name__)
 
 FAILURES = 5
-"""So many calls that weren't answered, and none that was meanwhile, open the circuit."""
+"""This many unanswered calls, with no answered call between them, open the circuit."""
 FIRST_WAIT, LONGEST_WAIT = 0.5, 4.0
 
 
 class Circuit:
-    """Closed: calls pass. Open: they fail at once, but for one now and then, whose success closes it again."""
+    """A circuit breaker. While it is closed, calls pass.
+
+    While it is open, calls fail at once, except for a trial call after each wait. An answered call closes it.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -25,26 +28,26 @@ class Circuit:
 
     @property
     def is_open(self) -> bool:
-        """Whether calls fail at once, as a rule."""
+        """Return whether calls fail at once, except for trial calls."""
         return self._failures >= FAILURES
 
     @property
-    def patience(self) -> float:
-        """Seconds that a call made now may take at most: one that only tries, half of what was waited for it."""
+    def call_seconds(self) -> float:
+        """Return the longest time in seconds that a call may take now; a trial call gets half of the wait before it."""
         return self._wait / 2 if self.is_open else math.inf
 
-    def lets_through(self) -> bool:
-        """Whether a call may be made now."""
+    def allows_call(self) -> bool:
+        """Return whether a call may be made now; while the circuit is open, True starts a trial call."""
         if not self.is_open:
             return True
         now = time.monotonic()
         if now < self._try_at:
             return False
-        self._try_at = now + self._wait  # this one tries; the next may if nothing is known of it by then
+        self._try_at = now + self._wait  # the next trial call, if this one has no result by then
         return True
 
     def succeeded(self) -> None:
-        """A call was answered, whatever the answer."""
+        """Record a call that was answered, with any status."""
         if self.is_open:
             logger.info("%s answers again", self._name)
             metrics.circuit_open.set(0)
@@ -52,9 +55,9 @@ class Circuit:
         self._answered_at = time.monotonic()
 
     def failed(self, began: float, why: str) -> None:
-        """A call that began then (`time.monotonic`) was not answered.
+        """Record a call that was not answered; ``began`` is its start (`time.monotonic`).
 
-        It says nothing of the service if another was answered since: one instance of several hangs, or one method.
+        It does not count if another call was answered since: then only one instance or one method hangs.
         """
         if self._answered_at >= began:
             return

@@ -1,6 +1,6 @@
-"""Instances of a service as they register in etcd: go-zero writes each under ``<key>/<lease id>`` as ``host:port``.
+"""Find the instances of a service in etcd, where go-zero writes each as ``host:port`` under ``<key>/<lease id>``.
 
-Imported only where an address says ``etcd://``.
+This module is imported only if an address begins with ``etcd://``.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from chatws.chat_service.pb import etcd_pb2 as pb
 from chatws.chat_service.pb.etcd_pb2_grpc import AuthStub, KVStub, WatchStub
 from realtime.aio import tasks
+from realtime.aio.backoff import Backoff
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +26,9 @@ SCHEME = "etcd"
 ANSWER_SECONDS = 3.0
 FIRST_WAIT, LONGEST_WAIT = 0.2, 5.0
 STEADY_SECONDS = 30.0
-"""A watch that stood for so long was a good one: the next wait is short again."""
+"""After a watch of this length the next wait is `FIRST_WAIT` again."""
 OPTIONS: list[tuple[str, str | int]] = [
-    # A watch may be silent for hours: pings tell a dead connection. etcd allows one every 5 s.
+    # A watch may be silent for hours, so pings detect a dead connection. etcd allows one ping every 5 s.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 3_000),
     ("grpc.http2.ping_timeout_ms", 3_000),
@@ -35,13 +36,13 @@ OPTIONS: list[tuple[str, str | int]] = [
     ("grpc.max_reconnect_backoff_ms", 2_000),
 ]
 HAS_LEADER = ("hasleader", "true")
-"""With it a member that lost its cluster ends the watch, instead of keeping silent."""
+"""With this metadata a member without a leader ends the watch; otherwise it would stay silent."""
 TLS_FILES = "tls_ca", "tls_cert", "tls_key"
 
 
 @dataclass(frozen=True, slots=True)
 class EtcdAddress:
-    """Where a service's instances register."""
+    """The etcd endpoints and the key under which a service's instances register."""
 
     endpoints: tuple[str, ...]
     key: str
@@ -55,10 +56,10 @@ class EtcdAddress:
 
 
 def parse(setting: str, address: str) -> EtcdAddress:
-    """Read ``etcd://host:port,host:port/<key>?user=…&password=…&tls=1&tls_ca=…&tls_cert=…&tls_key=…``.
+    """Parse ``etcd://host:port,host:port/<key>?user=…&password=…&tls=1&tls_ca=…&tls_cert=…&tls_key=…``.
 
     Raises:
-        ImproperlyConfigured: the message names ``setting`` and what is wrong, and holds no password.
+        ImproperlyConfigured: the message names ``setting`` and the mistake, and contains no password.
     """
     parts = urlsplit(address)
     endpoints = tuple(part.strip() for part in parts.netloc.split(",") if part.strip())
@@ -76,17 +77,17 @@ def parse(setting: str, address: str) -> EtcdAddress:
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
     known = "user", "password", "tls", *TLS_FILES
     for number, name in enumerate(given, 1):
-        if name not in known:  # and isn't shown: it may be what follows on a & within a password
+        if name not in known:  # the message does not show it: it may be the rest of a password after a &
             raise ImproperlyConfigured(
-                f"{setting}: parameter {number} behind the ? is none of {', '.join(known)}; within a value & is %26"
+                f"{setting}: parameter {number} after the ? is none of {', '.join(known)}; within a value & is %26"
             )
     if ("user" in given) != ("password" in given):
-        raise ImproperlyConfigured(f"{setting}: user and password belong together")
+        raise ImproperlyConfigured(f"{setting}: user and password must be given together")
     if given.get("tls", "0") not in ("0", "1"):
         raise ImproperlyConfigured(f"{setting}: tls is 0 or 1")
     files = {name: given[name] for name in TLS_FILES if name in given}
     if ("tls_cert" in files) != ("tls_key" in files):
-        raise ImproperlyConfigured(f"{setting}: tls_cert and tls_key belong together")
+        raise ImproperlyConfigured(f"{setting}: tls_cert and tls_key must be given together")
     for name, path in files.items():
         if not Path(path).is_file():
             raise ImproperlyConfigured(f"{setting}: {name}: no such file: {path}")
@@ -95,48 +96,47 @@ def parse(setting: str, address: str) -> EtcdAddress:
 
 
 class Instances:
-    """Who is registered under a key, followed from `start` on. An etcd that is away leaves the last known ones."""
+    """The instances under a key, watched from `start` on. While etcd is unavailable, the last known instances stay."""
 
     def __init__(self, address: EtcdAddress, changed: Callable[[tuple[str, ...]], None]) -> None:
         self.address = address
         self.known: tuple[str, ...] = ()
-        """``host:port`` each, in order. Once there was one, never empty: if all leases are lost, etcd is at fault."""
-        self.problem = "etcd has not been asked yet"
-        """Why what is known may be old; empty while it is followed."""
+        """``host:port`` of each instance, sorted. When all leases are lost it stays, because then etcd is at fault."""
+        self.problem = "etcd has not answered yet"
+        """Why `known` may be out of date; empty while the watch works."""
         self._changed = changed
         self._registered: dict[bytes, str] = {}
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin, in the running loop; once, further calls do nothing."""
+        """Start watching in the running loop; further calls do nothing."""
         if self._task is None:
             self._task = tasks.supervise(self._run, "discovery")
 
     async def stop(self) -> None:
-        """Follow no more."""
+        """Stop watching."""
         if self._task is not None:
             await tasks.end([self._task])
             self._task = None
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        wait = FIRST_WAIT
+        backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
         for endpoint in itertools.cycle(self.address.endpoints):
             began = loop.time()
             try:
                 await self._follow(endpoint)
-            except Exception as error:
+            except Exception as error:  # supervisor: after any failure the next member of etcd is tried
                 problem = f"etcd at {endpoint}: {_reason(error)}"
                 if problem != self.problem:
-                    logger.warning("%s: %s; going on with %s", self.address, problem, list(self.known) or "nobody")
+                    logger.warning("%s: %s; keeping the known instances %s", self.address, problem, list(self.known))
                 self.problem = problem
             if loop.time() - began > STEADY_SECONDS:
-                wait = FIRST_WAIT
-            await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
-            wait = min(2 * wait, LONGEST_WAIT)
+                backoff.reset()
+            await asyncio.sleep(backoff.take() * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
 
     async def _follow(self, endpoint: str) -> None:
-        """Follow by one member of etcd, until something is wrong with it."""
+        """Watch the key through one member of etcd; return only by raising the member's error."""
         async with self._connect(endpoint) as channel:
             metadata = [HAS_LEADER, *await self._authenticate(channel)]
             while True:
@@ -160,15 +160,15 @@ class Instances:
         return [("token", answer.token)]
 
     async def _read(self, channel: grpc.aio.Channel, metadata: list[tuple[str, str]]) -> int:
-        """Read all of the key; etcd's revision at that moment."""
+        """Read all instances; return etcd's revision of that moment."""
         request = pb.RangeRequest(key=self._prefix, range_end=self._prefix_end)
         answer = await KVStub(channel).Range(request, timeout=ANSWER_SECONDS, metadata=metadata)
         self._registered = {pair.key: pair.value.decode(errors="replace") for pair in answer.kvs}
-        self._tell()
+        self._report()
         return answer.header.revision
 
     async def _watch(self, channel: grpc.aio.Channel, metadata: list[tuple[str, str]], revision: int) -> None:
-        """Take over each change from a revision on; returns where that revision is no longer kept."""
+        """Apply each change from a revision on; return if etcd no longer has that revision."""
         watch = WatchStub(channel).Watch(metadata=metadata)
         try:
             create = pb.WatchCreateRequest(key=self._prefix, range_end=self._prefix_end, start_revision=revision)
@@ -187,7 +187,7 @@ class Instances:
                     else:
                         self._registered[event.kv.key] = event.kv.value.decode(errors="replace")
                 if response.events:
-                    self._tell()
+                    self._report()
                 response = await watch.read()
             raise ConnectionError("the watch ended")
         finally:
@@ -199,17 +199,20 @@ class Instances:
 
     @property
     def _prefix_end(self) -> bytes:
-        """The first key behind all that begin with the prefix."""
-        return f"{self.address.key}0".encode()  # 0 follows on /
+        """Return the first key after all keys with the prefix."""
+        return f"{self.address.key}0".encode()  # "0" is the character after "/"
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         known = tuple(sorted({address for address in self._registered.values() if _is_address(address)}))
         if not known:
             if self.known:
-                logger.warning("%s: nobody is registered any more; going on with %s", self.address, list(self.known))
+                logger.warning(
+                    "%s: no instance is registered any more; keeping the known instances %s",
+                    self.address, list(self.known),
+                )  # fmt: skip
             return
         if known != self.known:
-            logger.info("%s: %s", self.address, ", ".join(known))
+            logger.info("%s: the instances are now %s", self.address, ", ".join(known))
             self.known = known
             self._changed(known)
 

@@ -1,6 +1,6 @@
-"""Makes the stubs of `pb/*.proto`: `python -m chatws.chat_service.generate`, or `--check` to see that they are current.
+"""Generate the stubs of `pb/*.proto` (`python -m chatws.chat_service.generate`), or check them with `--check`.
 
-A tool of development; nothing imports it.
+This is a development tool; no module imports it.
 """
 
 import argparse
@@ -18,7 +18,7 @@ STUBS = [f"{proto}_{kind}" for proto in PROTOS for kind in ("pb2.py", "pb2.pyi",
 
 
 def generate(folder: Path) -> None:
-    """Write the stubs below ``folder``, at the path they have below the project."""
+    """Write the stubs below ``folder``, with the same relative path as in the project."""
     plugins = Path(sys.executable).parent
     arguments = [
         "protoc",
@@ -33,11 +33,11 @@ def generate(folder: Path) -> None:
         *(str(FOLDER / f"{proto}.proto") for proto in PROTOS),
     ]
     if protoc.main(arguments) != 0:
-        sys.exit(f"the .proto files in {FOLDER} can't be compiled")
+        sys.exit(f"the .proto files in {FOLDER} do not compile")
 
 
 def stale() -> list[str]:
-    """The stubs that differ from what the `.proto` files say now."""
+    """Return the names of the stubs that differ from newly generated ones."""
     here = ROOT / FOLDER
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder))
@@ -50,13 +50,15 @@ def stale() -> list[str]:
 
 
 def main() -> None:
-    """Generate, or check."""
-    parser = argparse.ArgumentParser(prog="python -m chatws.chat_service.generate", description="Make the gRPC stubs.")
-    parser.add_argument("--check", action="store_true", help="only say whether the stubs are current; fail if not")
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m chatws.chat_service.generate", description="Generate the gRPC stubs."
+    )
+    parser.add_argument("--check", action="store_true", help="fail if the stubs are out of date, and write nothing")
     if not parser.parse_args().check:
         generate(ROOT)
     elif names := stale():
-        sys.exit(f"not what the .proto says: {', '.join(names)}; run `make stubs`")
+        sys.exit(f"out of date: {', '.join(names)}; run `make stubs`")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
-"""The platform's user service, which knows names and avatars. Imported only where `CHATWS_USER_RPC_TARGET` is set."""
+"""Call the platform's user service, which knows names and avatars, over gRPC.
+
+This module is imported only if `CHATWS_USER_RPC_TARGET` is set.
+"""
 
 from collections.abc import Collection, Sequence
 
 import grpc
 
-from chatws.chat_service.channel import Channel, NobodyThere
+from chatws.chat_service.channel import Channel, NoInstance
 from chatws.chat_service.pb import user_pb2 as pb
 from chatws.chat_service.pb.user_pb2_grpc import UserBasicServiceStub
 from chatws.chat_service.port import User, UserServiceError
@@ -12,14 +15,14 @@ from chatws.conf import ChatConf
 
 SERVICE = "user.UserBasicService"
 LARGEST_ID = 2**63 - 1
-"""The service takes signed ids."""
+"""The service's ids are signed."""
 
 
 class GrpcUsers:
-    """`Users` behind a channel, made on the first call, in the loop that makes it.
+    """`Users` behind a channel, which is created by the first call, in that call's event loop.
 
     Raises:
-        ImproperlyConfigured: the target can't be read; the message names `CHATWS_USER_RPC_TARGET`.
+        ImproperlyConfigured: the target is invalid; the message names `CHATWS_USER_RPC_TARGET`.
     """
 
     def __init__(self, conf: ChatConf) -> None:
@@ -34,8 +37,8 @@ class GrpcUsers:
         except grpc.aio.AioRpcError as error:
             reason = f"{error.code().name}: {error.details()}"
             raise UserServiceError(f"the user service at {self._channel.address}: {reason}") from error
-        except NobodyThere as error:
-            raise UserServiceError(f"the user service can't be found: {error}") from None
+        except NoInstance as error:
+            raise UserServiceError(f"the user service has no known instance: {error}") from None
         return [User(user.id, user.nickname, user.avatar_url) for user in answer.users]
 
     @property

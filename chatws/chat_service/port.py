@@ -1,4 +1,7 @@
-"""The chat service as the gateway sees it: a protocol, its values, its errors. `grpc_gateway` is the adapter."""
+"""Declare what the gateway calls on the chat service: a protocol, its values and its errors.
+
+`chatws.chat_service.grpc` implements it.
+"""
 
 import itertools
 from collections.abc import Collection, Sequence
@@ -8,27 +11,28 @@ from typing import Generic, Protocol, TypeVar
 from realtime.exceptions import TransientError
 
 PAGE_SIZE = 100
-"""Most entries of a page (docs/protocol.md, gRPC)."""
-READ_AGAIN = 5
+"""The largest page (docs/protocol.md, gRPC)."""
+MAX_READINGS = 5
+"""How often a listing that changes is read."""
 DISBANDED = 2
-"""The status of a chat group that is no more."""
+"""The status of a disbanded chat group."""
 REFUSED = 400, 403, 404, 409
 OVERLOADED, UNAVAILABLE = 429, 503
 UNSUPPORTED = 501
 RETRY_AFTER_SECONDS = 2
-"""When a client may try again after `OVERLOADED` or `UNAVAILABLE`."""
+"""After how many seconds a client may retry after `OVERLOADED` or `UNAVAILABLE`."""
 
 Item = TypeVar("Item")
 
 
 class ChatServiceError(Exception):
-    """A call to the chat service failed. ``code`` follows HTTP; `error_of` makes the class that fits it.
+    """A call to the chat service failed. ``code`` follows HTTP; `error_of` returns the class for a code.
 
     ``was_asked``: whether the call may have reached the service.
     """
 
     retry_after: int | None = None
-    """Seconds after which another try may succeed; None if none will."""
+    """Seconds after which a retry may succeed; None if no retry will."""
 
     def __init__(self, code: int, message: str, *, was_asked: bool = True) -> None:
         super().__init__(message)
@@ -37,35 +41,35 @@ class ChatServiceError(Exception):
 
     @property
     def changed_nothing(self) -> bool:
-        """Whether the call certainly had no effect: the service said so, or was not called."""
+        """Return whether the call certainly had no effect: the service said so, or was not called."""
         return not self.was_asked or self.code == OVERLOADED
 
 
 class Refused(ChatServiceError):
-    """The chat service refused what was asked, and did nothing."""
+    """The chat service refused the call and changed nothing."""
 
     changed_nothing = True
 
     @property
     def membership_may_have_ended(self) -> bool:
-        """Whether the reason may be that the user is no longer a member, or that the chat group no longer exists."""
+        """Return whether the user may no longer be a member, or the chat group may no longer exist."""
         return self.code != 400
 
 
 class Unsupported(ChatServiceError):
-    """The chat service doesn't have this call. Read cursors are optional."""
+    """The chat service does not implement this call. Read cursors are optional."""
 
     changed_nothing = True
 
 
 class ChatServiceUnavailable(ChatServiceError, TransientError):
-    """The chat service can't be reached, doesn't answer in time, or is overloaded."""
+    """The chat service is unavailable, does not answer in time, or is overloaded."""
 
     retry_after = RETRY_AFTER_SECONDS
 
 
 def error_of(code: int, message: str, *, was_asked: bool = True) -> ChatServiceError:
-    """Return the error for a code as HTTP has them."""
+    """Return the error for a code that follows HTTP."""
     kind = ChatServiceError
     if code in REFUSED:
         kind = Refused
@@ -77,12 +81,12 @@ def error_of(code: int, message: str, *, was_asked: bool = True) -> ChatServiceE
 
 
 class UserServiceError(Exception):
-    """The user service failed or can't be reached."""
+    """The user service failed or is unavailable."""
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user as the user service knows it; ``avatar`` is an address, or empty."""
+    """A user of the user service; ``avatar`` is a URL, or empty."""
 
     user_id: int
     name: str
@@ -90,20 +94,20 @@ class User:
 
 
 class Users(Protocol):
-    """What the gateway asks of the user service."""
+    """What the gateway calls on the user service."""
 
     async def users(self, user_ids: Collection[int]) -> Sequence[User]:
-        """These users, without those that it doesn't know; raises `UserServiceError`."""
+        """Return these users, without unknown ones; raise `UserServiceError`."""
 
     @property
     def instances(self) -> Sequence[str]:
-        """``host:port`` of each instance that is called, where they are looked up."""
+        """Return ``host:port`` of each instance that is called; empty without etcd."""
 
     async def state(self) -> str:
-        """``ok``, or why the user service can't be used now."""
+        """Return ``ok``, or why the user service is unavailable."""
 
     async def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +176,7 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class ReadCursor:
-    """How far a user has read a chat group (``message_id`` empty: nothing), and how many messages of others follow."""
+    """How far a user has read a chat group, and how many messages of others follow; no ``message_id``: nothing read."""
 
     group_id: str
     user_id: int
@@ -183,7 +187,7 @@ class ReadCursor:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
-    """One page of a listing and how many entries there are in all."""
+    """One page of a listing, and the total number of entries."""
 
     items: Sequence[Item]
     total: int
@@ -191,7 +195,7 @@ class Page(Generic[Item]):
 
 @dataclass(frozen=True, slots=True)
 class Notifications(Page[Notification]):
-    """One page of a user's notifications, and how many are unread in all."""
+    """One page of a user's notifications, and the total number of unread ones."""
 
     unread_count: int
 
@@ -205,74 +209,74 @@ class History:
 
 
 class ChatGateway(Protocol):
-    """What the gateway asks of the chat service. Each call has a deadline and raises `ChatServiceError`.
+    """What the gateway calls on the chat service. Each call has a deadline and raises `ChatServiceError`.
 
-    Pages count from 1. The last three are optional: a service without them answers `Unsupported`.
+    Pages count from 1. Read cursors (the last three calls) are optional: without them a call raises `Unsupported`.
     """
 
     async def group_info(self, group_id: str) -> GroupInfo:
-        """One chat group; 404 if it isn't there."""
+        """Return a chat group; raise 404 if it does not exist."""
 
     async def group_members(self, group_id: str, page: int, page_size: int) -> Page[GroupMember]:
-        """The members of a chat group."""
+        """Return one page of a chat group's members."""
 
     async def user_groups(self, user_id: int, page: int, page_size: int) -> Page[Group]:
-        """The chat groups a user is in."""
+        """Return one page of the chat groups that a user is in."""
 
     async def save_message(
         self, *, message_id: str, group_id: str, sender_id: int, msg_type: int, content: str, image_url: str
     ) -> str:
-        """Store a message and answer with its id; an id that is stored already changes nothing."""
+        """Store a message and return its id; an id that is already stored changes nothing."""
 
     async def message_history(self, group_id: str, before_id: str, limit: int) -> History:
-        """Messages before one (empty: the newest), newest first."""
+        """Return the messages before ``before_id`` (empty: the newest messages), newest first."""
 
     async def offline_messages(self, user_id: int, after_time: int) -> Sequence[Message]:
-        """What the user's chat groups said after a time in Unix seconds."""
+        """Return the messages of the user's chat groups after a time in Unix seconds."""
 
     async def notifications(self, user_id: int, is_read: int, page: int, page_size: int) -> Notifications:
-        """A user's notifications, newest first; ``is_read``: 0 the unread, 1 the read, -1 all."""
+        """Return a user's notifications, newest first; ``is_read``: 0 unread, 1 read, -1 all."""
 
     async def unread_notifications(self, user_id: int) -> int:
-        """How many notifications of a user are unread."""
+        """Return how many notifications of a user are unread."""
 
     async def mark_notifications_read(self, user_id: int, notification_ids: Sequence[str]) -> int:
-        """These have been read; how many of them had not been."""
+        """Mark these notifications read; return how many were unread before."""
 
     async def mark_all_notifications_read(self, user_id: int) -> int:
-        """All have been read; how many had not been."""
+        """Mark all notifications of a user read; return how many were unread before."""
 
     async def mark_read(self, user_id: int, group_id: str, message_id: str) -> str:
-        """A user has read a chat group up to a message; the message up to which it has, a later one maybe."""
+        """Record that a user has read a chat group up to a message; return the cursor, which may be a later message."""
 
     async def group_cursors(self, group_id: str, user_ids: Sequence[int]) -> Sequence[ReadCursor]:
-        """How far some users have read a chat group, without ``unread_count``; who has read nothing is missing."""
+        """Return some users' cursors in a chat group, without ``unread_count``; users who have read nothing are missing."""
 
     async def user_cursors(self, user_id: int, group_ids: Sequence[str]) -> Sequence[ReadCursor]:
-        """How far a user has read each of some chat groups."""
+        """Return how far a user has read some chat groups."""
 
     @property
     def instances(self) -> Sequence[str]:
-        """``host:port`` of each instance that is called, where they are looked up."""
+        """Return ``host:port`` of each instance that is called; empty without etcd."""
 
     async def state(self) -> str:
-        """``ok``, or why the chat service can't be used now."""
+        """Return ``ok``, or why the chat service is unavailable."""
 
     async def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
 
 
 async def all_user_group_ids(chat: ChatGateway, user_id: int) -> frozenset[str]:
-    """Every chat group that a user is in, but no disbanded one.
+    """Return the ids of all chat groups that a user is in, without disbanded ones.
 
-    The listing is read again until two readings agree, or one agrees with its total: a page may shift while the next
-    is read, and a total may count groups that are never listed.
+    The listing is read until two readings agree, or one reading agrees with its total: groups may move between pages
+    during a reading, and a total may count groups that are not listed.
 
     Raises:
-        ChatServiceError: a page could not be had, or the listing changed under each of several readings (503).
+        ChatServiceError: a page could not be read, or the listing changed during each of `MAX_READINGS` readings (503).
     """
     before: frozenset[str] | None = None
-    for _ in range(READ_AGAIN):
+    for _ in range(MAX_READINGS):
         listed, ids, total = await _read_user_groups(chat, user_id)
         if ids == before or listed == total:
             return ids
@@ -281,9 +285,9 @@ async def all_user_group_ids(chat: ChatGateway, user_id: int) -> frozenset[str]:
 
 
 async def _read_user_groups(chat: ChatGateway, user_id: int) -> tuple[int, frozenset[str], int]:
-    """One reading of all pages: how many groups are listed, those that aren't disbanded, and the total as told last.
+    """Read all pages once; return the number of listed groups, the groups that are not disbanded, and the last total.
 
-    The last page is one that isn't full, or one that brings nothing new.
+    A page is the last one if it is not full or has no new group.
     """
     listed: set[str] = set()
     alive: set[str] = set()

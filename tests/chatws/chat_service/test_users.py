@@ -11,7 +11,7 @@ from chatws.chat_service.grpc_users import GrpcUsers
 from chatws.chat_service.pb import user_pb2 as pb
 from chatws.chat_service.pb.user_pb2_grpc import UserBasicServiceServicer, add_UserBasicServiceServicer_to_server
 from chatws.chat_service.port import User, UserServiceError
-from chatws.chat_service.users import NOBODY, PATIENCE, Name, Names
+from chatws.chat_service.users import LOOKUP_SECONDS, UNNAMED, Name, Names
 from chatws.conf import ChatConf
 from realtime.redis.client import connect
 from tests.support.redis import free_port
@@ -55,7 +55,7 @@ def people() -> People:
 
 @pytest.fixture
 async def names(redis: Any, people: People, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Names]:
-    monkeypatch.setattr("chatws.chat_service.users.PATIENCE", LIMIT)
+    monkeypatch.setattr("chatws.chat_service.users.LOOKUP_SECONDS", LIMIT)
     names = Names(redis, people)
     yield names
     await names.close()
@@ -90,15 +90,15 @@ async def test_concurrent_lookups_share_one_call(names: Names, people: People) -
 async def test_late_answer_is_cached_for_the_next_lookup(
     redis: Any, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert PATIENCE == 0.2
+    assert LOOKUP_SECONDS == 0.2
     names = Names(redis, people)
     people.answers.clear()
-    assert await names.of([11]) == {11: NOBODY}
-    assert await names.of([11]) == {11: NOBODY}
+    assert await names.of([11]) == {11: UNNAMED}
+    assert await names.of([11]) == {11: UNNAMED}
     assert people.asked == [{11}]
     people.answers.set()
     assert await until_answer(lambda: redis.hget("chat:user:info:11", "name"), what="the late answer") == b"Ada"
-    monkeypatch.setattr("chatws.chat_service.users.PATIENCE", LIMIT)
+    monkeypatch.setattr("chatws.chat_service.users.LOOKUP_SECONDS", LIMIT)
     assert await names.of([11]) == {11: PEOPLE[11]}
     assert people.asked == [{11}]
     await names.close()
@@ -108,17 +108,17 @@ async def test_failing_service_is_not_called_during_the_pause(
     names: Names, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     people.failure = UserServiceError("away")
-    assert await names.of([11]) == {11: NOBODY}
-    assert await names.of([12]) == {12: NOBODY}
+    assert await names.of([11]) == {11: UNNAMED}
+    assert await names.of([12]) == {12: UNNAMED}
     assert people.asked == [{11}], "within the pause nobody is asked for"
     people.failure = None
-    names._ask_at = 0.0  # the pause is over
+    names._call_at = 0.0  # the pause is over
     assert await names.of([12]) == {12: PEOPLE[12]}
 
 
 async def test_lookup_error_costs_only_the_name(redis: Any, names: Names, people: People) -> None:
     people.failure = ValueError("an id that is too long")
-    assert await names.of([11]) == {11: NOBODY}
+    assert await names.of([11]) == {11: UNNAMED}
     people.failure = None
     await redis.rpush("chat:user:info:11", "of another type")
     assert await names.of([11, 12]) == PEOPLE
@@ -127,12 +127,12 @@ async def test_lookup_error_costs_only_the_name(redis: Any, names: Names, people
 
 async def test_unknown_user_is_fetched_once(names: Names, people: People) -> None:
     for _ in range(2):
-        assert await names.of([99]) == {99: NOBODY}
+        assert await names.of([99]) == {99: UNNAMED}
     assert people.asked == [{99}]
 
 
 async def test_names_are_fetched_without_redis(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chatws.chat_service.users.PATIENCE", LIMIT)
+    monkeypatch.setattr("chatws.chat_service.users.LOOKUP_SECONDS", LIMIT)
     away = connect(f"redis://127.0.0.1:{free_port()}/0")
     assert await Names(away, people).of([11]) == {11: PEOPLE[11]}
     await away.aclose()
@@ -140,7 +140,7 @@ async def test_names_are_fetched_without_redis(people: People, monkeypatch: pyte
 
 async def test_no_user_service_means_no_names(redis: Any) -> None:
     assert await Names(redis).of([11]) == {}
-    assert not Names(redis).are_known
+    assert not Names(redis).has_service
 
 
 class Service(UserBasicServiceServicer):
