@@ -165,15 +165,15 @@ async def subscriptions_killed_without_traffic(stage: Stage) -> None:
 
 async def log_trimmed(stage: Stage) -> None:
     """Disconnect some readers while a few logs lose all but their latest publications."""
-    away = stage.rng.sample(list(stage.networks), k=max(1, len(stage.networks) // 2))
-    for proxy in away:
+    disconnected = stage.rng.sample(list(stage.networks), k=max(1, len(stage.networks) // 2))
+    for proxy in disconnected:
         proxy.drop_silently()
     await stage.moment(2, 4)
     async with aioredis.Redis.from_url(stage.system.redis.url) as client:
         for group_id in stage.rng.sample(list(stage.groups), k=min(5, len(stage.groups))):
             stage.ledger.losses.append(Loss(time.monotonic(), f"group:{group_id}"))
             await client.ltrim(f"chatws:{{group:{group_id}}}:log", -1, -1)
-    for proxy in away:
+    for proxy in disconnected:
         proxy.restore()
     await stage.moment(1, 2)
 
@@ -336,7 +336,7 @@ PLATFORM_FAULTS = (
     Fault("twin is overloaded", ("rpc",), 2, overloaded),
     Fault("twin commits and dies", ("rpc", "etcd"), 3, dies_behind_a_commit),
     Fault("twin moves to another port", ("rpc", "etcd"), 3, moves),
-    Fault("user service slow or away", ("rpc",), 1, user_service_fails),
+    Fault("user service slow or unavailable", ("rpc",), 1, user_service_fails),
     Fault("etcd killed (-9)", ("etcd",), 2, etcd_killed),
     Fault("etcd hangs", ("etcd",), 1, etcd_hangs),
 )

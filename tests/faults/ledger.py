@@ -27,8 +27,8 @@ class Sent:
 
 
 @dataclass(slots=True)
-class Told:
-    """The notification to a reader that a feed cannot be recovered."""
+class LossNotice:
+    """The notice to a reader that a feed cannot be recovered."""
 
     reader: str
     feed: str
@@ -51,7 +51,7 @@ class Reader:
         self.places: dict[str, Place] = {}
         self.messages: dict[str, list[str]] = {}
         """Message ids by chat group, in order of arrival."""
-        self.heard: dict[str, list[Place]] = {}
+        self.received: dict[str, list[Place]] = {}
         """The positions of the publications of each feed, in order of arrival."""
         self.seen: dict[str, float] = {}
         """The time at which each message was last received."""
@@ -61,9 +61,10 @@ class Reader:
         """The message id of each acked frame, by frame id."""
         self.errors: list[tuple[str, float]] = []
         """Frames answered by an error, with the time (Unix seconds)."""
-        self.told: list[Told] = []
+        self.notices: list[LossNotice] = []
         self.recovered = 0
-        self._told_to: dict[str, Place] = {}
+        self._noticed_at: dict[str, Place] = {}
+        """The position in the last notice about each feed."""
         self._ledger = ledger
 
     def observe(self, frame: Frame) -> None:
@@ -93,11 +94,10 @@ class Reader:
         self.places[feed] = at
         if before is None or before == at:
             return
-        told = Told(self.name, feed, time.monotonic())
-        if self._told_to.get(feed) == before:  # one loss, reported twice without a frame between
-            self.told.remove(next(one for one in reversed(self.told) if one.feed == feed))
-        self.told.append(told)
-        self._told_to[feed] = at
+        if self._noticed_at.get(feed) == before:  # one loss, reported twice without a frame between
+            self.notices.remove(next(one for one in reversed(self.notices) if one.feed == feed))
+        self.notices.append(LossNotice(self.name, feed, time.monotonic()))
+        self._noticed_at[feed] = at
 
     def _publication(self, frame: Frame) -> None:
         feed, at = frame["feed"], (frame["epoch"], frame["offset"])
@@ -107,7 +107,7 @@ class Reader:
             self._ledger.count[what] += 1
             self._ledger.problem(f"{self.name} {feed}: {what}: {at} after {before}")
         self.places[feed] = at
-        self.heard.setdefault(feed, []).append(at)
+        self.received.setdefault(feed, []).append(at)
         if frame["type"] == "group_member" and frame["data"]["change"] == "removed":
             self._ledger.removed(frame["data"]["group_id"], frame["data"]["user_id"], at)
         if frame["type"] == "new_message":
@@ -159,7 +159,7 @@ class Ledger:
             self.count["forgotten"] += 1
             return
         self.count["repeated"] += 1
-        self.problem(f"{reader.name}: message {message_id} again at {at}")
+        self.problem(f"{reader.name}: received message {message_id} again at {at}")
 
     def _may_be_forgotten(self, seen: float) -> bool:
         """Return whether a FLUSHALL deleted the record of messages seen then."""
@@ -170,17 +170,15 @@ class Ledger:
         self.problems.append(text)
 
     def missing(self, reader: Reader, groups: Sequence[str]) -> list[str]:
-        """Return acked messages of these chat groups that a reader neither received nor was notified to look up."""
-        last_told: dict[str, float] = {}
-        for told in reader.told:
-            last_told[told.feed] = told.at
+        """Return acked messages of these chat groups that a reader neither received nor was notified about."""
+        last_notice = {notice.feed: notice.at for notice in reader.notices}
         wanted = set(groups)
         return [
             message_id
             for message_id, sent in self.sent.items()
             if message_id not in reader.seen
             and sent.group_id in wanted
-            and sent.began > last_told.get(f"group:{sent.group_id}", 0.0)
+            and sent.began > last_notice.get(f"group:{sent.group_id}", 0.0)
         ]
 
     def judge(
@@ -198,10 +196,10 @@ class Ledger:
             lost = self.missing(reader, groups_of[reader.name])
             self.count["lost"] += len(lost)
             for message_id in lost[:5]:
-                self.problem(f"{reader.name}: never got {message_id} of {self.sent[message_id].group_id}")
+                self.problem(f"{reader.name}: did not receive {message_id} of {self.sent[message_id].group_id}")
             if not by_feed:
                 self._judge_order(reader, place_in)
-            self._judge_told(reader)
+            self._judge_notices(reader)
         if by_feed:
             self._judge_feeds()
             self._judge_unpublished(place_in)
@@ -213,7 +211,7 @@ class Ledger:
             for before, after in pairwise(places):
                 if after <= before:
                     self.count["swapped"] += 1
-                    self.problem(f"{reader.name} {group_id}: order {before}, {after} is not the history's")
+                    self.problem(f"{reader.name} {group_id}: the order {before}, {after} differs from the history's")
 
     def _judge_feeds(self) -> None:
         """Check one order for all readers that keeps each sender's; a forgotten message may be in two epochs."""
@@ -226,7 +224,7 @@ class Ledger:
                 twice = at[0] != other[0] and self._may_be_forgotten(min(seen, seen_there))
                 if at != other and not twice:
                     self.count["swapped"] += 1
-                    self.problem(f"{reader.name}: message {message_id} at {at}, for others at {other}")
+                    self.problem(f"{reader.name}: message {message_id} at {at}, but at {other} for other readers")
             for group_id, ids in reader.messages.items():
                 last: dict[str, int] = {}
                 for message_id in ids:
@@ -234,7 +232,7 @@ class Ledger:
                         sender, number = self.sent[message_id].sender, number_of[message_id]
                         if number < last.get(sender, -1):
                             self.count["swapped"] += 1
-                            self.problem(f"{reader.name} {group_id}: {message_id} of {sender} comes too late")
+                            self.problem(f"{reader.name} {group_id}: {message_id} of {sender} was delivered too late")
                         last[sender] = number
 
     def _judge_unpublished(self, stored: Collection[str]) -> None:
@@ -242,20 +240,20 @@ class Ledger:
         for message_id in stored:
             if message_id not in self.sent:
                 self.count["unpublished"] += 1
-                self.problem(f"message {message_id} is stored, and nobody was told so")
+                self.problem(f"message {message_id} is stored, but its sender received no ack")
 
-    def _judge_told(self, reader: Reader) -> None:
+    def _judge_notices(self, reader: Reader) -> None:
         """Check that each reader is notified once per loss and feed; everything else must be recovered."""
         excuses = {id(loss): set[str]() for loss in self.losses}
-        for told in reader.told:
-            self.count["told"] += 1
+        for notice in reader.notices:
+            self.count["unrecoverable"] += 1
             for loss in self.losses:
-                if loss.at <= told.at and loss.feed in ("", told.feed) and told.feed not in excuses[id(loss)]:
-                    excuses[id(loss)].add(told.feed)
+                if loss.at <= notice.at and loss.feed in ("", notice.feed) and notice.feed not in excuses[id(loss)]:
+                    excuses[id(loss)].add(notice.feed)
                     break
             else:
-                self.count["told without cause"] += 1
-                self.problem(f"{reader.name} {told.feed}: told unrecoverable without a FLUSHALL or a trimmed log")
+                self.count["unrecoverable without cause"] += 1
+                self.problem(f"{reader.name} {notice.feed}: unrecoverable without a FLUSHALL or a trimmed log")
 
     def judge_errors(self, stored_at: Mapping[str, int]) -> None:
         """Check that no sender receives an error once its message is stored: ``stored_at`` in Unix seconds by message.
@@ -268,16 +266,18 @@ class Ledger:
                 stored = stored_at.get(message_id, 0)
                 if message_id in self.sent and self.sent[message_id].began_at - 1 < stored < at - 1 - IN_FLIGHT_SECONDS:
                     self.count["error though stored"] += 1
-                    self.problem(f"{reader.name}: an error for {message_id} {at - stored:.0f} s after it was stored")
+                    self.problem(
+                        f"{reader.name}: received an error for {message_id} {at - stored:.0f} s after it was stored"
+                    )
 
     def _judge_leaks(self) -> None:
         by_name = {reader.name: reader for reader in self.readers}
         for (group_id, user_id), (epoch, offset) in self.removals.items():
             reader, feed = by_name.get(f"user {user_id}"), f"group:{group_id}"
-            heard = reader.heard.get(feed, []) if reader else []
-            epochs = list(dict.fromkeys(place[0] for one in self.readers for place in one.heard.get(feed, ())))
+            received = reader.received.get(feed, []) if reader else []
+            epochs = list(dict.fromkeys(place[0] for one in self.readers for place in one.received.get(feed, ())))
             later = set(epochs[epochs.index(epoch) + 1 :]) if epoch in epochs else set()
-            leaked = [at for at in heard if at[0] in later or (at[0] == epoch and at[1] > offset)]
+            leaked = [at for at in received if at[0] in later or (at[0] == epoch and at[1] > offset)]
             self.count["leaked"] += len(leaked)
             if leaked:
-                self.problem(f"user {user_id} heard {feed} at {leaked[:3]} after the removal at {(epoch, offset)}")
+                self.problem(f"user {user_id} received {feed} at {leaked[:3]} after the removal at {(epoch, offset)}")

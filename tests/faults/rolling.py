@@ -40,6 +40,8 @@ CATCH_UP_SECONDS = 120.0
 STOP_SECONDS = 120.0
 """Seconds to wait for a gateway's end after its drain; it only catches a hang."""
 OPENED_AT_ONCE = 50
+FAILURES = "lost", "repeated", "swapped", "gap", "unrecoverable without cause"
+"""Counts of the ledger that must be 0."""
 SHARE = 15
 """Percent of the clients that may be disconnected at a time."""
 
@@ -67,11 +69,11 @@ class Plan:
 
 @dataclass
 class Outcome:
-    """The result. ``away``: most clients without a connection at a time; ``returned``: clients that lost their
+    """The result. ``disconnected``: most clients without a connection at a time; ``returned``: clients that lost their
     connection and got another; ``reconnected``: how often that happened."""
 
     ledger: Ledger
-    away: int = 0
+    disconnected: int = 0
     reconnected: int = 0
     returned: int = 0
     statuses: tuple[int, ...] = ()
@@ -88,9 +90,10 @@ class Outcome:
             if status
         ]
         if self.returned != clients:
-            found.append(f"{self.returned:,} of {clients:,} clients came back")
-        if share is not None and self.away * 100 > clients * share:
-            found.append(f"{self.away:,} of {clients:,} clients were away at a time: more than {share}% (--share)")
+            found.append(f"{self.returned:,} of {clients:,} clients reconnected")
+        if share is not None and self.disconnected * 100 > clients * share:
+            part = f"{self.disconnected:,} of {clients:,} clients"
+            found.append(f"{part} were disconnected at a time: more than {share}% (--share)")
         return found + self.ledger.problems
 
 
@@ -139,7 +142,7 @@ class Rolling:
         self.outcome = Outcome(Ledger())
         self.groups: list[str] = []
         self.clients: list[ChatClient] = []
-        self._away: set[ChatClient] = set()
+        self._disconnected: set[ChatClient] = set()
         self._returned: set[ChatClient] = set()
 
     async def __call__(self) -> Outcome:
@@ -181,7 +184,9 @@ class Rolling:
         status = await asyncio.to_thread(gateways[number].stop, seconds=self.plan.drain_seconds + STOP_SECONDS)
         self.outcome.statuses += (status,)
         gateways[number] = await asyncio.to_thread(self.stack.start_gateway)
-        await self._until(lambda: gateways[number].port in balancer.healthy and not self._away and len(sent) >= enough)
+        await self._until(
+            lambda: gateways[number].port in balancer.healthy and not self._disconnected and len(sent) >= enough
+        )
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         """Return once a condition holds or the wait times out; the outcome then shows what is missing."""
@@ -211,10 +216,10 @@ class Rolling:
     async def _listen(self, client: ChatClient) -> None:
         async for event in client:
             if isinstance(event, Disconnected):
-                self._away.add(client)
-                self.outcome.away = max(self.outcome.away, len(self._away))
-            elif isinstance(event, Connected) and client in self._away:
-                self._away.discard(client)
+                self._disconnected.add(client)
+                self.outcome.disconnected = max(self.outcome.disconnected, len(self._disconnected))
+            elif isinstance(event, Connected) and client in self._disconnected:
+                self._disconnected.discard(client)
                 self._returned.add(client)
                 self.outcome.reconnected += 1
 
@@ -257,9 +262,13 @@ def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.rolling", description=__doc__)
     parser.add_argument("--clients", type=int, default=3_000)
-    parser.add_argument("--leaving", type=int, default=50, help="connections that a gateway sends away a second")
+    parser.add_argument("--leaving", type=int, default=50, help="connections that a gateway closes per second")
     parser.add_argument(
-        "--share", type=int, default=SHARE, metavar="PERCENT", help=f"clients that may be away at a time ({SHARE})"
+        "--share",
+        type=int,
+        default=SHARE,
+        metavar="PERCENT",
+        help=f"clients that may be disconnected at a time ({SHARE})",
     )
     options = parser.parse_args()
     plan = Plan(options.clients, options.leaving)
@@ -273,15 +282,15 @@ def main() -> None:
 
 def table(plan: Plan, outcome: Outcome) -> str:
     """Return the run in Markdown."""
-    ledger = outcome.ledger
+    ledger, most = outcome.ledger, outcome.disconnected
     rows = [
         ("clients, gateways", f"{plan.clients:,}, {GATEWAYS}"), ("seconds", f"{outcome.seconds:.0f}"),
-        ("connections that came back", f"{outcome.reconnected:,}"),
-        ("most clients away at a time", f"{outcome.away:,} ({outcome.away / plan.clients:.0%})"),
+        ("reconnections", f"{outcome.reconnected:,}"),
+        ("most clients disconnected at a time", f"{most:,} ({most / plan.clients:.0%})"),
         ("exit statuses of the gateways", ", ".join(map(str, outcome.statuses))),
         ("messages acked", f"{len(ledger.sent):,}"),
         ("deliveries checked", f"{sum(len(ids) for r in ledger.readers for ids in r.messages.values()):,}"),
-        *((name, f"{ledger.count[name]:,}") for name in ("lost", "repeated", "swapped", "gap", "told without cause")),
+        *((name, f"{ledger.count[name]:,}") for name in FAILURES),
     ]  # fmt: skip
     return "".join(f"| {name} | {value} |\n" for name, value in rows)
 

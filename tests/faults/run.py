@@ -316,21 +316,22 @@ class Run:
         comer = self.users[-1].reader
         for group_id in self.left[f"user {LEAVER}"]:
             if self.last[group_id] not in comer.seen:
-                self.ledger.problem(f"{comer.name} was added to {group_id} and did not get the last message")
+                self.ledger.problem(f"{comer.name} was added to {group_id} and did not receive the last message")
         for group_id in self.left[f"user {LEAVER}"]:
             if self.last[group_id] in self.users[-2].reader.seen:
                 self.ledger.count["leaked"] += 1
-                self.ledger.problem(f"user {LEAVER} was removed from {group_id} and got the last message")
+                self.ledger.problem(f"user {LEAVER} was removed from {group_id} and received the last message")
 
 
 def table(plan: Plan, outcome: Outcome) -> str:
     """Return the run in Markdown."""
     ledger, count = outcome.ledger, outcome.ledger.count
+    without_cause = count["unrecoverable without cause"]
     database = plan.database.partition(":")[0] or "sqlite"
     beside = [
         f"| stored and unpublished | {count['unpublished']} |",
-        f"| an error to a sender whose message is stored | {count['error though stored']} |",
-        f"| sent again after a FLUSHALL, delivered again | {count['forgotten']} |",
+        f"| errors to senders of stored messages | {count['error though stored']} |",
+        f"| delivered again after FLUSHALL, because the client sent it again | {count['forgotten']} |",
     ] if plan.platform else []  # fmt: skip
     lines = [
         f"seed {plan.seed}, {plan.minutes:g} minutes, {database}, {WRITERS + 2} readers, {GROUPS} chat groups",
@@ -343,17 +344,17 @@ def table(plan: Plan, outcome: Outcome) -> str:
         "| outcome | |",
         "| --- | --- |",
         f"| messages acked | {len(ledger.sent)} |",
-        f"| deliveries checked | {sum(len(places) for r in ledger.readers for places in r.heard.values())} |",
+        f"| deliveries checked | {sum(len(places) for r in ledger.readers for places in r.received.values())} |",
         f"| lost | {count['lost']} |",
         f"| repeated | {count['repeated']} |",
         f"| swapped | {count['swapped']} |",
         *beside,
         f"| gaps inside a connection | {count['gap']} |",
-        f"| heard after a removal | {count['leaked']} |",
-        f"| feeds resumed with everything (recovered) | {sum(reader.recovered for reader in ledger.readers)} |",
-        f"| feeds told unrecoverable after FLUSHALL or a trim | {count['told'] - count['told without cause']} |",
-        f"| feeds told unrecoverable for another cause | {count['told without cause']} |",
-        f"| errors by code (403: the leaver asks) | {dict(sorted(ledger.errors.items()))} |",
+        f"| received after a removal | {count['leaked']} |",
+        f"| feeds resumed without a loss (recovered) | {sum(reader.recovered for reader in ledger.readers)} |",
+        f"| unrecoverable feeds after FLUSHALL or a trim | {count['unrecoverable'] - without_cause} |",
+        f"| unrecoverable feeds without such a cause | {without_cause} |",
+        f"| errors by code (403: a request of the removed user) | {dict(sorted(ledger.errors.items()))} |",
         f"| slowest takeover by a standby relay | {max(outcome.takeovers, default=0):.1f} s |",
     ]
     return "\n".join(lines)
@@ -377,16 +378,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     parser = argparse.ArgumentParser(prog="make faults", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=2.0, help="how long faults are injected (default: 2)")
-    parser.add_argument("--seed", type=int, default=None, help="for the same choice of faults again")
+    parser.add_argument("--seed", type=int, default=None, help="repeat the choice of faults of an earlier run")
     parser.add_argument("--rate", type=float, default=Plan.rate, help="messages a second (default: %(default)s)")
-    parser.add_argument("--pause", type=float, default=Plan.pause_seconds, help="seconds that Redis is paused for")
-    parser.add_argument("--database", default="", help="of the chat service; default: SQLite")
-    parser.add_argument("--only", default="", help="faults whose name begins with this")
-    parser.add_argument("--server", choices=sorted(SERVERS), default="ours", help="that gateways run on")
-    parser.add_argument("--platform", action="store_true", help="beside the twin of the Go platform")
+    parser.add_argument("--pause", type=float, default=Plan.pause_seconds, help="seconds for which Redis is paused")
+    parser.add_argument("--database", default="", help="URL of the chat service's database (default: SQLite)")
+    parser.add_argument("--only", default="", help="inject only faults whose name begins with this")
     parser.add_argument(
-        "--real", action="store_true", help="beside the platform itself, where CHATWS_TEST_PLATFORM says"
+        "--server", choices=sorted(SERVERS), default="ours", help="ASGI server of the gateways (default: %(default)s)"
     )
+    parser.add_argument("--platform", action="store_true", help="run beside the twin of the Go platform")
+    parser.add_argument("--real", action="store_true", help="run beside the platform itself, at CHATWS_TEST_PLATFORM")
     parser.add_argument("--keep", action="store_true", help="keep the processes' logs")
     given = parser.parse_args(arguments)
     System.server = given.server

@@ -224,7 +224,7 @@ def table(soak: Soak, before: Sample, after: Sample) -> str:
     """Return the run in Markdown."""
     rows = [
         ("seconds", f"{soak.seconds:.0f}"), ("connections", f"{soak.connections:,}"),
-        ("messages acked", f"{soak.acked:,}"), ("feeds heard, before and after", f"{before.feeds}, {after.feeds}"),
+        ("messages acked", f"{soak.acked:,}"), ("subscribed feeds, before and after", f"{before.feeds}, {after.feeds}"),
         ("keys in Redis, before and after", f"{before.keys.total():,}, {after.keys.total():,}"),
         *((f"memory of {name}, before and after", f"{size / 1e6:.0f} MB, {after.memory[name] / 1e6:.0f} MB")
           for name, size in before.memory.items()),

@@ -20,13 +20,13 @@ async def test_rolling_restart_loses_nothing(tmp_path: Path) -> None:
 
 def test_each_failure_of_a_rolling_restart_is_reported() -> None:
     ledger = Ledger(problems=["lost: a message"])
-    assert Outcome(ledger, away=46, returned=299, statuses=(0, -9, 1)).problems(300, share=15) == [
+    assert Outcome(ledger, disconnected=46, returned=299, statuses=(0, -9, 1)).problems(300, share=15) == [
         "gateway 2 ended with exit status -9",
         "gateway 3 ended with exit status 1",
-        "299 of 300 clients came back",
-        "46 of 300 clients were away at a time: more than 15% (--share)",
+        "299 of 300 clients reconnected",
+        "46 of 300 clients were disconnected at a time: more than 15% (--share)",
         "lost: a message",
     ]
-    assert Outcome(Ledger(), away=45, returned=300, statuses=(0, 0, 0)).problems(300, share=15) == []
-    assert Outcome(Ledger(), away=46, returned=300, statuses=(0, 0, 0)).problems(300, share=16) == []
-    assert Outcome(Ledger(), away=300, returned=300, statuses=(0, 0, 0)).problems(300) == []
+    assert Outcome(Ledger(), disconnected=45, returned=300, statuses=(0, 0, 0)).problems(300, share=15) == []
+    assert Outcome(Ledger(), disconnected=46, returned=300, statuses=(0, 0, 0)).problems(300, share=16) == []
+    assert Outcome(Ledger(), disconnected=300, returned=300, statuses=(0, 0, 0)).problems(300) == []

@@ -77,8 +77,8 @@ def test_ledger_reports_no_problem_without_a_fault() -> None:
         ("repeated", [publication(1), publication(2), publication(2), publication(3)]),
         ("repeated", [publication(1), publication(2), publication(3), publication(4, "m-1")]),
         ("swapped", [publication(1), publication(2, "m-3"), publication(3, "m-2")]),
-        ("told without cause", [publication(1), joined(("e", 3), recovered=False)]),
-        ("told without cause", [publication(1), joined(("other", 3))]),
+        ("unrecoverable without cause", [publication(1), joined(("e", 3), recovered=False)]),
+        ("unrecoverable without cause", [publication(1), joined(("other", 3))]),
     ],
 )
 def test_ledger_reports_each_broken_promise(count: str, frames: list[dict[str, object]]) -> None:
@@ -88,11 +88,13 @@ def test_ledger_reports_each_broken_promise(count: str, frames: list[dict[str, o
 
 
 def test_loss_excuses_one_unrecovered_answer_per_reader() -> None:
-    told = joined(("e", 3), recovered=False)
-    assert judged(START, publication(1), told, losses=(Loss(0.0, "group:g"),)).problems == []
+    lost = joined(("e", 3), recovered=False)
+    assert judged(START, publication(1), lost, losses=(Loss(0.0, "group:g"),)).problems == []
     again = [publication(4, "m-4"), joined(("e", 9), recovered=False)]
-    assert judged(START, publication(1), told, *again, losses=(Loss(0.0),)).count["told without cause"] == 1
-    assert judged(START, publication(1), told, losses=(Loss(0.0, "group:other"),)).count["told without cause"] == 1
+    ledger = judged(START, publication(1), lost, *again, losses=(Loss(0.0),))
+    assert ledger.count["unrecoverable without cause"] == 1
+    ledger = judged(START, publication(1), lost, losses=(Loss(0.0, "group:other"),))
+    assert ledger.count["unrecoverable without cause"] == 1
 
 
 def test_acked_message_missing_from_history_is_lost() -> None:
@@ -162,13 +164,13 @@ def test_stored_unpublished_message_is_a_problem() -> None:
 def test_delivery_after_a_removal_is_a_leak() -> None:
     ledger = Ledger()
     other, removed = ledger.reader("user 1"), ledger.reader("user 2")
-    told = {
+    removal = {
         "type": "group_member", "data": {"group_id": "g", "user_id": 2, "change": "removed"}, "feed": "group:g",
         "epoch": "e", "offset": 1,
     }  # fmt: skip
-    for frame in (START, told, publication(2)):
+    for frame in (START, removal, publication(2)):
         other.observe(frame)
-    for frame in (START, told):
+    for frame in (START, removal):
         removed.observe(frame)
     groups: dict[str, list[str]] = {"user 1": [], "user 2": []}
     ledger.judge({"g": ["m-2"]}, groups)

@@ -38,15 +38,15 @@ class Proof:
 
 PROOFS = (
     Proof("rolling", "restart three gateways one by one under 3,000 clients", 200),
-    Proof("soak", "connect, join, talk, leave and disconnect for minutes: nothing is left", 300),
+    Proof("soak", "connect, join, send, leave and disconnect for minutes: nothing is left behind", 300),
     Proof("messages", "scroll through 10,000 messages in a browser", 120),
     Proof("sockets", "10,000 sockets that never authenticate", 90),
-    Proof("faults", "break processes, network and clocks at random for minutes", 300),
-    Proof("platform", "break the chat beside the Go platform's twin at random for minutes", 240),
-    Proof("fuzz", "send 500,000 frames of nonsense", 270),
+    Proof("faults", "break processes, network and clocks at random moments for minutes", 300),
+    Proof("platform", "break the chat beside the Go platform's twin at random moments for minutes", 240),
+    Proof("fuzz", "send 500,000 random frames", 270),
     Proof("attacks", "run the attacks of the test suite beside a well-behaved client", 90),
-    Proof("slow-readers", "10 of 1,000 clients never read, under full load", 90),
-    Proof("latency", "how soon what is promised happens", 40),
+    Proof("slow-readers", "10 of 1,000 clients never read, at full load", 90),
+    Proof("latency", "measure the delays of promised effects", 40),
     Proof("tutorial", "follow docs/tutorial.md in a browser", 60),
 )
 
@@ -138,12 +138,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     parser = argparse.ArgumentParser(prog="make proofs", description=(__doc__ or "").partition("\n")[0])
     names = [proof.name for proof in PROOFS]
-    parser.add_argument("--only", action="append", choices=names, metavar="NAME", help="this proof; may be repeated")
+    parser.add_argument(
+        "--only", action="append", choices=names, metavar="NAME", help="run only this proof; may be repeated"
+    )
     parser.add_argument("--list", action="store_true", help="list the proofs and their seconds")
-    parser.add_argument("--seed", type=int, default=1, help="of the faults and of the nonsense (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="seed of the faults and random frames (default: %(default)s)"
+    )
     parser.add_argument(
         "--scale", type=float, default=1.0, metavar="SHARE",
-        help="do only this share of the work, to see that the proofs run (default: all of it)",
+        help="do only this share of the work, to check that the proofs run (default: all of it)",
     )  # fmt: skip
     given = parser.parse_args(arguments)
     if given.list:
@@ -152,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     folder = Path(tempfile.mkdtemp(prefix="chatws-proofs-"))
     if given.scale != 1:
-        say(f"only {given.scale:g} of the work, while the goals are those of all of it")
+        say(f"only {given.scale:g} of the work is done, but the goals are those for all of it")
     runner = Runner(folder, ("--seed", str(given.seed), "--scale", str(given.scale)))
     return run_all([proof for proof in PROOFS if not given.only or proof.name in given.only], runner)
 

@@ -37,9 +37,9 @@ async def measure(folder: Path) -> list[Figure]:
             await revoked_everywhere(stack),
             await drain(stack),
             *await overview(conf),
-            *await collector_away(stack),
+            *await collector_unavailable(stack),
             *await chat_service_hangs(stack),
-            await chat_service_away(),
+            await chat_service_unavailable(),
             await end_of_run(folder),
         ]
     finally:
@@ -54,7 +54,7 @@ async def revoked_everywhere(stack: Stack) -> Figure:
     await revoke(stack, "--user", str(user))
     began = time.monotonic()
     await asyncio.gather(*(closed_as_revoked(device) for device in devices))
-    return at_most("a revoked user's sockets are closed on every gateway", time.monotonic() - began, 1)
+    return at_most("close of a revoked user's sockets on every gateway", time.monotonic() - began, 1)
 
 
 async def drain(stack: Stack) -> Figure:
@@ -70,7 +70,7 @@ async def drain(stack: Stack) -> Figure:
 
     await asyncio.gather(*(end(client) for client in clients))
     assert await ending == 0
-    return between("30 connections leave a gateway that ends at 20 a second", max(ends) - min(ends), 1, 3)
+    return between("a gateway with 30 connections drains them at 20 a second", max(ends) - min(ends), 1, 3)
 
 
 async def overview(conf: RealtimeConf) -> list[Figure]:
@@ -98,15 +98,15 @@ async def overview(conf: RealtimeConf) -> list[Figure]:
         assert isinstance((await collect(hanging, ClosesByCode(dict))).online, SourceUnavailable)
         without_redis = time.monotonic() - began
     return [
-        at_most("the overview beside a database that hangs", without_database, 2),
-        at_most("the overview beside a Redis that hangs", without_redis, 2),
+        at_most("the overview while the database hangs", without_database, 2),
+        at_most("the overview while Redis hangs", without_redis, 2),
     ]
 
 
-async def collector_away(stack: Stack) -> list[Figure]:
+async def collector_unavailable(stack: Stack) -> list[Figure]:
     """Check that an unavailable collector of spans delays neither frames nor the end of the process."""
-    away = stack.start_gateway(CHATWS_TRACING="1", OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}")
-    client = await connect(away.ws)
+    gateway = stack.start_gateway(CHATWS_TRACING="1", OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}")
+    client = await connect(gateway.ws)
     await client.ask("auth", {"token": make_token(new_user())})
     began = time.monotonic()
     for _ in range(20):
@@ -114,10 +114,10 @@ async def collector_away(stack: Stack) -> list[Figure]:
     frames = time.monotonic() - began
     await client.close()
     began = time.monotonic()
-    await asyncio.to_thread(away.stop)
+    await asyncio.to_thread(gateway.stop)
     return [
-        at_most("20 frames while the collector of spans is away", frames, 5),
-        at_most("the end of a gateway while the collector of spans is away", time.monotonic() - began, 8),
+        at_most("20 frames while the collector of spans is unavailable", frames, 5),
+        at_most("the end of a gateway while the collector of spans is unavailable", time.monotonic() - began, 8),
     ]
 
 
@@ -149,7 +149,7 @@ async def chat_service_hangs(stack: Stack) -> list[Figure]:
         await chat.close()
 
 
-async def chat_service_away() -> Figure:
+async def chat_service_unavailable() -> Figure:
     """Measure sends without a chat service, with a deadline of 1 s, retries included."""
     gateway = GrpcChatGateway(ChatConf(rpc_target=f"127.0.0.1:{free_port()}", rpc_seconds=1.0))
     began = time.monotonic()
@@ -159,7 +159,7 @@ async def chat_service_away() -> Figure:
         )  # fmt: skip
     took = time.monotonic() - began
     await gateway.close()
-    return at_most("a call with a deadline of 1 s while no chat service is there", took, 3)
+    return at_most("a call with a deadline of 1 s while no chat service runs", took, 3)
 
 
 async def end_of_run(folder: Path) -> Figure:

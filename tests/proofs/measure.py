@@ -57,9 +57,9 @@ async def rolling_restart(size: Size) -> list[Figure]:
     ledger = outcome.ledger
     return [
         none_of(f"messages lost, repeated or swapped, of {len(ledger.sent):,}", ledger.problems),
-        all_of("clients that came back", outcome.returned, plan.clients),
+        all_of("clients that reconnected", outcome.returned, plan.clients),
         Figure("exit statuses of the gateways", ", ".join(map(str, outcome.statuses)), "0", not any(outcome.statuses)),
-        at_most("most clients away at a time", 100 * outcome.away / plan.clients, rolling.SHARE, "%"),
+        at_most("most clients disconnected at a time", 100 * outcome.disconnected / plan.clients, rolling.SHARE, "%"),
     ]
 
 
@@ -104,7 +104,7 @@ def nonsense(size: Size) -> list[Figure]:
     say(fuzz.table(seen, memory, time.monotonic() - began))
     growth = (max(memory) - memory[0]) / 1e6
     return [
-        Figure("frames answered without a 500 or a traceback", f"{seen.sent:,}", f"{count:,}", seen.sent >= count),
+        Figure("random frames without a 500 or a traceback", f"{seen.sent:,}", f"{count:,}", seen.sent >= count),
         at_most("memory that the gateway grew by", growth, fuzz.GROWTH / 1e6, "MB"),
         at_most("slowest answer to a well-behaved client", seen.slowest, beside.SLOWEST_SECONDS),
     ]
@@ -129,8 +129,8 @@ async def ten_thousand_sockets(size: Size) -> list[Figure]:
     finally:
         await asyncio.to_thread(stack.stop)
     return [
-        all_of("silent sockets open at a time, with one that talks", found.most, count + 1),
-        all_of("silent sockets told and closed", found.told, count),
+        all_of("silent sockets open at a time, and one active client", found.most, count + 1),
+        all_of("silent sockets notified and closed", found.told, count),
         at_most("slowest answer to a well-behaved client", found.beside.slowest, beside.SLOWEST_SECONDS),
         at_most("memory that the gateway grew by", found.beside.growth / 1e6, most_mb, "MB"),
     ]
@@ -147,7 +147,7 @@ def attacks(size: Size) -> list[Figure]:
     return [
         Figure("exit status of the attacks in the test suite", f"{int(status)}", "0", not status),
         at_most(f"slowest answer beside {len(seen.answers)} attacks", answer, beside.SLOWEST_SECONDS),
-        at_most("slowest end of a request that doesn't come whole", request, beside.REQUEST_SECONDS),
+        at_most("slowest close of an incomplete request", request, beside.REQUEST_SECONDS),
     ]
 
 
@@ -172,9 +172,9 @@ async def the_tutorial(size: Size) -> list[Figure]:
     finally:
         await newcomer.leave()
     return [
-        at_most("`make run` until it is ready", found.ready_seconds, 60),
-        at_most("its end after Ctrl-C", found.stop_seconds, 60),
-        at_most("both pages back after a restart", found.back_seconds, 40),
+        at_most("start of `make run` until it is ready", found.ready_seconds, 60),
+        at_most("end of `make run` after Ctrl-C", found.stop_seconds, 60),
+        at_most("reconnection of both pages after a restart", found.back_seconds, 40),
     ]
 
 
