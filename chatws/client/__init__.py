@@ -2,10 +2,10 @@
 
 from chatws.client.client import ChatClient
 from chatws.client.events import Closed, Connected, Disconnected, Event, Frame, Lost, Received, Refused
-from chatws.client.places import Place
+from chatws.client.positions import Position
 from chatws.client.tokens import TokenFunction
 
 __all__ = [
-    "ChatClient", "Closed", "Connected", "Disconnected", "Event", "Frame", "Lost", "Place", "Received", "Refused",
+    "ChatClient", "Closed", "Connected", "Disconnected", "Event", "Frame", "Lost", "Position", "Received", "Refused",
     "TokenFunction",
 ]  # fmt: skip

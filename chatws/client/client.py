@@ -16,7 +16,7 @@ from chatws.client.backoff import Backoff
 from chatws.client.connection import ABNORMAL, Broken, Connection, address, connection
 from chatws.client.events import Closed, Connected, Disconnected, Event, Frame, Lost, Received, encoded
 from chatws.client.history import older_messages
-from chatws.client.places import Place, Places, Step
+from chatws.client.positions import Position, Positions, Step
 from chatws.client.requests import Requests
 from chatws.client.tokens import NoToken, TokenFunction, Tokens
 
@@ -41,7 +41,7 @@ class ChatClient:
         url: The gateway's URL, e.g. ``wss://chat.example/ws``.
         token: A JWT, or a coroutine function that returns one (`TokenFunction`). It is called for each connection, and
             before the token expires.
-        places: Where to resume: ``places.all()`` of an earlier client of the same user.
+        positions: Where to resume: ``positions.all()`` of an earlier client of the same user.
         heartbeat_seconds: How long the server may be silent before a ping; None: the server's value.
         first_wait: Longest wait in seconds before the second attempt to connect, doubled for each further one up to
             ``longest_wait``.
@@ -56,14 +56,14 @@ class ChatClient:
         url: str,
         token: str | TokenFunction,
         *,
-        places: Mapping[str, Place] | None = None,
+        positions: Mapping[str, Position] | None = None,
         heartbeat_seconds: float | None = None,
         first_wait: float = 0.5,
         longest_wait: float = 30.0,
         observer: Callable[[Frame], None] | None = None,
     ) -> None:
         self.url = address(url)
-        self.places = Places(places)
+        self.positions = Positions(positions)
         self.repeats = 0
         """How many publications were dropped because they had been received before."""
         self._tokens = Tokens(token)
@@ -155,8 +155,8 @@ class ChatClient:
 
     async def join(self, group_id: str) -> Frame:
         """Subscribe to a chat group again after `leave`; the missed publications follow."""
-        place = self.places.get(f"group:{group_id}")
-        resume = {"resume": {"epoch": place.epoch, "offset": place.offset}} if place else {}
+        position = self.positions.get(f"group:{group_id}")
+        resume = {"resume": {"epoch": position.epoch, "offset": position.offset}} if position else {}
         return await self.request("join_group", {"group_id": group_id, **resume})
 
     async def leave(self, group_id: str) -> Frame:
@@ -224,7 +224,7 @@ class ChatClient:
             if not token:
                 return Disconnected(UNAUTHENTICATED, "there is no token", "missing")
             async with connection(self.url) as opened:
-                self._auth(opened, {"token": token, "resume": self.places.resume()})
+                self._auth(opened, {"token": token, "resume": self.positions.resume()})
                 await self._read(opened)
         except NoToken as error:
             logger.warning("%s: %s", self.url, error)
@@ -259,7 +259,7 @@ class ChatClient:
                 await self._authenticated(frame, data, opened)
                 return True
         elif "epoch" in data:
-            await self._told(data)
+            await self._reported(data)
         elif kind == "auth_failed":
             self._why = data
         elif kind == "shutdown":
@@ -270,7 +270,7 @@ class ChatClient:
                 return True
             self._why = data
             self._backoff.wait_for(data.get("retry_after", 0))
-        if kind != "new_message" or self.places.is_new(frame.get("message_id", "")):
+        if kind != "new_message" or self.positions.is_new(frame.get("message_id", "")):
             await self._tell(Received(frame))
         return True
 
@@ -278,15 +278,15 @@ class ChatClient:
         opened.heartbeat = self._heartbeat or data.get("heartbeat_seconds", HEARTBEAT_SECONDS)
         self._ready_at = time.monotonic()
         await self._tell(Connected(frame))
-        for place in data.get("feeds", ()):
-            await self._told(place)
+        for position in data.get("feeds", ()):
+            await self._reported(position)
         self._connection = opened
         self._ready.set()
         self._requests.pump()
 
     async def _publication(self, frame: Frame) -> bool:
         publication_id = frame["message_id"] if frame["type"] in ("new_message", "notification") else ""
-        step = self.places.step(frame["feed"], frame["epoch"], frame["offset"], publication_id)
+        step = self.positions.step(frame["feed"], frame["epoch"], frame["offset"], publication_id)
         if step is Step.GAP:
             logger.warning("%s: a gap before offset %d, resuming", frame["feed"], frame["offset"])
             return False
@@ -300,10 +300,10 @@ class ChatClient:
         await self._room.acquire()
         self._events.put_nowait(event)
 
-    async def _told(self, place: Frame) -> None:
-        feed, epoch, offset = place["feed"], place["epoch"], place["offset"]
-        if self.places.told(feed, epoch, offset, place.get("recovered")):
-            await self._tell(Lost(feed, Place(epoch, offset)))
+    async def _reported(self, position: Frame) -> None:
+        feed, epoch, offset = position["feed"], position["epoch"], position["offset"]
+        if self.positions.report(feed, epoch, offset, position.get("recovered")):
+            await self._tell(Lost(feed, Position(epoch, offset)))
 
     def _renew(self, opened: Connection) -> None:
         self._stop_renewing()

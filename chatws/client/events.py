@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from chatws.client.places import Place
+from chatws.client.positions import Position
 
 Frame = dict[str, Any]
 
@@ -68,10 +68,10 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Publications before this place of a feed were lost; ask for the history."""
+    """Publications before this position of a feed were lost; ask for the history."""
 
     feed: str
-    place: Place
+    position: Position
 
 
 Event = Connected | Disconnected | Received | Lost

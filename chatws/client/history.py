@@ -19,7 +19,7 @@ async def older_messages(ask: Ask, known: Sequence[Mapping[str, Any]], limit: in
     second, and known messages are removed from the answer.
     """
     oldest, seconds = known[-1], [int(message["created_at"]) for message in known]
-    later = max((place for place, second in enumerate(seconds) if second > seconds[-1]), default=-1)
+    later = max((position for position, second in enumerate(seconds) if second > seconds[-1]), default=-1)
     before_id = known[later]["message_id"] if later >= 0 else ""
     found = await ask(before_id, min(limit + len(known) - 1 - later, MAX_PAGE))
     ids = {message["message_id"] for message in known}

@@ -173,8 +173,8 @@ class Terminal:
                 self._begin(self._client.send_message(self._group, line.removeprefix("/")))
 
     def _list(self) -> None:
-        for place, (group_id, name) in enumerate(self._groups.items(), 1):
-            say(f"{place:3} {plain(name)}" + (f"  ({group_id})" if name != group_id else ""))
+        for position, (group_id, name) in enumerate(self._groups.items(), 1):
+            say(f"{position:3} {plain(name)}" + (f"  ({group_id})" if name != group_id else ""))
         if not self._groups:
             say("-- you are in no group")
 

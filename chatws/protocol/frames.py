@@ -140,7 +140,7 @@ class AskHistory(_ClientFrame, frozen=True, tag="history", kw_only=True):
 ClientFrame = Ping | Auth | SendMessage | JoinGroup | LeaveGroup | MarkRead | Typing | AskPresence | AskHistory
 
 
-class FeedPlace(msgspec.Struct, frozen=True):
+class FeedPosition(msgspec.Struct, frozen=True):
     """A connection's position in a feed; ``recovered`` only if the client asked to resume it."""
 
     feed: str
@@ -165,7 +165,7 @@ class AuthSuccess(msgspec.Struct, frozen=True):
     expires_at: int
     heartbeat_seconds: int
     groups: list[str] | UnsetType = UNSET
-    feeds: list[FeedPlace] | UnsetType = UNSET
+    feeds: list[FeedPosition] | UnsetType = UNSET
 
 
 class AuthFailed(msgspec.Struct, frozen=True):

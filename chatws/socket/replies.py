@@ -9,7 +9,7 @@ from chatws.chat_service.port import RETRY_AFTER_SECONDS
 from chatws.exceptions import FrameError
 from chatws.membership.membership import group_of
 from chatws.protocol import codec
-from chatws.protocol.frames import AuthFailed, Error, FeedPlace, GroupJoined, ServerData, Shutdown
+from chatws.protocol.frames import AuthFailed, Error, FeedPosition, GroupJoined, ServerData, Shutdown
 from realtime.connection.handler import (
     BinaryFrame,
     FrameFailed,
@@ -44,10 +44,10 @@ def tail_of(subscribed: Sequence[Subscribed]) -> list[bytes]:
     return frames
 
 
-def feed_place(subscribed: Subscribed) -> FeedPlace:
+def feed_position(subscribed: Subscribed) -> FeedPosition:
     """Return a feed's entry in `auth_success`."""
     position = subscribed.position
-    return FeedPlace(subscribed.feed, position.epoch, position.offset, _recovered(subscribed))
+    return FeedPosition(subscribed.feed, position.epoch, position.offset, _recovered(subscribed))
 
 
 def group_joined(subscribed: Subscribed) -> GroupJoined:

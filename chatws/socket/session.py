@@ -11,7 +11,7 @@ from msgspec import UNSET
 from chatws.exceptions import FrameError
 from chatws.messaging.typing import Typist
 from chatws.protocol import codec
-from chatws.protocol.frames import AuthSuccess, Error, FeedPlace, ResumePoint, ServerData, UserTyping
+from chatws.protocol.frames import AuthSuccess, Error, FeedPosition, ResumePoint, ServerData, UserTyping
 from chatws.services import Services
 from chatws.socket import replies
 from chatws.socket.subscriptions import Client, Subscriptions
@@ -66,12 +66,12 @@ class Session:
         """
         subscribed, failure = await self.subscriptions.start(dict(points))
         groups = [] if failure is not None else sorted(self.membership.groups or ())
-        frames: list[ServerData] = [self.auth_success(groups, [replies.feed_place(one) for one in subscribed])]
+        frames: list[ServerData] = [self.auth_success(groups, [replies.feed_position(one) for one in subscribed])]
         if failure is not None:
             frames.append(Error(503, str(failure), reason="groups_unavailable", retry_after=1))
         reply.first, reply.tail = replies.encode(frames, message_id), replies.tail_of(subscribed)
 
-    def auth_success(self, groups: list[str], feeds: list[FeedPlace] | None = None) -> AuthSuccess:
+    def auth_success(self, groups: list[str], feeds: list[FeedPosition] | None = None) -> AuthSuccess:
         """Return the answer to an accepted token, without ``feeds`` for one that only renews."""
         return AuthSuccess(
             user_id=str(self.user_id),

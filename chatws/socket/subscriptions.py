@@ -98,7 +98,7 @@ class Subscriptions:
         feed, outbox = group_feed(group_id), self._client.outbox
         if feed not in self._hub.feeds_of(self) and not self._room():
             metrics.refusals.labels("groups").inc()
-            raise FrameError(429, "data.group_id: no more groups can be heard here", reason="groups_limit")
+            raise FrameError(429, "data.group_id: this connection has its maximum of groups", reason="groups_limit")
         self._left.discard(group_id)
         resume = None
         if point is not None:
@@ -171,7 +171,7 @@ class Subscriptions:
         over_limit = feeds[room:]
         if over_limit and over_limit != self._over_limit:
             metrics.refusals.labels("groups").inc()
-            self._client.write(Error(429, f"only {room} more groups can be heard here", reason="groups_limit"))
+            self._client.write(Error(429, f"only {room} more groups fit this connection", reason="groups_limit"))
         self._over_limit = over_limit
         return feeds[:room]
 

@@ -237,7 +237,7 @@ class Connection(AsyncConsumer):  # type: ignore[misc]  # channels has no types
         try:
             await self.handler.authenticated(principal)
             self.recheck()  # a revocation that came before `identify` did not reach this connection
-        except Exception:  # a boundary: the client is told before the connection is closed
+        except Exception:  # a boundary: the client gets an error before the connection is closed
             logger.exception("welcoming connection %s failed", self.connection_id)
             self.handler.notify(FrameFailed())
             self.close(CloseCode.INTERNAL_ERROR)

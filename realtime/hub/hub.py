@@ -1,7 +1,7 @@
 """Fan out: receive each feed once for all connections of this process, and deliver its publications in order.
 
 What the channel layer brings is a hint; the log is the truth. A gap is filled from the log. If the log can't fill it,
-the subscribers are told with a reset.
+the subscribers get a reset.
 """
 
 import asyncio

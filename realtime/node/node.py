@@ -154,7 +154,7 @@ class Node:
         if self.draining:
             return "draining"
         return (
-            "ok" if self.revocations.are_known else "the revoked tokens can't be had yet (from Redis or the database)"
+            "ok" if self.revocations.are_known else "the revoked tokens are not loaded yet (from Redis or the database)"
         )
 
     async def drain(self) -> None:
@@ -191,9 +191,9 @@ class Node:
         """Close connections by termination requests and revocations. Read both on a message and at an interval."""
         while True:
             try:
-                wishes = await self.terminations.pending()
+                requests = await self.terminations.pending()
                 ended = [
-                    (self.connections[name], name, code) for name, code in wishes.items() if name in self.connections
+                    (self.connections[name], name, code) for name, code in requests.items() if name in self.connections
                 ]
                 for connection, _, code in ended:
                     connection.close(code)

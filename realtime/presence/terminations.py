@@ -22,11 +22,11 @@ class Terminations:
 
     async def ask(self, connection_ids: Iterable[str], code: int) -> None:
         """Request that connections are closed with a code; raises what Redis raises."""
-        wishes = {connection_id: int(code) for connection_id in connection_ids}
-        if not wishes:
+        requests = {connection_id: int(code) for connection_id in connection_ids}
+        if not requests:
             return
         pipeline = self._redis.pipeline()
-        pipeline.hset(keys.TERMINATIONS, mapping=wishes)
+        pipeline.hset(keys.TERMINATIONS, mapping=requests)
         pipeline.expire(keys.TERMINATIONS, KEPT_SECONDS)
         await pipeline.execute()
         await send(self._layer, CONTROL_GROUP, {"type": "kick"})

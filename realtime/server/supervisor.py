@@ -102,7 +102,7 @@ class _Supervisor:
 
     def _stop(self) -> None:
         """Forward SIGTERM to the workers; at the second signal kill them."""
-        wish = signal.SIGKILL if self._stopping.is_set() else signal.SIGTERM
+        number = signal.SIGKILL if self._stopping.is_set() else signal.SIGTERM
         self._stopping.set()
         for process in self._processes:
-            process.send_signal(wish)
+            process.send_signal(number)

@@ -16,7 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from chatws.client.places import Places, Step
+from chatws.client.positions import Positions, Step
 from realtime.feeds.log import FeedLog, Position
 from realtime.feeds.publication import Publication
 from realtime.hub import recovery
@@ -63,7 +63,7 @@ class Connection:
 
     user_id = 1
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Positions) -> None:
         self.places = places
         self.got: list[tuple[str, int, str]] = []
         self.lost = 0
@@ -78,7 +78,7 @@ class Connection:
                 assert (step, self.lost > 0) == (Step.KNOWN, True), (frame, self.places.get(FEED))
 
     def feed_reset(self, feed: str, position: Position) -> bool:
-        self.lost += self.places.told(feed, position.epoch, position.offset, False)
+        self.lost += self.places.report(feed, position.epoch, position.offset, False)
         return True
 
     def removed_from_feed(self, feed: str, position: Position) -> None: ...
@@ -113,7 +113,7 @@ class HubAndClient(RuleBasedStateMachine):
         self.publisher = Publisher(self.log, self.layer)
         self.hub = Hub(self.layer, self.log, conf)
         self.hub.start()
-        await self._connect(Connection(Places()))
+        await self._connect(Connection(Positions()))
 
     async def _connect(self, before: Connection) -> None:
         places = before.places
@@ -123,7 +123,7 @@ class HubAndClient(RuleBasedStateMachine):
         resume = Resume({FEED: Position(place.epoch, place.offset)}) if place else None
         [joined] = await self.hub.subscribe(self.connection, [FEED], resume)
         recovered = joined.tail is not None if joined.resumed else None
-        self.connection.lost += places.told(FEED, joined.position.epoch, joined.position.offset, recovered)
+        self.connection.lost += places.report(FEED, joined.position.epoch, joined.position.offset, recovered)
         self.connection.deliver(Batch(joined.tail or ()))
 
     async def _settle(self) -> None:

@@ -43,14 +43,14 @@ test("a reconnect delivers missed messages once, in order", async () => {
   );
 });
 
-test("a new client resumes from saved places", async () => {
+test("a new client resumes from saved positions", async () => {
   const { ann, ben, group } = await twoInAGroup();
   await control("say", group, ben.id, "first", `${group}-1`);
   await until(ann.client, () => ann.texts().length === 1);
-  const { places } = ann.client;
+  const { positions } = ann.client;
   ann.client.close();
   await control("say", group, ben.id, "second", `${group}-2`);
-  const again = await newUser({ user: ann.id, places: JSON.parse(JSON.stringify(places)) });
+  const again = await newUser({ user: ann.id, positions: JSON.parse(JSON.stringify(positions)) });
   await online(again.client);
   await until(again.client, () => again.texts().length > 0);
   assert.deepEqual(again.texts(), ["second"]);

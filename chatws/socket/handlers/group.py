@@ -14,7 +14,7 @@ async def join_group(session: Session, frame: JoinGroup) -> Sequence[ServerData]
     if await session.subscriptions.join(group_id, frame.data.resume, frame.message_id):
         return []
     await session.require_member(group_id)
-    raise FeedUnavailable("the feed can't be heard now")
+    raise FeedUnavailable("the feed is unavailable now")
 
 
 async def leave_group(session: Session, frame: LeaveGroup) -> Sequence[ServerData]:

@@ -16,5 +16,5 @@ async def presence(session: Session, frame: AskPresence) -> Sequence[ServerData]
     try:
         users = await session.services.presence.of(group_id)
     except RedisUnavailable as error:
-        raise FrameError(503, f"Redis can't be reached: {error}", retry_after=RETRY_AFTER_SECONDS) from error
+        raise FrameError(503, f"Redis is unavailable: {error}", retry_after=RETRY_AFTER_SECONDS) from error
     return [PresentUsers(group_id, [PresentUser(user.user_id, user.connections, user.last_seen) for user in users])]

@@ -113,9 +113,7 @@ def _kind(document: Json, schema: Json) -> str:
         words.append(f"{least} to {maximum}" if maximum < LARGE else f"from {least}")
     if "maxLength" in schema:
         shortest = schema.get("minLength")
-        words.append(
-            f"{shortest} to {schema['maxLength']} long" if shortest else f"at most {schema['maxLength']} long"
-        )
+        words.append(f"{shortest} to {schema['maxLength']} long" if shortest else f"at most {schema['maxLength']} long")
     if "pattern" in schema:
         words.append(f"`{schema['pattern']}`")
     if schema.get("default") not in (None, ""):

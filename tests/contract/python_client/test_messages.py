@@ -81,7 +81,7 @@ async def test_positions_of_an_earlier_client_are_resumed(enter: Enter, chat: Ch
     await listener.client.close()
     async with ChatClient(gateway.ws, make_token(owner)) as speaker:
         await speaker.send_message(group, "meanwhile")
-    again = await enter(member, places=listener.client.places.all())
+    again = await enter(member, positions=listener.client.positions.all())
     await again.until(lambda: again.texts() == ["meanwhile"])
 
 

@@ -7,16 +7,16 @@
 export type Id = number | string;
 
 /** The epoch and offset of the last publication that a client has received from a feed. */
-export interface Place {
+export interface Position {
   epoch: string;
   offset: number;
 }
 
-/** Places by feed: `group:<group_id>` and `user:<user_id>`. */
-export type Places = Record<string, Place>;
+/** Positions by feed: `group:<group_id>` and `user:<user_id>`. */
+export type Positions = Record<string, Position>;
 
-/** The place of one feed, as the server reports it. `recovered`: the publications since the client's place follow. */
-export interface FeedPlace extends Place {
+/** The position of one feed, as the server reports it. `recovered`: the publications since the client's position follow. */
+export interface FeedPosition extends Position {
   feed: string;
   recovered?: boolean;
 }
@@ -46,7 +46,7 @@ export interface Requests {
   mark_read: { group_id: string; message_id: string };
   history: { group_id: string; before_id: string; limit: number };
   presence: { group_id: string };
-  join_group: { group_id: string; resume?: Place };
+  join_group: { group_id: string; resume?: Position };
   leave_group: { group_id: string };
   ping: Record<string, never>;
 }
@@ -57,7 +57,7 @@ export interface Answers {
   mark_read: Ack;
   history: HistoryPage;
   presence: Presence;
-  join_group: GroupPlace;
+  join_group: GroupPosition;
   leave_group: { group_id: string };
   ping: Record<string, never>;
 }
@@ -69,8 +69,8 @@ export interface ChatOptions {
    * tries again later. With a string the client stops when that token expires.
    */
   token: string | ((want: { fresh: boolean }) => string | null | undefined | Promise<string | null | undefined>);
-  /** Where to resume: the `places` of an earlier client of the same user. */
-  places?: Places;
+  /** Where to resume: the `positions` of an earlier client of the same user. */
+  positions?: Positions;
   /**
    * Longest wait before the second attempt to connect, in seconds; doubled for each further attempt. Default 0.5.
    * Programs use this name, so it stays without its unit.
@@ -129,7 +129,7 @@ export interface Presence {
   users: { user_id: Id; connections: number; last_seen: number }[];
 }
 
-export interface GroupPlace extends FeedPlace {
+export interface GroupPosition extends FeedPosition {
   group_id: string;
 }
 
@@ -158,10 +158,10 @@ export interface ChatEvents {
     expires_at?: number;
     heartbeat_seconds?: number;
     groups?: string[];
-    feeds?: FeedPlace[];
+    feeds?: FeedPosition[];
   };
-  /** The publications between the client's old place in this feed and this one are lost: ask for the history. */
-  lost: FeedPlace;
+  /** The publications between the client's old position in this feed and this one are lost: ask for the history. */
+  lost: FeedPosition;
   /** An error that answers no frame of the client. */
   error: ServerError;
   new_message: Message;
@@ -170,7 +170,7 @@ export interface ChatEvents {
   group_member: { group_id: string; user_id: Id; change: "added" | "removed" };
   membership: { group_id: string; change: "added" | "removed" };
   /** This connection is subscribed to the group now. */
-  group_joined: GroupPlace;
+  group_joined: GroupPosition;
   /** This connection is no longer subscribed to the group. */
   group_left: { group_id: string };
   message_read: { group_id: string; user_id: Id; message_id: string };
@@ -178,7 +178,7 @@ export interface ChatEvents {
   presence: Presence;
   history: HistoryPage;
   ack: Ack;
-  feed_reset: FeedPlace & { recovered: false };
+  feed_reset: FeedPosition & { recovered: false };
   auth_success: ChatEvents["ready"];
   auth_failed: { message: string; reason?: "missing" | "invalid" | "expired" | "revoked" | "timeout" };
   shutdown: { retry_after: number };
@@ -224,8 +224,8 @@ export class ChatClient extends EventTarget {
   /** The user of the token; null until the first authentication. */
   readonly userId: string | null;
   readonly state: State;
-  /** The place in each feed. Keep it, and pass it to the next client as the option `places`. */
-  readonly places: Places;
+  /** The position in each feed. Keep it, and pass it to the next client as the option `positions`. */
+  readonly positions: Positions;
   /** The frames without an answer, in order; `resend` takes them, here or in another client of the same user. */
   readonly pending: ClientFrame[];
 
@@ -269,7 +269,7 @@ export class ChatClient extends EventTarget {
   /** Ask which users of a group are online. Rejects like `send`. */
   presence(groupId: string, options?: SendOptions): Promise<Presence>;
   /** Subscribe to a group again after `leave`. The messages since then follow. Rejects like `send`. */
-  join(groupId: string, options?: SendOptions): Promise<GroupPlace>;
+  join(groupId: string, options?: SendOptions): Promise<GroupPosition>;
   /** Unsubscribe this connection from a group. The next connection is subscribed to all groups. */
   leave(groupId: string, options?: SendOptions): Promise<{ group_id: string }>;
   /** Tell the group that the user types, or stopped. Sent once or not at all. */

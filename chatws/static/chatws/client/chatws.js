@@ -3,7 +3,7 @@
 
 /** @import * as api from "./chatws.js" */
 /** @typedef {ReturnType<typeof setTimeout>} Timer */
-/** @typedef {Partial<api.FeedPlace & api.ServerError & api.Ack & api.ChatEvents["ready"]>} Data of a server's frame */
+/** @typedef {Partial<api.FeedPosition & api.ServerError & api.Ack & api.ChatEvents["ready"]>} Data of a server's frame */
 /** @typedef {{ frame: api.ClientFrame, sent: boolean, notBefore: number, failures: number } & Settle} Entry */
 /** @typedef {{ resolve(data: unknown): void, reject(error: unknown): void }} Settle */
 
@@ -67,38 +67,38 @@ function exact(_key, value, context) {
   return typeof value === "number" && !Number.isSafeInteger(value) && /^\d+$/.test(source) ? source : value;
 }
 
-/** The client's place in each feed, and the ids of the publications that it has received. */
-class Places {
-  /** @type {Map<string, api.Place>} */
-  #places; // by feed; the one that moved last is the last
+/** The client's position in each feed, and the ids of the publications that it has received. */
+class Positions {
+  /** @type {Map<string, api.Position>} */
+  #positions; // by feed; the one that moved last is the last
   /** @type {Set<string>} */
   #ids = new Set(); // oldest first
 
-  /** @param {api.Places} [places] */
-  constructor(places = {}) {
-    this.#places = new Map(Object.entries(places));
+  /** @param {api.Positions} [positions] */
+  constructor(positions = {}) {
+    this.#positions = new Map(Object.entries(positions));
   }
 
   /** @param {string} feed */
   get(feed) {
-    return this.#places.get(feed);
+    return this.#positions.get(feed);
   }
 
   all() {
-    return Object.fromEntries(this.#places);
+    return Object.fromEntries(this.#positions);
   }
 
-  /** Return the `resume` of an `auth` frame; undefined for a client without places. */
+  /** Return the `resume` of an `auth` frame; undefined for a client without positions. */
   resume() {
-    return this.#places.size > 0 ? Object.fromEntries([...this.#places].slice(-MAX_RESUMED_FEEDS)) : undefined;
+    return this.#positions.size > 0 ? Object.fromEntries([...this.#positions].slice(-MAX_RESUMED_FEEDS)) : undefined;
   }
 
   /**
-   * Take the place that the server reports. Return whether publications between the old place and it are lost.
-   * @param {api.FeedPlace} reported
+   * Take the position that the server reports. Return whether publications between the old position and it are lost.
+   * @param {api.FeedPosition} reported
    */
   report({ feed, epoch, offset, recovered }) {
-    const before = this.#places.get(feed);
+    const before = this.#positions.get(feed);
     if (recovered && before) return false;
     this.#move(feed, epoch, offset);
     return recovered === false || Boolean(before && (before.epoch !== epoch || before.offset !== offset));
@@ -106,12 +106,12 @@ class Places {
 
   /**
    * Take a publication. Return "next", "known" (nothing to show) or "gap" (publications before it are missing).
-   * @param {api.Frame & api.FeedPlace} publication
+   * @param {api.Frame & api.FeedPosition} publication
    */
   step({ type, message_id: id, feed, epoch, offset }) {
-    const place = this.#places.get(feed);
-    if (place?.epoch !== epoch || offset > place.offset + 1) return "gap";
-    if (offset <= place.offset) return "known";
+    const position = this.#positions.get(feed);
+    if (position?.epoch !== epoch || offset > position.offset + 1) return "gap";
+    if (offset <= position.offset) return "known";
     this.#move(feed, epoch, offset);
     return !["new_message", "notification"].includes(type) || this.isNew(id) ? "next" : "known";
   }
@@ -127,8 +127,8 @@ class Places {
 
   /** @param {string} feed @param {string} epoch @param {number} offset */
   #move(feed, epoch, offset) {
-    this.#places.delete(feed);
-    this.#places.set(feed, { epoch, offset });
+    this.#positions.delete(feed);
+    this.#positions.set(feed, { epoch, offset });
   }
 }
 
@@ -245,7 +245,7 @@ export class ChatClient extends EventTarget {
   #attempt = null; // the newest attempt to connect; older ones give up
   /** @type {WebSocket | null} */
   #socket = null;
-  #places;
+  #positions;
   #queue = new Queue(
     (frame) => this.#state === "online" && this.#write(frame),
     (failures) => this.#window(failures),
@@ -272,16 +272,16 @@ export class ChatClient extends EventTarget {
     /** @type {string | null} */
     this.userId = null;
     this.#options = { firstWait: 0.5, longestWait: 30, WebSocket: globalThis.WebSocket, ...options };
-    this.#places = new Places(this.#options.places);
+    this.#positions = new Positions(this.#options.positions);
   }
 
   get state() {
     return this.#state;
   }
 
-  /** The place in each feed; the option `places` of the next client. */
-  get places() {
-    return this.#places.all();
+  /** The position in each feed; the option `positions` of the next client. */
+  get positions() {
+    return this.#positions.all();
   }
 
   /** The frames without an answer, in order. */
@@ -356,7 +356,7 @@ export class ChatClient extends EventTarget {
    * @type {api.ChatClient["join"]}
    */
   join(groupId, options) {
-    const resume = this.#places.get(`group:${groupId}`);
+    const resume = this.#positions.get(`group:${groupId}`);
     return this.request("join_group", { group_id: groupId, resume }, options);
   }
 
@@ -408,7 +408,7 @@ export class ChatClient extends EventTarget {
     if (!token) return this.#stop(CLOSE_UNAUTHENTICATED, { reason: "missing", message: "there is no token" });
     const socket = new this.#options.WebSocket(this.url);
     this.#socket = socket;
-    socket.onopen = () => this.#auth({ token, resume: this.#places.resume() });
+    socket.onopen = () => this.#auth({ token, resume: this.#positions.resume() });
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code }) => this.#closed(code);
     this.#later("answer", WELCOME_SECONDS, () => this.#giveUp());
@@ -419,7 +419,7 @@ export class ChatClient extends EventTarget {
     return typeof token === "function" ? token({ fresh }) : token;
   }
 
-  /** @param {{ token: string, resume?: api.Places }} data */
+  /** @param {{ token: string, resume?: api.Positions }} data */
   #auth(data) {
     this.#write({ type: "auth", message_id: "auth", data });
   }
@@ -445,20 +445,20 @@ export class ChatClient extends EventTarget {
     if (this.#state === "online") this.#clear("answer");
     const { type, message_id: id, data = {} } = frame;
     if ("offset" in frame) {
-      const step = this.#places.step(/** @type {api.Frame & api.FeedPlace} */ (frame));
+      const step = this.#positions.step(/** @type {api.Frame & api.FeedPosition} */ (frame));
       // After a gap the next connection resumes from before it.
       if (step === "gap") this.#giveUp();
       else if (step === "next") this.#tell(type, data, frame);
       return;
     }
     if (type === "auth_success") this.#authenticated(frame, data);
-    else if (data.epoch) this.#reported(/** @type {api.FeedPlace} */ (data));
+    else if (data.epoch) this.#reported(/** @type {api.FeedPosition} */ (data));
     if (type === "auth_failed") this.#why = data;
     if (type === "shutdown") this.#notBefore = now() + (data.retry_after ?? 0);
     const answered = this.#queue.answer(frame);
     if (type === "error") {
       if (!answered) this.#error(data, frame);
-    } else if (type !== "new_message" || this.#places.isNew(id)) this.#tell(type, data, frame);
+    } else if (type !== "new_message" || this.#positions.isNew(id)) this.#tell(type, data, frame);
   }
 
   /** @param {api.Frame} frame @param {Data} data */
@@ -472,14 +472,14 @@ export class ChatClient extends EventTarget {
     this.#clear("answer");
     this.#become("online");
     this.#tell("ready", data, frame);
-    for (const place of data.feeds ?? []) this.#reported(place);
+    for (const position of data.feeds ?? []) this.#reported(position);
     this.#beat(data.heartbeat_seconds ?? HEARTBEAT_SECONDS);
     this.#queue.pump();
   }
 
-  /** @param {api.FeedPlace} place */
-  #reported(place) {
-    if (this.#places.report(place)) this.#tell("lost", place);
+  /** @param {api.FeedPosition} position */
+  #reported(position) {
+    if (this.#positions.report(position)) this.#tell("lost", position);
   }
 
   /** @param {Data} data @param {api.Frame} frame */

@@ -15,7 +15,7 @@ RESUMED_FEEDS = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Position:
     """The epoch and offset of the last publication of a feed that the client has."""
 
     epoch: str
@@ -33,47 +33,47 @@ class Step(Enum):
     """Publications before it are missing; the client has to resume from its own position."""
 
 
-class Places:
+class Positions:
     """The positions of one client in all its feeds."""
 
-    def __init__(self, places: Mapping[str, Place] | None = None) -> None:
-        self._places: dict[str, Place] = dict(places or {})
+    def __init__(self, positions: Mapping[str, Position] | None = None) -> None:
+        self._positions: dict[str, Position] = dict(positions or {})
         """In the order of their last change."""
         self._ids: OrderedDict[str, None] = OrderedDict()
 
-    def all(self) -> dict[str, Place]:
+    def all(self) -> dict[str, Position]:
         """Return every feed's position, for the next client of the same user."""
-        return dict(self._places)
+        return dict(self._positions)
 
     def resume(self) -> dict[str, dict[str, Any]]:
         """Return the value of ``resume`` for `auth`: the positions that changed last."""
-        last = list(self._places.items())[-RESUMED_FEEDS:]
-        return {feed: {"epoch": place.epoch, "offset": place.offset} for feed, place in last}
+        last = list(self._positions.items())[-RESUMED_FEEDS:]
+        return {feed: {"epoch": position.epoch, "offset": position.offset} for feed, position in last}
 
-    def get(self, feed: str) -> Place | None:
+    def get(self, feed: str) -> Position | None:
         """Return the client's position in a feed; None for an unknown feed."""
-        return self._places.get(feed)
+        return self._positions.get(feed)
 
-    def told(self, feed: str, epoch: str, offset: int, recovered: bool | None) -> bool:
+    def report(self, feed: str, epoch: str, offset: int, recovered: bool | None) -> bool:
         """Take a feed's position from the server; return whether publications were lost.
 
         If ``recovered`` is true, the missed publications follow, and the client's position stays. Otherwise the client
         takes the server's position; publications were lost if its own was another.
         """
-        before, place = self._places.get(feed), Place(epoch, offset)
+        before, position = self._positions.get(feed), Position(epoch, offset)
         if recovered and before is not None:
             return False
-        self._move(feed, place)
-        return recovered is False or before not in (None, place)
+        self._move(feed, position)
+        return recovered is False or before not in (None, position)
 
     def step(self, feed: str, epoch: str, offset: int, publication_id: str) -> Step:
         """Classify a publication, and advance the position if it is the next; an empty id is not compared."""
-        place = self._places.get(feed)
-        if place is None or place.epoch != epoch or offset > place.offset + 1:
+        position = self._positions.get(feed)
+        if position is None or position.epoch != epoch or offset > position.offset + 1:
             return Step.GAP
-        if offset <= place.offset:
+        if offset <= position.offset:
             return Step.REPEAT
-        self._move(feed, Place(epoch, offset))
+        self._move(feed, Position(epoch, offset))
         return Step.NEXT if not publication_id or self.is_new(publication_id) else Step.KNOWN
 
     def is_new(self, publication_id: str) -> bool:
@@ -85,6 +85,6 @@ class Places:
             self._ids.popitem(last=False)
         return not known
 
-    def _move(self, feed: str, place: Place) -> None:
-        self._places.pop(feed, None)
-        self._places[feed] = place
+    def _move(self, feed: str, position: Position) -> None:
+        self._positions.pop(feed, None)
+        self._positions[feed] = position
