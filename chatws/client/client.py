@@ -99,7 +99,7 @@ class ChatClient:
             self._room.release()
             yield event
         if self._closed is not None and self._closed.code != NORMAL:
-            raise self._closed_again()
+            raise self._closed.again()
 
     @property
     def pending(self) -> list[Frame]:
@@ -110,7 +110,7 @@ class ChatClient:
         """Wait until the connection is authenticated. Raises `Closed` if the client has ended."""
         await self._ready.wait()
         if self._closed is not None:
-            raise self._closed_again()
+            raise self._closed.again()
 
     def hurry(self) -> None:
         """Reconnect now if the server allows it; if connected, check that the connection is alive."""
@@ -337,10 +337,6 @@ class ChatClient:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("the client of %s failed", self.url, exc_info=error)
             self._end(ABNORMAL, f"the client failed: {error!r}")
-
-    def _closed_again(self) -> Closed:
-        assert self._closed is not None  # noqa: S101  # callers check it
-        return Closed(self._closed.code, self._closed.message, reason=self._closed.reason)
 
     def _end(self, code: int, message: str, reason: str = "") -> None:
         if self._closed is not None:

@@ -28,6 +28,10 @@ class Closed(Exception):
         self.reason = reason
         self.frame = frame
 
+    def again(self) -> "Closed":
+        """Return a new exception for the same end, without ``frame``: an exception is raised once."""
+        return Closed(self.code, self.message, reason=self.reason)
+
 
 class Refused(Exception):
     """The server rejected ``frame``. ``code`` follows HTTP; ``retry_after`` is in seconds."""
