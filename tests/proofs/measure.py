@@ -139,9 +139,7 @@ async def ten_thousand_sockets(size: Size) -> list[Figure]:
 def attacks(size: Size) -> list[Figure]:
     """Run the attacks of the test suite and judge their figures."""
     imported = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"  # by this module
-    status = pytest.main(
-        ["-q", "-p", "no:cacheprovider", "-W", imported, "--timeout", "600", "tests/abuse/test_attacks.py"]
-    )
+    status = pytest.main(["-q", "-p", "no:cacheprovider", "-W", imported, "--timeout", "600", "tests/abuse/attacks"])
     seen = beside.SEEN
     answer, request = max(seen.answers, default=math.inf), max(seen.requests, default=math.inf)
     return [
