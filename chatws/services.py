@@ -1,4 +1,4 @@
-"""The services of one gateway process for its handlers and views; `config/asgi.py` creates them."""
+"""Hold the services of one gateway process for its handlers and views; `config/asgi.py` creates them."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from realtime.node.node import Node
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The process's node, its chat service client, and what is built on them."""
+    """The process's node, its chat service client, and the services that use them."""
 
     node: Node
     chat: ChatGateway

@@ -1,1 +1,1 @@
-"""Messages on their way in, and what is said about them: history, typing, who is online."""
+"""Send messages, and serve what belongs to them: history, typing, presence of chat groups."""

@@ -1,6 +1,7 @@
-"""Who of a chat group is online, for all connections of a process: members by the chat service, presence by Redis.
+"""Return which members of a chat group are online: members from the chat service, presence from Redis.
 
-A large group costs no more than `MAX_MEMBERS`: so many are looked at, and they are asked for once in a while.
+One object serves all connections of a process. It looks at `MAX_MEMBERS` members at most and caches them, so a large
+chat group costs a bounded number of calls.
 """
 
 import asyncio
@@ -11,8 +12,8 @@ from realtime.aio import tasks
 from realtime.presence.presence import Presence, UserPresence
 
 MAX_MEMBERS = 500
-KEPT_SECONDS = 3.0
-"""How long a group's members are not asked for again."""
+CACHE_SECONDS = 3.0
+"""How long a chat group's members are cached."""
 
 
 class GroupPresence:
@@ -24,20 +25,20 @@ class GroupPresence:
         self._members: dict[str, asyncio.Task[list[int]]] = {}
 
     async def of(self, group_id: str) -> Sequence[UserPresence]:
-        """The first `MAX_MEMBERS` of a chat group, those online first, then who was seen last.
+        """Return the first `MAX_MEMBERS` members of a chat group: online users first, then the most recently seen.
 
         Raises:
-            ChatServiceError: the members can't be had.
-            RedisUnavailable: nor can their presence.
+            ChatServiceError: the chat service did not return the members.
+            RedisUnavailable: Redis did not return their presence.
         """
-        asking = self._members.get(group_id)
-        if asking is None:
-            asking = self._members[group_id] = tasks.start(self._ask(group_id), "asking for a group's members")
-            asking.add_done_callback(lambda task: self._answered(group_id, task))
-        users = await self._presence.of_users(await asyncio.shield(asking))
+        fetch = self._members.get(group_id)
+        if fetch is None:
+            fetch = self._members[group_id] = tasks.start(self._fetch(group_id), "fetching a chat group's members")
+            fetch.add_done_callback(lambda task: self._fetched(group_id, task))
+        users = await self._presence.of_users(await asyncio.shield(fetch))
         return sorted(users, key=lambda user: (-min(user.connections, 1), -user.last_seen, user.user_id))
 
-    async def _ask(self, group_id: str) -> list[int]:
+    async def _fetch(self, group_id: str) -> list[int]:
         first = await self._chat.group_members(group_id, 1, PAGE_SIZE)
         last_page = -(-min(first.total, MAX_MEMBERS) // PAGE_SIZE)
         rest = await asyncio.gather(
@@ -45,8 +46,8 @@ class GroupPresence:
         )
         return list(dict.fromkeys(member.user_id for page in (first, *rest) for member in page.items))
 
-    def _answered(self, group_id: str, task: asyncio.Task[list[int]]) -> None:
+    def _fetched(self, group_id: str, task: asyncio.Task[list[int]]) -> None:
         if task.cancelled() or task.exception() is not None:
             del self._members[group_id]
         else:
-            asyncio.get_running_loop().call_later(KEPT_SECONDS, self._members.pop, group_id)
+            asyncio.get_running_loop().call_later(CACHE_SECONDS, self._members.pop, group_id)

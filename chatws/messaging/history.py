@@ -1,6 +1,6 @@
-"""Stored messages as clients are shown them, over the socket and over HTTP.
+"""Return stored messages in the form that clients receive, over the socket and over HTTP.
 
-With their senders' names and avatars; a recalled one without its content.
+Each has its sender's name and avatar; a recalled message has no content.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ NAMELESS = Name("", "")
 
 
 async def history(chat: ChatGateway, names: Names, group_id: str, before_id: str, limit: int) -> History:
-    """Messages of a chat group before one (empty: the newest), newest first. Raises `ChatServiceError`."""
+    """Return messages of a chat group, newest first, before ``before_id`` if given; raise `ChatServiceError`."""
     found = await chat.message_history(group_id, before_id, limit)
     return History(group_id=group_id, messages=await shown(names, found.messages), has_more=found.has_more)
 
 
 async def shown(names: Names, messages: Sequence[Message]) -> list[StoredMessage]:
-    """What clients may see of these."""
+    """Return stored messages in the form that clients receive."""
     senders = await names.of(message.sender_id for message in messages)
     return [_shown(message, senders.get(message.sender_id, NAMELESS)) for message in messages]
 

@@ -1,6 +1,7 @@
-"""A message on its way in: named by what it says, and stored once. After an error its answer is what really happened.
+"""Store messages, each once: its id is computed from the frame, so a frame sent again has the same id.
 
-One a process. A frame that is sent again while its first attempt is under way waits for that one.
+After an error of the chat service, the history tells whether the message is stored. A frame that is sent again during
+its first attempt waits for that attempt.
 """
 
 import asyncio
@@ -25,14 +26,14 @@ from realtime.redis.token_bucket import UserLimit
 
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:chatws:message")
 FIND_OUT_SECONDS, ASK_SECONDS, PAUSE_SECONDS = 3.0, 1.0, 0.2
-"""How long the history is asked after an error, how long once, and the pause before it is asked again.
+"""After an error: how long the history is searched in all, the deadline of one search, and the pause between two.
 
-With the deadline of the call before it this is less than clients wait for an answer.
+Together with the deadline of the store call this is shorter than clients wait for an answer.
 """
 
 
 class Sender:
-    """Stores messages; a ``publisher`` publishes them behind that, where the chat service doesn't."""
+    """Stores messages, and publishes them with ``publisher`` if the chat service doesn't; each process has one."""
 
     def __init__(
         self, chat: ChatGateway, publisher: MessagePublisher | None = None, limit: UserLimit | None = None
@@ -43,11 +44,11 @@ class Sender:
         self._under_way: dict[str, asyncio.Task[str]] = {}
 
     async def send(self, principal: Principal, frame: SendMessage) -> str:
-        """The id under which the message is stored, and published where that is ours to do.
+        """Store and, with a publisher, publish a message; return its id.
 
         Raises:
-            ChatServiceError: the chat service refused it or can't be reached.
-            FrameError: 429, the user sends too fast; 503, Redis is away.
+            ChatServiceError: the chat service refused the message or is unavailable.
+            FrameError: 429, the user sends too fast; 503, Redis is unavailable.
         """
         message_id = stored_id(principal.user_id, frame)
         attempt = self._under_way.get(message_id)
@@ -81,29 +82,29 @@ class Sender:
         return message_id
 
     async def _begin(self, event: MessageEvent) -> Noted | None:
-        """What became of the intent. None: Redis can't be told, and an earlier try has stored the message."""
+        """Note the intent; return None if Redis is unavailable and an earlier attempt has stored the message."""
         try:
-            await self._wait_less(event.sender_id)
+            await self._check_rate(event.sender_id)
             return await self._publisher.note(event) if self._publisher else Noted.NEW
         except FrameError as error:
             if error.code == UNAVAILABLE and await self._is_stored(event):
                 return None
             raise
 
-    async def _wait_less(self, user_id: int) -> None:
+    async def _check_rate(self, user_id: int) -> None:
         if self._limit is None:
             return
         try:
             wait = await self._limit.take(user_id)
         except RedisUnavailable as error:
-            problem = f"Redis can't be reached, this try stored nothing: {error}"
+            problem = f"Redis is unavailable, this try stored nothing: {error}"
             raise FrameError(UNAVAILABLE, problem, retry_after=RETRY_AFTER_SECONDS) from error
         if wait:
             metrics.refusals.labels("sends").inc()
             raise FrameError(429, "too many messages: not stored", retry_after=math.ceil(wait))
 
     async def _store(self, event: MessageEvent, noted: Noted) -> str:
-        """Store a message, if it isn't; its id. After an error that says nothing its history is looked at."""
+        """Store a message and return its id; after an ambiguous error search the history for it."""
         try:
             return await self._chat.save_message(
                 message_id=event.message_id, group_id=event.group_id, sender_id=event.sender_id,
@@ -115,7 +116,7 @@ class Sender:
         return event.message_id
 
     async def _is_stored(self, event: MessageEvent) -> bool:
-        """Whether it is, as far as can be found out: asked again, for one instance of several may hang."""
+        """Return whether the history has the message; retry, because one instance of several may hang."""
         with suppress(TimeoutError):
             async with asyncio.timeout(FIND_OUT_SECONDS):
                 while True:
@@ -123,11 +124,11 @@ class Sender:
                         async with asyncio.timeout(ASK_SECONDS):
                             return await is_stored(self._chat, event.group_id, event.message_id, event.created_at)
                     await asyncio.sleep(PAUSE_SECONDS)
-        return False  # so far as we know: the frame, sent again, does no harm
+        return False  # unknown counts as not stored: the client may send the frame again without harm
 
 
 def stored_id(user_id: int, frame: SendMessage) -> str:
-    """The server's id of a message: the same for a frame sent again unchanged (docs/protocol.md, "Sending once")."""
+    """Return the server's id of a message: the same for an unchanged frame (docs/protocol.md, "Sending once")."""
     if not frame.message_id or not frame.timestamp:
         return str(uuid.uuid4())
     data = frame.data

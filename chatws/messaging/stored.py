@@ -1,27 +1,29 @@
-"""Whether the chat service has stored a message, found out from its history: after an error nothing else tells."""
+"""Find out from the history whether the chat service has stored a message; an error of the store call does not say."""
 
 from collections.abc import Sequence
 
 from chatws.chat_service.port import PAGE_SIZE, UNAVAILABLE, ChatGateway, ChatServiceUnavailable, Message, Refused
 
-NOT_THERE = 400, 404
-"""With these a service that knows its messages answers when it is asked for those before one it hasn't."""
+UNKNOWN_ID = 400, 404
+"""Codes of a chat service that rejects a ``before_id`` that it has not stored."""
 LAG_SECONDS = 60
-"""How far a clock may be from another, and a replica of the chat service's database behind it."""
+"""The assumed bound of the clock difference, plus the lag of the chat service's database replica."""
 MAX_PAGES = 30
+"""How many pages of the history are searched."""
 
 
 async def is_stored(chat: ChatGateway, group_id: str, message_id: str, since: int) -> bool:
-    """Whether a message is in its chat group's history. It was first tried at ``since`` (Unix seconds), or long before.
+    """Return whether a message is in its chat group's history.
 
-    It is looked for among those of that time. If it isn't one of them it may be older: a service that has it answers
-    with what lies before it; one that hasn't, with an error or the newest.
+    ``since`` (Unix seconds) is the time of this attempt; the first attempt may be much older. First the messages since
+    then are searched. If the message is not among them, the messages before its id are requested: a service that has
+    stored it returns older messages; another one returns an error or the newest messages.
 
     Raises:
-        ChatServiceError: it can't be found out.
+        ChatServiceError: the history does not say whether the message is stored.
     """
     seen: dict[str, Message] = {}
-    before, leaves_out, until = "", False, float(since)
+    before, may_skip, until = "", False, float(since)
     for _ in range(MAX_PAGES):
         page = await _page(chat, group_id, before)
         seen |= {message.message_id: message for message in page}
@@ -31,30 +33,30 @@ async def is_stored(chat: ChatGateway, group_id: str, message_id: str, since: in
             until = min(since, page[0].created_at) - LAG_SECONDS
         if len(page) < PAGE_SIZE or page[-1].created_at < until:
             break
-        # Some services take an id for its whole second: what lies before one of a later second leaves out nothing.
+        # Some services treat an id as its whole second. A page before an id of a later second skips no message.
         later = [message for message in page if message.created_at > page[-1].created_at]
-        leaves_out = leaves_out or not later
+        may_skip = may_skip or not later
         before = (later or page)[-1].message_id
     else:
-        raise ChatServiceUnavailable(UNAVAILABLE, f"chat group {group_id} has too many messages to find one among them")
-    if len(page) < PAGE_SIZE and not leaves_out:
-        return False  # that was the whole history
+        raise ChatServiceUnavailable(UNAVAILABLE, f"chat group {group_id} has too many messages to search")
+    if len(page) < PAGE_SIZE and not may_skip:
+        return False  # the whole history has been searched
     try:
         older = await _page(chat, group_id, message_id)
     except Refused as error:
-        if error.code in NOT_THERE:
+        if error.code in UNKNOWN_ID:
             return False
         raise
-    if not older or (not any(message.message_id in seen for message in older) and _is_behind(older[0], seen)):
+    if not older or (not any(message.message_id in seen for message in older) and _is_older(older[0], seen)):
         return True
-    if leaves_out:
+    if may_skip:
         raise ChatServiceUnavailable(
-            UNAVAILABLE, f"chat group {group_id} has too many messages of one second to find one among them"
+            UNAVAILABLE, f"chat group {group_id} has too many messages of one second to search"
         )
     return False
 
 
-def _is_behind(message: Message, seen: dict[str, Message]) -> bool:
+def _is_older(message: Message, seen: dict[str, Message]) -> bool:
     return message.created_at <= min(one.created_at for one in seen.values())
 
 

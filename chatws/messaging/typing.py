@@ -1,6 +1,6 @@
-"""That a user is typing, as the others are told: never stored, not too often, and over by itself.
+"""Send a connection's typing states to the chat group: not stored, rate-limited, and ended by a timeout.
 
-One a connection, made with its first `typing` frame.
+A connection gets its `Typist` with its first `typing` frame.
 """
 
 import asyncio
@@ -13,33 +13,34 @@ from realtime.aio.bucket import Bucket
 from realtime.observability import metrics
 
 EXPIRES_SECONDS = 6.0
-"""Who says nothing for so long types no longer."""
+"""The typing state ends this long after the client's last `typing` frame."""
 AGAIN_SECONDS = 3.0
-"""How often the others are told again that somebody still types; clients may repeat it as often as they like."""
-TOLD_PER_SECOND, TOLD_AT_ONCE = 2.0, 10.0
+"""The shortest time between two notifications that a user still types; clients may repeat their frame more often."""
+CHANGES_PER_SECOND, CHANGES_AT_ONCE = 2.0, 10.0
+"""The rate limit of notifications, and its burst."""
 
 
 class Typist:
-    """One connection's typing, by chat group. ``tell`` tells a group's others."""
+    """The typing states of one connection, by chat group. ``notify`` sends a state to a group's other users."""
 
-    def __init__(self, tell: Callable[[str, bool], None]) -> None:
-        self._tell = tell
-        self._told_at: dict[str, float] = {}
+    def __init__(self, notify: Callable[[str, bool], None]) -> None:
+        self._notify = notify
+        self._sent_at: dict[str, float] = {}
         self._ends: dict[str, asyncio.TimerHandle] = {}
-        self._told = Bucket(TOLD_PER_SECOND, TOLD_AT_ONCE)
+        self._limit = Bucket(CHANGES_PER_SECOND, CHANGES_AT_ONCE)
 
     def set(self, group_id: str, *, typing: bool) -> None:
-        """The user types in a chat group, or no longer does.
+        """Set whether the user types in a chat group.
 
         Raises:
-            FrameError: 429, it changes too often. What is on then ends by itself.
+            FrameError: 429, the state changes too often. A started typing state ends by its timeout.
         """
         now = time.monotonic()
         is_on = group_id in self._ends
-        if typing and (not is_on or now - self._told_at[group_id] >= AGAIN_SECONDS):
+        if typing and (not is_on or now - self._sent_at[group_id] >= AGAIN_SECONDS):
             self._take(now)
-            self._told_at[group_id] = now
-            self._tell(group_id, True)
+            self._sent_at[group_id] = now
+            self._notify(group_id, True)
         if typing:
             self._end_later(group_id)
         elif is_on:
@@ -47,15 +48,15 @@ class Typist:
             self.end(group_id)
 
     def end(self, group_id: str) -> None:
-        """The user no longer types in a chat group."""
+        """End the typing state in a chat group."""
         timer = self._ends.pop(group_id, None)
         if timer is not None:
             timer.cancel()
-            del self._told_at[group_id]
-            self._tell(group_id, False)
+            del self._sent_at[group_id]
+            self._notify(group_id, False)
 
     def end_all(self) -> None:
-        """The connection is gone."""
+        """End all typing states: the connection has closed."""
         for group_id in list(self._ends):
             self.end(group_id)
 
@@ -65,6 +66,6 @@ class Typist:
         self._ends[group_id] = asyncio.get_running_loop().call_later(EXPIRES_SECONDS, self.end, group_id)
 
     def _take(self, now: float) -> None:
-        if wait := self._told.take(1, now):
+        if wait := self._limit.take(1, now):
             metrics.refusals.labels("typing").inc()
-            raise FrameError(429, "too many changes of typing: not told", retry_after=math.ceil(wait))
+            raise FrameError(429, "too many typing changes: not delivered", retry_after=math.ceil(wait))

@@ -101,7 +101,7 @@ async def test_another_gateway_publishes_stored_messages_of_dead_gateway(
     redis: Any, intents: Intents, heir: Callable[[ChatService], asyncio.Task[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("realtime.publishing.intents.LEASE_MS", 200)
-    monkeypatch.setattr("chatws.messaging.message_publisher.FORGOTTEN_AFTER", 1.0)
+    monkeypatch.setattr("chatws.messaging.message_publisher.FORGET_SECONDS", 1.0)
     chat = ChatService()
     dead = MessagePublisher(chat, Names(NO_REDIS), intents)  # type: ignore[arg-type]
     for name in ("stored", "lost"):
@@ -139,9 +139,9 @@ async def test_unresolvable_intent_blocks_no_other_and_expires(
     heir(chat)
     await until_answer(lambda: published(redis), lambda ids: ids == ["stored"], "the other one")
     assert await noted(redis) == 1
-    monkeypatch.setattr("chatws.messaging.message_publisher.GIVEN_UP_AFTER", 0.5)
+    monkeypatch.setattr("chatws.messaging.message_publisher.GIVE_UP_SECONDS", 0.5)
     await until_answer(lambda: noted(redis), lambda count: count == 0, "given up")
-    assert "another release's is stored was never found out" in caplog.text
+    assert "another release's will not be published" in caplog.text
 
 
 async def test_unresolved_intents_are_bounded(redis: Any, intents: Intents, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +152,7 @@ async def test_unresolved_intents_are_bounded(redis: Any, intents: Intents, monk
     for _ in range(2):  # a repeat adds no intent
         with pytest.raises(ChatServiceError, match="away"):
             await sender.send(USER, frame())
-    with pytest.raises(FrameError, match="it isn't known whether they are stored") as refused:
+    with pytest.raises(FrameError, match="messages have an unknown result") as refused:
         await sender.send(USER, frame(message_id="c-2"))
     assert (refused.value.code, refused.value.retry_after) == (503, 2)
     assert (len(chat.saved), await noted(redis)) == (2, 1)
