@@ -250,7 +250,7 @@ class ChatGateway(Protocol):
         """Record that a user has read a chat group up to a message; return the cursor, which may be a later message."""
 
     async def group_cursors(self, group_id: str, user_ids: Sequence[int]) -> Sequence[ReadCursor]:
-        """Return some users' cursors in a chat group, without ``unread_count``; users who have read nothing are missing."""
+        """Return some users' cursors in a chat group, without ``unread_count``; users who read nothing are missing."""
 
     async def user_cursors(self, user_id: int, group_ids: Sequence[str]) -> Sequence[ReadCursor]:
         """Return how far a user has read some chat groups."""

@@ -1,13 +1,13 @@
-"""What the project uses of a channel layer."""
+"""Declare what the project uses of a channel layer, and send messages through one."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from realtime.redis.errors import translated
 
 
 class Layer(Protocol):
-    """What the project uses of a channel layer; any Channels layer with groups has it."""
+    """The methods that the project uses; any Channels layer with groups has them."""
 
     async def new_channel(self) -> str: ...
     async def receive(self, channel: str) -> dict[str, Any]: ...
@@ -16,22 +16,28 @@ class Layer(Protocol):
     async def group_send(self, group: str, message: dict[str, Any]) -> None: ...
 
 
+@runtime_checkable
+class SupportsBatching(Protocol):
+    """A layer that sends many messages in one round trip, as ours does."""
+
+    async def group_send_all(self, messages: Sequence[tuple[str, dict[str, Any]]]) -> None: ...
+
+
 async def send(layer: Layer, group: str, message: dict[str, Any]) -> None:
-    """Send one message; raises `RedisUnavailable` with any layer over Redis."""
+    """Send one message; raise `RedisUnavailable` with any layer over Redis."""
     with translated():
         await layer.group_send(group, message)
 
 
 async def send_all(layer: Layer, messages: Sequence[tuple[str, dict[str, Any]]]) -> None:
-    """Send ``(group, message)`` in order, with our layer some hundreds in a round trip.
+    """Send each ``(group, message)`` in order, in one round trip if the layer supports it.
 
     Raises:
         RedisUnavailable: with any layer over Redis. Some of the messages may have been sent.
     """
-    at_once = getattr(layer, "group_send_all", None)
     with translated():
-        if at_once is not None:
-            await at_once(messages)
+        if isinstance(layer, SupportsBatching):
+            await layer.group_send_all(messages)
             return
         for group, message in messages:
             await layer.group_send(group, message)

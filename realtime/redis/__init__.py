@@ -1,6 +1,6 @@
-"""Redis: clients, errors, many calls in one round trip, Lua scripts. The only importer of redis-py."""
+"""Use Redis: clients, errors, keys, calls in one round trip, Lua scripts. The only importer of redis-py."""
 
 from realtime.imports import without
 
-with without("opentelemetry"):  # redis-py has metrics of its own for it, which are off; `tracing.otel` imports it
+with without("opentelemetry"):  # redis-py imports it for metrics that are off; `tracing.otel` imports it if needed
     import redis.asyncio  # noqa: F401

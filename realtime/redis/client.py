@@ -1,4 +1,4 @@
-"""Clients of Redis: made, waited for, and asked whether they answer."""
+"""Create clients of Redis, wait until Redis answers, and probe it."""
 
 import asyncio
 import logging
@@ -22,16 +22,17 @@ __all__ = ["Redis", "address_of", "connect", "eviction_problem", "no_retry", "pi
 logger = logging.getLogger(__name__)
 
 OLDEST_MAJOR = 7
-"""Valkey tells the version of Redis that it is compatible with."""
+"""The oldest supported major version. Valkey reports the version of Redis that it is compatible with."""
 
 PING_SECONDS = 2.0
+"""The deadline of a probe."""
 
 WAIT_SECONDS = 20
-"""How long a call waits for one of the client's connections."""
+"""How long a call waits for a free connection of the client."""
 
 
 class ClientPipeline(redis_client.Pipeline):
-    """redis-py's pipeline, raising our own errors (`realtime.redis.errors`)."""
+    """redis-py's pipeline; it raises our own errors (`realtime.redis.errors`)."""
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
         with translated():
@@ -39,7 +40,7 @@ class ClientPipeline(redis_client.Pipeline):
 
 
 class Client(redis_asyncio.Redis):
-    """redis-py's client, raising our own errors (`realtime.redis.errors`)."""
+    """redis-py's client; it raises our own errors (`realtime.redis.errors`)."""
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         with translated():
@@ -50,13 +51,13 @@ class Client(redis_asyncio.Redis):
 
 
 def connect(url: str, *, timeout: float = 5.0, max_connections: int = 50) -> Redis:
-    """A client that answers bytes, gives up after ``timeout`` seconds and never repeats a command by itself.
+    """Return a client that answers bytes, times out after ``timeout`` seconds and never retries a command by itself.
 
-    When all its connections are in use, a call waits for its turn.
+    A call waits up to `WAIT_SECONDS` for a connection if all ``max_connections`` are in use.
     """
     options = {
         "decode_responses": False,
-        # Where it is on, the pool hands out connections that the server has closed.
+        # If this is on, the pool returns connections that the server has closed.
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
         **no_retry(timeout),
     }
@@ -68,12 +69,12 @@ def connect(url: str, *, timeout: float = 5.0, max_connections: int = 50) -> Red
 
 
 def no_retry(timeout: float) -> dict[str, Any]:
-    """Options of a connection that gives up after ``timeout`` seconds and never repeats a command by itself."""
+    """Return the options of a connection that times out after ``timeout`` seconds and never retries a command."""
     return {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": Retry(NoBackoff(), 0)}
 
 
 def address_of(url: str) -> str:
-    """``host:port`` of a Redis URL, without its password, for messages."""
+    """Return ``host:port`` of a Redis URL, without its password, for messages."""
     parts = urlsplit(url)
     return parts.path if parts.scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"
 
@@ -82,7 +83,7 @@ async def wait_for_redis(client: Redis, url: str, seconds: float) -> None:
     """Return as soon as Redis answers.
 
     Raises:
-        RedisUnavailable: after ``seconds``, or at once for a Redis that is too old; the message names the address.
+        RedisUnavailable: after ``seconds``, or at once if Redis is too old; the message names the address.
     """
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
@@ -104,15 +105,15 @@ async def wait_for_redis(client: Redis, url: str, seconds: float) -> None:
 
 
 def eviction_problem(url: str, info: Mapping[str, Any]) -> str:
-    """What is wrong with the policy that Redis's INFO tells, in words; empty if it is noeviction."""
+    """Return an error text if the eviction policy in Redis's INFO is not noeviction; else an empty text."""
     policy = info.get("maxmemory_policy", "noeviction")
     if policy == "noeviction":
         return ""
-    return f"Redis at {address_of(url)} has maxmemory-policy {policy}: it may evict what has not been delivered"
+    return f"Redis at {address_of(url)} has maxmemory-policy {policy}: it may evict undelivered entries"
 
 
 def ping(redis: Redis, url: str, loop: asyncio.AbstractEventLoop) -> str:
-    """Whether Redis answers, asked in the loop that uses it; for probes."""
+    """Return ``ok`` or the problem, for probes; the call runs in ``loop``, which uses the client."""
     asking = asyncio.run_coroutine_threadsafe(_ping(redis, url), loop)
     try:
         return asking.result(PING_SECONDS)

@@ -1,7 +1,7 @@
 """Translate what redis-py raises, once, into our own errors. No other module reads an error of Redis.
 
-Every error is transient unless it is known to be permanent: a Redis that loads, is full, can't save, lacks replicas or
-has changed its user's rights answers with an error as well, and recovers later.
+Every error is transient unless it is known to be permanent. For example, a Redis that is loading,
+is full, can't save or lacks replicas answers with an error, and recovers later.
 """
 
 import re
@@ -22,8 +22,10 @@ from realtime.exceptions import (
 __all__ = ["UnknownScript", "translate", "translated"]
 
 PERMANENT = frozenset({"WRONGTYPE"})
-"""Codes of replies that a later try gets too: a key of another type. So is a reply without a code: a command that Redis
-doesn't know, or a script's own mistake (redis-py leaves out the code ``ERR``)."""
+"""Codes of permanent replies: a key of another type.
+
+A reply without a code is permanent, too: an unknown command, or a mistake in a script (redis-py omits ``ERR``).
+"""
 CODE = re.compile(r"[A-Z]{3,}\b")
 
 
@@ -33,11 +35,11 @@ class UnknownScript(RedisUnavailable):
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise our own errors in place of those of redis-py and of the socket below it.
+    """Raise our own errors instead of redis-py's and the socket's.
 
     Raises:
         RedisUnavailable: the same command may succeed later; `RedisConnectionLost` if the connection ended.
-        RedisDefect: it never will.
+        RedisDefect: it will never succeed.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Many calls in one round trip, and what a connection has read already."""
+"""Run many commands in one round trip, and return the replies that a connection has buffered."""
 
 import asyncio
 import math
@@ -14,13 +14,13 @@ from realtime.redis.errors import translate, translated
 
 
 async def pipelined(client: Redis, commands: Sequence[tuple[str | bytes | int | float, ...]]) -> list[Any]:
-    """Make many calls in one round trip; answers in their order.
+    """Run many commands in one round trip; return their answers in order.
 
-    redis-py's own pipeline packs commands in Python: half of what a batch costs. Every call is made; raises the first
-    error among the answers. After `RedisUnavailable` any of the calls may have been made.
+    redis-py's own pipeline packs commands in Python, which is half the cost of a batch. Every command runs, also after
+    one that fails; then the first error is raised. After `RedisUnavailable` any of the commands may have run.
 
     Raises:
-        RedisUnavailable, RedisDefect: as `realtime.redis.errors` tells.
+        RedisUnavailable, RedisDefect: see `realtime.redis.errors`.
     """
     with translated():
         answers = await _exchange(client.connection_pool, commands)
@@ -35,14 +35,16 @@ async def _exchange(pool: Any, commands: Sequence[tuple[str | bytes | int | floa
     try:
         await connection.send_packed_command(b"".join([_pack(command) for command in commands]), check_health=False)
         answers: list[Any] = []
-        async with asyncio.timeout(connection.socket_timeout):  # one for all: a timer each is half of reading them
+        async with asyncio.timeout(
+            connection.socket_timeout
+        ):  # one timer, because one per answer costs half of the reading
             for _ in commands:
                 try:
                     answers.append(await connection.read_response(timeout=math.inf))
                 except ResponseError as error:
                     answers.append(error)
     except BaseException:  # also a cancellation; it is raised again
-        await connection.disconnect(nowait=True)  # what is still to come would be taken for another's answer
+        await connection.disconnect(nowait=True)  # the next user of the connection would read the rest of the answers
         raise
     finally:
         await pool.release(connection)
@@ -50,9 +52,9 @@ async def _exchange(pool: Any, commands: Sequence[tuple[str | bytes | int | floa
 
 
 def buffered(connection: Any) -> list[Any]:
-    """The replies that one of redis-py's connections has read from its socket already, but not handed out yet.
+    """Return the replies that a redis-py connection has read from its socket but not returned yet.
 
-    Its `read_response` costs a walk through four coroutines for each. Empty where it isn't parsed by hiredis.
+    This is cheaper than `read_response`, which runs four coroutines for each reply. Empty without hiredis.
     """
     reader = getattr(getattr(connection, "_parser", None), "_reader", None)
     if not isinstance(reader, hiredis.Reader):
@@ -60,4 +62,4 @@ def buffered(connection: Any) -> list[Any]:
     return list(iter(reader.gets, NOT_ENOUGH_DATA))
 
 
-_pack: Any = hiredis.pack_command  # declared for tuples of one
+_pack: Any = hiredis.pack_command  # its type allows only tuples of one element

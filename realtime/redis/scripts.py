@@ -1,4 +1,4 @@
-"""Lua scripts, run by their digest."""
+"""Load Lua scripts and run them by their digest."""
 
 import hashlib
 import re
@@ -15,7 +15,7 @@ INCLUDE = re.compile(r"^--@include (\w+)\n", re.MULTILINE)
 
 
 class Script:
-    """A Lua script of `realtime/redis/lua`, run by its digest and sent again when Redis forgot it."""
+    """A Lua script of `realtime/redis/lua`, run by its digest and loaded again if Redis has lost it."""
 
     def __init__(self, name: str) -> None:
         self._source = INCLUDE.sub(lambda match: _lua(match[1]), _lua(name))
@@ -24,10 +24,10 @@ class Script:
     async def run_all(
         self, client: Redis, calls: Sequence[tuple[Sequence[str | bytes], Sequence[str | bytes | int | float]]]
     ) -> list[Any]:
-        """Run it once for each of ``(keys, args)`` in one round trip; answers in their order.
+        """Run the script once for each of ``(keys, args)`` in one round trip; return the answers in order.
 
-        Raises as `pipelined` does, so it has to be safe to repeat; where the connection turns out to be dead, it is
-        repeated at once on another.
+        Raise what `pipelined` raises. After a lost connection the calls run again at once on another connection, so
+        the script must be safe to repeat.
         """
         commands = [("EVALSHA", self._digest, len(keys), *keys, *args) for keys, args in calls]
         try:
@@ -40,7 +40,7 @@ class Script:
             return await self.run_all(client, calls)
 
     async def run(self, client: Redis, keys: Sequence[str | bytes], args: Sequence[str | bytes | int | float]) -> Any:
-        """Run it; answers what the script returns, bytes for strings."""
+        """Run the script once; return its answer, with bytes for strings."""
         [answer] = await self.run_all(client, [(keys, args)])
         return answer
 

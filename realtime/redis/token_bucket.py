@@ -1,4 +1,4 @@
-"""How much one user may do over all gateways: a token bucket in Redis."""
+"""Limit the rate of a user's actions over all gateways, with a token bucket in Redis."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ _allow = Script("limit_take")
 
 
 class UserLimit:
-    """What one user may do a second, over all its devices and gateways: a bucket in Redis for each user.
+    """A limit of actions per second for each user, over all devices and gateways.
 
-    All that are asked for in one turn of the loop take one round trip.
+    All calls of one turn of the event loop take one round trip. A ``rate`` of 0 means no limit.
     """
 
     def __init__(self, redis: Redis, name: str, rate: float, burst_seconds: float) -> None:
@@ -24,7 +24,7 @@ class UserLimit:
         self._takes: TurnBatch[int, float] = TurnBatch(self._take_all, f"limit {name}")
 
     async def take(self, user_id: int) -> float:
-        """Count one: 0.0, or the seconds to wait. Raises what Redis raises."""
+        """Count one action and return 0.0, or return the seconds to wait; raise what Redis raises."""
         if not self._rate:
             return 0.0
         return await self._takes.ask(user_id)
