@@ -18,7 +18,7 @@ from tests.faults.ledger import Ledger, Loss
 from tests.faults.system import System, TwinSystem
 from tests.support.proxy import Proxy
 from tests.support.redis import free_port
-from tests.support.twin import Twin
+from tests.support.twin.control import Twin
 
 WAIT_SECONDS = 120.0
 """Seconds to wait for a fault's effect; the ledger finds what is missing."""

@@ -22,7 +22,8 @@ from chatws.chat_service.pb import chat_pb2 as pb
 from tests.support.processes import start
 from tests.support.real import REAL, real
 from tests.support.redis import free_port
-from tests.support.twin import METHODS, Twin
+from tests.support.twin.control import Twin
+from tests.support.twin.platform import METHODS
 
 RECORDED = [json.loads(line) for line in (Path(__file__).parent / "recordings/grpc.jsonl").read_text().splitlines()]
 PEOPLE = [[11, "Ada", "https://img.example/ada.png"], [12, "Bo", ""], [13, "Cy", ""]]

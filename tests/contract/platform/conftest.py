@@ -8,7 +8,7 @@ import pytest
 
 from chatws.chat_service.pb.chat_pb2_grpc import ChatServiceStub
 from tests.support.stack import PlatformStack
-from tests.support.twin import Twin
+from tests.support.twin.control import Twin
 
 
 @pytest.fixture(scope="package")

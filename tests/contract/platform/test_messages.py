@@ -13,7 +13,7 @@ from tests.support.client import make_token
 from tests.support.go_platform import enter, group_of, history, serving, text
 from tests.support.scrape import scraped
 from tests.support.stack import PlatformStack
-from tests.support.twin import Twin
+from tests.support.twin.control import Twin
 from tests.support.waiting import LIMIT, until_answer
 
 
