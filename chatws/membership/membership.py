@@ -88,7 +88,7 @@ class Membership:
     def mark_incomplete(self) -> None:
         """Mark the cached groups incomplete: this process no longer receives the removals of one of them.
 
-        The next connection of the user refreshes them.
+        Each later connection of the user refreshes them.
         """
         self._incomplete = True
 
@@ -125,8 +125,9 @@ class Membership:
         while True:
             self._stale = False
             async with self._calls:
+                before = self._hub.openings
                 groups = await all_user_group_ids(self._chat, self.user_id)
-            not_received = [feed for feed in map(group_feed, groups) if not self._hub.is_subscribed(feed)]
+            not_received = [feed for feed in map(group_feed, groups) if not self._hub.was_subscribed(feed, before)]
             await self._hub.ensure_subscribed(not_received)
             if not self._stale and not not_received:
                 break

@@ -52,6 +52,8 @@ class Hub:
         self._conf = conf
         self._on_control = on_control
         self._listeners: list[HubListener] = []
+        self.openings = 0
+        """How many feeds were opened so far: the time by which `was_subscribed` measures."""
         self._tasks = tasks.Group()
         self._receiver = Receiver(layer, self._receive)
         self._local = LocalFeeds(
@@ -89,10 +91,10 @@ class Hub:
 
     # Subscribing
 
-    def is_subscribed(self, feed: str) -> bool:
-        """Return whether this process receives the feed already and knows its position."""
+    def was_subscribed(self, feed: str, openings: int) -> bool:
+        """Return whether this process has received the feed since ``openings`` had this value."""
         known = self._feeds.get(feed)
-        return known is not None and bool(known.epoch) and known.closing is None
+        return known is not None and 0 < known.opened <= openings and known.closing is None
 
     def feeds_of(self, subscriber: Subscriber) -> set[str]:
         """Return the feeds that a subscriber receives. The set is the hub's own: don't change it."""
@@ -189,6 +191,8 @@ class Hub:
         self._local.close_later_if_empty(feed)
 
     def _opened(self, feed: LocalFeed) -> None:
+        self.openings += 1
+        feed.opened = self.openings
         if feed.dirty:
             self._recovery.start(feed)
         if not self._confirms:

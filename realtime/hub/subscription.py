@@ -44,7 +44,7 @@ class LocalFeed:
 
     __slots__ = (
         "closing", "dirty", "epoch", "fill", "last_id", "linger",
-        "name", "offset", "opening", "pending", "subscribers", "subscribing",
+        "name", "offset", "opened", "opening", "pending", "subscribers", "subscribing",
     )  # fmt: skip
 
     def __init__(self, name: str) -> None:
@@ -58,6 +58,8 @@ class LocalFeed:
         """Those that wait for the feed to open, and whether they are still to be subscribed then."""
         self.pending: list[bytes] = []
         """Frames that go out at the end of this turn of the loop."""
+        self.opened = 0
+        """The hub's ``openings`` when the position became known; 0 until then."""
         self.opening: asyncio.Task[None] | None = None
         self.fill: asyncio.Task[None] | None = None
         """The task that reads the log, while it runs."""

@@ -1,6 +1,7 @@
 """Check membership lookups: a bounded number at once, and one per user."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,6 +9,10 @@ import pytest
 from chatws.chat_service.port import ChatServiceError, Group, Page, all_user_group_ids, error_of
 from chatws.membership import registry
 from chatws.membership.registry import Memberships
+from realtime.conf import RealtimeConf
+from realtime.redis.client import Redis
+from tests.support.hub import Listener as HubSubscriber
+from tests.support.hub import World
 from tests.support.waiting import until
 
 
@@ -27,6 +32,8 @@ class ChatService:
 
 
 class Hub:
+    openings = 0
+
     def listen(self, listener: Any) -> None: ...
 
     async def ensure_subscribed(self, names: Any) -> None: ...
@@ -130,3 +137,25 @@ async def test_listed_disbanded_group_is_ignored() -> None:
             return Page([group("alive", 1), group("disbanded", 2)], 2)
 
     assert await all_user_group_ids(Lists(), 1) == {"alive"}  # type: ignore[arg-type]
+
+
+async def test_feed_opened_during_the_call_makes_it_repeat(redis: Redis, conf: RealtimeConf) -> None:
+    """A removal between the chat service's answer and the opening would be missed."""
+    world = World(redis, conf)
+    world.hub.start()
+    chat = ChatService()
+    calls: list[int] = []
+
+    async def user_groups(user_id: int, page: int, page_size: int) -> Page[Any]:
+        calls.append(user_id)
+        if len(calls) == 1:  # another user of this gateway subscribes while the chat service answers
+            await world.hub.subscribe(HubSubscriber(), ["group:g"])
+        return Page([SimpleNamespace(group_id="g", status=1)], 1)
+
+    chat.user_groups = user_groups  # type: ignore[method-assign]
+    user = Memberships(chat, world.hub).enter(1, Listener())  # type: ignore[arg-type]
+    assert await user.refresh() == {"g"}
+    assert len(calls) == 2
+    await user.refresh()
+    assert len(calls) == 3
+    await world.stop()
