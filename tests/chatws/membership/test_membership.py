@@ -10,9 +10,9 @@ from chatws.chat_service.port import ChatServiceError, Group, Page, all_user_gro
 from chatws.membership import registry
 from chatws.membership.registry import Memberships
 from realtime.conf import RealtimeConf
-from realtime.redis.client import Redis
 from tests.support.hub import Listener as HubSubscriber
 from tests.support.hub import World
+from tests.support.redis import Redis
 from tests.support.waiting import until
 
 
