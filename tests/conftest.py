@@ -14,11 +14,12 @@ from realtime.conf import RealtimeConf
 from tests.support.chat import Chat
 from tests.support.client import Client, connect, make_token
 from tests.support.database import ON_POSTGRES
+from tests.support.platform_stack import PlatformStack, RealStack
 from tests.support.postgres import PostgresServer
 from tests.support.processes import ByZygote
 from tests.support.redis import Redis, RedisServer
 from tests.support.redis import connect as connect_redis
-from tests.support.stack import SERVERS, Gateway, PlatformStack, RealStack, Stack
+from tests.support.stack import SERVERS, Gateway, Stack
 
 pytest_plugins = ["tests.support.failures", "tests.support.order"]
 LONGEST = ("tests/e2e/", "tests/javascript/", "tests/faults/", "tests/config/")

@@ -18,7 +18,8 @@ from tests.e2e.test_pages import picture, without_barriers
 from tests.support.browser import Person, arrive
 from tests.support.chat import new_user
 from tests.support.client import make_token
-from tests.support.stack import Gateway, PlatformStack
+from tests.support.platform_stack import PlatformStack
+from tests.support.stack import Gateway
 
 pytestmark = pytest.mark.browser
 

@@ -15,19 +15,11 @@ import redis.asyncio as aioredis
 
 from tests.support.chat import Chat, PlatformChat
 from tests.support.etcd import Etcd, Registration
+from tests.support.platform_stack import ASKS_OFTEN, PLATFORM_LEASE_SECONDS, platform_settings, twin_command
 from tests.support.proxy import Proxy
 from tests.support.real import real
 from tests.support.redis import free_port
-from tests.support.stack import (
-    ASKS_OFTEN,
-    PLATFORM_LEASE_SECONDS,
-    SERVERS,
-    Gateway,
-    Process,
-    Stack,
-    platform_settings,
-    twin_command,
-)
+from tests.support.stack import SERVERS, Gateway, Process, Stack
 
 RECOVERY_SECONDS = 120
 SHIM = Path(__file__).with_name("shim")

@@ -3,7 +3,8 @@
 from typing import Any
 
 from realtime.redis.client import connect
-from tests.support.stack import PlatformStack, RealStack, Stack
+from tests.support.platform_stack import PlatformStack, RealStack
+from tests.support.stack import Stack
 from tests.support.waiting import until_answer
 
 

@@ -9,7 +9,8 @@ import redis as redis_py
 from chatws.chat_service.pb import chat_pb2 as pb
 from realtime.relay.watermill import encode
 from tests.support.client import Client, connect, make_token
-from tests.support.stack import Gateway, PlatformStack, Process, Stack
+from tests.support.platform_stack import PlatformStack
+from tests.support.stack import Gateway, Process, Stack
 
 activities = itertools.count(1)
 """Unused ids of activities: a group belongs to exactly one."""

@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from chatws.chat_service.pb.chat_pb2_grpc import ChatServiceStub
-from tests.support.stack import PlatformStack
+from tests.support.platform_stack import PlatformStack
 from tests.support.twin.control import Twin
 
 

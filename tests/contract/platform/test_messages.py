@@ -11,8 +11,8 @@ import redis.asyncio as aioredis
 from tests.support.chat import new_user
 from tests.support.client import make_token
 from tests.support.go_platform import enter, group_of, history, serving, text
+from tests.support.platform_stack import PlatformStack
 from tests.support.scrape import scraped
-from tests.support.stack import PlatformStack
 from tests.support.twin.control import Twin
 from tests.support.waiting import LIMIT, until_answer
 

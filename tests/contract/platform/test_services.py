@@ -11,7 +11,7 @@ from chatws.chat_service.pb import chat_pb2 as pb
 from realtime.relay.watermill import encode
 from tests.support.chat import new_user
 from tests.support.go_platform import activities, enter, group_of, happens, text
-from tests.support.stack import PlatformStack
+from tests.support.platform_stack import PlatformStack
 from tests.support.twin.control import Twin
 from tests.support.waiting import until_answer
 
