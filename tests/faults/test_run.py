@@ -6,7 +6,9 @@ import pytest
 
 from tests.faults.faults import FAULTS, PLATFORM_FAULTS
 from tests.faults.ledger import Ledger, Loss, Place
-from tests.faults.run import Outcome, Plan, run, table
+from tests.faults.plan import Outcome, Plan
+from tests.faults.report import table
+from tests.faults.run import run
 
 
 async def test_each_fault_once_breaks_no_promise() -> None:

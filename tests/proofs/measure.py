@@ -28,6 +28,8 @@ from benchmarks.scenarios import fan_out  # noqa: E402
 from tests.abuse import beside, fuzz, idle  # noqa: E402
 from tests.e2e import long_group, tutorial  # noqa: E402
 from tests.faults import rolling, run, soak  # noqa: E402
+from tests.faults.plan import Plan  # noqa: E402
+from tests.faults.report import table  # noqa: E402
 from tests.proofs import latency  # noqa: E402
 from tests.proofs.figures import Figure, all_of, at_most, none_of, write  # noqa: E402
 from tests.support.browser import chromium  # noqa: E402
@@ -78,16 +80,16 @@ async def a_soak(size: Size) -> list[Figure]:
 
 
 async def fault_run(size: Size) -> list[Figure]:
-    return await _broken(run.Plan(minutes=3.5 * size.scale, seed=size.seed))
+    return await _broken(Plan(minutes=3.5 * size.scale, seed=size.seed))
 
 
 async def beside_the_platform(size: Size) -> list[Figure]:
-    return await _broken(run.Plan(minutes=2.5 * size.scale, seed=size.seed, rate=80, platform=True))
+    return await _broken(Plan(minutes=2.5 * size.scale, seed=size.seed, rate=80, platform=True))
 
 
-async def _broken(plan: run.Plan) -> list[Figure]:
+async def _broken(plan: Plan) -> list[Figure]:
     outcome = await run.run(plan)
-    say(run.table(plan, outcome) + "\n")
+    say(table(plan, outcome) + "\n")
     slowest = max(outcome.takeovers, default=math.inf)  # without a figure nothing is proved
     faults = outcome.injected.total()
     return [
