@@ -8,7 +8,6 @@ import logging
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from chatws.chat_service.port import User, Users, UserServiceError
 from realtime.aio import tasks
@@ -138,7 +137,7 @@ class Names:
         return {user.user_id: Name(user.name, user.avatar) for user in answered}
 
     async def _cache(self, users: Collection[User]) -> None:
-        commands: list[Any] = []
+        commands: list[tuple[str | int, ...]] = []
         for user in users:
             commands.append(("HSET", _key(user.user_id), "name", user.name, "avatar", user.avatar))
             commands.append(("EXPIRE", _key(user.user_id), CACHE_SECONDS))
