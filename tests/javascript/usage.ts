@@ -1,7 +1,11 @@
 import { ChatClient, type ChatEvents, ClosedError, type Message, newId, RefusedError } from "chatws";
 import { messagesBefore } from "chatws/history";
 
-const chat = new ChatClient("/ws", { token: async ({ fresh }) => (fresh ? null : "t"), positions: {}, longestWait: 10 });
+const chat = new ChatClient("/ws", {
+  token: async ({ fresh }) => (fresh ? null : "t"),
+  positions: {},
+  longestWait: 10,
+});
 const stop: () => void = chat.listen("new_message", (message, event) => {
   const text: string = message.content;
   const offset: number | undefined = event.frame?.offset;
