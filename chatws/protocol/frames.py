@@ -239,7 +239,7 @@ class MessageRead(msgspec.Struct, frozen=True):
 
 
 class UserTyping(msgspec.Struct, frozen=True):
-    """A user started or stopped typing; it expires after 10 s without another frame."""
+    """A user started or stopped typing. The gateway ends it after 6 s; a client that missed that, after 10 s."""
 
     TYPE: ClassVar = "typing"
 

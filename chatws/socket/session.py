@@ -49,7 +49,7 @@ class Session:
         self._first_principal = principal
         self._typist: Typist | None = None
         self.subscriptions = Subscriptions(
-            connection, self.user_id, services.memberships, services.node.hub, on_left=self._stop_typing
+            connection, self.user_id, services.memberships, services.node.hub, on_removed=self._stop_typing
         )
         self.membership = self.subscriptions.membership
 
@@ -81,11 +81,6 @@ class Session:
             groups=groups,
             feeds=UNSET if feeds is None else feeds,
         )
-
-    def renew(self, principal: Principal) -> AuthSuccess:
-        """Keep the connection until this token of the same user expires."""
-        self.connection.renew(principal)
-        return self.auth_success(sorted(self.membership.groups or ()))
 
     async def require_member(self, group_id: str) -> None:
         """Return if the user is in the chat group now.

@@ -36,10 +36,10 @@ class Client(Protocol):
 
 
 class Subscriptions:
-    """The feeds of one connection. ``on_left`` is called with each chat group that it no longer receives."""
+    """The feeds of one connection. ``on_removed`` is called with each chat group that the user was removed from."""
 
     def __init__(
-        self, client: Client, user_id: int, memberships: Memberships, hub: Hub, on_left: Callable[[str], None]
+        self, client: Client, user_id: int, memberships: Memberships, hub: Hub, on_removed: Callable[[str], None]
     ) -> None:
         self.user_id = user_id
         self.deliver = client.outbox.write
@@ -47,7 +47,7 @@ class Subscriptions:
         self._memberships = memberships
         self._client = client
         self._hub = hub
-        self._on_left = on_left
+        self._on_removed = on_removed
         self._changing = asyncio.Lock()
         self._reconciling = Rerun(self._reconcile, "reconciling a connection with its user's groups")
         self._is_starting = True
@@ -146,8 +146,8 @@ class Subscriptions:
     async def _subscribe_to_groups(self) -> list[Subscribed]:
         """Subscribe to every chat group of the user that is not subscribed to yet; return the new ones.
 
-        The user may be removed from some of them meanwhile. Their tails and later frames still go out, then
-        `group_left`.
+        If the user lost a group during this call, it is among them all the same: the client gets `group_joined`, the
+        missed and the held frames, then `group_left`.
         """
         feeds = self._within_limit(self._missing_feeds())
         self._resume.points = {feed: point for feed, point in self._resume.points.items() if feed in feeds}
@@ -188,9 +188,10 @@ class Subscriptions:
     # What the hub reports
 
     def feed_reset(self, feed: str, position: Position) -> bool:
-        """Tell the client what it lost, and leave a chat group until the chat service confirms the membership.
+        """Send `feed_reset` with the new position; return False for a chat group, so that the hub unsubscribes it.
 
-        A removal may be among the lost publications.
+        The lost publications may include a removal. The connection is subscribed again once the chat service has
+        confirmed the membership.
         """
         self._client.write(FeedReset(feed, position.epoch, position.offset))
         group_id = group_of(feed)
@@ -205,7 +206,7 @@ class Subscriptions:
         """Tell the client that its user was removed; if the user is added again, it resumes from this position."""
         group_id = group_of(feed)
         self._left.discard(group_id)
-        self._on_left(group_id)
+        self._on_removed(group_id)
         self._resume.remember_position(feed, position)
         self._client.write(GroupLeft(group_id))
 

@@ -26,7 +26,7 @@ COPIED_AT_ONCE = 1_000
 MAX_JTI = 256
 """Longest id of a token that can be revoked, in characters."""
 
-_copy = Script("auth_revoke")
+_auth_revoke = Script("auth_revoke")
 
 
 class Revocations:
@@ -133,7 +133,7 @@ class Revocations:
         await self._copy(args)
 
     async def _copy(self, args: list[str | int]) -> None:
-        await _copy.run(self._redis, [keys.REVOKED, keys.REVOKED_VERSION], [new_epoch(), *args])
+        await _auth_revoke.run(self._redis, [keys.REVOKED, keys.REVOKED_VERSION], [new_epoch(), *args])
 
 
 @asynccontextmanager

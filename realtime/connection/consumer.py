@@ -1,8 +1,9 @@
-"""Run one WebSocket connection: accept, deadline, frames one at a time, token expiry, audit, end.
+"""Run one WebSocket connection: accept, deadline, frames, token expiry, audit, end.
 
-If one frame takes long, later frames are read ahead, so that a client's heartbeat is still answered.
+Frames are served in order, one at a time. The exception: while one takes longer than a second or two, the next frames
+are read into a queue, and a `ping` among them is answered at once.
 
-It is a Channels consumer without a channel of its own, because the hub receives the groups for all connections of the
+Unlike a usual Channels consumer it has no channel and joins no Channels group: the hub joins them once for the whole
 process. What frames mean is up to the `ConnectionHandler`.
 """
 
@@ -145,7 +146,7 @@ class Connection(AsyncConsumer):  # type: ignore[misc]  # channels has no types
         await ahead.put(message)
 
     def count_bad_frame(self) -> None:
-        """Count a frame that could not be read. The twentieth in a minute closes the connection."""
+        """Count an unreadable or binary frame; ``bad_frames_per_minute`` of them in a minute close with 4400."""
         now = time.monotonic()
         limit = self.node.conf.bad_frames_per_minute
         if self._bad_frames is None:

@@ -17,15 +17,15 @@ from realtime.redis.client import Redis
 from realtime.redis.pipeline import pipelined
 from realtime.redis.scripts import Script
 
-_append = Script("feed_append")
+_feed_append = Script("feed_append")
 
-_ensure = Script("feed_open")
+_feed_open = Script("feed_open")
 
-_read = Script("feed_read")
+_feed_read = Script("feed_read")
 
-_renew = Script("feed_reset_epoch")
+_feed_reset_epoch = Script("feed_reset_epoch")
 
-_tail = Script("feed_range")
+_feed_range = Script("feed_range")
 
 NewEntry = tuple[str, str, bytes]
 """Stream entry id, publication id, encoded publication."""
@@ -99,7 +99,7 @@ class FeedLog:
             (keys.feed(feed), [*first, *(part for entry in entries for part in entry)])
             for feed, entries in batch.items()
         ]
-        answers = await _append.run_all(self._redis, calls)
+        answers = await _feed_append.run_all(self._redis, calls)
         return [_places(answer, entries) for answer, entries in zip(answers, batch.values(), strict=True)]
 
     async def ensure(self, feed: str) -> Position:
@@ -114,13 +114,14 @@ class FeedLog:
         calls: list[tuple[Sequence[str], list[str | int]]] = [
             (keys.feed(name), [new_epoch(), self._conf.meta_seconds]) for name in names
         ]
-        answers = await _ensure.run_all(self._redis, calls)
+        answers = await _feed_open.run_all(self._redis, calls)
         positions = {name: _position(answer) for name, answer in zip(names, answers, strict=True)}
         return [positions[feed] for feed in feeds]
 
     async def read(self, feed: str, after: int, limit: int) -> LogSlice:
         """Return at most ``limit`` entries after the offset ``after``, with the log's position at that moment."""
-        answer = await _read.run(self._redis, keys.feed(feed)[:2], [new_epoch(), self._conf.meta_seconds, after, limit])
+        given: list[str | int] = [new_epoch(), self._conf.meta_seconds, after, limit]
+        answer = await _feed_read.run(self._redis, keys.feed(feed)[:2], given)
         *position, first, id_at, entries = answer
         return LogSlice(_position(position), first, entries, decode_publication(id_at).id if id_at else "")
 
@@ -133,13 +134,13 @@ class FeedLog:
         entries are more than ``max_entries`` or longer than ``max_bytes``.
         """
         of_feed, limits = keys.feed(feed)[:2], [up_to, max_entries, max_bytes]
-        entries: list[bytes] | None = await _tail.run(self._redis, of_feed, [after.epoch, after.offset, *limits])
+        entries: list[bytes] | None = await _feed_range.run(self._redis, of_feed, [after.epoch, after.offset, *limits])
         return entries
 
-    async def renew(self, feed: str, epoch: str) -> Position:
+    async def reset_epoch(self, feed: str, epoch: str) -> Position:
         """Begin a new epoch if ``epoch`` is still the current one; return the position in either case."""
         given: list[str | int] = [epoch, new_epoch(), self._conf.meta_seconds]
-        return _position(await _renew.run(self._redis, keys.feed(feed)[:2], given))
+        return _position(await _feed_reset_epoch.run(self._redis, keys.feed(feed)[:2], given))
 
     async def positions(self, feeds: Sequence[str]) -> list[Position | None]:
         """Return the positions of many feeds in one round trip; None for a feed that has none."""

@@ -53,7 +53,7 @@ class Hub:
         self._on_control = on_control
         self._listeners: list[HubListener] = []
         self.openings = 0
-        """How many feeds were opened so far: the time by which `was_subscribed` measures."""
+        """A logical clock: how many feeds were opened so far. Note it before a question; see `was_subscribed`."""
         self._tasks = tasks.Group()
         self._receiver = Receiver(layer, self._receive)
         self._local = LocalFeeds(
@@ -92,7 +92,7 @@ class Hub:
     # Subscribing
 
     def was_subscribed(self, feed: str, openings: int) -> bool:
-        """Return whether this process has received the feed since ``openings`` had this value."""
+        """Return whether this process received the feed when `openings` had this value, and still does."""
         known = self._feeds.get(feed)
         return known is not None and 0 < known.opened <= openings and known.closing is None
 
@@ -115,8 +115,8 @@ class Hub:
 
         No frame reaches the subscriber before the caller goes on. With ``resume`` frames may: the caller has to hold
         them back until it has written the tails. A feed that the subscriber receives already is returned with its
-        present position. These feeds are left out: the subscriber's user was removed meanwhile, it unsubscribed
-        meanwhile, or Redis did not return the tail.
+        present position. A feed is not returned if, during this call, its user was removed, the subscriber
+        unsubscribed, or Redis did not return the missed frames.
 
         Raises:
             FeedUnavailable: Redis did not answer in time. The connection is subscribed to none of the feeds.
@@ -214,7 +214,7 @@ class Hub:
         feed = self._feeds.get(name)
         if feed is None:
             return
-        # The id before it is looked at since a Redis that went back in time gives an offset out again.
+        # The id before is compared as well: a Redis that was restored to an older state assigns offsets again.
         follows_on = (place.epoch, place.offset, place.after) == (feed.epoch, feed.offset + 1, feed.last_id)
         if follows_on and feed.fill is None:
             self._apply(feed, decode_publication(entry))

@@ -31,7 +31,11 @@ Reset = Callable[[LocalFeed, Position], None]
 
 
 class Recovery:
-    """Brings feeds up to the end of their logs. ``apply`` gets each publication in order, ``reset`` a break in them."""
+    """Brings feeds up to the end of their logs.
+
+    Calls ``apply`` with each missing publication, in order, and ``reset`` with the new position if the log can't give
+    all of them.
+    """
 
     def __init__(
         self, log: FeedLog, feeds: Mapping[str, LocalFeed], group: tasks.Group, *, apply: Apply, reset: Reset
@@ -80,14 +84,17 @@ class Recovery:
         behind: list[tuple[LocalFeed, Position]] = []
         for start in range(0, len(names), CHECKED_AT_ONCE):
             behind += await self._check(names[start : start + CHECKED_AT_ONCE])
-        if behind:  # most of these publications are on their way: only feeds that don't move are read
+        if behind:  # most hints are only some milliseconds late: read the feeds whose position doesn't change
             await asyncio.sleep(SETTLE_SECONDS)
         for feed, position in behind:
             if feed.position == position:
                 self.start(feed)
 
     async def _check(self, names: list[str]) -> list[tuple[LocalFeed, Position]]:
-        """Return the feeds whose log is ahead, with their positions; read those that differ in another way."""
+        """Return the feeds whose log is only ahead, each with this process's position before the check.
+
+        Start reading those whose log has no position (Redis was flushed), another epoch, or a smaller offset.
+        """
         checked = [(feed, feed.position) for name in names if (feed := self._feeds.get(name)) is not None]
         behind: list[tuple[LocalFeed, Position]] = []
         ends = await self._log.positions([feed.name for feed, _ in checked])
@@ -101,9 +108,9 @@ class Recovery:
         return behind
 
     async def _fill(self, feed: LocalFeed) -> None:
-        """Read the log from the feed's offset until nothing new came meanwhile.
+        """Read the log in steps, until the feed is at its end and no publication arrived during the last read.
 
-        A publication that arrives meanwhile only marks the feed dirty.
+        A publication that arrives during a read only marks the feed dirty.
         """
         try:
             async with self._filling:
@@ -130,7 +137,7 @@ class Recovery:
         if end.epoch != feed.epoch:
             self._break(feed, end, "a new epoch began")
         elif _went_back(feed.position, found):
-            self._break(feed, await self._log.renew(feed.name, feed.epoch), "Redis went back in time")
+            self._break(feed, await self._log.reset_epoch(feed.name, feed.epoch), "Redis went back in time")
         elif end.offset > feed.offset and found.first > feed.offset + 1:
             self._break(feed, end, "the log no longer reaches back")
         else:

@@ -33,7 +33,7 @@ FIRST_WAIT, LONGEST_WAIT = 0.05, 1.0
 SUBSCRIBED_AT_ONCE = 500
 PUBLISHED_AT_ONCE = 500
 
-_publish_all = Script("layer_publish")
+_layer_publish = Script("layer_publish")
 
 
 class RedisPubSubLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # channels_redis has no types
@@ -109,7 +109,7 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
     async def publish_all(self, messages: Sequence[tuple[str, bytes]]) -> None:
         """Publish in one round trip."""
         self._ensure_redis()
-        await _publish_all.run(self._redis, [], [part for pair in messages for part in pair])
+        await _layer_publish.run(self._redis, [], [part for pair in messages for part in pair])
 
     async def subscribe(self, channel: str) -> None:
         """Subscribe to a channel; return once Redis has confirmed it.

@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 CHUNK = 500
 STATUS_DAYS = 30
 
-_presence = Script("presence_update")
-_sweep = Script("presence_remove_node")
+_presence_update = Script("presence_update")
+_presence_remove_node = Script("presence_remove_node")
 
 
 async def _nothing(connection_ids: list[str]) -> None:
@@ -189,7 +189,7 @@ class Presence:
         of_node = [keys.NODES, keys.node_connections(self._node), keys.ONLINE]
         of_users = [key for user in changes[2::3] for key in (keys.user_connections(user), keys.user_status(user))]
         given: list[str | float] = [self._node, self._lease, STATUS_DAYS, self._limit]
-        answer = await _presence.run(self._redis, [*of_node, *of_users], [*given, *changes])
+        answer = await _presence_update.run(self._redis, [*of_node, *of_users], [*given, *changes])
         count, *oldest = answer
         if oldest:
             await self._on_excess([connection_id.decode() for connection_id in oldest])
@@ -209,7 +209,7 @@ class Presence:
     async def _take_off(self, node: str, *, even_alive: bool) -> None:
         of_node = [keys.NODES, keys.node_connections(node), keys.ONLINE]
         given: list[str | float] = [node, CHUNK, STATUS_DAYS, int(even_alive), keys.USER_CONNECTIONS, keys.USER_STATUS]
-        while await _sweep.run(self._redis, of_node, given):
+        while await _presence_remove_node.run(self._redis, of_node, given):
             pass
 
     def _key(self) -> str:

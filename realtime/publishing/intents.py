@@ -18,10 +18,10 @@ LEASE_MS = 4_000
 MAX_INTENTS = 20_000
 """Most intents of a topic at a time. They take at most this many times the largest content in Redis."""
 
-_intend = Script("intent_note")
-_fulfil = Script("intent_fulfil")
-_postpone = Script("intent_postpone")
-_claim = Script("intent_claim")
+_intent_note = Script("intent_note")
+_intent_fulfil = Script("intent_fulfil")
+_intent_postpone = Script("intent_postpone")
+_intent_claim = Script("intent_claim")
 
 
 class Noted(IntEnum):
@@ -61,13 +61,13 @@ class Intents:
     async def note(self, intent_id: str, content: bytes) -> Noted:
         """Store an intent before its action is tried."""
         own = [self._intents, self._due, self._mark(intent_id)]
-        return Noted(await _intend.run(self._redis, own, [intent_id, content, LEASE_MS, MAX_INTENTS]))
+        return Noted(await _intent_note.run(self._redis, own, [intent_id, content, LEASE_MS, MAX_INTENTS]))
 
     async def fulfil(self, intent_id: str, entry: Mapping[bytes, bytes]) -> bool:
         """Add the entry and delete the intent in one step; False if the entry had been added before."""
         own = [self._topic, self._intents, self._due, self._mark(intent_id)]
         fields = [part for pair in entry.items() for part in pair]
-        return bool(await _fulfil.run(self._redis, own, [intent_id, self._remembered, *fields]))
+        return bool(await _intent_fulfil.run(self._redis, own, [intent_id, self._remembered, *fields]))
 
     async def withdraw(self, intent_id: str) -> None:
         """Delete an intent whose action failed for good."""
@@ -78,11 +78,11 @@ class Intents:
 
     async def postpone(self, intent_ids: Iterable[str]) -> None:
         """Extend the lease of intents that this process works on."""
-        await _postpone.run(self._redis, [self._due], [LEASE_MS, *intent_ids])
+        await _intent_postpone.run(self._redis, [self._due], [LEASE_MS, *intent_ids])
 
     async def claim(self, limit: int) -> list[Intent]:
         """Claim up to ``limit`` intents with an expired lease, oldest first."""
-        claimed = await _claim.run(self._redis, [self._intents, self._due], [limit, LEASE_MS])
+        claimed = await _intent_claim.run(self._redis, [self._intents, self._due], [limit, LEASE_MS])
         return [Intent(intent_id.decode(), content, age / 1000) for intent_id, content, age in claimed]
 
     def _mark(self, intent_id: str) -> str:

@@ -7,7 +7,7 @@ from realtime.redis import keys
 from realtime.redis.client import Redis
 from realtime.redis.scripts import Script
 
-_allow = Script("limit_take")
+_limit_take = Script("limit_take")
 
 
 class UserLimit:
@@ -33,4 +33,4 @@ class UserLimit:
         calls: list[tuple[list[str], list[str | int | float]]] = [
             ([keys.limit(self._name, user_id)], [self._rate, self._burst]) for user_id in user_ids
         ]
-        return [int(wait) / 1000 for wait in await _allow.run_all(self._redis, calls)]
+        return [int(wait) / 1000 for wait in await _limit_take.run_all(self._redis, calls)]

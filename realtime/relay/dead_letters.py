@@ -17,7 +17,7 @@ from realtime.relay.watermill import METADATA, PAYLOAD, read_metadata
 
 UNREADABLE_METADATA = b"dlq_metadata"
 
-_replay = Script("relay_replay")
+_relay_replay = Script("relay_replay")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class DeadLetters:
         """Append a dead letter to its topic again; return the new entry's id, or None if it no longer existed."""
         both = [keys.dead_letters(letter.topic), letter.topic]
         flat = [part for field in letter.entry().items() for part in field]
-        entry_id: bytes | None = await _replay.run(self._redis, both, [letter.id, *flat])
+        entry_id: bytes | None = await _relay_replay.run(self._redis, both, [letter.id, *flat])
         return entry_id.decode() if entry_id else None
 
     async def drop(self, letter: DeadLetter) -> bool:

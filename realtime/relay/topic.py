@@ -24,8 +24,8 @@ HANDLER_NAME = "relay_stream"
 BEGINNING = "0-0"
 COUNTED_AT_ONCE = 1_000
 
-_commit = Script("relay_commit")
-_dead_letter = Script("relay_dead_letter")
+_relay_commit = Script("relay_commit")
+_relay_dead_letter = Script("relay_dead_letter")
 
 RawEntry = tuple[str, Mapping[bytes, bytes]]
 
@@ -95,7 +95,7 @@ class Topic:
     async def commit(self, token: int, since: str, entry_id: str, count: int) -> bool:
         """Move the cursor from ``since`` over ``count`` entries to ``entry_id``; False if the lease was lost."""
         of_topic = [self._cursor_key, self.name]
-        return bool(await _commit.run(self._redis, of_topic, [token, entry_id, count, self._group, since]))
+        return bool(await _relay_commit.run(self._redis, of_topic, [token, entry_id, count, self._group, since]))
 
     async def trim(self, cursor: str) -> int:
         """Remove entries that the relay and every consumer group of the stream have processed; return how many."""
@@ -130,7 +130,7 @@ class Topic:
             if name not in (UUID, METADATA, PAYLOAD):
                 written += [name, value]
         of_topic = [self._cursor_key, keys.dead_letters(self.name), keys.DEAD_LETTER_TOPICS]
-        if await _dead_letter.run(self._redis, of_topic, [entry_id, self._dead_letters, self.name, *written]):
+        if await _relay_dead_letter.run(self._redis, of_topic, [entry_id, self._dead_letters, self.name, *written]):
             logger.warning("%s: entry %s was moved to %s.dlq: %s", self.name, entry_id, self.name, reason)
 
     async def lag(self) -> int | None:

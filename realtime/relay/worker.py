@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 FIRST_WAIT, LONGEST_WAIT = 0.1, 10.0
 
 SPREAD_SECONDS = 10.0
-"""How long a relay holds a topic before it yields the topic to the preferred relay."""
+"""How long at least a relay keeps a topic, before it yields the topic to the preferred relay."""
 
 TRIM_SECONDS = 30.0
 
@@ -74,8 +74,8 @@ class _Batch(Generic[T]):
 class TopicWorker(Generic[T]):
     """Relays one topic while it holds the topic's lease; otherwise it waits for the lease.
 
-    ``name`` is the relay's name. If several relays serve a topic, the preferred holder is the one at index ``number``,
-    modulo their count, of their sorted names; so topics spread over relays. Another holder yields to it after a while.
+    ``name`` is the relay's name. If several relays serve a topic, the preferred one is
+    ``sorted(relays)[number % len(relays)]``. Topics have different numbers, so they spread over the relays.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class TopicWorker(Generic[T]):
         try:
             await self._relay(token)
         except LeaseLost:
-            logger.info("%s: another relay has taken over", self.topic.name)
+            logger.info("%s: the lease was lost: it expired, or another relay has taken over", self.topic.name)
         finally:
             metrics.relay_lease.labels(self.topic.name).set(0)
 
@@ -167,11 +167,11 @@ class TopicWorker(Generic[T]):
 
     async def _require_lease(self, token: int) -> None:
         if await self._lease.take() != token:
-            raise LeaseLost("another relay has taken over")
+            raise LeaseLost("the lease was lost")
 
     async def _commit(self, token: int, cursor: str, batch: _Batch[T]) -> None:
         if not await self.topic.commit(token, cursor, batch.last, batch.length):
-            raise LeaseLost("another relay has taken over")
+            raise LeaseLost("the lease was lost")
         self.committed = batch.last
         self.relayed += batch.length
         metrics.relayed.labels(self.topic.name).inc(batch.length)

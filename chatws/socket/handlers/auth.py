@@ -18,4 +18,5 @@ async def renew(session: Session, frame: Auth) -> Sequence[ServerData]:
         return [AuthFailed(str(error), error.reason)]
     if principal.user_id != session.user_id:
         raise FrameError(403, "data.token: of another user")
-    return [session.renew(principal)]
+    session.connection.renew(principal)
+    return [session.auth_success(sorted(session.membership.groups or ()))]

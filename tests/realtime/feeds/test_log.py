@@ -109,10 +109,10 @@ async def test_expired_log_reports_its_first_offset(log: FeedLog, redis: Redis) 
 async def test_renewing_replaces_only_the_expected_epoch(log: FeedLog) -> None:
     first = await log.ensure("group:g")
     await append(log, 1)
-    second = await log.renew("group:g", first.epoch)
+    second = await log.reset_epoch("group:g", first.epoch)
     assert second.epoch != first.epoch
     assert second.offset == 0
-    assert await log.renew("group:g", first.epoch) == second
+    assert await log.reset_epoch("group:g", first.epoch) == second
     assert await append(log, 2) == [1]
 
 

@@ -22,7 +22,7 @@ from realtime.redis.scripts import Script
 from tests.support.redis import Redis, RedisServer, connect, free_port
 from tests.support.waiting import LIMIT
 
-_tail = Script("feed_range")
+_feed_range = Script("feed_range")
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ async def burst(tmp_path: Path) -> AsyncIterator[tuple[RedisServer, Callable[[],
     client = connect(server.url)
 
     async def call() -> None:
-        calls = (_tail.run(client, ["meta", "log"], ["", 0, 0, 1, 1]) for _ in range(20))
+        calls = (_feed_range.run(client, ["meta", "log"], ["", 0, 0, 1, 1]) for _ in range(20))
         assert [answer for answer in await asyncio.gather(*calls, return_exceptions=True) if answer] == []
 
     await call()

@@ -92,7 +92,7 @@ async def renew(redis: Any, conf: RealtimeConf) -> Act:
     feeds = FeedLog(redis, conf)
     await feeds.append(FEED, TOPIC, [("1-0", "p1", b"\x01")])
     await redis.hset(META, "epoch", "before")
-    return lambda: feeds.renew(FEED, "before")
+    return lambda: feeds.reset_epoch(FEED, "before")
 
 
 async def note(redis: Any, conf: RealtimeConf) -> Act:
