@@ -1,4 +1,4 @@
-"""The errors that handlers raise on purpose; the consumer answers each with an `error` frame."""
+"""The errors that handlers raise on purpose; the connection answers each with an `error` frame."""
 
 
 class FrameError(Exception):

@@ -15,7 +15,7 @@ from chatws.socket.session import Session
 from realtime.auth.principal import Principal
 from realtime.close_codes import CloseCode
 from realtime.connection.consumer import Connection
-from realtime.connection.handler import Notice, TooFast
+from realtime.connection.handler import FrameFailed, Notice, TooFast
 from realtime.connection.outbox import Outbox
 from realtime.exceptions import AuthenticationError, FeedUnavailable, TransientError
 from realtime.observability import metrics, tracing
@@ -122,6 +122,9 @@ class ChatConnection:
         except TransientError as error:
             self.write(replies.unavailable(error), frame.message_id)
             self._connection.close(CloseCode.RESTARTING)
+        except Exception:  # a boundary: the deadline no longer ends this connection; the caller logs the cause
+            self._fail()
+            raise
         else:
             await self._start(principal, "frame", frame.data.resume or {}, frame.message_id)
 
@@ -129,13 +132,17 @@ class ChatConnection:
         self, principal: Principal, auth_method: str, points: Mapping[str, ResumePoint], message_id: str
     ) -> None:
         self._connection.identify(principal, auth_method)
-        self.session = Session(self, principal, self._services)
         try:
+            session = self.session = Session(self, principal, self._services)
             with self.outbox.holding(drop_on_error=True) as reply:
-                await self.session.start(points, reply, message_id)
+                await session.start(points, reply, message_id)
         except FeedUnavailable as error:
             self.write(replies.unavailable(error), message_id)
             self._connection.close(CloseCode.RESTARTING)
-        except Exception:  # a boundary: a session that did not start serves nobody; the connection logs the cause
-            self._connection.close(CloseCode.INTERNAL_ERROR)
+        except Exception:  # a boundary: without a session the connection is of no use; the caller logs the cause
+            self._fail()
             raise
+
+    def _fail(self) -> None:
+        self.notify(FrameFailed())
+        self._connection.close(CloseCode.INTERNAL_ERROR)

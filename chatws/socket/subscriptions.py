@@ -150,7 +150,8 @@ class Subscriptions:
         missed and the held frames, then `group_left`.
         """
         feeds = self._within_limit(self._missing_feeds())
-        self._resume.points = {feed: point for feed, point in self._resume.points.items() if feed in feeds}
+        points = self._resume.points
+        self._resume.points = {feed: points[feed] for feed in feeds if feed in points}
         subscribed = await self._hub.subscribe(self, feeds, self._resume)
         received, groups = self._hub.feeds_of(self), self.membership.groups or frozenset()
         for feed in [one.feed for one in subscribed if one.feed in received]:
@@ -183,6 +184,7 @@ class Subscriptions:
     def _unsubscribe(self, feed: str) -> None:
         """Unsubscribe because the user is no longer in the chat group of this feed, and tell the client."""
         self._hub.unsubscribe(self, feed)
+        self._on_removed(group_of(feed))
         self._client.write(GroupLeft(group_of(feed)))
 
     # What the hub reports

@@ -44,8 +44,10 @@ class Rerun:
                 self._wanted = False
                 try:
                     await self._work()
-                except Exception:  # it supervises the work: a later request has to run it again
-                    logger.exception("%s failed", self._name)
+                except (Exception, asyncio.CancelledError) as error:  # it supervises: a later request runs it again
+                    if isinstance(error, asyncio.CancelledError) and tasks.is_cancelled():
+                        raise
+                    logger.error("%s failed", self._name, exc_info=error)
         finally:
             self.task = None
 
@@ -77,6 +79,8 @@ class TurnBatch(Generic[Item, Answer]):
     async def _answer(self, waiting: Sequence[tuple[Item, asyncio.Future[Answer]]]) -> None:
         try:
             answers = await self._answer_all([item for item, _ in waiting])
+            if len(answers) != len(waiting):
+                raise ValueError(f"{self._name}: {len(answers)} answers for {len(waiting)} items")
         except BaseException as error:  # passed on to the callers, also where this task is cancelled
             is_cancelled = not isinstance(error, Exception)
             for _, future in waiting:

@@ -10,6 +10,7 @@ import time
 import urllib.request
 from collections.abc import Sequence
 from contextlib import suppress
+from http.client import HTTPException
 from typing import Any, NamedTuple
 
 import jwt
@@ -101,7 +102,7 @@ class Keys:
         try:
             document = await asyncio.to_thread(_read, url)
             self._fetched = list(self._parse(document))
-        except (OSError, ValueError, RecursionError, jwt.PyJWTError) as error:
+        except (OSError, HTTPException, ValueError, RecursionError, jwt.PyJWTError) as error:
             kept = f"; keeping the {len(self._fetched)} keys fetched before" if self._fetched else ""
             logger.warning("the keys at %s are unavailable: %s%s", url, error, kept)
         else:

@@ -46,7 +46,7 @@ class AsgiOutbox(Outbox):
             blocker = step.send(None)
         except StopIteration:
             return True
-        except OSError:  # ASGI's way to report that the connection has ended
+        except Exception:  # a boundary: servers raise errors of their own for a connection that has ended
             self.discard()
             return False
         self._blocked = True

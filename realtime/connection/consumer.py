@@ -1,7 +1,7 @@
 """Run one WebSocket connection: accept, deadline, frames, token expiry, audit, end.
 
 Frames are served in order, one at a time. The exception: while one takes longer than a second or two, the next frames
-are read into a queue, and a `ping` among them is answered at once.
+are read into a queue, and a `ping` among them is answered at once (behind the reply, while a reply is held).
 
 Unlike a usual Channels consumer it has no channel and joins no Channels group: the hub joins them once for the whole
 process. What frames mean is up to the `ConnectionHandler`.
@@ -251,7 +251,14 @@ class Connection(AsyncConsumer):  # type: ignore[misc]  # channels has no types
             self._reading_ahead.cancel()
         code = self.outbox.closing or code
         self.outbox.discard()
-        self.handler.closed()
+        try:
+            self.handler.closed()
+        finally:
+            self._account(code)
+
+    def _account(self, code: int) -> None:
+        """Remove the connection from everything that counts it."""
+        node = self.node
         if node.connections.pop(self.connection_id, None) is None:
             return
         node.admission.leave(self.handshake.address)

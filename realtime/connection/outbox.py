@@ -110,12 +110,13 @@ class Outbox:
         self._held = None
 
     def close(self, code: int) -> None:
-        """Close behind what has been written. A second call changes nothing."""
+        """Close behind what has been written, but for publications that are held. A second call changes nothing."""
         if self.closing is not None:
             return
         self.closing = code
         waiting = self._queue()
-        waiting.extend(self._held or ())
+        # Held publications belong behind a reply and a tail that will not be sent. The client resumes them.
+        waiting.extend(one for one in self._held or () if not (one.batch.live or one.batch.ephemeral))
         self._held = None
         waiting.append(Waiting(Batch(()), code=int(code)))
         self._drain()

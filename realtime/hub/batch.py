@@ -7,23 +7,26 @@ TEXT = 0x81  # RFC 6455: the last part of a text message, unmasked
 
 
 class Batch:
-    """Frames in order, each the bytes of a JSON object. ``ephemeral``: they may be dropped for a slow client.
+    """Frames in order, each the bytes of a JSON object.
+
+    ``ephemeral``: they may be dropped for a slow client. ``live``: they are publications, which a client resumes.
 
     ``texts`` are the frames as ASGI takes them. ``wire`` is all of them as WebSocket frames. Each is made on first use
     and then shared by all receivers.
     """
 
-    __slots__ = ("count", "ephemeral", "frames", "size", "texts", "wire")
+    __slots__ = ("count", "ephemeral", "frames", "live", "size", "texts", "wire")
 
     texts: list[str]
     wire: bytes
 
-    def __init__(self, frames: Sequence[bytes], *, ephemeral: bool = False) -> None:
+    def __init__(self, frames: Sequence[bytes], *, ephemeral: bool = False, live: bool = False) -> None:
         self.frames = frames
         self.count = len(frames)
         self.size = sum(map(len, frames))
         """Bytes of all frames, headers left out."""
         self.ephemeral = ephemeral
+        self.live = live
 
     def __getattr__(self, name: str) -> Any:
         # Only called for what isn't there yet: a slot costs each subscriber of a feed less than a property would.

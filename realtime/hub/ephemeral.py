@@ -58,7 +58,10 @@ class Ephemeral:
         batch = Batch((frame,), ephemeral=True)
         deliveries = [deliver for subscriber, deliver in feed.subscribers.items() if subscriber.user_id != exclude_user]
         for deliver in deliveries:
-            deliver(batch)
+            try:
+                deliver(batch)
+            except Exception:  # a boundary: an error with one subscriber must not cost the others
+                logger.exception("an ephemeral frame of feed %s was not delivered to a connection", feed.name)
         metrics.sent(metrics.type_of(frame), len(deliveries), len(frame) * len(deliveries))
 
     async def _flush(self) -> None:

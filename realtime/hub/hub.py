@@ -274,9 +274,12 @@ class Hub:
         if not frames:
             return
         deliveries = list(feed.subscribers.values())
-        batch = Batch(frames)
+        batch = Batch(frames, live=True)
         for deliver in deliveries:
-            deliver(batch)
+            try:
+                deliver(batch)
+            except Exception:  # a boundary: an error with one subscriber must not cost the others
+                logger.exception("a batch of feed %s was not delivered to a connection", feed.name)
         self._handed_out.append((frames, len(deliveries)))
 
     def _resubscribed(self) -> None:

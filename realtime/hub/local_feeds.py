@@ -61,10 +61,10 @@ class LocalFeeds:
                 while any(feed.closing is not None or feed.opening is not None for feed in feeds):
                     for index, feed in enumerate(feeds):
                         if feed.closing is not None:
-                            await asyncio.shield(feed.closing)
+                            await asyncio.wait([feed.closing])
                             feeds[index] = self._successor(feed, subscriber)
                         elif feed.opening is not None:
-                            await asyncio.shield(feed.opening)
+                            await self._opened(feed.opening)
         except TimeoutError:
             raise FeedUnavailable("Redis did not answer in time") from None
 
@@ -73,8 +73,16 @@ class LocalFeeds:
         if not feed.subscribers and not feed.subscribing and feed.linger is None and feed.closing is None:
             feed.linger = asyncio.get_running_loop().call_later(self._linger_seconds, self._close, feed)
 
+    async def _opened(self, opening: asyncio.Task[None]) -> None:
+        """Wait until a feed is open, or until it closes, which cancels its opening; the feed's state tells which."""
+        if opening.done():
+            raise FeedUnavailable("the gateway is stopping")  # only the hub's end leaves a feed so
+        await asyncio.wait([opening])
+
     def _successor(self, feed: LocalFeed, subscriber: Subscriber | None) -> LocalFeed:
         successor = self.get(feed.name)
+        if successor is feed:
+            raise FeedUnavailable("the gateway is stopping")  # its closing was cancelled
         if subscriber is not None:
             successor.subscribing[subscriber] = feed.subscribing.pop(subscriber, True)
         return successor

@@ -22,7 +22,6 @@ from realtime.auth.principal import Principal
 from realtime.auth.revocations import Revocations
 from realtime.close_codes import CloseCode
 from realtime.conf import RealtimeConf
-from realtime.exceptions import TransientError
 from realtime.feeds.log import FeedLog
 from realtime.hub.hub import Hub
 from realtime.ids import new_node_name
@@ -202,7 +201,7 @@ class Node:
                 if await self.revocations.refresh():
                     for connection in list(self.connections.values()):
                         connection.recheck()
-            except TransientError as error:
+            except Exception as error:  # it supervises both: whatever fails is tried again in a second
                 logger.warning("termination requests and revocations can't be read now: %s", error)
             if await wait_event(self._control_hint, CONTROL_SECONDS):
                 self._control_hint.clear()

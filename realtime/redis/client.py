@@ -34,6 +34,9 @@ WAIT_SECONDS = 20
 class ClientPipeline(redis_client.Pipeline):
     """redis-py's pipeline; it raises our own errors (`realtime.redis.errors`)."""
 
+    def annotate_exception(self, exception: Exception, number: int, command: Any) -> None:
+        """Leave the error as it is: the code at the beginning of its text says what it means."""
+
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
         with translated():
             return await super().execute(raise_on_error)

@@ -54,9 +54,9 @@ def translate(error: exceptions.RedisError | OSError) -> RealtimeError:
         return UnknownScript(text)
     if isinstance(error, exceptions.ResponseError):
         return _of_reply(error, text)
-    if isinstance(error, exceptions.ConnectionError):
+    if isinstance(error, exceptions.ConnectionError) and "No connection available" not in text:  # all are in use
         return RedisConnectionLost(text)
-    if isinstance(error, exceptions.TimeoutError | OSError):
+    if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | OSError):
         return RedisUnavailable(text)
     return RedisDefect(text)
 

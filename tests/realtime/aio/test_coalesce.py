@@ -83,3 +83,28 @@ async def test_cancelled_call_is_a_transient_error() -> None:
     answering.cancel()
     with pytest.raises(TransientError):
         await asking
+
+
+async def test_wrong_number_of_answers_fails_each_question() -> None:
+    async def answer_all(items: Sequence[int]) -> list[int]:
+        return [1]
+
+    batch: TurnBatch[int, int] = TurnBatch(answer_all, "miscounting")
+    answers = await asyncio.gather(batch.ask(1), batch.ask(2), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [ValueError, ValueError]
+
+
+async def test_swallowed_cancellation_loses_no_wake_up() -> None:
+    """redis-py can turn a time-out into a CancelledError that nobody asked for."""
+    runs: list[int] = []
+
+    async def work() -> None:
+        runs.append(len(runs))
+        if len(runs) == 1:
+            rerun.ask()
+            raise asyncio.CancelledError
+
+    rerun = Rerun(work, "work")
+    rerun.ask()
+    await until(lambda: rerun.task is None, what="it has ended")
+    assert runs == [0, 1]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -338,3 +339,37 @@ async def test_batch_with_a_blocked_first_frame_stays_in_order() -> None:
         while len(socket.sent) < 4:
             await asyncio.sleep(0)
     assert socket.sent == list("abcd")
+
+
+async def test_any_error_of_send_discards_the_outbox() -> None:
+    """autobahn and uvicorn raise RuntimeError for a connection whose close has begun."""
+
+    async def send(message: dict[str, Any]) -> None:
+        raise RuntimeError("closed")
+
+    outbox = AsgiOutbox(send, 100)
+    write(outbox, "a")
+    assert outbox.closing == 1006
+    write(outbox, "b")
+
+
+async def test_close_during_a_hold_sends_notices_and_no_publications() -> None:
+    socket = Socket()
+    outbox = AsgiOutbox(socket.send, 1_000)
+    with outbox.holding() as reply:
+        outbox.write(Batch([b"live"], live=True))
+        outbox.write(Batch([b"typing"], ephemeral=True))
+        write(outbox, "shutdown")
+        outbox.close(4501)
+        reply.first = batch("answer")
+    assert socket.sent == ["shutdown", 4501]
+
+
+async def test_failed_hold_releases_or_drops_what_was_held() -> None:
+    for drop, sent in ((False, ["live"]), (True, [])):
+        socket = Socket()
+        outbox = AsgiOutbox(socket.send, 1_000)
+        with suppress(ValueError), outbox.holding(drop_on_error=drop):
+            outbox.write(Batch([b"live"], live=True))
+            raise ValueError
+        assert socket.sent == sent

@@ -135,3 +135,22 @@ async def test_publications_of_one_turn_are_delivered_together(world: World) -> 
         world.hub._publication("group:g", place, encode_publication(publication))
     await listener.until(lambda: len(listener.frames) == 3)
     assert batches == [3]
+
+
+async def test_failing_subscriber_costs_no_other_a_frame(world: World) -> None:
+    class Failing(Listener):
+        def deliver(self, batch: Batch) -> None:
+            raise RuntimeError("closed")
+
+    failing, sound, other = Failing(), Listener(), Listener()
+    for subscriber in (failing, sound):
+        await world.hub.subscribe(subscriber, ["group:g"])
+    await world.hub.subscribe(failing, ["group:h"])
+    await world.hub.subscribe(other, ["group:h"])
+    for _ in range(2):
+        await world.publish("group:g")
+        await world.publish("group:h")
+    await sound.until(lambda: len(sound.frames) == 2)
+    await other.until(lambda: len(other.frames) == 2)
+    world.hub.ephemeral.send("group:g", b'{"type":"typing"}')
+    await sound.until(lambda: len(sound.frames) == 3)

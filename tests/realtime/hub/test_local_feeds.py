@@ -10,7 +10,7 @@ from realtime.feeds.publication import DropUser, encode_publication
 from realtime.hub import hub
 from tests.support.hub import Listener, World
 from tests.support.redis import Redis
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT, until
 
 
 async def test_user_removed_while_joining_is_not_subscribed(world: World) -> None:
@@ -132,3 +132,23 @@ async def test_join_during_an_unsubscribe_receives_publications(world: World, mo
     assert joined.position.offset == 1
     await world.publish("group:g")
     await second.until(lambda: second.offsets == [2])
+
+
+async def test_feed_that_closes_while_it_opens_is_opened_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    opens, opening = world.log.ensure, asyncio.Event()
+    goes_on = asyncio.Event()
+
+    async def ensure(feed: str) -> Position:
+        opening.set()
+        await goes_on.wait()
+        return await opens(feed)
+
+    monkeypatch.setattr(world.log, "ensure", ensure)
+    waiting = asyncio.create_task(world.hub.ensure_subscribed(["group:g"]))
+    await opening.wait()
+    feed = world.hub._feeds["group:g"]
+    world.hub._local._close(feed)  # as the timer does after a subscriber has given up
+    goes_on.set()
+    async with asyncio.timeout(LIMIT):
+        await waiting
+    assert world.hub._feeds["group:g"] is not feed

@@ -82,6 +82,11 @@ async def test_missing_replicas_are_transient(redis: Redis) -> None:
     try:
         with pytest.raises(RedisUnavailable, match="NOREPLICAS"):
             await redis.set("k", "v")
+        for transaction in (True, False):
+            pipeline = redis.pipeline(transaction)
+            pipeline.set("k", "v")
+            with pytest.raises(RedisUnavailable, match="NOREPLICAS"):
+                await pipeline.execute()
     finally:
         await redis.config_set("min-replicas-to-write", 0)
 
