@@ -9,9 +9,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from asgiref.sync import sync_to_async
-from django.db import close_old_connections
-
 from realtime import database
 from realtime.auth.principal import Principal
 from realtime.conf import RealtimeConf
@@ -127,7 +124,6 @@ class Revocations:
     async def _copy_all(self) -> None:
         now = int(time.time())
         args: list[str | int] = []
-        await sync_to_async(close_old_connections)()  # in the thread that the query uses: one may have been lost
         with database.translated():
             async for one in Revocation.objects.filter(kept_until__gt=now).aiterator(chunk_size=COPIED_AT_ONCE):
                 args += [one.whose, one.issued_until, one.kept_until]

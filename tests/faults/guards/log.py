@@ -41,7 +41,7 @@ def changed_append(patch: Patch, old: str, new: str) -> None:
     assert script._source.count(old) == 1
     script._source = script._source.replace(old, new)
     script._digest = hashlib.sha1(script._source.encode(), usedforsecurity=False).hexdigest()
-    patch.setattr(log, "_append", script)
+    patch.setattr(log, "_feed_append", script)
 
 
 def without_cursor(patch: Patch) -> None:
