@@ -4,7 +4,6 @@ Handlers get the session with each frame, and call the services themselves.
 """
 
 from collections.abc import Mapping
-from typing import Protocol
 
 from msgspec import UNSET
 
@@ -22,27 +21,12 @@ from realtime.feeds.names import group_feed
 HEARTBEAT_SECONDS = 25
 
 
-class Connection(Client, Protocol):
-    """The connection under a session."""
-
-    @property
-    def connection_id(self) -> str: ...
-
-    @property
-    def principal(self) -> Principal | None:
-        """The user, as the latest token says."""
-
-    async def authenticate(self, token: str) -> Principal:
-        """Return the principal of a valid token; raises `AuthenticationError` or `TransientError`."""
-
-    def renew(self, principal: Principal) -> None:
-        """Keep the connection until this token expires."""
-
-
 class Session:
     """The user of one connection, and the feeds it receives."""
 
-    def __init__(self, connection: Connection, principal: Principal, services: Services) -> None:
+    __slots__ = ("_first_principal", "_typist", "connection", "membership", "services", "subscriptions", "user_id")
+
+    def __init__(self, connection: Client, principal: Principal, services: Services) -> None:
         self.connection = connection
         self.services = services
         self.user_id = principal.user_id

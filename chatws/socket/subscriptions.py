@@ -16,6 +16,7 @@ from chatws.protocol.frames import Error, FeedReset, GroupLeft, ResumePoint, Ser
 from chatws.socket import replies
 from realtime import conf
 from realtime.aio.coalesce import Rerun
+from realtime.auth.principal import Principal
 from realtime.connection.outbox import Outbox
 from realtime.exceptions import FeedUnavailable
 from realtime.feeds.log import Position
@@ -26,10 +27,23 @@ from realtime.observability import metrics
 
 
 class Client(Protocol):
-    """The connection, as its subscriptions use it."""
+    """The connection, as its session and subscriptions use it."""
 
     @property
     def outbox(self) -> Outbox: ...
+
+    @property
+    def connection_id(self) -> str: ...
+
+    @property
+    def principal(self) -> Principal | None:
+        """The user, as the latest token says."""
+
+    async def authenticate(self, token: str) -> Principal:
+        """Return the principal of a valid token; raises `AuthenticationError` or `TransientError`."""
+
+    def renew(self, principal: Principal) -> None:
+        """Keep the connection until this token expires."""
 
     def write(self, data: ServerData, message_id: str = "") -> None:
         """Send one frame."""
@@ -37,6 +51,11 @@ class Client(Protocol):
 
 class Subscriptions:
     """The feeds of one connection. ``on_removed`` is called with each chat group that the user was removed from."""
+
+    __slots__ = (
+        "_changing", "_client", "_has_ended", "_hub", "_is_starting", "_left", "_memberships", "_on_removed",
+        "_over_limit", "_reconciling", "_resume", "deliver", "membership", "user_id",
+    )  # fmt: skip
 
     def __init__(
         self, client: Client, user_id: int, memberships: Memberships, hub: Hub, on_removed: Callable[[str], None]

@@ -20,6 +20,8 @@ class Rerun:
     A failure is logged under its name; later requests run the work again.
     """
 
+    __slots__ = ("_name", "_wanted", "_work", "task")
+
     def __init__(self, work: Callable[[], Awaitable[None]], name: str) -> None:
         self._work = work
         self._name = name
