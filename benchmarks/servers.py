@@ -62,7 +62,7 @@ NO_LIMITS = {
     f"CHATWS_{name}": "0"
     for name in (
         "MAX_CONNECTIONS", "CONNECTIONS_PER_ADDRESS", "CONNECTIONS_PER_USER", "ACCEPTS_PER_SECOND",
-        "FRAMES_PER_SECOND", "BYTES_PER_SECOND", "SENDS_PER_SECOND",
+        "ACCEPTS_PER_ADDRESS", "FRAMES_PER_SECOND", "BYTES_PER_SECOND", "SENDS_PER_SECOND",
     )
 }  # fmt: skip
 """No limits: a load generator has one address, and its clients are faster than any real ones."""

@@ -135,11 +135,13 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_max_memory_bytes: Limit = 0
     """memory in bytes above which a gateway process rejects new connections (4503)"""
     chatws_connections_per_address: Limit = 1_000
-    """most connections from one address at a gateway process (4503)"""
+    """most connections from one address (IPv6: from one /64 network) at a gateway process (4503)"""
     chatws_connections_per_user: Limit = 20
     """most connections of a user over all gateways; the oldest is closed (4409)"""
     chatws_accepts_per_second: Rate = 1_000.0
     """connections per second that a gateway process accepts (4503)"""
+    chatws_accepts_per_address: Rate = 100.0
+    """connections per second from one address that a gateway process accepts (4503)"""
     chatws_frames_per_second: Rate = 50.0
     """frames per second that are served on a connection (429, then 4529)"""
     chatws_bytes_per_second: Rate = 65_536.0

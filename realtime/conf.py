@@ -65,11 +65,13 @@ class RealtimeConf:
     max_memory_bytes: int = 0
     """Per process; above it new connections are rejected."""
     connections_per_address: int = 1_000
-    """Per process."""
+    """Per process; here and below, an IPv6 address counts as its /64 network."""
     connections_per_user: int = 20
     """Over all gateways; the oldest connection is closed."""
     accepts_per_second: float = 1_000.0
     """Per process."""
+    accepts_per_address: float = 100.0
+    """Per second and process."""
     frames_per_second: float = 50.0
     """Per connection."""
     bytes_per_second: float = 65_536.0

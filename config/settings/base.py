@@ -136,6 +136,7 @@ REALTIME = RealtimeConf(
     connections_per_address=ENV.chatws_connections_per_address,
     connections_per_user=ENV.chatws_connections_per_user,
     accepts_per_second=ENV.chatws_accepts_per_second,
+    accepts_per_address=ENV.chatws_accepts_per_address,
     frames_per_second=ENV.chatws_frames_per_second,
     bytes_per_second=ENV.chatws_bytes_per_second,
     sends_per_second=ENV.chatws_sends_per_second,

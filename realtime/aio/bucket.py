@@ -1,4 +1,6 @@
-"""A token bucket that limits a rate."""
+"""Token buckets that limit rates."""
+
+from collections import OrderedDict
 
 
 class Bucket:
@@ -29,3 +31,27 @@ class Bucket:
 def bucket_of(rate: float, burst_seconds: float) -> Bucket | None:
     """Return a bucket that holds ``burst_seconds`` of its rate, at least 1 token; None for rate 0 (no limit)."""
     return Bucket(rate, max(1.0, rate * burst_seconds)) if rate else None
+
+
+class KeyedBuckets:
+    """A bucket for each key. At most ``most`` are kept; the one that was not used for the longest time is forgotten."""
+
+    def __init__(self, rate: float, burst_seconds: float, most: int = 10_000) -> None:
+        self._rate = rate
+        self._burst_seconds = burst_seconds
+        self._most = most
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+
+    def take(self, key: str, amount: float, now: float) -> float:
+        """Take from the key's bucket; see `Bucket.take`. Rate 0 is no limit."""
+        bucket = self._buckets.get(key) or bucket_of(self._rate, self._burst_seconds)
+        if bucket is None:
+            return 0.0
+        self._buckets[key] = bucket
+        self._buckets.move_to_end(key)
+        if len(self._buckets) > self._most:
+            self._buckets.popitem(last=False)
+        return bucket.take(amount, now)
+
+    def __len__(self) -> int:
+        return len(self._buckets)

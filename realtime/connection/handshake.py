@@ -14,7 +14,7 @@ from django.http.request import split_domain_port, validate_host
 
 from realtime.auth.principal import Principal
 from realtime.conf import RealtimeConf
-from realtime.connection.proxies import client_address, forwarded_for
+from realtime.connection.proxies import client_address_of
 from realtime.exceptions import AuthenticationError, TransientError
 
 Scope = dict[str, Any]
@@ -61,15 +61,13 @@ async def read_handshake(scope: Scope, authenticate: Authenticate, conf: Realtim
             principal = await authenticate(token)
         except (AuthenticationError, TransientError) as error:
             failure = error
-    client = scope.get("client")
-    peer = str(client[0]) if client else ""
     return Handshake(
         auth_method=auth_method,
         principal=principal,
         failure=failure,
         subprotocol=subprotocol,
         origin_allowed=origin_allowed(_latin(headers, b"origin"), _latin(headers, b"host"), conf.allowed_origins),
-        address=client_address(peer, forwarded_for(scope["headers"]), conf.trusted_proxies),
+        address=client_address_of(scope, conf.trusted_proxies),
         user_agent=_latin(headers, b"user-agent"),
     )
 

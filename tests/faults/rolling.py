@@ -137,7 +137,7 @@ class Rolling:
         self.stack = Stack(
             folder, CHATWS_DRAIN_DELAY="1", CHATWS_DRAIN_PER_SECOND=str(plan.leaving),
             CHATWS_DRAIN_SECONDS=str(plan.drain_seconds), CHATWS_DRAIN_RETRY_SECONDS=str(plan.retry_seconds),
-            CHATWS_CONNECTIONS_PER_ADDRESS="0", CHATWS_SENDS_PER_SECOND="0",
+            CHATWS_CONNECTIONS_PER_ADDRESS="0", CHATWS_ACCEPTS_PER_ADDRESS="0", CHATWS_SENDS_PER_SECOND="0",
         )  # fmt: skip
         self.outcome = Outcome(Ledger())
         self.groups: list[str] = []

@@ -31,7 +31,8 @@ from tests.support.scrape import Scraped  # noqa: E402
 from tests.support.stack import Gateway, Process, Stack  # noqa: E402
 
 SETTINGS = {
-    "CHATWS_ACCEPTS_PER_SECOND": "0", "CHATWS_CONNECTIONS_PER_USER": "0", "CHATWS_PUBLIC_STATUS": "1",
+    "CHATWS_ACCEPTS_PER_SECOND": "0",
+    "CHATWS_ACCEPTS_PER_ADDRESS": "0", "CHATWS_CONNECTIONS_PER_USER": "0", "CHATWS_PUBLIC_STATUS": "1",
     "CHATWS_SENDS_PER_SECOND": "0",
 }  # fmt: skip
 REST_SECONDS = 300.0

@@ -124,7 +124,7 @@ async def ten_thousand_messages(size: Size) -> list[Figure]:
 
 async def ten_thousand_sockets(size: Size) -> list[Figure]:
     count, most_mb = size.of(10_000), 300
-    stack = Stack(size.folder, CHATWS_ACCEPTS_PER_SECOND="0")
+    stack = Stack(size.folder, CHATWS_ACCEPTS_PER_SECOND="0", CHATWS_ACCEPTS_PER_ADDRESS="0")
     try:
         await asyncio.to_thread(stack.start)
         found = await idle.attack(stack, count, auth_timeout=45, megabytes=100 * most_mb)

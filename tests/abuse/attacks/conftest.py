@@ -16,7 +16,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, 
     stack = Stack(
         folder,
         CHATWS_REQUEST_SECONDS="4", CHATWS_AUTH_TIMEOUT="2", CHATWS_ACCEPTS_PER_SECOND="0",
-        CHATWS_JWT_PUBLIC_KEYS=str(public),
+        CHATWS_ACCEPTS_PER_ADDRESS="0", CHATWS_JWT_PUBLIC_KEYS=str(public),
     )  # fmt: skip
     try:
         yield stack, stack.start()
