@@ -10,6 +10,7 @@ from chatws.membership.registry import Memberships
 from chatws.messaging.group_presence import GroupPresence
 from chatws.messaging.sending import Sender
 from realtime.node.node import Node
+from realtime.observability.dependencies import Dependencies
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Services:
     memberships: Memberships
     sender: Sender
     presence: GroupPresence
+    dependencies: Dependencies
 
 
 def of(request: HttpRequest) -> Services:

@@ -10,5 +10,6 @@ urlpatterns = [
     path("health", probes.health),
     path("ws/health", probes.health),
     path("ready", probes.ready, name="ready"),
+    path("startup", probes.startup, name="startup"),
     path("metrics", probes.metrics),
 ]

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.local")
@@ -30,7 +31,9 @@ from realtime import database  # noqa: E402
 from realtime.connection.handshake import JWTAuthMiddleware  # noqa: E402
 from realtime.node.node import Node  # noqa: E402
 from realtime.observability import tracing  # noqa: E402
+from realtime.observability.dependencies import Check, Dependencies  # noqa: E402
 from realtime.publishing.intents import Intents  # noqa: E402
+from realtime.redis.client import state_of  # noqa: E402
 from realtime.redis.token_bucket import UserLimit  # noqa: E402
 
 OWN_HOST = settings.ALLOWED_HOSTS[0].lstrip(".").encode() if settings.ALLOWED_HOSTS else b"localhost"
@@ -42,6 +45,16 @@ def _users() -> Users | None:
     from chatws.chat_service.grpc_users import GrpcUsers  # here: most have no user service
 
     return GrpcUsers(chat_conf.get())
+
+
+def _checks() -> dict[str, Check]:
+    """Return what this gateway depends on."""
+    checks: dict[str, Check] = {"redis": partial(state_of, node.redis, node.conf.redis_url), "chat_rpc": chat.state}
+    if names.has_service:
+        checks["user_rpc"] = names.state
+    if node.conf.jwt_jwks_url:
+        checks["jwks"] = node.keys.state
+    return checks
 
 
 tracing.configure("chatws-gateway", on=realtime_conf.get().tracing)
@@ -56,7 +69,12 @@ if chat_conf.get().publishes_messages:
 sender = Sender(chat, publisher, limit)
 memberships = Memberships(chat, node.hub, chat_conf.get().membership_seconds)
 presence = GroupPresence(chat, node.presence)
-services = Services(node=node, chat=chat, names=names, memberships=memberships, sender=sender, presence=presence)
+dependencies = Dependencies(_checks())
+node.beside("watching the dependencies", dependencies.run)
+services = Services(
+    node=node, chat=chat, names=names, memberships=memberships, sender=sender, presence=presence,
+    dependencies=dependencies,
+)  # fmt: skip
 websocket_application = JWTAuthMiddleware(websocket_router(services), node.authenticate, node.conf)
 
 

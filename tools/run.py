@@ -140,7 +140,7 @@ def _say_when_ready(settings: Environment) -> None:
     address = f"http://{host}:{settings.port}/"
     while True:
         try:
-            with urllib.request.urlopen(f"{address}ready", timeout=5):
+            with urllib.request.urlopen(f"{address}startup", timeout=5):
                 break
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)

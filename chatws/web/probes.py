@@ -1,6 +1,6 @@
-"""The probes: `/health`, `/ready` and `/metrics` (docs/protocol.md, HTTP)."""
+"""The probes: `/health`, `/ready`, `/startup` and `/metrics` (docs/protocol.md, HTTP)."""
 
-import asyncio
+from ipaddress import ip_address, ip_network
 
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils.crypto import constant_time_compare
@@ -8,11 +8,10 @@ from django.views.decorators.http import require_GET
 
 from chatws import conf, services
 from chatws.web.bearer import bearer_token
-from realtime.exceptions import RealtimeError
+from realtime.connection.proxies import client_address, forwarded_for
 from realtime.observability import metrics as realtime_metrics
-from realtime.redis.client import address_of
 
-READY_SECONDS = 2.0
+LOOPBACK = ip_network("127.0.0.0/8"), ip_network("::1/128")
 
 
 @require_GET
@@ -23,19 +22,46 @@ async def health(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 async def ready(request: HttpRequest) -> HttpResponse:
-    """Answer 200 if this process can serve sockets, else 503; the body has each dependency and its state."""
+    """Answer 200 if this process can take a connection and let its user in, else 503.
+
+    Dependencies are shown but have no vote: a slow chat service would take all gateways out of the balancer at once.
+    """
+    return _states(request, services.of(request).node.state == "ok")
+
+
+@require_GET
+async def startup(request: HttpRequest) -> HttpResponse:
+    """Answer 200 from the moment on when this process has all it needs: each required dependency has answered once."""
     here = services.of(request)
-    redis, chat_rpc, user_rpc = await asyncio.gather(_redis_state(here), here.chat.state(), here.names.state())
-    gateway = here.node.state
-    well = redis == chat_rpc == gateway == "ok"
-    states: dict[str, object] = {"gateway": gateway, "redis": redis, "chat_rpc": chat_rpc}
-    if instances := here.chat.instances:
-        states["chat_rpc_instances"] = list(instances)
-    if here.names.has_service:  # not required: without it users have no names
-        states["user_rpc"] = user_rpc
+    return _states(request, not here.node.missing and here.dependencies.have_answered("redis", "chat_rpc"))
+
+
+def _states(request: HttpRequest, well: bool) -> JsonResponse:
+    """Answer with the gateway's state; an operator sees the dependencies as well."""
+    here = services.of(request)
+    states: dict[str, object] = {"gateway": here.node.state}
+    if _is_operator(request):
+        states |= here.dependencies.states
+        if instances := here.chat.instances:
+            states["chat_rpc_instances"] = list(instances)
         if instances := here.names.instances:
             states["user_rpc_instances"] = list(instances)
     return JsonResponse(states, status=200 if well else 503)
+
+
+def _is_operator(request: HttpRequest) -> bool:
+    """Return whether a request comes from this machine or a trusted network, or has the token of the metrics."""
+    here = conf.get()
+    token = bearer_token(request.headers.get("Authorization", ""))
+    if here.public_status or (here.metrics_token and constant_time_compare(token, here.metrics_token)):
+        return True
+    trusted = [*services.of(request).node.conf.trusted_proxies, *LOOPBACK]
+    headers = request.scope["headers"]  # type: ignore[attr-defined]  # ASGIRequest has it
+    address = client_address(request.META.get("REMOTE_ADDR", ""), forwarded_for(headers), trusted)
+    try:
+        return any(ip_address(address) in network for network in trusted)
+    except ValueError:
+        return False
 
 
 @require_GET
@@ -48,12 +74,3 @@ async def metrics(request: HttpRequest) -> HttpResponse:
     elif not here.public_status:
         raise Http404
     return HttpResponse(realtime_metrics.render(), content_type=realtime_metrics.CONTENT_TYPE_LATEST)
-
-
-async def _redis_state(here: services.Services) -> str:
-    try:
-        async with asyncio.timeout(READY_SECONDS):
-            await here.node.redis.ping()
-    except (RealtimeError, TimeoutError) as error:
-        return f"unavailable at {address_of(here.node.conf.redis_url)}: {error or 'no answer in time'}"
-    return "ok"

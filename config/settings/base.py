@@ -75,7 +75,7 @@ STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 ALLOWED_HOSTS = environment.list_of(ENV.chatws_allowed_hosts)
 X_FRAME_OPTIONS = "DENY"
-PROBES = ("/health", "/ws/health", "/ready", "/metrics")
+PROBES = ("/health", "/ws/health", "/ready", "/startup", "/metrics")
 """Paths that monitoring requests from inside, by address and without TLS."""
 
 DATABASES = {

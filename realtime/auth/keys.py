@@ -54,6 +54,16 @@ class Keys:
         self._fetched: list[Key] | None = None
         self._fetched_at = float("-inf")
         self._fetching = asyncio.Lock()
+        self._problem = "not fetched yet"
+
+    @property
+    def are_known(self) -> bool:
+        """Whether the key set has been fetched, if there is one: before that its tokens can't be verified."""
+        return not self._conf.jwt_jwks_url or self._fetched is not None
+
+    async def state(self) -> str:
+        """Return ``ok``, or why the last fetch of the key set failed."""
+        return self._problem or "ok"
 
     def for_token(self, token: str) -> Sequence[type[AccessToken]]:
         """Return the token classes whose key matches the token's header; each still has to verify the token.
@@ -105,8 +115,10 @@ class Keys:
         except (OSError, HTTPException, ValueError, RecursionError, jwt.PyJWTError) as error:
             kept = f"; keeping the {len(self._fetched)} keys fetched before" if self._fetched else ""
             logger.warning("the keys at %s are unavailable: %s%s", url, error, kept)
+            self._problem = f"unavailable at {url}{kept}"
         else:
             logger.info("fetched %d keys from %s", len(self._fetched), url)
+            self._problem = ""
 
     def _parse(self, document: Any) -> Sequence[Key]:
         if not isinstance(document, dict) or not isinstance(document.get("keys"), list):

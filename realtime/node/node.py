@@ -150,11 +150,14 @@ class Node:
     @property
     def state(self) -> str:
         """``ok``, or why new connections are refused."""
-        if self.draining:
-            return "draining"
-        return (
-            "ok" if self.revocations.are_known else "the revoked tokens are not loaded yet (from Redis or the database)"
-        )
+        return "draining" if self.draining else self.missing or "ok"
+
+    @property
+    def missing(self) -> str:
+        """What this process has not loaded yet and needs to accept any token; empty from then on."""
+        if not self.revocations.are_known:
+            return "the revoked tokens are not loaded yet (from Redis or the database)"
+        return "" if self.keys.are_known else "the keys at CHATWS_JWT_JWKS_URL have never been fetched"
 
     async def drain(self) -> None:
         """Close the connections, some at a time, each with another time to reconnect; return when they have ended.

@@ -58,6 +58,9 @@ task_failures = Counter(
     "Failures of long-running tasks, which were restarted",
     ("task",),
 )
+dependency_up = _gauge(
+    "chatws_dependency_up", "1 while a service that this gateway depends on answers", ("dependency",), mode="livemin"
+)
 loop_lag_seconds = Histogram("chatws_loop_lag_seconds", "Delay of the event loop's timers", buckets=_QUICK)
 
 rpc_seconds = Histogram("chatws_rpc_seconds", "Calls of the chat service", ("method", "outcome"), buckets=_SLOW)

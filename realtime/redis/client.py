@@ -17,7 +17,7 @@ from realtime.exceptions import RealtimeError, RedisUnavailable, TransientError
 from realtime.redis.commands import Redis
 from realtime.redis.errors import translated
 
-__all__ = ["Redis", "address_of", "connect", "eviction_problem", "no_retry", "ping", "wait_for_redis"]
+__all__ = ["Redis", "address_of", "connect", "eviction_problem", "no_retry", "ping", "state_of", "wait_for_redis"]
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ def eviction_problem(url: str, info: Mapping[str, Any]) -> str:
 
 def ping(redis: Redis, url: str, loop: asyncio.AbstractEventLoop) -> str:
     """Return ``ok`` or the problem, for probes; the call runs in ``loop``, which uses the client."""
-    asking = asyncio.run_coroutine_threadsafe(_ping(redis, url), loop)
+    asking = asyncio.run_coroutine_threadsafe(state_of(redis, url), loop)
     try:
         return asking.result(PING_SECONDS)
     except TimeoutError:
@@ -125,9 +125,10 @@ def ping(redis: Redis, url: str, loop: asyncio.AbstractEventLoop) -> str:
         return f"no answer from {address_of(url)} within {PING_SECONDS:g} s"
 
 
-async def _ping(redis: Redis, url: str) -> str:
+async def state_of(redis: Redis, url: str) -> str:
+    """Return ``ok``, or the address of Redis and why it doesn't answer."""
     try:
         await redis.ping()
     except RealtimeError as error:
-        return f"{address_of(url)}: {error}"
+        return f"unavailable at {address_of(url)}: {error}"
     return "ok"

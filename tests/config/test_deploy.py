@@ -110,11 +110,11 @@ def test_kubernetes_probes_served_paths() -> None:
             if "command" in container:
                 check_command(container["command"])
             ports = {port["name"] for port in container.get("ports", [])}
-            for probe in ("readinessProbe", "livenessProbe"):
-                if probe in container:
-                    asked = container[probe]["httpGet"]
-                    assert asked["port"] in ports
-                    assert asked["path"] == ("/ready" if probe == "readinessProbe" else "/health")
+            paths = {"readinessProbe": "/ready", "livenessProbe": "/health", "startupProbe": "/startup"}
+            for probe in paths.keys() & container.keys():
+                asked = container[probe]["httpGet"]
+                assert asked["port"] in ports
+                assert asked["path"] == paths[probe]
     gateway = next(d for d in documents if d["metadata"]["name"] == "chatws-gateway" and d["kind"] == "Deployment")
     grace = gateway["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
     drain = Environment().chatws_drain_seconds + float(documents[0]["data"]["CHATWS_DRAIN_DELAY"])

@@ -229,7 +229,7 @@ def _listens(port: int) -> bool:
 
 def _answers(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=2):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/startup", timeout=2):
             return True
     except OSError:
         return False

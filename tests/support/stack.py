@@ -197,9 +197,12 @@ class Stack:
         return self._start("relay", [sys.executable, "manage.py", "relay_stream", *options], **env)
 
     def start_gateway(
-        self, *options: str, server: Sequence[str] = (), port: int | None = None, probe: str = "ready", **env: str
+        self, *options: str, server: Sequence[str] = (), port: int | None = None, probe: str = "", **env: str
     ) -> Gateway:
-        """Start a gateway and return once its probe succeeds; ``server``: another command, without address and port."""
+        """Start a gateway and return once its probe succeeds.
+
+        ``server``: another command, without address and port. ``probe``: another path than that of a start-up probe.
+        """
         port = port or free_port()
         command = [sys.executable, *(server or SERVERS[self.server]), "127.0.0.1", "--port", str(port)]
         command += [*options, "config.asgi:application"]
@@ -212,7 +215,8 @@ class Stack:
         self.wait_until_ready(gateway, probe)
         return gateway
 
-    def wait_until_ready(self, gateway: Gateway, probe: str = "ready") -> None:
+    def wait_until_ready(self, gateway: Gateway, probe: str = "") -> None:
+        probe = probe or ("startup" if self.code == BASE_DIR else "ready")  # earlier releases have no /startup
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:

@@ -1,0 +1,45 @@
+"""Watch the services that a process depends on. `/ready` shows their states and a gauge raises the alarm.
+
+Readiness doesn't vote on them: they are shared, so that all gateways would drop out of the balancer together.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from realtime.observability import metrics
+
+Check = Callable[[], Awaitable[str]]
+"""Returns ``ok``, or why the dependency is unavailable."""
+
+INTERVAL_SECONDS = 1.0
+CHECK_SECONDS = 2.0
+
+
+class Dependencies:
+    """The state of each dependency, as last seen. ``states``: ``ok``, or why it is unavailable."""
+
+    def __init__(self, checks: Mapping[str, Check]) -> None:
+        self._checks = checks
+        self._answered: set[str] = set()
+        self.states = dict.fromkeys(checks, "not asked yet")
+
+    def have_answered(self, *names: str) -> bool:
+        """Return whether each of these has been ``ok`` at least once."""
+        return self._answered.issuperset(names)
+
+    async def run(self) -> None:
+        """Check all of them once a second, until cancelled."""
+        while True:
+            await asyncio.gather(*(self._check(name, check) for name, check in self._checks.items()))
+            await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def _check(self, name: str, check: Check) -> None:
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                state = await check()
+        except TimeoutError:
+            state = f"no answer within {CHECK_SECONDS:g} s"
+        self.states[name] = state
+        if state == "ok":
+            self._answered.add(name)
+        metrics.dependency_up.labels(name).set(state == "ok")
