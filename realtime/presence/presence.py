@@ -187,9 +187,8 @@ class Presence:
 
     async def _write(self, changes: list[str]) -> int:
         of_node = [keys.NODES, keys.node_connections(self._node), keys.ONLINE]
-        of_users = [key for user in changes[2::3] for key in (keys.user_connections(user), keys.user_status(user))]
         given: list[str | float] = [self._node, self._lease, STATUS_DAYS, self._limit]
-        answer = await _presence_update.run(self._redis, [*of_node, *of_users], [*given, *changes])
+        answer = await _presence_update.run(self._redis, [*of_node, *_keys_of(changes[2::3])], [*given, *changes])
         count, *oldest = answer
         if oldest:
             await self._on_excess([connection_id.decode() for connection_id in oldest])
@@ -207,10 +206,21 @@ class Presence:
         await self._flush()
 
     async def _take_off(self, node: str, *, even_alive: bool) -> None:
+        """Remove a node with its connections, some at a time. Each script call names all keys that it uses."""
         of_node = [keys.NODES, keys.node_connections(node), keys.ONLINE]
-        given: list[str | float] = [node, CHUNK, STATUS_DAYS, int(even_alive), keys.USER_CONNECTIONS, keys.USER_STATUS]
-        while await _presence_remove_node.run(self._redis, of_node, given):
-            pass
+        given: list[str | int] = [node, STATUS_DAYS, int(even_alive)]
+        left = 1
+        while left:
+            some = await self._redis.hrandfield(keys.node_connections(node), CHUNK, withvalues=True)
+            connections = [part.decode() for part in some]
+            left = await _presence_remove_node.run(
+                self._redis, [*of_node, *_keys_of(connections[1::2])], [*given, *connections]
+            )
 
     def _key(self) -> str:
         return keys.node_connections(self._node)
+
+
+def _keys_of(users: Sequence[str]) -> list[str]:
+    """Return the two keys of each user that the scripts change."""
+    return [key for user in users for key in (keys.user_connections(user), keys.user_status(user))]

@@ -21,10 +21,6 @@ TOPICS = f"{PREFIX}topics"
 """Set: the topics that are relayed."""
 DEAD_LETTER_TOPICS = f"{PREFIX}dlq:topics"
 """Set: the topics that have dead letters."""
-USER_CONNECTIONS = f"{PREFIX}user:"
-"""Prefix of a user's sorted set: the connections, by their opening time."""
-USER_STATUS = "user:status:"
-"""Prefix of a user's hash: whether the user is online, and since when. Other programs read it, so it is fixed."""
 
 
 class FeedKeys(NamedTuple):
@@ -48,13 +44,13 @@ def node_connections(node: str) -> str:
 
 
 def user_connections(user_id: int | str) -> str:
-    """Sorted set: the connections of a user, by when they opened."""
-    return f"{USER_CONNECTIONS}{user_id}"
+    """Return the key of a sorted set: the connections of a user, by when they opened."""
+    return f"{PREFIX}user:{user_id}"
 
 
 def user_status(user_id: int | str) -> str:
-    """Return the key of a hash: whether a user is online, and since when."""
-    return f"{USER_STATUS}{user_id}"
+    """Return the key of a hash: whether a user is online, and since when. Other programs read it, so it is fixed."""
+    return f"user:status:{user_id}"
 
 
 def limit(name: str, user_id: int) -> str:

@@ -8,9 +8,11 @@ import pytest
 
 from realtime.conf import RealtimeConf
 from realtime.exceptions import RealtimeError
-from realtime.feeds.log import FeedLog
+from realtime.feeds.log import FeedLog, Position
 from realtime.presence.presence import Presence
 from realtime.publishing.intents import Intents
+from realtime.redis import keys
+from realtime.redis.scripts import Script
 from realtime.relay.dead_letters import DeadLetters
 from realtime.relay.lease import Lease
 from realtime.relay.topic import Topic
@@ -35,6 +37,50 @@ async def test_feed_takes_and_repeats_10000_entries(redis: Redis, conf: Realtime
         assert [place.offset for place in places] == list(range(1, MANY + 1))
     log: Any = redis.lrange("chatws:{group:g}:log", 0, -1)
     assert await log == [encoded for _, _, encoded in entries]
+
+
+async def test_10000_entries_of_a_log_are_read_whole(redis: Redis, conf: RealtimeConf) -> None:
+    feeds = FeedLog(redis, replace(conf, feed_publications=2 * MANY))
+    wanted = [b"%d" % number for number in range(MANY)]
+    [place, *_] = await feeds.append("group:g", TOPIC, [(f"{n + 1}-0", f"p{n}", one) for n, one in enumerate(wanted)])
+    assert await feeds.tail("group:g", Position(place.epoch, 0), MANY, MANY, 10 * MANY) == wanted
+    assert (await feeds.read("group:g", 0, MANY)).entries == wanted
+
+
+async def test_log_that_shrinks_by_10000_entries_keeps_the_newest(redis: Any, conf: RealtimeConf) -> None:
+    entries = [(f"{number}-0", f"p{number}", b"%d" % number) for number in range(1, MANY + 1)]
+    await FeedLog(redis, replace(conf, feed_publications=MANY)).append("group:g", TOPIC, entries)
+    await FeedLog(redis, replace(conf, feed_publications=2)).append("group:g", TOPIC, [(f"{MANY + 1}-0", "p", b"last")])
+    assert await redis.lrange("chatws:{group:g}:log", 0, -1) == [b"%d" % MANY, b"last"]
+
+
+async def test_10000_revocations_are_copied_at_once(redis: Any) -> None:
+    revoked = [part for number in range(MANY) for part in (f"user:{number}", 1, 2)]
+    await Script("auth_revoke").run(redis, [keys.REVOKED, keys.REVOKED_VERSION], ["version", *revoked])
+    assert await redis.hlen(keys.REVOKED) == MANY
+
+
+async def test_10000_messages_are_published_at_once(redis: Any) -> None:
+    channels = [f"channel.{number}" for number in range(MANY)]
+    assert await Script("layer_publish").run(redis, [], [part for name in channels for part in (name, "m")]) is None
+
+
+async def test_10000_intents_are_postponed_at_once(redis: Any) -> None:
+    intents = Intents(redis, TOPIC, 60)
+    ids = [f"i{number}" for number in range(MANY)]
+    await redis.zadd(intents._due, dict.fromkeys(ids, 1))
+    await intents.postpone(ids)
+    assert await redis.zcount(intents._due, 0, 1) == 0
+
+
+async def test_10000_connections_of_a_dead_node_are_removed(redis: Any, conf: RealtimeConf) -> None:
+    presence = Presence(redis, "gone", conf)
+    for number in range(MANY):
+        presence.opened(number % 100 + 1, f"c{number}")
+    await presence._flush()
+    assert await redis.hlen(keys.ONLINE) == 100
+    await presence.stop()
+    assert await redis.keys("chatws:*") == []
 
 
 async def test_10000_excess_connections_of_one_user_are_ended(redis: Any, conf: RealtimeConf) -> None:
