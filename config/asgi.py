@@ -26,6 +26,7 @@ from chatws.messaging.sending import Sender  # noqa: E402
 from chatws.services import Services  # noqa: E402
 from chatws.socket.routing import websocket_router  # noqa: E402
 from config import urls  # noqa: E402
+from config.admin_process import AdminProcess  # noqa: E402
 from realtime import conf as realtime_conf  # noqa: E402
 from realtime import database  # noqa: E402
 from realtime.connection.handshake import JWTAuthMiddleware  # noqa: E402
@@ -106,16 +107,21 @@ class Process:
 process = Process()
 
 
-async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+async def serve_http(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Serve a request by Django."""
+    if scope["path"] in settings.PROBES:  # a prober's Host is none of the names that Django serves
+        others = [(name, value) for name, value in scope["headers"] if name != b"host"]
+        scope = {**scope, "headers": [(b"host", OWN_HOST), *others]}
+    elif urls.not_imported(scope["path"]):  # in a thread, so that the event loop goes on
+        await asyncio.to_thread(urls.import_for, scope["path"])
+    await http_application({**scope, "chatws": services}, receive, send)
+
+
+async def gateway(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """Serve a scope: HTTP by Django, WebSockets by `Connection`, the process's beginning and end by lifespan."""
     await process.begin()
     if scope["type"] == "http":
-        if scope["path"] in settings.PROBES:  # a prober's Host is none of the names that Django serves
-            others = [(name, value) for name, value in scope["headers"] if name != b"host"]
-            scope = {**scope, "headers": [(b"host", OWN_HOST), *others]}
-        elif urls.not_imported(scope["path"]):  # in a thread, so that the event loop goes on
-            await asyncio.to_thread(urls.import_for, scope["path"])
-        await http_application({**scope, "chatws": services}, receive, send)
+        await serve_http(scope, receive, send)
     elif scope["type"] == "websocket":
         await websocket_application(scope, receive, send)
     elif scope["type"] == "lifespan":
@@ -125,3 +131,6 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await receive()
         await process.end()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+application: Any = AdminProcess(serve_http) if settings.ADMIN == "only" else gateway

@@ -73,6 +73,9 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """origins that may open sockets, besides the gateway's own host"""
     chatws_behind_tls_proxy: bool = False
     """production: TLS ends at a proxy that sets `X-Forwarded-Proto`"""
+    chatws_admin: Literal["on", "off", "only"] = "on"
+    """Django's admin: `on` (the gateway serves it), `off` (the gateway does not), `only` (this process serves the admin
+    and its probes and nothing else: it is no gateway)"""
     chatws_demo_login: bool | None = None
     """issue tokens for Django's users at `/api/token/`; on by default with the reference service"""
     chatws_metrics_token: str = ""

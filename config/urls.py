@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from django.conf import settings
 from django.urls import URLPattern, URLResolver, include, path
 from django.urls.resolvers import RegexPattern
 
@@ -29,12 +30,14 @@ def lazily(prefix: str, urlconf: str, namespace: str) -> URLResolver:
     return URLResolver(Ahead(prefix), urlconf, app_name=namespace, namespace=namespace)
 
 
-LAZY: Sequence[URLResolver] = (
-    lazily(r"admin/", "config.admin_urls", "admin"),
+ADMIN = lazily(r"admin/", "config.admin_urls", "admin")
+OF_GATEWAY = (
     lazily(r"api/|(?:ws/)?stats\Z", "config.api_urls", "api"),
     lazily(r"docs/", "chatws.web.docs_urls", "docs"),
 )
-urlpatterns: list[URLPattern | URLResolver] = [path("", include("chatws.urls")), *LAZY]
+LAZY: Sequence[URLResolver] = {"on": (ADMIN, *OF_GATEWAY), "off": OF_GATEWAY, "only": (ADMIN,)}[settings.ADMIN]
+EAGER = "chatws.web.admin_urls" if settings.ADMIN == "only" else "chatws.urls"
+urlpatterns: list[URLPattern | URLResolver] = [path("", include(EAGER)), *LAZY]
 
 
 def import_for(scope_path: str) -> None:

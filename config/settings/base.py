@@ -64,6 +64,7 @@ TEMPLATES = [
     },
 ]
 
+ADMIN = ENV.chatws_admin
 ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
