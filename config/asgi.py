@@ -68,7 +68,9 @@ if chat_conf.get().publishes_messages:
     publisher = MessagePublisher(chat, names, Intents(node.redis, MESSAGE_NEW, node.conf.id_seconds))
     node.beside("publishing what was left unpublished", publisher.run)
 sender = Sender(chat, publisher, limit)
-memberships = Memberships(chat, node.hub, chat_conf.get().membership_seconds)
+memberships = Memberships(
+    chat, node.hub, chat_conf.get().membership_seconds, max_followed=node.conf.groups_per_connection
+)
 presence = GroupPresence(chat, node.presence)
 dependencies = Dependencies(_checks())
 node.beside("watching the dependencies", dependencies.run)

@@ -1,13 +1,16 @@
 """Know the chat groups of one user: read from the chat service, kept fresh by the removals that the hub receives.
 
 Each user's groups are read by one call at a time. An answer counts only if no event about the user's groups came during
-the call, and if this process received the feed of every group in it before the call. Then no later removal is missed.
+the call, and if this process received the feed of every followed group before the call. Then no later removal is
+missed. A user may be in more groups than are followed; membership of the others is asked for when it matters.
 """
 
 import asyncio
 import logging
+import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from chatws.chat_service.port import ChatGateway, ChatServiceError, all_user_group_ids
@@ -16,6 +19,7 @@ from realtime.aio.backoff import Backoff
 from realtime.exceptions import FeedUnavailable
 from realtime.feeds.names import group_feed
 from realtime.hub.hub import Hub
+from realtime.hub.subscription import Subscriber
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +28,7 @@ ASK_AGAIN_SECONDS = 5.0
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
 
 
-class Listener(Protocol):
+class Listener(Subscriber, Protocol):
     """A connection that follows its user's groups."""
 
     def membership_changed(self) -> None:
@@ -32,17 +36,26 @@ class Listener(Protocol):
 
 
 class Membership:
-    """One user's chat groups. ``groups`` is None until the chat service has answered."""
+    """One user's chat groups. ``groups`` are those that this process follows, None until the chat service has answered.
 
-    def __init__(self, user_id: int, chat: ChatGateway, hub: Hub, calls: asyncio.Semaphore) -> None:
+    ``max_followed``: how many are followed without being asked for; 0: all.
+    """
+
+    def __init__(
+        self, user_id: int, chat: ChatGateway, hub: Hub, calls: asyncio.Semaphore, max_followed: int = 0
+    ) -> None:
         self.user_id = user_id
         self.groups: frozenset[str] | None = None
+        self.others: frozenset[str] = frozenset()
+        """The groups that are not followed, as the chat service said last."""
         self.listeners: set[Listener] = set()
         self.checked_at = time.monotonic()
         """When the user connected, or was last checked by the timer."""
         self._chat = chat
         self._hub = hub
         self._calls = calls
+        self._max_followed = max_followed or sys.maxsize
+        self._joining: set[str] = set()
         self._refreshing: asyncio.Task[frozenset[str]] | None = None
         self._in_background: asyncio.Task[None] | None = None
         self._stale = False
@@ -93,19 +106,39 @@ class Membership:
         self._incomplete = True
 
     async def is_member(self, group_id: str) -> bool:
-        """Return whether the user is in a chat group; ask about an unknown group, at most once in 5 s.
+        """Return whether the user is in a chat group; ask about one that no connection receives, at most once in 5 s.
 
         Raises:
             ChatServiceError, FeedUnavailable: as `refresh` does.
         """
-        if self.groups is not None and group_id in self.groups:
+        if self.groups is not None and group_id in self.groups and self._is_received(group_id):
             return True
         now = time.monotonic()
         is_fresh = self.groups is not None and not self._stale and self._refreshing is None
         if is_fresh and now - self._asked_at < ASK_AGAIN_SECONDS:
-            return False
+            return group_id in (self.groups or ()) or group_id in self.others
         if is_fresh:
             self._asked_at = now
+        return group_id in await self.refresh()
+
+    @contextmanager
+    def joining(self, group_id: str) -> Iterator[None]:
+        """Follow a chat group, inside the context, until a connection receives it."""
+        self._joining.add(group_id)
+        try:
+            yield
+        finally:
+            self._joining.discard(group_id)
+
+    async def may_receive(self, group_id: str) -> bool:
+        """Return whether the user is in a chat group, as of a moment after which no removal is missed.
+
+        Raises:
+            ChatServiceError, FeedUnavailable: as `refresh` does.
+        """
+        if self.groups is not None and group_id in self.groups and self._is_received(group_id):
+            return True
+        await self._hub.ensure_subscribed([group_feed(group_id)])
         return group_id in await self.refresh()
 
     def invalidate(self) -> None:
@@ -119,7 +152,25 @@ class Membership:
         """Take the user out of a group, because a removal was received; the chat service has the last word."""
         if self.groups is not None:
             self.groups -= {group_id}
+        self.others -= {group_id}
         self.refresh_in_background()
+
+    def ended(self, group_id: str) -> None:
+        """Take the user out of a group that was disbanded, and notify the connections at once."""
+        self.removed(group_id)
+        for listener in list(self.listeners):
+            listener.membership_changed()
+
+    def _is_received(self, group_id: str) -> bool:
+        feed = group_feed(group_id)
+        return any(feed in self._hub.feeds_of(listener) for listener in self.listeners)
+
+    def _followed(self, groups: frozenset[str]) -> frozenset[str]:
+        """Return the groups to follow: those that a connection receives or joins, then the first by id."""
+        if len(groups) <= self._max_followed:
+            return groups
+        kept = {group_id for group_id in groups if group_id in self._joining or self._is_received(group_id)}
+        return frozenset(kept.union(sorted(groups - kept)[: max(0, self._max_followed - len(kept))]))
 
     async def _refresh(self) -> frozenset[str]:
         while True:
@@ -127,11 +178,12 @@ class Membership:
             async with self._calls:
                 before = self._hub.openings
                 groups = await all_user_group_ids(self._chat, self.user_id)
-            not_received = [feed for feed in map(group_feed, groups) if not self._hub.was_subscribed(feed, before)]
+            followed = self._followed(groups)
+            not_received = [feed for feed in map(group_feed, followed) if not self._hub.was_subscribed(feed, before)]
             await self._hub.ensure_subscribed(not_received)
             if not self._stale and not not_received:
                 break
-        self.groups = groups
+        self.groups, self.others = followed, groups - followed
         for listener in list(self.listeners):
             listener.membership_changed()
         return groups

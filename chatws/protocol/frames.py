@@ -257,12 +257,14 @@ class PresentUser(msgspec.Struct, frozen=True):
 
 
 class PresentUsers(msgspec.Struct, frozen=True):
-    """Members of a chat group, at most 500, online ones first."""
+    """Members of a chat group, at most 500, online ones first; ``truncated`` if the group has more than these."""
 
     TYPE: ClassVar = "presence"
 
     group_id: str
     users: list[PresentUser]
+    total: int
+    truncated: bool
 
 
 class Message(msgspec.Struct, frozen=True):

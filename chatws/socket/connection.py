@@ -93,7 +93,7 @@ class ChatConnection:
             return False
 
     def notify(self, notice: Notice) -> None:
-        message_id = codec.message_id_of(notice.text) if isinstance(notice, TooFast) else ""
+        message_id = codec.message_id_of(notice.text) if isinstance(notice, TooFast | FrameFailed) else ""
         self.write(replies.of_notice(notice), message_id)
 
     def closed(self) -> None:
@@ -123,7 +123,7 @@ class ChatConnection:
             self.write(replies.unavailable(error), frame.message_id)
             self._connection.close(CloseCode.RESTARTING)
         except Exception:  # a boundary: the deadline no longer ends this connection; the caller logs the cause
-            self._fail()
+            self._fail(frame.message_id)
             raise
         else:
             await self._start(principal, "frame", frame.data.resume or {}, frame.message_id)
@@ -140,9 +140,9 @@ class ChatConnection:
             self.write(replies.unavailable(error), message_id)
             self._connection.close(CloseCode.RESTARTING)
         except Exception:  # a boundary: without a session the connection is of no use; the caller logs the cause
-            self._fail()
+            self._fail(message_id)
             raise
 
-    def _fail(self) -> None:
-        self.notify(FrameFailed())
+    def _fail(self, message_id: str) -> None:
+        self.write(replies.of_notice(FrameFailed()), message_id)
         self._connection.close(CloseCode.INTERNAL_ERROR)

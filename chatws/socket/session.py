@@ -19,6 +19,8 @@ from realtime.connection.outbox import Reply
 from realtime.feeds.names import group_feed
 
 HEARTBEAT_SECONDS = 25
+MAX_GROUPS_TOLD = 10_000
+"""Most chat groups in `auth_success`: 660 KiB with the longest ids."""
 
 
 class Session:
@@ -49,11 +51,19 @@ class Session:
             FeedUnavailable: Redis is unavailable.
         """
         subscribed, failure = await self.subscriptions.start(dict(points))
-        groups = [] if failure is not None else sorted(self.membership.groups or ())
+        groups = [] if failure is not None else self._groups()
         frames: list[ServerData] = [self.auth_success(groups, [replies.feed_position(one) for one in subscribed])]
         if failure is not None:
             frames.append(Error(503, str(failure), reason="groups_unavailable", retry_after=1))
         reply.first, reply.tail = replies.encode(frames, message_id), replies.tail_of(subscribed)
+
+    def _groups(self) -> list[str]:
+        """Return the user's chat groups, received or not, as far as they fit into a frame."""
+        return sorted((self.membership.groups or frozenset()) | self.membership.others)[:MAX_GROUPS_TOLD]
+
+    def renewed(self) -> AuthSuccess:
+        """Return the answer to a newer token."""
+        return self.auth_success(self._groups())
 
     def auth_success(self, groups: list[str], feeds: list[FeedPosition] | None = None) -> AuthSuccess:
         """Return the answer to an accepted token, without ``feeds`` for one that only renews."""

@@ -25,6 +25,11 @@ from realtime.hub.hub import Hub
 from realtime.hub.resume import MAX_BYTES_IN_ALL, Resume, Subscribed
 from realtime.observability import metrics
 
+RETRY_AFTER_SECONDS = 60
+"""A connection that has its number of groups has room again once it left one."""
+MAX_LEFT = 1_000
+"""How many groups a client may leave before we know which groups its user is in."""
+
 
 class Client(Protocol):
     """The connection, as its session and subscriptions use it."""
@@ -74,8 +79,8 @@ class Subscriptions:
         self._has_ended = False
         self._left: set[str] = set()
         """Chat groups that the client left. The user is still a member."""
-        self._over_limit: list[str] = []
-        """Feeds above the limit, as the client was told last."""
+        self._over_limit = 0
+        """How many chat groups were above the limit, as the client was told last."""
         self._resume = Resume()
 
     async def start(self, points: dict[str, ResumePoint]) -> tuple[list[Subscribed], ChatServiceError | None]:
@@ -108,33 +113,43 @@ class Subscriptions:
     # What a client asks for
 
     async def join(self, group_id: str, point: ResumePoint | None, message_id: str) -> bool:
-        """Subscribe to a chat group of the user and tell the client; return False if the user was removed meanwhile.
+        """Subscribe to a chat group of the user and tell the client; return False if the user is not in it any more.
 
         Raises:
             FrameError: 429, the connection has its number of groups.
+            ChatServiceError: the chat service can't be asked.
             FeedUnavailable: Redis is unavailable.
         """
         feed, outbox = group_feed(group_id), self._client.outbox
         if feed not in self._hub.feeds_of(self) and not self._room():
             metrics.refusals.labels("groups").inc()
-            raise FrameError(429, "data.group_id: this connection has its maximum of groups", reason="groups_limit")
-        self._left.discard(group_id)
+            problem = "data.group_id: this connection has its maximum of groups"
+            raise FrameError(429, problem, reason="groups_limit", retry_after=RETRY_AFTER_SECONDS)
         resume = None
         if point is not None:
             resume = Resume({feed: Position(point.epoch, point.offset)}, bytes=MAX_BYTES_IN_ALL - outbox.tail_size)
-        async with self._changing:
-            with outbox.holding() as reply:
-                subscribed = await self._hub.subscribe(self, [feed], resume)
-                if subscribed:
-                    reply.first = replies.encode([replies.group_joined(subscribed[0])], message_id)
-                    reply.tail = replies.tail_of(subscribed)
+        with self.membership.joining(group_id):
+            async with self._changing:
+                if not await self.membership.may_receive(group_id):
+                    return False
+                self._left.discard(group_id)
+                return await self._join(feed, resume, message_id)
+
+    async def _join(self, feed: str, resume: Resume | None, message_id: str) -> bool:
+        with self._client.outbox.holding() as reply:
+            subscribed = await self._hub.subscribe(self, [feed], resume)
+            if subscribed:
+                reply.first = replies.encode([replies.group_joined(subscribed[0])], message_id)
+                reply.tail = replies.tail_of(subscribed)
         return bool(subscribed)
 
     def leave(self, group_id: str) -> None:
         """Unsubscribe from a chat group because the client asked; nothing of it is sent from now on."""
-        self._left.add(group_id)
-        self.membership.mark_incomplete()
-        self._hub.unsubscribe(self, group_feed(group_id))
+        groups = self.membership.groups
+        if group_id in groups if groups is not None else len(self._left) < MAX_LEFT:
+            self._left.add(group_id)
+        if self._hub.unsubscribe(self, group_feed(group_id)):
+            self.membership.mark_incomplete()
 
     # What the user's membership says
 
@@ -182,16 +197,19 @@ class Subscriptions:
         return subscribed
 
     def _missing_feeds(self) -> list[str]:
-        wanted, received = (self.membership.groups or frozenset()) - self._left, self._hub.feeds_of(self)
+        groups, received = self.membership.groups or frozenset(), self._hub.feeds_of(self)
+        self._left &= groups
+        wanted = groups - self._left
         return [feed for feed in feeds_of(wanted) if feed not in received]
 
     def _within_limit(self, feeds: list[str]) -> list[str]:
         """Return as many of the feeds as the connection may still receive; tell the client of the others once."""
         room = self._room()
-        over_limit = feeds[room:]
+        over_limit = len(feeds[room:]) + len(self.membership.others)
         if over_limit and over_limit != self._over_limit:
             metrics.refusals.labels("groups").inc()
-            self._client.write(Error(429, f"only {room} more groups fit this connection", reason="groups_limit"))
+            problem = f"{over_limit} of your groups are over the limit of this connection"
+            self._client.write(Error(429, problem, reason="groups_limit", retry_after=RETRY_AFTER_SECONDS))
         self._over_limit = over_limit
         return feeds[:room]
 

@@ -100,7 +100,7 @@ class Connection(AsyncConsumer):  # type: ignore[misc]  # channels has no types
         except Exception:  # a boundary: an error in serving one frame must not end the connection
             logger.exception("a frame of connection %s (user %d) failed", self.connection_id, self.user_id)
             self._failures += 1
-            self.handler.notify(FrameFailed())
+            self.handler.notify(FrameFailed(message.get("text") or ""))
             if self._failures >= 2:
                 self.close(CloseCode.INTERNAL_ERROR)
 

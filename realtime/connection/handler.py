@@ -24,7 +24,9 @@ class BinaryFrame:
 
 @dataclass(frozen=True, slots=True)
 class FrameFailed:
-    """Serving a frame, or welcoming the user, raised an exception."""
+    """Serving a frame, or welcoming the user, raised an exception. ``text`` is the frame; empty for a welcome."""
+
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)

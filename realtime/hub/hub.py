@@ -61,6 +61,8 @@ class Hub:
         )
         self._feeds = self._local.by_name
         self._feeds_by_subscriber: dict[Subscriber, set[str]] = {}
+        self._subscribers_of_user: dict[int, set[Subscriber]] = {}
+        """Those that receive a feed or are about to: a removal must not look through all of a feed's subscribers."""
         self._unflushed: list[LocalFeed] = []
         self._handed_out: list[tuple[Sequence[bytes], int]] = []
         """What was delivered since the counters were updated: frames, and to how many connections."""
@@ -122,6 +124,7 @@ class Hub:
             FeedUnavailable: Redis did not answer in time. The connection is subscribed to none of the feeds.
         """
         feeds = [self._local.get(name) for name in names]
+        self._subscribers_of_user.setdefault(subscriber.user_id, set()).add(subscriber)
         for feed in feeds:
             feed.subscribing[subscriber] = True
         try:
@@ -134,6 +137,8 @@ class Hub:
             for feed in feeds:
                 feed.subscribing.pop(subscriber, None)
                 self._local.close_later_if_empty(feed)
+            if subscriber not in self._feeds_by_subscriber:
+                self._forget(subscriber)
 
     async def _resume(self, subscriber: Subscriber, feeds: list[LocalFeed], resume: Resume) -> list[Subscribed]:
         """Subscribe to those of the feeds that have a point to resume from, one after the other, with their tails."""
@@ -164,7 +169,7 @@ class Hub:
             feed.subscribing[subscriber] = False
         if subscriber not in feed.subscribers:
             return was_subscribing
-        self._flush(feed)
+        self._flush_to(feed, subscriber)
         self._detach(feed, subscriber)
         return True
 
@@ -173,6 +178,13 @@ class Hub:
         for name in list(self._feeds_by_subscriber.get(subscriber, ())):
             self._detach(self._feeds[name], subscriber)
         self._feeds_by_subscriber.pop(subscriber, None)
+        self._forget(subscriber)
+
+    def _forget(self, subscriber: Subscriber) -> None:
+        of_user = self._subscribers_of_user.get(subscriber.user_id, set())
+        of_user.discard(subscriber)
+        if not of_user:
+            self._subscribers_of_user.pop(subscriber.user_id, None)
 
     def _attach(self, feed: LocalFeed, subscriber: Subscriber) -> Position:
         if subscriber not in feed.subscribers:
@@ -182,6 +194,7 @@ class Hub:
                 feed.linger = None
             feed.subscribers[subscriber] = subscriber.deliver
             self._feeds_by_subscriber.setdefault(subscriber, set()).add(feed.name)
+            self._subscribers_of_user.setdefault(subscriber.user_id, set()).add(subscriber)
         return feed.position
 
     def _detach(self, feed: LocalFeed, subscriber: Subscriber) -> None:
@@ -235,19 +248,19 @@ class Hub:
         feed.pending.append(feed.stamp(publication.payload, feed.offset))
         command = publication.command
         if isinstance(command, DropUser):
-            self._flush(feed)
             self._drop(feed, command.user_id)
         elif command is not None:
             for subscriber in list(feed.subscribers):
                 subscriber.access_changed(command.feed)
 
     def _drop(self, feed: LocalFeed, user_id: int) -> None:
-        for subscriber in feed.subscribing:
-            if subscriber.user_id == user_id:
+        for subscriber in list(self._subscribers_of_user.get(user_id, ())):
+            if subscriber in feed.subscribing:
                 feed.subscribing[subscriber] = False
-        for subscriber in [subscriber for subscriber in feed.subscribers if subscriber.user_id == user_id]:
-            self._detach(feed, subscriber)
-            subscriber.removed_from_feed(feed.name, feed.position)
+            if subscriber in feed.subscribers:
+                self._flush_to(feed, subscriber)
+                self._detach(feed, subscriber)
+                subscriber.removed_from_feed(feed.name, feed.position)
         for listener in self._listeners:
             listener.user_removed(user_id, feed.name)
 
@@ -271,9 +284,15 @@ class Hub:
 
     def _flush(self, feed: LocalFeed) -> None:
         frames, feed.pending = feed.pending, []
-        if not frames:
-            return
-        deliveries = list(feed.subscribers.values())
+        if frames:
+            self._deliver(feed, frames, list(feed.subscribers.values()))
+
+    def _flush_to(self, feed: LocalFeed, subscriber: Subscriber) -> None:
+        """Deliver what is pending to a subscriber that leaves; the others get it at the end of the turn."""
+        if feed.pending:
+            self._deliver(feed, list(feed.pending), [feed.subscribers[subscriber]])
+
+    def _deliver(self, feed: LocalFeed, frames: list[bytes], deliveries: list[Callable[[Batch], None]]) -> None:
         batch = Batch(frames, live=True)
         for deliver in deliveries:
             try:

@@ -173,9 +173,13 @@ async def test_number_of_groups_per_connection_is_limited(stack: Stack, chat: Ch
     assert welcome["groups"] == groups
     assert [place["feed"] for place in welcome["feeds"]] == [f"user:{user}", *(f"group:{name}" for name in groups[:2])]
     told = (await client.expect("error"))["data"]
-    assert (told["code"], told["reason"]) == (429, "groups_limit")
+    assert (told["code"], told["reason"], told["retry_after"]) == (429, "groups_limit", 60)
+    await scraped(f"{gateway.http}/metrics", lambda seen: seen.total("chatws_feeds") == 3)
     refused = await client.ask("join_group", {"group_id": groups[2]})
     assert (refused["data"]["code"], refused["data"]["reason"]) == (429, "groups_limit")
+    assert refused["data"]["retry_after"] == 60
+    said = {"group_id": groups[2], "msg_type": 1, "content": "not received, but a member"}
+    assert (await client.ask("send_message", said))["type"] == "ack"
     assert (await client.ask("leave_group", {"group_id": groups[0]}))["type"] == "group_left"
     assert (await client.ask("join_group", {"group_id": groups[2]}))["type"] == "group_joined"
     await scraped(f"{gateway.http}/metrics", lambda seen: seen.total("chatws_refusals_total", limit="groups") == 2)

@@ -103,6 +103,31 @@ async def test_left_group_stays_left_after_other_changes(log_in: Connect, chat: 
     assert [f for f in await client.settled() if f["type"] == "group_joined"] == []
 
 
+@pytest.mark.reference_only
+async def test_removal_from_a_left_group_is_seen_at_the_next_join(stack: Stack, chat: Chat) -> None:
+    """The gateway no longer receives the removals of a group that it left, and believed what it had known."""
+    gateway = stack.start_gateway()
+    owner, user = new_user(), new_user()
+    group = await chat.group(owner, user)
+    client = await connect(gateway.ws, additional_headers={"Authorization": f"Bearer {make_token(user)}"})
+    await client.expect("auth_success")
+    await client.ask("leave_group", {"group_id": group})
+    stack.remove_silently(group, user)
+    refused = await client.ask("join_group", {"group_id": group})
+    assert (refused["type"], refused["data"]["code"]) == ("error", 403)
+    await client.close()
+
+
+async def test_made_up_groups_can_be_left_without_being_noted(log_in: Connect, chat: Chat) -> None:
+    user = new_user()
+    group = await chat.group(user)
+    client = await log_in(user)
+    answer = await client.ask("leave_group", {"group_id": "made-up"})
+    assert (answer["type"], answer["data"]["group_id"]) == ("group_left", "made-up")
+    await client.ask("send_message", {"group_id": group, "msg_type": 1, "content": "still here"})
+    assert (await client.expect("new_message"))["data"]["content"] == "still here"
+
+
 async def test_new_group_can_be_joined_before_its_event(log_in: Connect, chat: Chat) -> None:
     user = new_user()
     client = await log_in(user)

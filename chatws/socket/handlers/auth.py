@@ -19,4 +19,4 @@ async def renew(session: Session, frame: Auth) -> Sequence[ServerData]:
     if principal.user_id != session.user_id:
         raise FrameError(403, "data.token: of another user")
     session.connection.renew(principal)
-    return [session.auth_success(sorted(session.membership.groups or ()))]
+    return [session.renewed()]

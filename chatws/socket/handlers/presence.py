@@ -14,7 +14,8 @@ async def presence(session: Session, frame: AskPresence) -> Sequence[ServerData]
     group_id = frame.data.group_id
     await session.require_member(group_id)
     try:
-        users = await session.services.presence.of(group_id)
+        found = await session.services.presence.of(group_id)
     except RedisUnavailable as error:
         raise FrameError(503, f"Redis is unavailable: {error}", retry_after=RETRY_AFTER_SECONDS) from error
-    return [PresentUsers(group_id, [PresentUser(user.user_id, user.connections, user.last_seen) for user in users])]
+    users = [PresentUser(user.user_id, user.connections, user.last_seen) for user in found.users]
+    return [PresentUsers(group_id, users, found.total, found.total > len(users))]

@@ -62,6 +62,8 @@ FROM_SERVER: dict[str, Json] = {
                 {"user_id": USER, "connections": 1, "last_seen": NOW},
                 {"user_id": OTHER, "connections": 1, "last_seen": NOW},
             ],
+            "total": 2,
+            "truncated": False,
         },
     ),
     "history": _sent("history", {"group_id": GROUP, "messages": [{**TEXT, "status": 1}], "has_more": False}),

@@ -38,8 +38,11 @@ class Hub:
 
     async def ensure_subscribed(self, names: Any) -> None: ...
 
+    def feeds_of(self, subscriber: Any) -> set[str]:
+        return set()
 
-class Listener:
+
+class Listener(HubSubscriber):
     def membership_changed(self) -> None: ...
 
 
@@ -125,6 +128,34 @@ async def test_timer_checks_connected_users_in_turn() -> None:
     assert set(asked) == set(range(1, 26))
     assert min(times) - began >= 0.2, "who has just come is known"
     assert times[74] - began >= 0.6, "three rounds take three times as long"
+
+
+async def test_disbanded_group_is_left_before_every_removal_has_come() -> None:
+    chat, asked = ChatService(), 0
+
+    async def group_info(group_id: str) -> Any:
+        nonlocal asked
+        asked += 1
+        return SimpleNamespace(status=2)
+
+    chat.group_info = group_info  # type: ignore[attr-defined]
+    changed: list[int] = []
+
+    class Counting(Listener):
+        def membership_changed(self) -> None:
+            changed.append(1)
+
+    memberships = Memberships(chat, Hub())  # type: ignore[arg-type]
+    users = [memberships.enter(user_id, Counting()) for user_id in range(1, 201)]
+    for user in users:
+        user.groups = frozenset({"g", "other"})
+    for user in users[: registry.MANY_REMOVALS + 5]:
+        memberships.user_removed(user.user_id, "group:g")
+    await until(lambda: all("g" not in (user.groups or ()) for user in users), what="all have left")
+    assert asked == 1
+    assert changed
+    await asyncio.gather(*(user.refreshed() for user in users))
+    await memberships.stop()
 
 
 def group(group_id: str, status: int) -> Group:

@@ -21,13 +21,28 @@ def connection_of(sent: list[Any], **services: Any) -> Connection:
     node = SimpleNamespace(conf=settings.REALTIME, users={7: 0}, presence=quiet, audit=quiet, **services)
 
     async def send(message: dict[str, Any]) -> None:
-        sent.append(json.loads(message["text"])["data"]["code"] if "text" in message else message["code"])
+        if "text" not in message:
+            sent.append(message["code"])
+            return
+        frame = json.loads(message["text"])
+        sent.append((frame["data"]["code"], frame["message_id"]))
 
     everything: Any = SimpleNamespace(node=node, **services)
     connection = Connection(everything.node, partial(ChatConnection, everything))
     connection.outbox = AsgiOutbox(send, 10_000)
     connection.handler = ChatConnection(everything, connection)
     return connection
+
+
+async def test_failing_handler_is_answered_with_the_frames_id() -> None:
+    sent: list[Any] = []
+    connection = connection_of(sent)
+    connection.handler.session = SimpleNamespace()  # type: ignore[attr-defined]
+    frame = json.dumps({"type": "presence", "message_id": "p-1", "data": {"group_id": "g"}})
+    await connection.dispatch({"type": "websocket.receive", "text": frame})
+    assert sent == [(500, "p-1")]
+    await connection.dispatch({"type": "websocket.receive", "text": frame})
+    assert sent[1:] == [(500, "p-1"), 4500]
 
 
 async def test_failed_start_sends_500_and_closes_with_4500() -> None:
@@ -41,7 +56,7 @@ async def test_failed_start_sends_500_and_closes_with_4500() -> None:
     connection = connection_of(sent, authenticate=authenticate, memberships=SimpleNamespace(enter=enter))
     await connection.dispatch({"type": "websocket.receive", "text": AUTH})
     connection._cancel_timer()
-    assert sent == [500, 4500]
+    assert sent == [(500, "a"), 4500]
 
 
 async def test_failed_authentication_sends_500_and_closes_with_4500() -> None:
@@ -52,4 +67,4 @@ async def test_failed_authentication_sends_500_and_closes_with_4500() -> None:
 
     sent: list[Any] = []
     await connection_of(sent, authenticate=authenticate).dispatch({"type": "websocket.receive", "text": AUTH})
-    assert sent == [500, 4500]
+    assert sent == [(500, "a"), 4500]

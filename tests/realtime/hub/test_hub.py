@@ -103,6 +103,31 @@ async def test_removal_is_the_last_frame_delivered(world: World) -> None:
     assert world.hub.feeds_of(removed) == set()
 
 
+async def test_removing_everybody_costs_each_one_delivery(world: World) -> None:
+    """Each removal was delivered to all who were left: half of n * n deliveries."""
+    delivered = 0
+
+    class Counting(Listener):
+        def deliver(self, batch: Batch) -> None:
+            nonlocal delivered
+            delivered += 1
+            super().deliver(batch)
+
+    members = [Counting(user_id) for user_id in range(1, 61)]
+    for member in members:
+        await world.hub.subscribe(member, ["group:g"])
+    for number, member in enumerate(members, start=1):  # they arrive in one turn of the loop
+        publication = world.publication(DropUser(member.user_id))
+        place = Appended(world.hub._feeds["group:g"].epoch, number, f"p{number - 1}" if number > 1 else "")
+        world.hub._publication("group:g", place, encode_publication(publication))
+    assert [len(member.frames) for member in members] == list(range(1, 61))
+    assert all(member.dropped_from for member in members)
+    assert delivered == len(members)
+    for member in members:
+        world.hub.unsubscribe_all(member)
+    assert world.hub._subscribers_of_user == {}
+
+
 async def test_missed_removal_applies_when_the_gap_is_filled(world: World) -> None:
     removed = Listener(user_id=7)
     await world.hub.subscribe(removed, ["group:g"])
