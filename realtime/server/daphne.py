@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-import os
 import socket
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from realtime.server import lean_daphne  # noqa: F401  # isort: skip  # before d
 from daphne import server as daphne_server
 from daphne.http_protocol import WebRequest
 from twisted.internet import defer
+from twisted.internet.error import ReactorNotRunning
 
 from realtime import conf
 from realtime.aio import tasks
@@ -123,11 +124,14 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
         if reason:
             self.offers_frames = False
             logger.warning("frames are sent through ASGI, and slow clients are not limited: %s", reason)
-        pipe = os.environ.get(supervisor.PIPE)
-        if pipe is not None:  # it reaches its end when the supervisor has died
-            reactor._asyncioEventloop.add_reader(int(pipe), self.stop)
+        supervisor.when_supervisor_dies(reactor._asyncioEventloop, self.stop)
         reactor.callLater(0, self._start_application)
         super().run()
+
+    def stop(self) -> None:
+        """Begin to shut down, unless that has begun."""
+        with suppress(ReactorNotRunning):
+            super().stop()
 
     def listen_success(self, port: Any) -> None:
         """Set the send buffer, which accepted sockets inherit, and the listening socket's backlog."""

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from tempfile import TemporaryDirectory
 
 from realtime.aio.backoff import Backoff
@@ -48,6 +48,20 @@ def supervise(command: Sequence[str], count: int, listening: socket.socket) -> i
     fails before any has run for `SETTLED_SECONDS`, because then all would fail.
     """
     return asyncio.run(_Supervisor(command, count, listening).run())
+
+
+def when_supervisor_dies(loop: asyncio.AbstractEventLoop, then: Callable[[], None]) -> None:
+    """Call a function once this worker's supervisor has died; do nothing in a process without a supervisor."""
+    if PIPE not in os.environ:
+        return
+    descriptor = int(os.environ[PIPE])
+
+    def died() -> None:
+        loop.remove_reader(descriptor)  # the pipe's end stays readable: each turn of the loop would call again
+        logger.warning("the supervisor died; this worker shuts down")
+        then()
+
+    loop.add_reader(descriptor, died)
 
 
 class _Supervisor:

@@ -1,5 +1,6 @@
 """Check `--workers N`: one port, several processes, dead ones replaced, none left at the end."""
 
+import asyncio
 import json
 import os
 import signal
@@ -72,11 +73,19 @@ async def test_workers_share_a_port_and_dead_ones_are_replaced(stack: Stack, cha
     assert all(json.loads(line)["message"] for line in gateway.log.read_text().splitlines()), "the supervisor's too"
 
 
-async def test_workers_end_when_their_supervisor_is_killed(stack: Stack) -> None:
-    gateway = stack.start_gateway("--workers", "2")
+@pytest.mark.parametrize("during", ["service", "drain"])
+async def test_workers_drain_when_their_supervisor_is_killed(stack: Stack, log_in: Connect, during: str) -> None:
+    gateway = stack.start_gateway("--workers", "2", CHATWS_DRAIN_DELAY="0.5", CHATWS_DRAIN_PER_SECOND="4")
     orphans = workers(gateway)
+    clients = [await log_in(new_user(), gateway.ws) for _ in range(20)]
+    closing = [asyncio.ensure_future(client.closed()) for client in clients]
+    if during == "drain":
+        gateway.handle.send_signal(signal.SIGTERM)
+        await asyncio.wait(closing, return_when="FIRST_COMPLETED")
     gateway.kill()
+    assert await asyncio.gather(*closing) == [4501] * 20
     await gone(orphans)
+    assert "Traceback" not in gateway.log.read_text()
 
 
 def test_failure_of_every_worker_ends_all(stack: Stack) -> None:
