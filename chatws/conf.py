@@ -32,7 +32,7 @@ class ChatConf:
     """Whether `POST /api/token/` issues tokens for Django's users."""
     public_status: bool = False
     """Whether `/stats`, `/api/users/status` and `/metrics` answer without a token."""
-    metrics_token: str = ""
+    metrics_token: str = field(default="", repr=False)
     """The bearer token that `/metrics` requires; without one, `/metrics` answers only if `public_status` is on."""
     image_sources: str = "https:"
     """Allowed sources of images and avatars on the chat page, in Content-Security-Policy syntax."""

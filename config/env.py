@@ -59,7 +59,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """required value of a token's `iss`; unset: anything"""
     chatws_jwt_audience: str = ""
     """value that a token's `aud` has to contain; unset: anything"""
-    chatws_jwt_leeway: Rate = 0.0
+    chatws_jwt_leeway: Rate = 10.0
     """tolerated difference to the clocks of token issuers, in seconds"""
     chatws_query_token: bool = True
     """accept a token in the URL (`?token=`); the gateway does not log it, but proxies may"""
@@ -167,6 +167,10 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     production: `json`"""
     chatws_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """`DEBUG`, `INFO`, `WARNING` or `ERROR`"""
+
+    def __repr__(self) -> str:
+        """Show no value: some are secrets, and Django's page for an error shows all settings."""
+        return "<the environment>"
 
     @property
     def data_dir(self) -> Path:

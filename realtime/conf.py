@@ -1,6 +1,6 @@
 """The settings of `realtime`: built once by `settings.REALTIME`, read through `get()`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
 from django.conf import settings
@@ -12,19 +12,19 @@ Network = IPv4Network | IPv6Network
 class RealtimeConf:
     """Settings of delivery; durations in seconds, sizes in bytes."""
 
-    redis_url: str
-    jwt_secret: str
+    redis_url: str = field(repr=False)
+    jwt_secret: str = field(repr=False)
     """The secret for HS256; empty: none."""
-    jwt_previous_secret: str = ""
+    jwt_previous_secret: str = field(default="", repr=False)
     """Accepted as well during a rotation, until the tokens it signed have expired."""
     jwt_public_keys: tuple[str, ...] = ()
     """PEM texts: RSA for RS256, P-256 for ES256, Ed25519 for EdDSA."""
-    jwt_jwks_url: str = ""
+    jwt_jwks_url: str = field(default="", repr=False)
     jwt_issuer: str = ""
     """Required value of ``iss``; empty: anything."""
     jwt_audience: str = ""
     """Value that ``aud`` has to contain; empty: anything."""
-    jwt_leeway: float = 0.0
+    jwt_leeway: float = 10.0
     """Tolerated difference to the clocks of token issuers."""
     tracing: bool = False
     """Whether spans are recorded (extra `tracing`)."""

@@ -4,40 +4,79 @@ A key verifies only the one algorithm of its own kind, regardless of a token's h
 """
 
 import asyncio
-import json
 import logging
 import time
-import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from http.client import HTTPException
-from typing import Any, NamedTuple
+from typing import Any
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from rest_framework_simplejwt.backends import TokenBackend
-from rest_framework_simplejwt.exceptions import TokenError
-from rest_framework_simplejwt.tokens import AccessToken
 
+from realtime.aio import tasks
+from realtime.auth import key_set
 from realtime.conf import RealtimeConf
 from realtime.exceptions import AuthenticationError, KeysUnavailable
+from realtime.observability import metrics
 
 logger = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 300.0
 AGAIN_SECONDS = 10.0
 """Least time between two fetches of the key set."""
-FETCH_SECONDS = 5.0
-MAX_BYTES = 1_000_000
+ANSWER_SECONDS = 10.0
+"""How long a fetch is waited for. It may go on in its thread, but no second one begins meanwhile."""
 
 
-class Key(NamedTuple):
-    """A key: its id (``""`` for none), its algorithm and the token class that verifies with it."""
+class _Signatures(jwt.PyJWS):
+    def _validate_kid(self, kid: Any) -> None:
+        """Accept any key id: some issuers number their keys."""
 
-    id: str
-    algorithm: str
-    tokens: type[AccessToken]
+
+class _Tokens(jwt.PyJWT):
+    def __init__(self) -> None:
+        super().__init__()
+        self._jws = _Signatures()
+
+    def _decode_payload(self, decoded: dict[str, Any]) -> dict[str, Any]:
+        """Return the claims; one that is null counts as absent, as issuers write it that have no value."""
+        claims = super()._decode_payload(decoded)
+        return {name: value for name, value in claims.items() if value is not None}
+
+
+_tokens = _Tokens()
+
+
+class Key:
+    """A key: its id (``""`` for none) and the one algorithm that it verifies."""
+
+    __slots__ = ("_conf", "_key", "algorithm", "id")
+
+    def __init__(self, kid: str, algorithm: str, key: Any, conf: RealtimeConf) -> None:
+        self.id = kid
+        self.algorithm = algorithm
+        self._key = key
+        self._conf = conf
+
+    def claims(self, token: str) -> dict[str, Any]:
+        """Verify the signature and the claims that are ours to read, and return all claims.
+
+        These are ``exp``, which is required, ``nbf`` and ``iat``, and ``iss`` and ``aud`` where settings name them.
+
+        Raises what PyJWT raises, and `ValueError` for a token that is no text.
+        """
+        conf = self._conf
+        return _tokens.decode(
+            token,
+            self._key,
+            algorithms=[self.algorithm],
+            audience=conf.jwt_audience or None,
+            issuer=conf.jwt_issuer or None,
+            leeway=conf.jwt_leeway,
+            options={
+                "require": ["exp"], "verify_aud": bool(conf.jwt_audience), "verify_sub": False, "verify_jti": False,
+            },
+        )  # fmt: skip
 
 
 class Keys:
@@ -46,15 +85,16 @@ class Keys:
     def __init__(self, conf: RealtimeConf) -> None:
         self._conf = conf
         secrets = [secret for secret in (conf.jwt_secret, conf.jwt_previous_secret) if secret]
-        self._own = [Key("", "HS256", _tokens("HS256", conf, secret=secret)) for secret in secrets]
+        self._own = [Key("", "HS256", secret, conf) for secret in secrets]
         for pem in conf.jwt_public_keys:
             public = load_pem_public_key(pem.encode())
-            algorithm = algorithm_of(public)
-            self._own.append(Key("", algorithm, _tokens(algorithm, conf, public=public)))
+            self._own.append(Key("", key_set.algorithm_of(public), public, conf))
         self._fetched: list[Key] | None = None
         self._fetched_at = float("-inf")
         self._fetching = asyncio.Lock()
-        self._problem = "not fetched yet"
+        self._reading: asyncio.Task[list[tuple[str, str, Any]]] | None = None
+        self._problem = ""
+        """Why the last fetch failed; empty if it did not."""
 
     @property
     def are_known(self) -> bool:
@@ -63,23 +103,27 @@ class Keys:
 
     async def state(self) -> str:
         """Return ``ok``, or why the last fetch of the key set failed."""
-        return self._problem or "ok"
+        if self._problem:
+            return f"unavailable at {key_set.shown(self._conf.jwt_jwks_url)}: {self._problem}{self._kept()}"
+        return "ok" if self.are_known else "not fetched yet"
 
-    def for_token(self, token: str) -> Sequence[type[AccessToken]]:
-        """Return the token classes whose key matches the token's header; each still has to verify the token.
+    def for_token(self, token: str) -> Sequence[Key]:
+        """Return the keys that match the token's header; each still has to verify the token.
 
         Raises:
             AuthenticationError: the header cannot be decoded.
         """
         keys = (*self._own, *(self._fetched or ()))
         if len(keys) == 1 and not keys[0].id:
-            return [keys[0].tokens]  # it accepts only its own algorithm
+            return keys  # it accepts only its own algorithm
         try:
-            header = jwt.get_unverified_header(token)
+            header = _tokens._jws.get_unverified_header(token)
         except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
             raise AuthenticationError("invalid", "the token is not valid") from error
-        algorithm, kid = header.get("alg"), header.get("kid") or ""
-        return [key.tokens for key in keys if key.algorithm == algorithm and (not kid or key.id in (kid, ""))]
+        algorithm, kid = header.get("alg"), header.get("kid")
+        return [
+            key for key in keys if key.algorithm == algorithm and (kid in (None, "") or key.id in (str(kid), ""))
+        ]  # fmt: skip
 
     async def refresh(self) -> bool:
         """Fetch the key set, at most once in `AGAIN_SECONDS`; return whether it was replaced.
@@ -97,7 +141,7 @@ class Keys:
                 self._fetched_at = time.monotonic()
                 await self._fetch()
         if self._fetched is None:
-            raise KeysUnavailable(f"the keys at {self._conf.jwt_jwks_url} are unavailable")
+            raise KeysUnavailable("the keys that verify tokens are unavailable")
         return self._fetched is not before
 
     async def run(self) -> None:
@@ -105,77 +149,35 @@ class Keys:
         while self._conf.jwt_jwks_url:
             with suppress(KeysUnavailable):
                 await self.refresh()
-            await asyncio.sleep(AGAIN_SECONDS if self._fetched is None else REFRESH_SECONDS)
+            await asyncio.sleep(AGAIN_SECONDS if self._problem else REFRESH_SECONDS)
 
     async def _fetch(self) -> None:
-        url = self._conf.jwt_jwks_url
+        where = key_set.shown(self._conf.jwt_jwks_url)
         try:
-            document = await asyncio.to_thread(_read, url)
-            self._fetched = list(self._parse(document))
-        except (OSError, HTTPException, ValueError, RecursionError, jwt.PyJWTError) as error:
-            kept = f"; keeping the {len(self._fetched)} keys fetched before" if self._fetched else ""
-            logger.warning("the keys at %s are unavailable: %s%s", url, error, kept)
-            self._problem = f"unavailable at {url}{kept}"
+            async with asyncio.timeout(ANSWER_SECONDS):
+                fetched = await self._read()
+        except Exception as error:  # whatever the endpoint answers, the last good set stays valid
+            problem = " ".join(str(error).split())[:200] or type(error).__name__
+            if problem != self._problem:  # it is tried every few seconds, and said once
+                logger.warning("the keys at %s are unavailable: %s%s", where, problem, self._kept())
+            self._problem = problem
+            metrics.key_set_fetches.labels("failed").inc()
         else:
-            logger.info("fetched %d keys from %s", len(self._fetched), url)
+            if self._problem or self._fetched is None:
+                logger.info("fetched %d keys from %s", len(fetched), where)
             self._problem = ""
+            self._fetched = list(self._keys(fetched))
+            metrics.key_set_fetches.labels("ok").inc()
+            metrics.key_set_fetched.set_to_current_time()
 
-    def _parse(self, document: Any) -> Sequence[Key]:
-        if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
-            raise ValueError("not a key set")
-        keys = []
-        for raw in document["keys"]:
-            try:
-                key = jwt.PyJWK.from_dict(raw)
-                algorithm = algorithm_of(key.key)
-            except (jwt.PyJWTError, ValueError, TypeError, AttributeError):
-                continue  # skip a key of an unknown kind; the set may hold usable ones
-            if raw.get("use", "sig") == "sig" and raw.get("alg", algorithm) == algorithm:
-                keys.append(Key(key.key_id or "", algorithm, _tokens(algorithm, self._conf, public=key.key)))
-        if not keys:
-            raise ValueError("the key set has no usable key")
-        return keys
+    def _kept(self) -> str:
+        return f"; keeping the {len(self._fetched)} keys fetched before" if self._fetched else ""
 
+    async def _read(self) -> list[tuple[str, str, Any]]:
+        """Wait for the fetch that runs already, or begin one."""
+        if self._reading is None or self._reading.done():
+            self._reading = tasks.start(asyncio.to_thread(key_set.fetch, self._conf.jwt_jwks_url), "reading keys")
+        return await asyncio.shield(self._reading)
 
-def algorithm_of(key: object) -> str:
-    """Return the algorithm that a public key verifies.
-
-    Raises:
-        ValueError: the key is of a kind or size that is not accepted.
-    """
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048:
-        return "RS256"
-    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
-        return "ES256"
-    if isinstance(key, ed25519.Ed25519PublicKey):
-        return "EdDSA"
-    raise ValueError("not a public key for RS256 (2048 bits or more), ES256 (P-256) or EdDSA (Ed25519)")
-
-
-def _read(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=FETCH_SECONDS) as answer:  # noqa: S310  # settings accept http(s) only
-        return json.loads(answer.read(MAX_BYTES))
-
-
-def _tokens(algorithm: str, conf: RealtimeConf, *, secret: str = "", public: Any = "") -> type[AccessToken]:
-    backend = TokenBackend(
-        algorithm,
-        signing_key=secret,
-        verifying_key=public,
-        audience=conf.jwt_audience or None,
-        issuer=conf.jwt_issuer or None,
-        leeway=conf.jwt_leeway,
-    )
-
-    class GatewayToken(AccessToken):
-        """An access token: `exp` is required, `jti` and `token_type` may be absent, other token types are rejected."""
-
-        def get_token_backend(self) -> TokenBackend:
-            return backend
-
-        def verify(self) -> None:
-            self.check_exp(current_time=self.current_time - backend.get_leeway())
-            if self.payload.get("token_type", "access") != "access":
-                raise TokenError("not an access token")
-
-    return GatewayToken
+    def _keys(self, fetched: Iterable[tuple[str, str, Any]]) -> Iterable[Key]:
+        return (Key(kid, algorithm, public, self._conf) for kid, algorithm, public in fetched)

@@ -41,6 +41,8 @@ from realtime.observability import log_context, metrics
 
 logger = logging.getLogger(__name__)
 
+CLOCK_SECONDS = 60.0
+"""How often the expiry is looked at, at least: a token expires by the wall clock, which may be set meanwhile."""
 MAX_AHEAD = 16
 """Frames that are read while one is served. More wait in the server."""
 
@@ -172,9 +174,9 @@ class Connection(AsyncConsumer):  # type: ignore[misc]  # channels has no types
         self.node.audit.authenticated(self.connection_id, user_id=self.user_id, way=auth_method)
 
     def renew(self, principal: Principal) -> None:
-        """Keep the connection until this token expires."""
+        """Keep the connection as long as this token is accepted: until its expiry and the leeway have passed."""
         self.principal = principal
-        self._schedule(principal.expires_at - time.time(), self._check_expiry)
+        self._schedule(min(self._seconds_left(), CLOCK_SECONDS), self._check_expiry)
 
     def stop_deadline(self) -> None:
         """Stop the time that the client has to authenticate: its token has come."""
@@ -285,16 +287,19 @@ class Connection(AsyncConsumer):  # type: ignore[misc]  # channels has no types
         self._refuse(AuthenticationError("timeout", f"not authenticated within {self.node.conf.auth_timeout:g} s"))
 
     def _check_expiry(self) -> None:
-        left = self.principal.expires_at - time.time() if self.principal else 0
+        left = self._seconds_left()
         if left > 0:
-            self._schedule(left, self._check_expiry)
+            self._schedule(min(left, CLOCK_SECONDS), self._check_expiry)
             return
         self.handler.notify(TokenExpired())
         self.close(CloseCode.UNAUTHENTICATED)
 
+    def _seconds_left(self) -> float:
+        return self.principal.expires_at + self.node.conf.jwt_leeway - time.time() if self.principal else 0
+
     def _schedule(self, seconds: float, then: Callable[[], None]) -> None:
         self._cancel_timer()
-        self._timer = asyncio.get_running_loop().call_later(min(max(seconds, 0), 86_400), then)
+        self._timer = asyncio.get_running_loop().call_later(max(seconds, 0), then)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -88,16 +88,17 @@ def origin_allowed(origin: str, host: str, allowed: tuple[str, ...]) -> bool:
 
 
 def _find_token(headers: dict[bytes, bytes], scope: Scope, conf: RealtimeConf) -> tuple[str, str, str | None]:
+    """Return how the first token comes, the token, and the subprotocol to answer with. An empty token is none."""
     offered = list(scope.get("subprotocols") or ())
     subprotocol = "bearer" if "bearer" in offered else None
     scheme, _, token = _latin(headers, b"authorization").partition(" ")
-    if scheme.lower() == "bearer":
+    if scheme.lower() == "bearer" and token.strip():
         return "header", token.strip(), subprotocol
-    if offered[:1] == ["bearer"] and len(offered) > 1:
+    if offered[:1] == ["bearer"] and len(offered) > 1 and offered[1].strip():
         return "subprotocol", offered[1], subprotocol
     if conf.query_token:
-        for name, value in parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True):
-            if name == "token":
+        for name, value in parse_qsl(scope.get("query_string", b"").decode("latin-1")):
+            if name == "token" and value.strip():
                 return "query", value, subprotocol
     return "", "", subprotocol
 

@@ -49,6 +49,10 @@ outbox_dropped = Counter(
 )
 closes = Counter("chatws_closes_total", "Closed sockets", ("code",))
 authentications = Counter("chatws_authentications_total", "Tokens checked", ("way", "outcome"))
+key_set_fetches = Counter("chatws_key_set_fetches_total", "Fetches of the key set that verifies tokens", ("outcome",))
+key_set_fetched = _gauge(
+    "chatws_key_set_fetched_seconds", "When the key set was last fetched, in Unix time; 0 without one", mode="livemin"
+)
 refusals = Counter("chatws_refusals_total", "Requests, connections and frames rejected by a limit", ("limit",))
 resumes = Counter("chatws_resumes_total", "Feeds that clients resumed", ("outcome",))
 gaps = Counter("chatws_gaps_total", "Gaps in feeds: found, then recovered from the log or lost", ("outcome",))

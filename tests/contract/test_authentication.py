@@ -2,10 +2,12 @@
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 import websockets
 
+from realtime.auth.tokens import LATEST
 from realtime.connection.handshake import origin_allowed
 from tests.conftest import Connect
 from tests.support.chat import Chat, new_user
@@ -68,7 +70,7 @@ async def test_user_receives_groups_of_every_page(sockets: Connect, chat: Chat) 
     [
         ("garbage", "invalid"),
         ("", "missing"),
-        (make_token(1, -5), "expired"),
+        (make_token(1, -60), "expired"),
         (make_token(1, LONG, token_type="refresh"), "invalid"),
         (make_token(0, LONG), "invalid"),
         (make_token(1, exp=10**30), "invalid"),
@@ -87,9 +89,40 @@ async def test_bad_handshake_token_gets_reason_and_closes(sockets: Connect, gate
         client = await sockets(**options)
         assert (await client.recv())["data"]["reason"] == "invalid"
         assert await client.closed() == 4401
-    client = await sockets(f"{gateway.ws}?token=")
-    assert (await client.recv())["data"]["reason"] == "missing"
-    assert await client.closed() == 4401
+
+
+EMPTY: list[tuple[str, dict[str, Any]]] = [
+    ("?token=", {}),
+    ("?token", {}),
+    ("?token=%20", {}),
+    ("?token=&token=", {}),
+    ("", {"additional_headers": {"Authorization": "Bearer"}}),
+    ("", {"additional_headers": {"Authorization": "Bearer "}}),
+    ("", {"additional_headers": {"Authorization": "bearer    "}}),
+    ("", {"subprotocols": ["bearer"]}),
+    ("?token=", {"additional_headers": {"Authorization": "Bearer "}, "subprotocols": ["bearer"]}),
+]
+
+
+@pytest.mark.parametrize(("query", "options"), EMPTY)
+async def test_empty_handshake_token_waits_for_auth(
+    sockets: Connect, gateway: Gateway, query: str, options: dict[str, Any]
+) -> None:
+    client = await sockets(f"{gateway.ws}{query}", **options)
+    assert (await client.ask("ping"))["type"] == "pong"
+    assert (await client.ask("auth", {"token": make_token(new_user())}))["type"] == "auth_success"
+
+
+async def test_empty_token_does_not_hide_the_next_one(sockets: Connect, gateway: Gateway) -> None:
+    user = new_user()
+    token = make_token(user)
+    for query, options in (
+        (f"?token={token}", {"additional_headers": {"Authorization": "Bearer "}}),
+        ("?token=", {"subprotocols": ["bearer", token], "additional_headers": {"Authorization": "Bearer"}}),
+        (f"?token=&token={token}", {}),
+    ):
+        client = await sockets(f"{gateway.ws}{query}", **options)
+        assert (await client.recv())["data"]["user_id"] == str(user)
 
 
 async def test_unauthenticated_socket_closes_with_4401(stack: Stack, sockets: Connect) -> None:
@@ -105,12 +138,30 @@ async def test_only_ping_is_served_before_authentication(sockets: Connect) -> No
     assert (answer["type"], answer["data"]["code"]) == ("error", 401)
 
 
-async def test_expired_token_closes_with_4401(sockets: Connect) -> None:
-    client = await sockets()
+async def test_expired_token_closes_with_4401(stack: Stack, sockets: Connect) -> None:
+    client = await sockets(stack.start_gateway(CHATWS_JWT_LEEWAY="0").ws)
     await client.ask("auth", {"token": make_token(new_user(), SHORT)})
     last = await client.expect("error")
     assert (last["data"]["code"], last["data"]["reason"]) == (401, "token_expired")
     assert await client.closed() == 4401
+
+
+async def test_token_accepted_by_the_leeway_keeps_its_connection(stack: Stack, sockets: Connect) -> None:
+    """A token that another clock calls expired is accepted; its connection must not be closed for that."""
+    gateway = stack.start_gateway(CHATWS_JWT_LEEWAY="600")
+    client = await sockets(gateway.ws)
+    assert (await client.ask("auth", {"token": make_token(new_user(), -5)}))["type"] == "auth_success"
+    for _ in range(3):
+        assert (await client.ask("ping"))["type"] == "pong"
+    ahead = make_token(new_user(), iat=int(time.time()) + 5, sub=7, jti=7)
+    assert (await (await sockets(gateway.ws)).ask("auth", {"token": ahead}))["type"] == "auth_success"
+
+
+async def test_token_of_billions_of_years_is_served(sockets: Connect) -> None:
+    client = await sockets()
+    answer = await client.ask("auth", {"token": make_token(new_user(), exp=2**63 - 1)})
+    assert (answer["type"], answer["data"]["expires_at"]) == ("auth_success", LATEST)
+    assert (await client.ask("ping"))["type"] == "pong"
 
 
 async def test_fresh_token_moves_the_expiry(sockets: Connect) -> None:

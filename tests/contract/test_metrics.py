@@ -16,11 +16,12 @@ from tests.contract.test_workers import workers
 from tests.support.announced import announced
 from tests.support.chat import Chat, new_user
 from tests.support.client import Client, connect, make_token
+from tests.support.key_set import KeySet, jwk, new_key
 from tests.support.raw import raw_socket
 from tests.support.redis import free_port
 from tests.support.scrape import OURS, Scraped, get, get_json, scraped
 from tests.support.stack import Gateway, Process, Stack
-from tests.support.waiting import until_answer
+from tests.support.waiting import LIMIT, until_answer
 
 TOKEN = "scrapes-and-nothing-else"
 
@@ -105,6 +106,7 @@ async def test_every_metric_changes_with_its_events(watch: Watch) -> None:
     await relaying_is_counted(watch)
     await a_slow_reader_is_counted(watch)
     await the_chat_service_is_counted(watch)
+    await key_sets_are_counted(watch)
     await an_error_reply_is_counted(watch)
     await a_redis_that_is_away_is_counted(watch)
     endings = {"counter": "_total", "histogram": "_count", "gauge": ""}
@@ -139,6 +141,22 @@ async def messages_are_counted(watch: Watch) -> None:
     assert 0 < ages < count * (time.monotonic() - began), "in seconds: no event is older than this test"
     assert seen.total("chatws_rpc_seconds_count", method="SaveMessage", outcome="OK") == 3
     assert seen.total("chatws_authentications_total", way="frame", outcome="ok") == 2
+
+
+async def key_sets_are_counted(watch: Watch) -> None:
+    with KeySet(jwk(new_key("ES256"), "ES256", kid="one")) as endpoint:
+        gateway = await asyncio.to_thread(watch.stack.start_gateway, CHATWS_JWT_JWKS_URL=endpoint.url)
+        seen = await watch.see(
+            f"{gateway.http}/metrics", lambda seen: seen.total("chatws_key_set_fetches_total", outcome="ok") == 1
+        )
+        assert 0 <= time.time() - seen.total("chatws_key_set_fetched_seconds") < LIMIT
+    await asyncio.to_thread(gateway.stop, seconds=LIMIT)
+    gateway = await asyncio.to_thread(watch.stack.start_gateway, CHATWS_JWT_JWKS_URL=endpoint.url)
+    seen = await watch.see(
+        f"{gateway.http}/metrics", lambda seen: seen.total("chatws_key_set_fetches_total", outcome="failed") > 0
+    )
+    assert seen.total("chatws_key_set_fetched_seconds") == 0
+    await asyncio.to_thread(gateway.stop, seconds=LIMIT)
 
 
 async def an_error_reply_is_counted(watch: Watch) -> None:

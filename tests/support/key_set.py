@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
@@ -33,16 +34,25 @@ def jwk(key: PrivateKey, algorithm: str, **fields: Any) -> dict[str, Any]:
 
 
 class KeySet:
-    """The endpoint: ``document`` is its answer, ``asked`` the number of requests."""
+    """The endpoint: ``document`` is its answer, ``asked`` the number of requests, ``agent`` who asked last.
+
+    ``answer``, if set, answers a request in place of the document.
+    """
 
     def __init__(self, *keys: dict[str, Any]) -> None:
         self.document: Any = {"keys": list(keys)}
         self.asked = 0
+        self.agent = ""
+        self.answer: Callable[[BaseHTTPRequestHandler], None] | None = None
         key_set = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 key_set.asked += 1
+                key_set.agent = self.headers["User-Agent"]
+                if key_set.answer is not None:
+                    key_set.answer(self)
+                    return
                 body = json.dumps(key_set.document).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(body)))

@@ -4,8 +4,12 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import jwt
@@ -13,12 +17,13 @@ import pytest
 from django.conf import settings
 
 from realtime.aio import tasks
+from realtime.auth import key_set
 from realtime.auth import keys as keys_module
 from realtime.auth.keys import Keys
 from realtime.auth.tokens import authenticate, resolve
 from realtime.exceptions import AuthenticationError, KeysUnavailable
 from tests.support.key_set import KeySet, PrivateKey, jwk, new_key, pem
-from tests.support.waiting import until
+from tests.support.waiting import until, until_answer
 
 ALGORITHMS = ["RS256", "ES256", "EdDSA"]
 CONF = replace(settings.REALTIME, jwt_secret="")
@@ -179,8 +184,28 @@ async def test_concurrent_tokens_share_one_key_set_fetch(private: dict[str, Priv
 async def test_unfetched_key_set_raises_keys_unavailable(private: dict[str, PrivateKey]) -> None:
     endpoint = KeySet()
     endpoint.close()
-    with pytest.raises(KeysUnavailable, match=endpoint.url):
-        await resolve(token(private["RS256"], "RS256"), Keys(replace(CONF, jwt_jwks_url=endpoint.url)))
+    keys = Keys(replace(CONF, jwt_jwks_url=endpoint.url))
+    with pytest.raises(KeysUnavailable) as caught:
+        await resolve(token(private["RS256"], "RS256"), keys)
+    assert endpoint.url not in str(caught.value), "clients receive the text"
+    assert not keys.are_known
+    assert endpoint.url in await keys.state()
+    assert "refused" in await keys.state()
+
+
+async def test_keys_are_known_once_the_key_set_was_fetched(
+    private: dict[str, PrivateKey], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys_module, "AGAIN_SECONDS", 0)
+    assert Keys(CONF).are_known
+    with KeySet(jwk(private["ES256"], "ES256", kid="one")) as endpoint:
+        keys = Keys(replace(CONF, jwt_jwks_url=endpoint.url))
+        assert (keys.are_known, await keys.state()) == (False, "not fetched yet")
+        await keys.refresh()
+        assert (keys.are_known, await keys.state()) == (True, "ok")
+    await keys.refresh()
+    assert keys.are_known, "the last good set stays valid"
+    assert (await keys.state()).endswith("; keeping the 1 keys fetched before")
 
 
 async def test_key_set_accepts_only_public_signature_keys(private: dict[str, PrivateKey]) -> None:
@@ -210,3 +235,157 @@ async def test_invalid_key_set_keeps_the_previous_keys(
         assert endpoint.url in caplog.text
         assert "keeping the 1 keys fetched before" in caplog.text
         assert authenticate(token(private["ES256"], "ES256", kid="signs"), keys).user_id == 42
+
+
+def cut_short(request: BaseHTTPRequestHandler) -> None:
+    request.send_response(200)
+    request.send_header("Content-Length", "100000")
+    request.end_headers()
+    request.wfile.write(b'{"keys": [{"kty": "EC"')
+
+
+def no_http(request: BaseHTTPRequestHandler) -> None:
+    request.wfile.write(b"\x00\xff no HTTP at all\r\n\r\n")
+
+
+def refused_answer(request: BaseHTTPRequestHandler) -> None:
+    request.send_error(403)
+
+
+def with_body(body: bytes) -> Callable[[BaseHTTPRequestHandler], None]:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.end_headers()
+        with suppress(OSError):  # the client leaves once it has read enough
+            request.wfile.write(body)
+
+    return answer
+
+
+def redirect_to(url: str) -> Callable[[BaseHTTPRequestHandler], None]:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(302)
+        request.send_header("Location", url)
+        request.end_headers()
+
+    return answer
+
+
+BAD_ANSWERS = {
+    "cut short": cut_short,
+    "no HTTP": no_http,
+    "403": refused_answer,
+    "empty": with_body(b""),
+    "HTML": with_body(b"<html>"),
+    "no UTF-8": with_body(b'{"keys": "\xff"}'),
+    "deep": with_body(b"[" * 200_000),
+    "huge": with_body(b" " * 3_000_000 + b'{"keys": []}'),
+    "elsewhere": redirect_to("http://keys.example/jwks.json"),
+    "a file": redirect_to("file:///etc/passwd"),
+    "itself": redirect_to("/jwks.json"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_ANSWERS)
+async def test_bad_answer_keeps_the_last_keys_and_is_logged_once(
+    what: str, private: dict[str, PrivateKey], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(keys_module, "AGAIN_SECONDS", 0)
+    good = token(private["ES256"], "ES256", kid="one")
+    with KeySet(jwk(private["ES256"], "ES256", kid="one")) as endpoint:
+        keys = Keys(replace(CONF, jwt_jwks_url=endpoint.url))
+        await keys.refresh()
+        assert endpoint.agent.startswith("chatws")
+        endpoint.answer = BAD_ANSWERS[what]
+        for _ in range(3):
+            assert not await keys.refresh()
+        assert counts(good, keys)
+        assert sum("unavailable" in record.message for record in caplog.records) == 1
+        endpoint.answer, before = None, endpoint.asked
+        endpoint.document["keys"].append(jwk(private["RS256"], "RS256", kid="two"))
+        assert await keys.refresh()
+        assert endpoint.asked > before
+        assert counts(token(private["RS256"], "RS256", kid="two"), keys)
+
+
+async def test_task_survives_any_error_of_a_fetch(
+    private: dict[str, PrivateKey], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys_module, "AGAIN_SECONDS", 0.01)
+    failures = iter([AttributeError("of a parser"), KeyError("kty"), MemoryError()])
+
+    def fetch(url: str) -> list[tuple[str, str, Any]]:
+        for failure in failures:
+            raise failure
+        return [("one", "ES256", private["ES256"].public_key())]
+
+    monkeypatch.setattr(key_set, "fetch", fetch)
+    keys = Keys(replace(CONF, jwt_jwks_url="http://127.0.0.1/"))
+    running = asyncio.create_task(keys.run())
+    await until(lambda: counts(token(private["ES256"], "ES256", kid="one"), keys), what="the keys are known")
+    assert not running.done()
+    await tasks.end([running])
+
+
+async def test_hanging_endpoint_is_asked_by_one_thread(
+    private: dict[str, PrivateKey], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys_module, "AGAIN_SECONDS", 0)
+    monkeypatch.setattr(keys_module, "ANSWER_SECONDS", 0.05)
+    answered = threading.Event()
+
+    def hang(request: BaseHTTPRequestHandler) -> None:
+        answered.wait(60)
+
+    with KeySet(jwk(private["ES256"], "ES256", kid="one")) as endpoint:
+        endpoint.answer = hang
+        keys = Keys(replace(CONF, jwt_jwks_url=endpoint.url))
+
+        async def refuses() -> int:
+            with pytest.raises(KeysUnavailable):
+                await keys.refresh()
+            return endpoint.asked
+
+        await until_answer(refuses, bool, "it is asked")
+        for _ in range(3):
+            assert await refuses() == 1
+        endpoint.answer = None
+        answered.set()
+        monkeypatch.setattr(keys_module, "ANSWER_SECONDS", 10)
+
+        async def known() -> bool:
+            with suppress(KeysUnavailable):  # the first request ended without an answer
+                await keys.refresh()
+            return keys.are_known
+
+        await until_answer(known, bool, "the keys are fetched")
+
+
+def test_answer_that_drips_is_given_up(private: dict[str, PrivateKey], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_set, "FETCH_SECONDS", 0.3)
+    ended = threading.Event()
+
+    def drip(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.end_headers()
+        with suppress(OSError):
+            while not ended.wait(0.02):
+                request.wfile.write(b" ")
+
+    with KeySet() as endpoint:
+        endpoint.answer = drip
+        with pytest.raises(TimeoutError):
+            key_set.fetch(endpoint.url)
+        ended.set()
+
+
+async def test_unusable_keys_do_not_spoil_the_others(private: dict[str, PrivateKey]) -> None:
+    good = jwk(private["ES256"], "ES256", kid=7, use=None, alg=None)
+    bad: list[Any] = [
+        None, 7, "key", [], {}, {"kty": "RSA", "n": "AQAB", "e": "AQAB"}, {"kty": "EC", "crv": "P-256", "x": 1},
+        {"kty": "OKP", "crv": "X25519", "x": "AAAA"}, {"kty": ["EC"]}, {**good, "crv": "P-999"},
+    ]  # fmt: skip
+    with KeySet(*bad, good, *bad) as endpoint:
+        keys = Keys(replace(CONF, jwt_jwks_url=endpoint.url))
+        text = token(private["ES256"], "ES256", kid="7")
+        assert (await resolve(text, keys)).user_id == 42
