@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 STATE_SECONDS = 0.5
 """How long `Channel.state` waits for a connection; a Kubernetes probe times out after one second."""
+LARGEST_ANSWER = 16 * 1024 * 1024
+"""Bytes. A page of 100 of the longest texts that a MySQL TEXT holds is 6.5 MB; gRPC's own limit is 4 MB."""
 GRACE_SECONDS = 60.0
 """How long running calls may continue on a channel that has been replaced."""
 
@@ -60,6 +62,7 @@ def options_of(*services: str) -> list[tuple[str, str | int]]:
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 2_000),
+        ("grpc.max_receive_message_length", LARGEST_ANSWER),
     ]
 
 

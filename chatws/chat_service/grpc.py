@@ -16,6 +16,7 @@ from chatws.chat_service.pb.ext_pb2_grpc import ReadCursorsStub
 from chatws.chat_service.port import (
     UNAVAILABLE,
     UNSUPPORTED,
+    AnswerTooLarge,
     ChatServiceError,
     ChatServiceUnavailable,
     Group,
@@ -48,6 +49,9 @@ CODES = {
     grpc.StatusCode.UNAVAILABLE: 503,
     grpc.StatusCode.DEADLINE_EXCEEDED: 503,
 }
+TOO_LARGE = "Received message larger than max"
+"""gRPC's own words for an answer over the channel's limit; its status is that of an overloaded service."""
+DEFAULT_LIMIT = 20
 NOT_ANSWERED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED
 PROBE_SECONDS, PROBE_AGAIN_SECONDS = 1.0, 2.0
 """The deadline of a probe, and how long its result is reused."""
@@ -104,8 +108,16 @@ class GrpcChatGateway:
         return answer.message_id or message_id
 
     async def message_history(self, group_id: str, before_id: str, limit: int) -> History:
-        request = pb.GetMessageHistoryReq(group_id=group_id, before_id=before_id, limit=limit)
-        answer = await self._call("GetMessageHistory", (await self._chat()).GetMessageHistory, request)
+        stub = await self._chat()
+        while True:
+            request = pb.GetMessageHistoryReq(group_id=group_id, before_id=before_id, limit=limit)
+            try:
+                answer = await self._call("GetMessageHistory", stub.GetMessageHistory, request)
+                break
+            except AnswerTooLarge:
+                limit = (limit or DEFAULT_LIMIT) // 4
+                if not limit:
+                    raise
         return History([decoding.stored_message(message) for message in answer.messages], answer.has_more)
 
     async def offline_messages(self, user_id: int, after_time: int) -> Sequence[Message]:
@@ -229,6 +241,8 @@ class GrpcChatGateway:
                 detail = f"{self._name} is unavailable: {detail}"
             else:
                 self._circuit.succeeded()
+            if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and TOO_LARGE in detail:
+                raise AnswerTooLarge(500, f"{self._name}: the answer to {method} is too large") from error
             raise error_of(code, detail) from error
         else:
             outcome = "OK"

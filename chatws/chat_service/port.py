@@ -62,6 +62,10 @@ class Unsupported(ChatServiceError):
     changed_nothing = True
 
 
+class AnswerTooLarge(ChatServiceError):
+    """The answer is larger than a call may receive. The call had its effect."""
+
+
 class ChatServiceUnavailable(ChatServiceError, TransientError):
     """The chat service is unavailable, does not answer in time, or is overloaded."""
 

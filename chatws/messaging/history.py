@@ -3,6 +3,8 @@
 Each has its sender's name and avatar; a recalled message has no content.
 """
 
+import itertools
+import sys
 from collections.abc import Sequence
 
 from chatws.chat_service.port import ChatGateway, Message
@@ -13,10 +15,18 @@ RECALLED = 2
 NAMELESS = Name("", "")
 
 
-async def history(chat: ChatGateway, names: Names, group_id: str, before_id: str, limit: int) -> History:
-    """Return messages of a chat group, newest first, before ``before_id`` if given; raise `ChatServiceError`."""
+async def history(
+    chat: ChatGateway, names: Names, group_id: str, before_id: str, limit: int, max_bytes: int = sys.maxsize
+) -> History:
+    """Return messages of a chat group, newest first, before ``before_id`` if given; raise `ChatServiceError`.
+
+    They are at most ``limit``, and fewer if their contents together are over ``max_bytes``, but at least one.
+    """
     found = await chat.message_history(group_id, before_id, limit)
-    return History(group_id=group_id, messages=await shown(names, found.messages), has_more=found.has_more)
+    sizes = itertools.accumulate(len(one.content.encode()) + len(one.image_url.encode()) for one in found.messages)
+    fitting = max(1, sum(size <= max_bytes for size in sizes))
+    messages = await shown(names, found.messages[:fitting])
+    return History(group_id=group_id, messages=messages, has_more=found.has_more or len(found.messages) > fitting)
 
 
 async def shown(names: Names, messages: Sequence[Message]) -> list[StoredMessage]:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -17,6 +18,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from chatws.chat_service.channel import target_of
 from chatws.chat_service.grpc import GrpcChatGateway
+from chatws.chat_service.pb import chat_pb2 as pb
+from chatws.chat_service.pb import chat_pb2_grpc
 from chatws.chat_service.port import ChatServiceError, Group, Page, all_user_group_ids
 from chatws.conf import ChatConf
 from tests.support.chat import Chat, new_user
@@ -95,6 +98,39 @@ async def test_every_call_returns_the_data_of_the_service(gateway: GrpcChatGatew
     assert (cursor.message_id, cursor.unread_count) == (f"m0-{other}", 1)
     [cursor] = await gateway.group_cursors(group, [user, other])
     assert (cursor.user_id, cursor.message_id) == (user, f"m0-{other}")
+
+
+async def test_long_stored_texts_lock_nobody_out() -> None:
+    """A page of long texts was over gRPC's 4 MB: 429 for that group's history, or for all groups of a user, for ever."""
+    asked: list[int] = []
+
+    class LongTexts(chat_pb2_grpc.ChatServiceServicer):
+        async def GetMessageHistory(self, request: Any, context: Any) -> pb.GetMessageHistoryResp:  # noqa: N802
+            asked.append(request.limit)
+            text = "x" * int(request.group_id)
+            messages = [pb.Message(message_id=f"m{number}", content=text) for number in range(request.limit)]
+            return pb.GetMessageHistoryResp(messages=messages, has_more=True)
+
+        async def GetUserGroups(self, request: Any, context: Any) -> pb.GetUserGroupsResp:  # noqa: N802
+            text = "x" * 65_535
+            groups = [pb.UserGroupInfo(group_id=f"g{number}", last_message=text) for number in range(100)]
+            return pb.GetUserGroupsResp(groups=groups if request.page == 1 else [], total=100)
+
+    server = grpc.aio.server()
+    chat_pb2_grpc.add_ChatServiceServicer_to_server(LongTexts(), server)  # type: ignore[abstract]
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    gateway = GrpcChatGateway(ChatConf(rpc_target=f"127.0.0.1:{port}", rpc_seconds=LIMIT))
+    assert len((await gateway.message_history("65535", "", 100)).messages) == 100
+    assert len(await all_user_group_ids(gateway, 1)) == 100
+    asked.clear()
+    found = await gateway.message_history(str(1024 * 1024), "", 100)  # longer than any text of MySQL's
+    assert (asked, len(found.messages), found.has_more) == ([100, 25, 6], 6, True)
+    with pytest.raises(ChatServiceError) as refused:
+        await gateway.message_history(str(17 * 1024 * 1024), "", 2)
+    assert (refused.value.code, refused.value.retry_after) == (500, None)
+    await gateway.close()
+    await server.stop(None)
 
 
 async def test_unavailable_service_is_503_and_names_the_address() -> None:
