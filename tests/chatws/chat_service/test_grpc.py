@@ -101,7 +101,7 @@ async def test_every_call_returns_the_data_of_the_service(gateway: GrpcChatGatew
 
 
 async def test_long_stored_texts_lock_nobody_out() -> None:
-    """A page of long texts was over gRPC's 4 MB: 429 for that group's history, or for all groups of a user, for ever."""
+    """A page of long texts was over gRPC's 4 MB: that group's history, or all groups of a user, was 429 for ever."""
     asked: list[int] = []
 
     class LongTexts(chat_pb2_grpc.ChatServiceServicer):
