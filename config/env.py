@@ -5,7 +5,6 @@ import os
 import secrets
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from django.core.exceptions import ImproperlyConfigured
@@ -13,10 +12,10 @@ from django.core.exceptions import ImproperlyConfigured
 from realtime.conf import Network
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
-Count = Annotated[int, msgspec.Meta(ge=1)]
-Seconds = Annotated[float, msgspec.Meta(gt=0)]
-Limit = Annotated[int, msgspec.Meta(ge=0)]
-Rate = Annotated[float, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=31_536_000)]
+Limit = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Rate = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 BASE_DIR: Path = Path(__file__).resolve().parent.parent
 
 
@@ -30,11 +29,12 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_data_dir: str = ".data"
     """folder for all data of a run"""
     redis_url: str = ""
-    """Redis to use; unset: `make run` starts an embedded one"""
+    """Redis to use, by `redis://`, `rediss://` or `unix://`; in a password `/ ? # [ ] @ : %` are percent-encoded. Unset:
+    `make run` starts an embedded one"""
     chatws_redis_port: Port = 6399
     """port of the embedded Redis"""
     database_url: str = ""
-    """e.g. `postgres://user@host/name`; unset: SQLite in the data folder"""
+    """e.g. `postgres://user:password@host/name`, percent-encoded as `REDIS_URL`; unset: SQLite in the data folder"""
     chatws_rpc_target: str = ""
     """chat service: comma-separated IPs with ports (balanced), one DNS name with a port, or
     `etcd://host:port,…/<key>` (`?user=…&password=…`, `&tls=1`, `&tls_ca=…`, `&tls_cert=…&tls_key=…`); unset: `make
@@ -70,7 +70,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_allowed_hosts: str = ""
     """host names that are served; development: localhost"""
     chatws_allowed_origins: str = ""
-    """origins that may open sockets, besides the gateway's own host"""
+    """origins that may open sockets, besides the gateway's own host: `https://app.example.com`, or
+    `https://*.example.com` with `*` for one label"""
     chatws_behind_tls_proxy: bool = False
     """production: TLS ends at a proxy that sets `X-Forwarded-Proto`"""
     chatws_admin: Literal["on", "off", "only"] = "on"
@@ -121,7 +122,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """connections closed per second during a drain"""
     chatws_drain_retry_seconds: Count = 10
     """most seconds that a client waits before it reconnects after a drain"""
-    chatws_revocation_days: Count = 90
+    chatws_revocation_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 90
     """days that a revocation is stored; no token may live longer"""
     chatws_trusted_proxies: str = ""
     """comma-separated addresses and networks of proxies with a trusted `X-Forwarded-For`"""
@@ -198,12 +199,17 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
 
 
 def read() -> Environment:
-    """Read the environment of this process.
+    """Read the environment of this process. White space around a value is dropped, except around a secret.
 
     Raises:
         ImproperlyConfigured: a variable has an invalid value; the message names it.
     """
-    given = {name: value for name in Environment.__struct_encode_fields__ if (value := os.environ.get(name))}
+    values = {name: os.environ.get(name, "") for name in Environment.__struct_encode_fields__}
+    given = {
+        name: kept
+        for name, value in values.items()
+        if (kept := value if name.endswith(("_SECRET", "_KEY", "_TOKEN")) else value.strip())
+    }
     try:
         return msgspec.convert(given, Environment, strict=False)
     except msgspec.ValidationError as error:
@@ -269,16 +275,3 @@ def public_keys_of(paths: str) -> tuple[str, ...]:
             raise ImproperlyConfigured(f"CHATWS_JWT_PUBLIC_KEYS: {path}: no public key in PEM: {error}") from None
         texts.append(text)
     return tuple(texts)
-
-
-def web_address_of(value: str) -> str:
-    """Check and return a URL, or an empty value.
-
-    Raises:
-        ImproperlyConfigured: it is not a URL with https, or with http to this machine.
-    """
-    parts = urlsplit(value)
-    is_local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
-    if value and not is_local and (parts.scheme != "https" or not parts.hostname):
-        raise ImproperlyConfigured(f"CHATWS_JWT_JWKS_URL: not an https:// address (it is {value!r})")
-    return value

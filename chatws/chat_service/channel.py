@@ -8,6 +8,7 @@ import asyncio
 import ipaddress
 import json
 import logging
+import re
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
@@ -31,6 +32,9 @@ LARGEST_ANSWER = 16 * 1024 * 1024
 """Bytes. A page of 100 of the longest texts that a MySQL TEXT holds is 6.5 MB; gRPC's own limit is 4 MB."""
 GRACE_SECONDS = 60.0
 """How long running calls may continue on a channel that has been replaced."""
+
+
+_HOST = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?")
 
 
 class NoInstance(Exception):
@@ -201,10 +205,10 @@ def target_of(setting: str, address: str) -> str:
         return "ipv6:" + ",".join(parts)
     if len(parts) == 1 and versions == {None}:
         host, _, port = parts[0].rpartition(":")
-        if host and port.isascii() and port.isdigit() and ":" not in host:
+        if _HOST.fullmatch(host) and _is_port(port):
             return f"dns:///{parts[0]}"
     raise ImproperlyConfigured(
-        f"{setting}: {address!r} is neither IP:port (several of one kind, comma separated) nor one name:port "
+        f"{setting}: it is neither IP:port (several of one kind, comma separated) nor one name:port "
         "nor etcd://host:port/<key>"
     )
 
@@ -215,4 +219,8 @@ def _ip_version(part: str) -> int | None:
         address = ipaddress.ip_address(host.strip("[]"))
     except ValueError:
         return None
-    return address.version if port.isascii() and port.isdigit() else None
+    return address.version if _is_port(port) else None
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 0 < int(text) < 65_536

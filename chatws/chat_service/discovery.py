@@ -7,6 +7,7 @@ import asyncio
 import itertools
 import logging
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,7 @@ OPTIONS: list[tuple[str, str | int]] = [
 ]
 HAS_LEADER = ("hasleader", "true")
 """With this metadata a member without a leader ends the watch; otherwise it would stay silent."""
+_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 TLS_FILES = "tls_ca", "tls_cert", "tls_key"
 
 
@@ -61,7 +63,10 @@ def parse(setting: str, address: str) -> EtcdAddress:
     Raises:
         ImproperlyConfigured: the message names ``setting`` and the mistake, and contains no password.
     """
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # its text would show a part of the address, which may be a part of the password
+        raise ImproperlyConfigured(f"{setting}: not etcd://host:port,host:port/<key>") from None
     endpoints = tuple(part.strip() for part in parts.netloc.split(",") if part.strip())
     if parts.scheme != SCHEME or not endpoints:
         raise ImproperlyConfigured(f"{setting}: not etcd://host:port,host:port/<key>")
@@ -74,6 +79,10 @@ def parse(setting: str, address: str) -> EtcdAddress:
     key = unquote(parts.path).strip("/")
     if not key:
         raise ImproperlyConfigured(f"{setting}: no key after the last port, as in etcd://host:2379/chat.rpc")
+    if parts.fragment or "#" in address or "+" in parts.query or _BAD_PERCENT.search(parts.query):
+        raise ImproperlyConfigured(
+            f"{setting}: after the ? a # is written %23, a + %2B, a space %20 and a % itself %25"
+        )
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
     known = "user", "password", "tls", *TLS_FILES
     for number, name in enumerate(given, 1):

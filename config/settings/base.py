@@ -4,17 +4,22 @@ import sys
 from datetime import timedelta
 from typing import Any
 
-import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from chatws.conf import ChatConf
+from config import addresses
 from config import env as environment
 from realtime.conf import RealtimeConf
 
 try:
     ENV = environment.read()
     PUBLIC_KEYS = environment.public_keys_of(ENV.chatws_jwt_public_keys)
-    JWKS_URL = environment.web_address_of(ENV.chatws_jwt_jwks_url)
+    JWKS_URL = addresses.key_set_of(ENV.chatws_jwt_jwks_url)
+    ALLOWED_HOSTS = addresses.hosts_of(ENV.chatws_allowed_hosts)
+    ALLOWED_ORIGINS = addresses.origins_of(ENV.chatws_allowed_origins)
+    DATABASE = addresses.database_of(ENV.database_url, ENV.data_dir / "db.sqlite3")
+    addresses.check_redis(ENV.redis_address)
+    addresses.check_certificates(ENV.chatws_rpc_tls_ca)
     TRUSTED_PROXIES = environment.networks_of(ENV.chatws_trusted_proxies)
 except ImproperlyConfigured as _error:
     sys.exit(str(_error))  # one line instead of a traceback, in every process
@@ -74,16 +79,11 @@ USE_I18N = True
 USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
-ALLOWED_HOSTS = environment.list_of(ENV.chatws_allowed_hosts)
 X_FRAME_OPTIONS = "DENY"
 PROBES = ("/health", "/ws/health", "/ready", "/startup", "/metrics")
 """Paths that monitoring requests from inside, by address and without TLS."""
 
-DATABASES = {
-    "default": dj_database_url.parse(
-        ENV.database_url or f"sqlite:///{DATA_DIR / 'db.sqlite3'}", conn_max_age=60, conn_health_checks=True
-    )
-}
+DATABASES = {"default": DATABASE}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["OPTIONS"] = {
         "timeout": 20,
@@ -117,7 +117,7 @@ REALTIME = RealtimeConf(
     request_seconds=ENV.chatws_request_seconds,
     auth_timeout=ENV.chatws_auth_timeout,
     presence_lease=ENV.chatws_presence_lease,
-    allowed_origins=tuple(environment.list_of(ENV.chatws_allowed_origins)),
+    allowed_origins=ALLOWED_ORIGINS,
     feed_publications=ENV.chatws_feed_publications,
     feed_bytes=ENV.chatws_feed_bytes,
     feed_seconds=ENV.chatws_feed_seconds,

@@ -1,11 +1,9 @@
 """The production settings: no embedded service and no default secret. The process exits if a setting is missing."""
 
-import os
 import sys
 
-from config import env as environment
 from config.settings.base import *  # noqa: F403
-from config.settings.base import ALLOWED_HOSTS, ENV, LOGGING, PROBES
+from config.settings.base import ALLOWED_HOSTS, ALLOWED_ORIGINS, ENV, LOGGING, PROBES
 
 SHORTEST_SECRET = 32
 
@@ -22,18 +20,18 @@ for _name, _secret in _secrets:
             f"{_name}: {len(_secret.encode())} bytes, at least {SHORTEST_SECRET} are needed"
             " (CHATWS_ALLOW_SHORT_SECRETS=1 overrides this)"
         )
-for _name, _what in (
-    ("REDIS_URL", "the Redis to use"),
-    ("DATABASE_URL", "the database to use"),
-    ("CHATWS_RPC_TARGET", "the chat service to use"),
+for _name, _value, _what in (
+    ("REDIS_URL", ENV.redis_url, "the Redis to use"),
+    ("DATABASE_URL", ENV.database_url, "the database to use"),
+    ("CHATWS_RPC_TARGET", ENV.chatws_rpc_target, "the chat service to use"),
 ):
-    if not os.environ.get(_name):
+    if not _value:
         sys.exit(f"{_name}: production needs {_what}; there is no embedded one")
 if not ALLOWED_HOSTS:
     sys.exit("CHATWS_ALLOWED_HOSTS: production needs the host names that are served")
 if any("*" in _host for _host in ALLOWED_HOSTS):
     sys.exit("CHATWS_ALLOWED_HOSTS: production accepts no wildcard")
-if "*" in environment.list_of(ENV.chatws_allowed_origins):
+if "*" in ALLOWED_ORIGINS:
     sys.exit("CHATWS_ALLOWED_ORIGINS: production accepts no wildcard")
 
 DEBUG = False
@@ -47,7 +45,7 @@ SECURE_HSTS_PRELOAD = True
 SESSION_COOKIE_SECURE = True
 CSRF_COOKIE_SECURE = True
 SECURE_REFERRER_POLICY = "same-origin"
-CSRF_TRUSTED_ORIGINS = [f"https://{_host}" for _host in ALLOWED_HOSTS]
+CSRF_TRUSTED_ORIGINS = [f"https://{'*' if _host.startswith('.') else ''}{_host}" for _host in ALLOWED_HOSTS]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},

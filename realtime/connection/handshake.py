@@ -7,13 +7,14 @@ reason.
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
 from realtime.auth.principal import Principal
 from realtime.conf import RealtimeConf
+from realtime.connection.origins import is_listed, normalised
 from realtime.connection.proxies import client_address_of
 from realtime.exceptions import AuthenticationError, TransientError
 
@@ -77,10 +78,11 @@ def origin_allowed(origin: str, host: str, allowed: tuple[str, ...]) -> bool:
 
     Allowed are: no origin, one of the setting, and the request's own host if Django serves that name.
     """
-    if not origin or "*" in allowed or origin in allowed:
+    if not origin or is_listed(origin, allowed):
         return True
     try:
-        is_own = bool(host) and urlsplit(origin).netloc.lower() == host.lower()
+        own = normalised(f"{origin.partition(':')[0]}://{host}")  # the scheme is the proxy's business
+        is_own = normalised(origin) == own
     except ValueError:
         return False
     # An attacker's host name may point to this server as well.

@@ -27,7 +27,19 @@ def test_unset_and_empty_variables_take_the_defaults(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("PORT", "http"), ("PORT", "0"), ("PORT", "65536"), ("CHATWS_START_TIMEOUT", "soon"), ("CHATWS_DEMO_LOGIN", "si")],
+    [
+        ("PORT", "http"),
+        ("PORT", "0"),
+        ("PORT", "65536"),
+        ("CHATWS_START_TIMEOUT", "soon"),
+        ("CHATWS_DEMO_LOGIN", "si"),
+        ("CHATWS_AUTH_TIMEOUT", "inf"),
+        ("CHATWS_AUTH_TIMEOUT", "nan"),
+        ("CHATWS_FRAMES_PER_SECOND", "inf"),
+        ("CHATWS_FEED_SECONDS", "9" * 30),
+        ("CHATWS_MAX_MEMORY_BYTES", "9" * 30),
+        ("CHATWS_REVOCATION_DAYS", "1000000"),
+    ],
 )
 def test_bad_value_error_names_variable_and_value(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
@@ -35,13 +47,31 @@ def test_bad_value_error_names_variable_and_value(monkeypatch: pytest.MonkeyPatc
         env.read()
 
 
-def test_bad_value_ends_a_process_with_one_line() -> None:
+def test_white_space_counts_only_within_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", " 9000\n")
+    monkeypatch.setenv("REDIS_URL", " \t")
+    monkeypatch.setenv("CHATWS_JWT_SECRET", " a secret ")
+    settings = env.read()
+    assert (settings.port, settings.redis_url, settings.chatws_jwt_secret) == (9000, "", " a secret ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "http"), ("REDIS_URL", "redis://:pass/word@h:6379/0"), ("DATABASE_URL", "postgres://u:pass/word@h/n"),
+        ("CHATWS_ALLOWED_ORIGINS", "app.example"), ("CHATWS_ALLOWED_HOSTS", "chat.example:443"),
+        ("CHATWS_JWT_JWKS_URL", "https://["), ("CHATWS_RPC_TLS_CA", "/no/such/file"),
+        ("CHATWS_TRUSTED_PROXIES", "proxy"),
+    ],
+)  # fmt: skip
+def test_bad_value_ends_a_process_with_one_line(name: str, value: str) -> None:
     done = subprocess.run(
-        [sys.executable, "manage.py", "check"], cwd=BASE_DIR, env={"PORT": "http"}, capture_output=True, text=True
+        [sys.executable, "manage.py", "check"], cwd=BASE_DIR, env={name: value}, capture_output=True, text=True
     )
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("PORT: ")
+    assert done.stderr.startswith(f"{name}: ")
+    assert "word" not in done.stderr.replace("password", "")
 
 
 def test_example_and_readme_list_every_variable() -> None:

@@ -198,8 +198,11 @@ async def test_foreign_origin_gets_reason_and_closes_with_4403(sockets: Connect)
 
 
 async def test_only_listed_origins_may_open_a_socket(stack: Stack) -> None:
-    gateway = stack.start_gateway(CHATWS_ALLOWED_ORIGINS="https://app.example,https://www.example")
-    for origin, kind in (("https://app.example", "auth_success"), ("https://app.example:444", "error")):
+    gateway = stack.start_gateway(CHATWS_ALLOWED_ORIGINS="https://App.example:443/,https://*.Example.com/")
+    for origin, kind in (
+        ("https://app.example", "auth_success"), ("https://app.example:444", "error"), ("http://app.example", "error"),
+        ("https://www.example.com", "auth_success"), ("https://example.com", "error"), ("null", "error"),
+    ):  # fmt: skip
         client = await connect(gateway.ws, origin=origin, additional_headers=bearer(new_user()))
         assert (await client.recv())["type"] == kind
         await client.close()
@@ -212,12 +215,38 @@ async def test_only_listed_origins_may_open_a_socket(stack: Stack) -> None:
         ("http://LOCALHOST:8889", "localhost:8889", True),
         ("http://localhost:8890", "localhost:8889", False),
         ("http://rebound.example:8889", "rebound.example:8889", False),
+        ("https://localhost", "localhost:443", True),
+        ("http://localhost", "localhost:443", False),
         ("null", "localhost:8889", False),
         ("http://[", "[", False),
     ],
 )
 def test_own_origin_is_a_requested_and_served_host(origin: str, host: str, allowed: bool) -> None:
     assert origin_allowed(origin, host, ()) is allowed
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("https://a.example.com", True),
+        ("https://A.EXAMPLE.com:443", True),
+        ("https://a.b.example.com", False),
+        ("https://example.com", False),
+        ("https://aexample.com", False),
+        ("https://a.example.com.evil.example", False),
+        ("https://a.example.com:8443", False),
+        ("http://a.example.com", False),
+        ("https://u@a.example.com", False),
+        ("https://*.example.com", False),
+        ("https://xn--bcher-kva.example", True),
+        ("https://b\xfccher.example", False),  # no browser sends this
+        ("null", False),
+        ("https://[", False),
+    ],
+)
+def test_wildcard_stands_for_one_label(origin: str, allowed: bool) -> None:
+    listed = ("https://*.example.com", "https://xn--bcher-kva.example")
+    assert origin_allowed(origin, "localhost:8889", listed) is allowed
 
 
 async def test_unknown_path_opens_no_socket_and_logs_nothing(gateway: Gateway) -> None:

@@ -337,6 +337,11 @@ async def test_call_waits_for_an_instance_or_names_the_address(
         ("etcd://127.0.0.1:2379/chat.rpc?user=root&password=very&tls=secret", "tls is 0 or 1"),
         ("etcd://127.0.0.1:2379/chat.rpc?tls_ca=/no/such", "tls_ca: no such file"),
         ("etcd://127.0.0.1:2379/chat.rpc?tls_key=/no/such", "tls_cert and tls_key"),
+        ("etcd://127.0.0.1:2379/chat.rpc?user=root&password=very#secret", "%23"),
+        ("etcd://127.0.0.1:2379/chat.rpc?user=root&password=very+secret", "%2B"),
+        ("etcd://127.0.0.1:2379/chat.rpc?user=root&password=very%secret", "%25"),
+        ("etcd://[secret/chat.rpc", "not etcd://"),
+        ("http://root:secret@127.0.0.1:2379/chat.rpc", "nor etcd://"),
         ("etc://127.0.0.1:2379/chat.rpc", "nor etcd://"),
     ],
 )

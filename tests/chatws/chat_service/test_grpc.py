@@ -42,7 +42,11 @@ def test_target_is_addresses_or_one_name(setting: str, target: str) -> None:
     assert target_of("CHATWS_RPC_TARGET", setting) == target
 
 
-@pytest.mark.parametrize("setting", ["", ",", "name", "a:1,b:2", "10.0.0.5", "10.0.0.5:1,name:2", "name:port", "::1"])
+@pytest.mark.parametrize("setting", [
+    "", ",", "name", "a:1,b:2", "10.0.0.5", "10.0.0.5:1,name:2", "name:port", "::1",
+    "10.0.0.5:0", "10.0.0.5:65536", "name:99999", "http://name:1", "a/b:1", "u:p@name:1", "[::1]:x",
+    "10.0.0.5:1,[::1]:1",
+])  # fmt: skip
 def test_invalid_target_error_names_the_variable(setting: str) -> None:
     with pytest.raises(ImproperlyConfigured, match="CHATWS_RPC_TARGET"):
         target_of("CHATWS_RPC_TARGET", setting)
