@@ -29,8 +29,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_data_dir: str = ".data"
     """folder for all data of a run"""
     redis_url: str = ""
-    """Redis to use, by `redis://`, `rediss://` or `unix://`; in a password `/ ? # [ ] @ : %` are percent-encoded. Unset:
-    `make run` starts an embedded one"""
+    """Redis to use, by `redis://`, `rediss://` or `unix://`; in a password `/ ? # [ ] @ : %` are percent-encoded;
+    unset: `make run` starts an embedded one"""
     chatws_redis_port: Port = 6399
     """port of the embedded Redis"""
     database_url: str = ""
