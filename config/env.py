@@ -160,6 +160,9 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """frames per minute that are rejected with 429 before the socket is closed (4529)"""
     chatws_groups_per_connection: Limit = 1_000
     """most chat groups that a connection is subscribed to (429 `groups_limit`)"""
+    chatws_audit_unauthenticated_per_minute: Rate = 60.0
+    """connections per minute of a gateway process that the audit records although they may never authenticate; over it
+    a connection is recorded once it authenticates"""
     chatws_tracing: bool = False
     """send OpenTelemetry spans to `OTEL_EXPORTER_OTLP_ENDPOINT` (needs `requirements-tracing.txt`); the other `OTEL_`
     variables apply as well"""

@@ -100,8 +100,10 @@ class RealtimeConf:
     presence_lease: float = 30.0
     """Length of a gateway's lease on the presence of its connections."""
 
-    audit_entries: int = 100_000
-    """Most entries of the audit stream while the database is unavailable."""
+    audit_bytes: int = 104_857_600
+    """Most bytes of the audit stream while the database is unavailable."""
+    audit_unauthenticated_per_minute: float = 60.0
+    """Per process: connections that are recorded although they may never authenticate. 0: no limit."""
 
     consumer_group: str = "chatws"
     """The consumer group that shows a topic's lag; a relay without a cursor starts at its position."""

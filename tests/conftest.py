@@ -112,7 +112,12 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """Start the whole chat for tests that leave it intact; a test that breaks a part starts its own."""
     kinds = {"reference": Stack, "twin": PlatformStack, "real": RealStack}
     kind = kinds[request.config.getoption("--chat-service")]
-    stack = kind(tmp_path_factory.mktemp("stack"), CHATWS_PRESENCE_LEASE="10", CHATWS_AUTH_TIMEOUT="120")
+    stack = kind(
+        tmp_path_factory.mktemp("stack"),
+        CHATWS_PRESENCE_LEASE="10",
+        CHATWS_AUTH_TIMEOUT="120",
+        CHATWS_AUDIT_UNAUTHENTICATED_PER_MINUTE="0",
+    )
     try:
         stack.start()
         Stack.shared = stack

@@ -145,6 +145,7 @@ REALTIME = RealtimeConf(
     ephemeral_per_second=ENV.chatws_ephemeral_per_second,
     refusals_per_minute=ENV.chatws_refusals_per_minute,
     groups_per_connection=ENV.chatws_groups_per_connection,
+    audit_unauthenticated_per_minute=ENV.chatws_audit_unauthenticated_per_minute,
     consumer_group=ENV.chatws_consumer_group,
 )
 PUBLISHES_MESSAGES = ENV.chatws_message_publisher == "gateway"

@@ -10,9 +10,11 @@ from collections import deque
 
 import msgspec
 
+from realtime.aio.bucket import bucket_of
 from realtime.audit.events import FIELD, Authenticated, Closed, Event, Opened
 from realtime.conf import RealtimeConf
 from realtime.exceptions import TransientError
+from realtime.observability import metrics
 from realtime.redis import keys
 from realtime.redis.client import Redis
 from realtime.redis.pipeline import pipelined
@@ -26,6 +28,9 @@ GATHER_SECONDS = 0.05
 """How long events are collected into a batch: a round trip on each turn of the loop would slow accepting down."""
 
 MAX_WAITING = 50_000
+"""Most events that wait for Redis. The oldest are dropped."""
+MAX_EVENT_BYTES = 1_024
+"""More than the longest event takes in the stream: a user agent and an address are cut before they come here."""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -37,24 +42,41 @@ class Audit:
     def __init__(self, redis: Redis, node: str, conf: RealtimeConf) -> None:
         self._redis = redis
         self._node = node
-        self._longest = conf.audit_entries
+        self._max_entries = max(1, conf.audit_bytes // MAX_EVENT_BYTES)
+        self._strangers = bucket_of(conf.audit_unauthenticated_per_minute / 60, 60)
+        self._unrecorded: dict[str, Opened] = {}
+        """Live connections over the limit, which are recorded once they authenticate."""
+        self._is_dropping = False
         self._waiting: deque[Event] = deque(maxlen=MAX_WAITING)
         self._news = asyncio.Event()
 
-    def opened(self, connection_id: str, *, address: str, user_agent: str) -> None:
-        """Record that a socket was accepted."""
-        self._add(
-            Opened(connection_id=connection_id, node=self._node, at=time.time(), address=address, user_agent=user_agent)
+    def opened(self, connection_id: str, *, address: str, user_agent: str, is_authenticated: bool) -> None:
+        """Record that a socket was accepted.
+
+        Anybody can open sockets, and each record is stored for months. So there is a limit of sockets that are recorded
+        without a valid token. Over it, a socket is recorded when it authenticates, or never.
+        """
+        event = Opened(
+            connection_id=connection_id, node=self._node, at=time.time(), address=address, user_agent=user_agent
         )
+        if is_authenticated or self._strangers is None or not self._strangers.take(1, time.monotonic()):
+            self._add(event)
+        else:
+            self._unrecorded[connection_id] = event
 
     def authenticated(self, connection_id: str, *, user_id: int, way: str) -> None:
         """Record that a socket was authenticated; ``way`` is how its token came."""
+        if unrecorded := self._unrecorded.pop(connection_id, None):
+            self._add(unrecorded)
         self._add(Authenticated(connection_id=connection_id, node=self._node, at=time.time(), user_id=user_id, way=way))
 
     def closed(
         self, connection_id: str, *, code: int, frames_in: int, frames_out: int, bytes_in: int, bytes_out: int
     ) -> None:
         """Record that a socket was closed."""
+        if self._unrecorded.pop(connection_id, None):
+            metrics.audit_dropped.labels("unauthenticated").inc()
+            return
         self._add(
             Closed(
                 connection_id=connection_id, node=self._node, at=time.time(), code=code, frames_in=frames_in,
@@ -84,16 +106,20 @@ class Audit:
 
     def _add(self, event: Event) -> None:
         if len(self._waiting) == MAX_WAITING:
-            logger.error("an audit event was dropped: %d are waiting for Redis", MAX_WAITING)
+            metrics.audit_dropped.labels("waiting").inc()
+            if not self._is_dropping:
+                logger.error("audit events are dropped: %d are waiting for Redis", MAX_WAITING)
+            self._is_dropping = True
         self._waiting.append(event)
         self._news.set()
 
     async def _flush(self) -> None:
         while self._waiting:
             some = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-            adding = ("XADD", keys.AUDIT_STREAM, "MAXLEN", "~", self._longest, "*", FIELD)
+            adding = ("XADD", keys.AUDIT_STREAM, "MAXLEN", "~", self._max_entries, "*", FIELD)
             try:
                 await pipelined(self._redis, [(*adding, _encoder.encode(event)) for event in some])
             except BaseException:  # also a cancellation
                 self._waiting.extendleft(reversed(some))
                 raise
+            self._is_dropping = False

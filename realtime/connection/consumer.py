@@ -221,7 +221,10 @@ class Connection(AsyncConsumer):  # type: ignore[misc]  # channels has no types
 
     async def _admitted(self) -> None:
         handshake = self.handshake
-        self.node.audit.opened(self.connection_id, address=handshake.address, user_agent=handshake.user_agent)
+        self.node.audit.opened(
+            self.connection_id, address=handshake.address, user_agent=handshake.user_agent,
+            is_authenticated=handshake.principal is not None,
+        )  # fmt: skip
         if not handshake.origin_allowed:
             self.handler.notify(OriginRefused())
             self.close(CloseCode.FORBIDDEN)

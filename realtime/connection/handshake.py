@@ -18,6 +18,8 @@ from realtime.connection.origins import is_listed, normalised
 from realtime.connection.proxies import client_address_of
 from realtime.exceptions import AuthenticationError, TransientError
 
+MAX_USER_AGENT = 256
+"""Most characters of a user agent that are kept, in this process and in the audit."""
 Scope = dict[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
 Authenticate = Callable[[str], Awaitable[Principal]]
@@ -69,7 +71,7 @@ async def read_handshake(scope: Scope, authenticate: Authenticate, conf: Realtim
         subprotocol=subprotocol,
         origin_allowed=origin_allowed(_latin(headers, b"origin"), _latin(headers, b"host"), conf.allowed_origins),
         address=client_address_of(scope, conf.trusted_proxies),
-        user_agent=_latin(headers, b"user-agent"),
+        user_agent=_latin(headers, b"user-agent")[:MAX_USER_AGENT],
     )
 
 

@@ -65,6 +65,11 @@ task_failures = Counter(
 dependency_up = _gauge(
     "chatws_dependency_up", "1 while a service that this gateway depends on answers", ("dependency",), mode="livemin"
 )
+audit_dropped = Counter(
+    "chatws_audit_dropped_total",
+    "Unauthenticated connections over the limit, not recorded; events dropped while Redis is unavailable",
+    ("reason",),
+)
 loop_lag_seconds = Histogram("chatws_loop_lag_seconds", "Delay of the event loop's timers", buckets=_QUICK)
 
 rpc_seconds = Histogram("chatws_rpc_seconds", "Calls of the chat service", ("method", "outcome"), buckets=_SLOW)

@@ -31,6 +31,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack = Stack(
         tmp_path_factory.mktemp("metrics"), CHATWS_METRICS_TOKEN=TOKEN, CHATWS_PUBLIC_STATUS="0",
         CHATWS_CONNECTIONS_PER_USER="3", CHATWS_OUTBOX_BYTES="65536",
+        CHATWS_AUDIT_UNAUTHENTICATED_PER_MINUTE="1",
     )  # fmt: skip
     try:
         yield stack
@@ -181,6 +182,7 @@ async def refusals_are_counted(watch: Watch) -> None:
     assert await bad.closed() == 4401
     invalid = {"way": "query", "outcome": "invalid"}
     await watch.gateway_until(lambda seen: seen.total("chatws_authentications_total", **invalid) == 1)
+    await watch.gateway_until(lambda seen: seen.total("chatws_audit_dropped_total", reason="unauthenticated") == 1)
     hasty = await connect(watch.gateway.ws)
     sending = asyncio.create_task(send_for_ever(hasty, '{"type": "ping"}'))
     await hasty.expect("error", lambda frame: frame["data"]["code"] == 429)

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db.models import Q
 from django.utils import timezone
 
 from realtime.models import ConnectionRecord
@@ -13,16 +14,27 @@ AT_ONCE = 5_000
 
 
 class Command(BaseCommand):
-    help = "Delete connections from the audit that were closed more than --days days ago. Run it once a day."
+    help = (
+        "Delete connections from the audit that were closed more than --days days ago. Those that never authenticated "
+        "are deleted after --unauthenticated-days days. Run it once a day."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--days", type=int, default=90, help="how many days are kept (default: 90)")
+        parser.add_argument(
+            "--unauthenticated-days", type=int, default=7,
+            help="how many days connections that never authenticated are kept, at most --days (default: 7)",
+        )  # fmt: skip
         parser.add_argument("--dry-run", action="store_true", help="only print how many would be deleted")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["days"] < 1:
-            raise CommandError("--days: 1 or more")
-        old = ConnectionRecord.objects.filter(closed_at__lt=timezone.now() - timedelta(days=options["days"]))
+        now, ages = timezone.now(), {}
+        for name in ("days", "unauthenticated_days"):
+            if options[name] < 1:
+                raise CommandError(f"--{name.replace('_', '-')}: 1 or more")
+            ages[name] = now - timedelta(days=options[name])
+        is_old = Q(closed_at__lt=ages["days"]) | Q(closed_at__lt=ages["unauthenticated_days"], authenticated_at=None)
+        old = ConnectionRecord.objects.filter(is_old)
         if options["dry_run"]:
             self.stdout.write(f"{old.count()} connections would be removed")
             return

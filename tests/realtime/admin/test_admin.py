@@ -30,7 +30,7 @@ def rows() -> list[ConnectionRecord]:
         ConnectionRecord.objects.create(
             connection_id=f"connection-{number}", node=f"node-{number % 2}", user_id=2**64 - 1 - number,
             address=f"10.0.0.{number}", opened_at=now, closed_at=None if number < 2 else now,
-            close_code=None if number < 2 else 4401,
+            close_code=None if number < 2 else 4401, authenticated_at=now,
         )
         for number in range(4)
     ]  # fmt: skip
@@ -132,6 +132,17 @@ def test_pruning_keeps_open_connections(rows: list[ConnectionRecord]) -> None:
     assert set(ConnectionRecord.objects.values_list("address", flat=True)) == {"10.0.0.0", "10.0.0.1", "10.0.0.2"}
     with pytest.raises(CommandError, match="--days"):
         run("prune_connections", "--days", "0")
+
+
+def test_pruning_removes_unauthenticated_connections_sooner(rows: list[ConnectionRecord]) -> None:
+    closed = datetime.now(UTC) - timedelta(days=8)
+    ConnectionRecord.objects.filter(pk__in=[rows[2].pk, rows[3].pk]).update(closed_at=closed)
+    ConnectionRecord.objects.filter(pk__in=[rows[1].pk, rows[3].pk]).update(authenticated_at=None)
+    assert run("prune_connections", "--unauthenticated-days", "9") == "removed 0 connections\n"
+    assert run("prune_connections") == "removed 1 connections\n"
+    assert set(ConnectionRecord.objects.values_list("address", flat=True)) == {"10.0.0.0", "10.0.0.1", "10.0.0.2"}
+    with pytest.raises(CommandError, match="--unauthenticated-days"):
+        run("prune_connections", "--unauthenticated-days", "0")
 
 
 @pytest.mark.django_db(transaction=True)

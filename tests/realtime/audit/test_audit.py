@@ -8,13 +8,17 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection
 
+from realtime.audit import recorder
 from realtime.audit.events import Event, parse
 from realtime.audit.reaper import Reaper
 from realtime.audit.recorder import Audit
 from realtime.audit.sink import database_sink
 from realtime.conf import RealtimeConf
+from realtime.connection.handshake import MAX_USER_AGENT
 from realtime.exceptions import DatabaseUnavailable, PoisonEntry
+from realtime.ids import new_connection_id, new_node_name
 from realtime.models import ConnectionRecord
+from realtime.observability import metrics
 from realtime.redis.keys import AUDIT_STREAM
 from tests.support.redis import Redis
 from tests.support.waiting import until_answer
@@ -34,7 +38,7 @@ async def record(connection_id: str) -> ConnectionRecord:
 
 async def a_life(redis: Redis, conf: RealtimeConf, connection_id: str = "c1", user_id: int = 2**64 - 1) -> Audit:
     told = Audit(redis, "node", conf)
-    told.opened(connection_id, address="127.0.0.1", user_agent="agent\x00" + "x" * 600)
+    told.opened(connection_id, address="127.0.0.1", user_agent="agent\x00" + "x" * 600, is_authenticated=True)
     told.authenticated(connection_id, user_id=user_id, way="header")
     told.closed(connection_id, code=4403, frames_in=1, frames_out=2, bytes_in=3, bytes_out=4)
     await told.stop()
@@ -91,17 +95,61 @@ def test_unreadable_event_is_poison(fields: dict[bytes, bytes]) -> None:
         parse("1-0", fields)
 
 
-async def test_stream_is_bounded(redis: Any, conf: RealtimeConf) -> None:
-    told = Audit(redis, "node", replace(conf, audit_entries=100))
-    for number in range(2_000):
-        told.opened(f"c{number}", address="", user_agent="")
+async def test_stream_is_bounded_in_bytes(redis: Any, conf: RealtimeConf) -> None:
+    told = Audit(redis, new_node_name(), replace(conf, audit_bytes=1_000_000))
+    for _ in range(2_000):
+        told.opened(new_connection_id(), address="f" * 45, user_agent="\xff" * MAX_USER_AGENT, is_authenticated=True)
     await told.stop()
-    assert await redis.xlen(AUDIT_STREAM) < 400
+    assert 500_000 < await redis.memory_usage(AUDIT_STREAM, samples=0) <= 1_000_000
+
+
+def recording(redis: Any, conf: RealtimeConf, number: int) -> Audit:
+    """Return an audit at its limit of unauthenticated connections, with so many over it: c1, c2, …"""
+    told = Audit(redis, "node", replace(conf, audit_unauthenticated_per_minute=1 / 60))
+    for name in ["within", *(f"c{one}" for one in range(1, number + 1))]:
+        told.opened(name, address="127.0.0.1", user_agent="agent", is_authenticated=False)
+    return told
+
+
+async def test_unauthenticated_connections_over_the_limit_are_not_recorded(redis: Any, conf: RealtimeConf) -> None:
+    before = dropped("unauthenticated")
+    told = recording(redis, conf, 3)
+    told.opened("known", address="127.0.0.1", user_agent="agent", is_authenticated=True)
+    for name in ("within", "c1", "c2", "c3"):
+        told.closed(name, code=4401, frames_in=0, frames_out=1, bytes_in=0, bytes_out=9)
+    await told.stop()
+    assert [event.connection_id for event in await entries(redis)] == ["within", "known", "within"]
+    assert dropped("unauthenticated") == before + 3
+
+
+async def test_connection_over_the_limit_is_recorded_once_it_authenticates(redis: Any, conf: RealtimeConf) -> None:
+    told = recording(redis, conf, 1)
+    told.authenticated("c1", user_id=7, way="frame")
+    told.closed("c1", code=1000, frames_in=0, frames_out=1, bytes_in=0, bytes_out=9)
+    await told.stop()
+    kinds = [type(event).__name__ for event in await entries(redis) if event.connection_id == "c1"]
+    assert kinds == ["Opened", "Authenticated", "Closed"]
+
+
+async def test_events_dropped_for_want_of_room_are_counted(
+    redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(recorder, "MAX_WAITING", 10)
+    before = dropped("waiting")
+    told = Audit(redis, "node", conf)
+    for number in range(15):
+        told.opened(f"c{number}", address="", user_agent="", is_authenticated=True)
+    assert dropped("waiting") == before + 5
+    assert len(caplog.records) == 1
+
+
+def dropped(reason: str) -> float:
+    return metrics.audit_dropped.labels(reason)._value.get()  # type: ignore[no-any-return]  # it has no types
 
 
 async def test_records_of_a_dead_gateway_close_after_the_lease(redis: Redis, conf: RealtimeConf) -> None:
     told = Audit(redis, "gone", conf)
-    told.opened("c1", address="", user_agent="")
+    told.opened("c1", address="", user_agent="", is_authenticated=True)
     await told.stop()
     await database_sink(await entries(redis))
     reaper = Reaper(redis, replace(conf, presence_lease=0.2))

@@ -1,0 +1,54 @@
+"""Check what a client can make the system store: each is bounded in bytes."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+from realtime.audit.events import FIELD, Event, Opened
+from realtime.audit.events import parse as parse_event
+from realtime.redis.keys import AUDIT_STREAM
+from tests.support.chat import new_user
+from tests.support.client import connect, make_token
+from tests.support.scrape import scraped
+from tests.support.stack import Gateway, Stack
+
+
+@pytest.fixture
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Start a Redis for one gateway; no relay takes what the gateway writes."""
+    stack = Stack(tmp_path_factory.mktemp("alone"))
+    try:
+        stack.redis.start()
+        stack.migrate()
+        yield stack
+    finally:
+        stack.stop()
+
+
+def recorded(stack: Stack) -> list[Event]:
+    """Return the events of connections in Redis."""
+    with redis_py.Redis.from_url(stack.redis.url) as client:
+        entries: Any = client.xrange(AUDIT_STREAM)
+    return [event for entry_id, fields in entries for event in parse_event(entry_id.decode(), {FIELD: fields[FIELD]})]
+
+
+async def test_unauthenticated_flood_buys_few_short_records(alone: Stack) -> None:
+    gateway: Gateway = alone.start_gateway(probe="health", CHATWS_AUDIT_UNAUTHENTICATED_PER_MINUTE="1")
+    long = "x" * 8_000
+    flood = [await connect(gateway.ws, user_agent_header=long) for _ in range(50)]
+    refused = [await connect(f"{gateway.ws}?token=bad", user_agent_header=long) for _ in range(10)]
+    assert [await client.closed() for client in refused] == [4401] * 10
+    user = new_user()
+    assert (await flood[-1].ask("auth", {"token": make_token(user)}))["type"] == "auth_success"
+    for client in flood:
+        await client.close()
+    await scraped(
+        f"{gateway.http}/metrics",
+        lambda seen: seen.total("chatws_audit_dropped_total", reason="unauthenticated") >= 57,
+    )
+    gateway.stop()  # it writes the rest of the audit
+    opened = [event for event in recorded(alone) if isinstance(event, Opened)]
+    assert 2 <= len(opened) <= 3, "one within the limit, perhaps another a minute later, and the user's"
+    assert {event.user_agent for event in opened} == {long[:256]}
