@@ -193,14 +193,9 @@ class Node:
         """Close connections by termination requests and revocations. Read both on a message and at an interval."""
         while True:
             try:
-                requests = await self.terminations.pending()
-                ended = [
-                    (self.connections[name], name, code) for name, code in requests.items() if name in self.connections
-                ]
-                for connection, _, code in ended:
-                    connection.close(code)
-                if ended:
-                    await self.terminations.done([name for _, name, _ in ended])
+                while requests := await self.terminations.news():
+                    for name in requests.keys() & self.connections.keys():
+                        self.connections[name].close(requests[name])
                 if await self.revocations.refresh():
                     for connection in list(self.connections.values()):
                         connection.recheck()

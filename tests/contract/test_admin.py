@@ -145,5 +145,5 @@ async def test_missed_termination_request_is_still_carried_out(stack: Stack, log
     client = await log_in(new_user())
     connection_id = client.seen[0]["data"]["connection_id"]
     with redis.Redis.from_url(stack.redis.url) as redis_client:
-        redis_client.hset("chatws:kicks", mapping={connection_id: 4403})
+        redis_client.xadd("chatws:terminations", {connection_id: 4403})
     assert await client.closed() == 4403

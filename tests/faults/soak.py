@@ -39,7 +39,7 @@ REST_SECONDS = 300.0
 """Seconds until a gateway must hold nothing: it unsubscribes from a feed 30 s after the last member left."""
 GROWTH_MB = 20
 """Megabytes that a process may grow."""
-PASSING = ("chatws:limit:", "chatws:kicks")
+PASSING = ("chatws:limit:", "chatws:terminations")
 """Keys that exist only for seconds."""
 OLDER_HALF = b":ids:old"
 """The second key of a feed's publication ids, which exists once its ids are ten minutes old."""
