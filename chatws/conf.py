@@ -12,6 +12,8 @@ class ChatConf:
     rpc_target: str = field(repr=False)
     """The chat service: comma-separated IPs with ports (balanced), a DNS name with a port, or
     ``etcd://host:port,…/<key>``. It may contain a password."""
+    url_prefix: str = ""
+    """Path below which a proxy serves the gateway; empty: none."""
     user_rpc_target: str = field(default="", repr=False)
     """The platform's user service, in the same forms; empty: none."""
     rpc_tls_ca: str = ""

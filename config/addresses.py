@@ -15,6 +15,11 @@ RESERVED = "a / ? # [ ] @ : or % in a user or password is written %2F %3F %23 %5
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _LABELS = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?")
 
+OWN_PATHS = {
+    "admin", "api", "docs", "favicon.ico", "health", "metrics", "ready", "startup", "static", "stats", "ws",
+}  # fmt: skip
+_SEGMENT = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*")
+
 REDIS_SCHEMES = "redis", "rediss", "unix"
 REDIS_OPTIONS = {
     "db", "username", "password", "client_name", "protocol", "max_connections", "timeout", "health_check_interval",
@@ -187,3 +192,21 @@ def key_set_of(url: str) -> str:
     if not parts.hostname or (parts.scheme != "https" and not is_local):
         raise ImproperlyConfigured("CHATWS_JWT_JWKS_URL: not an https:// address")
     return url
+
+
+def prefix_of(path: str) -> str:
+    """Return `CHATWS_URL_PREFIX` with a slash before it and none behind, or an empty text.
+
+    Raises:
+        ImproperlyConfigured: it is no path, or the gateway has that path itself.
+    """
+    segments = path.strip("/").split("/")
+    if segments == [""]:
+        return ""
+    if not all(_SEGMENT.fullmatch(segment) for segment in segments):
+        raise ImproperlyConfigured(
+            f"CHATWS_URL_PREFIX: {path!r}: it is a path of letters, digits and -._~, as in /chat"
+        )
+    if len(segments) == 1 and segments[0] in OWN_PATHS:
+        raise ImproperlyConfigured(f"CHATWS_URL_PREFIX: {path!r}: the gateway has a path of this name itself")
+    return "/" + "/".join(segments)

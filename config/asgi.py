@@ -27,6 +27,7 @@ from chatws.services import Services  # noqa: E402
 from chatws.socket.routing import websocket_router  # noqa: E402
 from config import urls  # noqa: E402
 from config.admin_process import AdminProcess  # noqa: E402
+from config.prefix import below, with_root  # noqa: E402
 from realtime import conf as realtime_conf  # noqa: E402
 from realtime import database  # noqa: E402
 from realtime.connection.handshake import JWTAuthMiddleware  # noqa: E402
@@ -116,7 +117,7 @@ async def serve_http(scope: dict[str, Any], receive: Any, send: Any) -> None:
         scope = {**scope, "headers": [(b"host", OWN_HOST), *others]}
     elif urls.not_imported(scope["path"]):  # in a thread, so that the event loop goes on
         await asyncio.to_thread(urls.import_for, scope["path"])
-    await http_application({**scope, "chatws": services}, receive, send)
+    await http_application({**with_root(scope), "chatws": services}, receive, send)
 
 
 async def gateway(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -135,4 +136,4 @@ async def gateway(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-application: Any = AdminProcess(serve_http) if settings.ADMIN == "only" else gateway
+application: Any = below(settings.URL_PREFIX, AdminProcess(serve_http) if settings.ADMIN == "only" else gateway)

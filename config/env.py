@@ -26,6 +26,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """address that the gateway listens on"""
     port: Port = 8889
     """port that the gateway listens on"""
+    chatws_url_prefix: str = ""
+    """path below which a proxy serves the gateway, e.g. `/chat`; the proxy may strip it or not"""
     chatws_data_dir: str = ".data"
     """folder for all data of a run"""
     redis_url: str = ""

@@ -144,6 +144,8 @@ def _say_when_ready(settings: Environment) -> None:
                 break
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
+    if prefix := settings.chatws_url_prefix.strip("/"):
+        address += f"{prefix}/"
     lines = [f"The chat is ready: {address}"]
     if settings.uses_reference_rpc:
         lines.append("Log in as alice, bob or carol, password demo, each in a browser window of its own.")

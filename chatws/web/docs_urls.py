@@ -9,8 +9,10 @@ from chatws.web.asyncapi import views
 urlpatterns = [
     path("docs/openapi.yaml", SpectacularAPIView.as_view(urlconf="chatws.web.api.urls"), name="openapi"),
     path(
-        "docs/api", SpectacularSwaggerSplitView.as_view(url_name="docs:openapi", template_name="chatws/api_docs.html")
+        "docs/api",
+        SpectacularSwaggerSplitView.as_view(url_name="docs:openapi", template_name="chatws/api_docs.html"),
+        name="api",
     ),
-    path("docs/asyncapi.yaml", views.asyncapi),
+    path("docs/asyncapi.yaml", views.asyncapi, name="asyncapi"),
     path("docs/socket", views.socket),
 ]

@@ -15,6 +15,7 @@ try:
     ENV = environment.read()
     PUBLIC_KEYS = environment.public_keys_of(ENV.chatws_jwt_public_keys)
     JWKS_URL = addresses.key_set_of(ENV.chatws_jwt_jwks_url)
+    URL_PREFIX = addresses.prefix_of(ENV.chatws_url_prefix)
     ALLOWED_HOSTS = addresses.hosts_of(ENV.chatws_allowed_hosts)
     ALLOWED_ORIGINS = addresses.origins_of(ENV.chatws_allowed_origins)
     DATABASE = addresses.database_of(ENV.database_url, ENV.data_dir / "db.sqlite3")
@@ -77,7 +78,9 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
-STATIC_URL = "static/"
+FORCE_SCRIPT_NAME = URL_PREFIX or None
+STATIC_URL = f"{URL_PREFIX}/static/"
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = URL_PREFIX or "/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 X_FRAME_OPTIONS = "DENY"
 PROBES = ("/health", "/ws/health", "/ready", "/startup", "/metrics")
@@ -150,6 +153,7 @@ REALTIME = RealtimeConf(
 )
 PUBLISHES_MESSAGES = ENV.chatws_message_publisher == "gateway"
 CHATWS = ChatConf(
+    url_prefix=URL_PREFIX,
     rpc_target=ENV.rpc_target,
     user_rpc_target=ENV.chatws_user_rpc_target,
     rpc_tls_ca=ENV.chatws_rpc_tls_ca,
@@ -177,7 +181,7 @@ SPECTACULAR_SETTINGS = {
     "and `/ws/stats`, another name of `/stats`.",
     "VERSION": "1",
     "LICENSE": {"name": "MIT"},
-    "SERVERS": [{"url": "/"}],
+    "SERVERS": [{"url": URL_PREFIX or "/"}],
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,

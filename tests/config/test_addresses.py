@@ -115,3 +115,16 @@ def test_certificates_have_to_be_readable(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("nothing")
     with pytest.raises(ImproperlyConfigured, match=r"^CHATWS_RPC_TLS_CA: .*no certificate"):
         addresses.check_certificates(str(tmp_path / "ca.pem"))
+
+
+@pytest.mark.parametrize(("path", "prefix"), [
+    ("", ""), ("/", ""), ("/chat", "/chat"), ("chat/", "/chat"), ("/a/b.c/", "/a/b.c"), ("/api/chat", "/api/chat"),
+])  # fmt: skip
+def test_prefix_is_normalised(path: str, prefix: str) -> None:
+    assert addresses.prefix_of(path) == prefix
+
+
+@pytest.mark.parametrize("path", ["/api", "ws", "/admin/", "/a//b", "/..", "/a b", "/a?b", "/%61", "https://h/chat"])
+def test_bad_prefix_is_refused(path: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"^CHATWS_URL_PREFIX: "):
+        addresses.prefix_of(path)

@@ -249,12 +249,23 @@ def test_wildcard_stands_for_one_label(origin: str, allowed: bool) -> None:
     assert origin_allowed(origin, "localhost:8889", listed) is allowed
 
 
-async def test_unknown_path_opens_no_socket_and_logs_nothing(gateway: Gateway) -> None:
-    before = gateway.log.read_text().count("Traceback")
-    with pytest.raises(websockets.InvalidStatus) as refused:
-        await connect(f"{gateway.ws}/elsewhere", additional_headers=bearer(new_user()))
-    assert refused.value.response.status_code == 403
-    assert gateway.log.read_text().count("Traceback") == before
+async def test_unknown_path_opens_no_socket_and_is_logged(stack: Stack) -> None:
+    gateway = stack.start_gateway()
+    for number in range(20):
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            await connect(f"{gateway.ws}/elsewhere{number}", additional_headers=bearer(new_user()))
+        assert refused.value.response.status_code == 403
+    log = gateway.log.read_text()
+    assert "Traceback" not in log
+    assert "a WebSocket was requested at '/ws/elsewhere0', but the socket is at /ws" in log
+    assert log.count("a WebSocket was requested") < 10, "anybody can cause these lines"
+    gateway.kill()
+
+
+async def test_slash_behind_the_path_changes_nothing(gateway: Gateway) -> None:
+    client = await connect(f"{gateway.ws}/", additional_headers=bearer(new_user()))
+    assert (await client.recv())["type"] == "auth_success"
+    await client.close()
 
 
 async def test_own_origin_may_open_a_socket(sockets: Connect, gateway: Gateway) -> None:

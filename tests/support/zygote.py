@@ -243,6 +243,7 @@ def _read_settings_again() -> None:
     from django.conf import settings
     from django.db import connections
     from django.utils.functional import empty
+    from drf_spectacular.settings import spectacular_settings
     from rest_framework_simplejwt.settings import api_settings
 
     for name in [name for name in sys.modules if name.startswith("config.settings")]:
@@ -252,8 +253,12 @@ def _read_settings_again() -> None:
         del connections[alias]
     connections._settings = None  # type: ignore[attr-defined]  # of Django's own
     del connections.settings
-    api_settings.reload()
-    api_settings._user_settings = settings.SIMPLE_JWT  # type: ignore[attr-defined]  # of the REST framework's own
+    of_libraries: list[tuple[Any, Any]] = [
+        (api_settings, settings.SIMPLE_JWT), (spectacular_settings, settings.SPECTACULAR_SETTINGS),
+    ]  # fmt: skip
+    for theirs, given in of_libraries:
+        theirs.reload()
+        theirs._user_settings = given
 
 
 if __name__ == "__main__":

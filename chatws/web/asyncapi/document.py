@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 import msgspec
 
+from chatws import conf
 from chatws.events import payloads, routes
 from chatws.protocol.frames import ClientFrame, ServerData
 from chatws.protocol.publications import PublicationData
@@ -60,7 +61,7 @@ def document() -> Json:
         },
         "channels": {
             "socket": {
-                "address": "/ws",
+                "address": f"{conf.get().url_prefix}/ws",
                 "description": "Each text frame is one JSON object.",
                 "servers": [{"$ref": "#/servers/gateway"}],
                 "messages": {name: _component(name) for name in messages if not name.startswith("topic.")},

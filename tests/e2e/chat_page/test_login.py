@@ -128,3 +128,16 @@ async def test_second_user_in_a_tab_sends_nothing_of_the_first(
     assert await chat.history(group) == ["I am bob"]
     kept = await first.page.evaluate(f"sessionStorage.getItem('chatws:outbox:{ids['alice']}')")
     assert [frame["data"]["content"] for frame in json.loads(kept)] == ["I am alice"]
+
+
+async def test_page_works_below_a_path(browser: Browser, stack: Stack) -> None:
+    gateway = stack.start_gateway(CHATWS_URL_PREFIX="/chat")
+    try:
+        alice = await arrive(browser, f"{gateway.http}/chat/")
+        await alice.log_in("alice")
+        await alice.is_online()
+        await expect(alice.page.locator("#groups button", has_text="Lunch")).to_be_visible()
+        stored = await alice.page.evaluate("Object.keys(sessionStorage)")
+        assert all(name.startswith("chatws:/chat/") for name in stored), stored
+    finally:
+        gateway.kill()

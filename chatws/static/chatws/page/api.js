@@ -30,7 +30,10 @@
  * @property {boolean} is_read
  */
 
-const STORE = "chatws";
+/** The path of the page, which is not `/` if a proxy serves it below another path. */
+export const BASE = document.documentElement.dataset.base ?? "/";
+/** The name of what this page stores. Pages below different paths of one host share the storage. */
+export const STORE = BASE === "/" ? "chatws" : `chatws:${BASE}`;
 const REQUEST_TIMEOUT_MS = 15_000;
 const RENEW_SECONDS = 5; // a token that expires sooner is refreshed first
 const PAGE_SIZE = 100;
@@ -214,7 +217,7 @@ async function request(path, { body, headers = {} } = {}) {
     options.body = JSON.stringify(body);
     options.headers["Content-Type"] = "application/json";
   }
-  const response = await fetch(path, options);
+  const response = await fetch(BASE + path.slice(1), options);
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) throw new Refused(response.status, answer.message ?? answer.detail ?? `HTTP ${response.status}`);
   return answer;

@@ -137,7 +137,7 @@ function begin() {
   show("chat");
   stoppedBy = null;
   refusedFor = undefined;
-  const mine = new ChatClient("/ws", { token: api.provideToken });
+  const mine = new ChatClient(`${api.BASE}ws`, { token: api.provideToken });
   client = mine;
   /**
    * Listen until the user logs out.

@@ -1,6 +1,7 @@
 // The list of chat groups: last message, time, number of unread messages. The time of the last message that was read is
 // kept on this device, for chat services that keep no read cursors.
 
+import { STORE } from "./api.js";
 import { $, avatar, buttonOf, h } from "./dom.js";
 import { shortTime, t } from "./i18n.js";
 
@@ -74,7 +75,7 @@ export class Groups {
 
   /** @param {string} userId */
   begin(userId) {
-    this.#store = `chatws:read:${userId}`;
+    this.#store = `${STORE}:read:${userId}`;
     this.#load();
   }
 

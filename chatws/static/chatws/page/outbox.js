@@ -2,6 +2,7 @@
 // tab over a reload or a new login. A frame that is sent again is the same message (docs/protocol.md, Sending once).
 
 import { ClosedError, newId } from "../client/chatws.js";
+import { STORE } from "./api.js";
 import { reason } from "./i18n.js";
 import { written } from "./room.js";
 
@@ -34,7 +35,7 @@ export class Outbox {
    * @param {string} userId
    */
   begin(userId) {
-    const store = `chatws:outbox:${userId}`;
+    const store = `${STORE}:outbox:${userId}`;
     if (store === this.#store) return this.#sendAgain();
     this.#store = store;
     /** @type {(ClientFrame & { why?: string })[]} */
