@@ -32,6 +32,12 @@ class ChatConf:
     """The same for `chat.message.new`."""
     demo_login: bool = False
     """Whether `POST /api/token/` issues tokens for Django's users."""
+    http_threads: int = 16
+    """Threads that serve HTTP requests; logins have their own."""
+    logins_per_name: int = 5
+    """Failed logins in 5 minutes with one name from one address; 0: no limit."""
+    logins_per_address: int = 50
+    """Failed logins in 5 minutes from one address; 0: no limit."""
     public_status: bool = False
     """Whether `/stats`, `/api/users/status` and `/metrics` answer without a token."""
     metrics_token: str = field(default="", repr=False)

@@ -1,6 +1,7 @@
 """The ASGI application of a process that serves only Django's admin (`CHATWS_ADMIN=only`)."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from realtime.aio import tasks
@@ -13,8 +14,9 @@ class AdminProcess:
     Pages reach the gateways through Redis, as they do on a gateway.
     """
 
-    def __init__(self, http: Any) -> None:
+    def __init__(self, http: Any, close: Callable[[], Awaitable[None]]) -> None:
         self._http = http
+        self._close = close
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Serve a scope: HTTP by Django, the process's life by lifespan; reject WebSockets."""
@@ -32,4 +34,5 @@ class AdminProcess:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await tasks.end(watching)
+        await self._close()
         await send({"type": "lifespan.shutdown.complete"})

@@ -1,7 +1,23 @@
 """The paths of Django's admin. Importing this module imports and registers every app's admin pages."""
 
 from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver, include, path
 
+from realtime.auth.logins import TooManyLogins
+
+
+def login(request: HttpRequest) -> HttpResponse:
+    """Serve the admin's login; answer 429 if a limit refuses the attempt."""
+    try:
+        return admin.site.login(request)
+    except TooManyLogins as error:
+        headers = {"Retry-After": str(error.retry_after)}
+        return HttpResponse(f"{error}\n", content_type="text/plain", status=429, headers=headers)
+
+
 admin.autodiscover()
-urlpatterns: list[URLPattern | URLResolver] = [path("admin/", include(admin.site.get_urls()))]
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("admin/login/", login),
+    path("admin/", include(admin.site.get_urls())),
+]

@@ -8,10 +8,10 @@ from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.local")
 
+import django
 from django.conf import settings
-from django.core.asgi import get_asgi_application
 
-http_application = get_asgi_application()
+django.setup(set_prefix=False)
 
 # These imports need Django's apps to be ready.
 from chatws import conf as chat_conf  # noqa: E402
@@ -25,11 +25,12 @@ from chatws.messaging.message_publisher import MessagePublisher  # noqa: E402
 from chatws.messaging.sending import Sender  # noqa: E402
 from chatws.services import Services  # noqa: E402
 from chatws.socket.routing import websocket_router  # noqa: E402
+from chatws.web.threads import Handler  # noqa: E402
 from config import urls  # noqa: E402
 from config.admin_process import AdminProcess  # noqa: E402
 from config.prefix import below, with_root  # noqa: E402
 from realtime import conf as realtime_conf  # noqa: E402
-from realtime import database  # noqa: E402
+from realtime.auth.logins import Logins  # noqa: E402
 from realtime.connection.handshake import JWTAuthMiddleware  # noqa: E402
 from realtime.node.node import Node  # noqa: E402
 from realtime.observability import tracing  # noqa: E402
@@ -63,6 +64,8 @@ tracing.configure("chatws-gateway", on=realtime_conf.get().tracing)
 node = Node(realtime_conf.get())
 chat = GrpcChatGateway(chat_conf.get())
 names = Names(node.redis, _users())
+http_application = Handler(chat_conf.get().http_threads)
+logins = Logins(node.redis, chat_conf.get().logins_per_name, chat_conf.get().logins_per_address)
 limit = UserLimit(node.redis, "sends", node.conf.sends_per_second, node.conf.burst_seconds)
 publisher = None
 if chat_conf.get().publishes_messages:
@@ -80,9 +83,6 @@ services = Services(
     dependencies=dependencies,
 )  # fmt: skip
 websocket_application = JWTAuthMiddleware(websocket_router(services), node.authenticate, node.conf)
-
-
-database.close_after_each_request()
 
 
 class Process:
@@ -117,7 +117,7 @@ async def serve_http(scope: dict[str, Any], receive: Any, send: Any) -> None:
         scope = {**scope, "headers": [(b"host", OWN_HOST), *others]}
     elif urls.not_imported(scope["path"]):  # in a thread, so that the event loop goes on
         await asyncio.to_thread(urls.import_for, scope["path"])
-    await http_application({**with_root(scope), "chatws": services}, receive, send)
+    await http_application({**with_root(scope), "chatws": services, "logins": logins}, receive, send)
 
 
 async def gateway(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -136,4 +136,6 @@ async def gateway(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-application: Any = below(settings.URL_PREFIX, AdminProcess(serve_http) if settings.ADMIN == "only" else gateway)
+application: Any = below(
+    settings.URL_PREFIX, AdminProcess(serve_http, node.redis.aclose) if settings.ADMIN == "only" else gateway
+)

@@ -79,6 +79,13 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_admin: Literal["on", "off", "only"] = "on"
     """Django's admin: `on` (the gateway serves it), `off` (the gateway does not), `only` (this process serves the admin
     and its probes and nothing else: it is no gateway)"""
+    chatws_http_threads: Count = 16
+    """threads of a process that serve HTTP requests, each with at most one database connection; two more serve logins.
+    16 requests for each may wait; more are answered with 503"""
+    chatws_logins_per_name: Limit = 5
+    """failed logins per 5 minutes with one name from one address (429); 0: no limit"""
+    chatws_logins_per_address: Limit = 50
+    """failed logins per 5 minutes from one address (429); 0: no limit"""
     chatws_demo_login: bool | None = None
     """issue tokens for Django's users at `/api/token/`; on by default with the reference service"""
     chatws_metrics_token: str = ""

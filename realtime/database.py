@@ -3,13 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.core.signals import request_finished
 from django.db import (
     InterfaceError,
     OperationalError,
     ProgrammingError,
     close_old_connections,
-    connections,
     reset_queries,
 )
 
@@ -44,15 +42,3 @@ def database_access() -> Iterator[None]:
     finally:
         reset_queries()  # with DEBUG, Django keeps the last 9,000 queries in memory
         close_old_connections()
-
-
-def close_after_each_request() -> None:
-    """Close a request's database connections at its end, in this process.
-
-    In a gateway each request has a thread of its own. No later request would use a connection that is kept.
-    """
-    request_finished.connect(_close_all, dispatch_uid="realtime.database")
-
-
-def _close_all(**_: object) -> None:
-    connections.close_all()

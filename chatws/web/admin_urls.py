@@ -8,5 +8,6 @@ urlpatterns = [
     path("favicon.ico", pages.favicon),
     path("health", probes.health),
     path("ready", probes.health),
+    path("startup", probes.health),
     path("metrics", probes.metrics),
 ]

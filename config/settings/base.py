@@ -71,6 +71,7 @@ TEMPLATES = [
 ]
 
 ADMIN = ENV.chatws_admin
+AUTHENTICATION_BACKENDS = ["chatws.web.logins.LimitedBackend"]
 ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -163,6 +164,9 @@ CHATWS = ChatConf(
     publishes_messages=PUBLISHES_MESSAGES,
     max_image_url=ENV.chatws_max_image_url or (512 if PUBLISHES_MESSAGES else 2_048),
     demo_login=ENV.uses_reference_rpc if ENV.chatws_demo_login is None else ENV.chatws_demo_login,
+    http_threads=ENV.chatws_http_threads,
+    logins_per_name=ENV.chatws_logins_per_name,
+    logins_per_address=ENV.chatws_logins_per_address,
     public_status=bool(ENV.chatws_public_status),
     metrics_token=ENV.chatws_metrics_token,
     image_sources=ENV.chatws_image_sources,

@@ -53,6 +53,7 @@ key_set_fetches = Counter("chatws_key_set_fetches_total", "Fetches of the key se
 key_set_fetched = _gauge(
     "chatws_key_set_fetched_seconds", "When the key set was last fetched, in Unix time; 0 without one", mode="livemin"
 )
+logins = Counter("chatws_logins_total", "Logins with a password: ok, failed, refused by a limit", ("outcome",))
 refusals = Counter("chatws_refusals_total", "Requests, connections and frames rejected by a limit", ("limit",))
 resumes = Counter("chatws_resumes_total", "Feeds that clients resumed", ("outcome",))
 gaps = Counter("chatws_gaps_total", "Gaps in feeds: found, then recovered from the log or lost", ("outcome",))

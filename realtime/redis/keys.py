@@ -58,6 +58,11 @@ def limit(name: str, user_id: int) -> str:
     return f"{PREFIX}limit:{name}:{user_id}"
 
 
+def login_limit(of: str) -> str:
+    """Return the key of a string: the token bucket of failed logins, of an address or of a name and address."""
+    return f"{PREFIX}limit:logins:{of}"
+
+
 def lease(topic: str) -> str:
     """Return the key of a string: the relay that holds a topic."""
     return f"{PREFIX}{{{topic}}}:lease"

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
 import pytest
 import redis as redis_py
 
@@ -103,6 +104,7 @@ async def watch(watched: Stack) -> AsyncIterator[Watch]:
 async def test_every_metric_changes_with_its_events(watch: Watch) -> None:
     await messages_are_counted(watch)
     await refusals_are_counted(watch)
+    await logins_are_counted(watch)
     await resumes_and_gaps_are_counted(watch)
     await relaying_is_counted(watch)
     await a_slow_reader_is_counted(watch)
@@ -190,6 +192,13 @@ async def refusals_are_counted(watch: Watch) -> None:
     await asyncio.wait([sending])
     await hasty.close()
     await watch.gateway_until(lambda seen: seen.total("chatws_refusals_total", limit="frames") > 0)
+
+
+async def logins_are_counted(watch: Watch) -> None:
+    await asyncio.to_thread(
+        httpx.post, f"{watch.gateway.http}/api/token/", json={"username": "nobody", "password": "wrong"}
+    )
+    await watch.gateway_until(lambda seen: seen.total("chatws_logins_total", outcome="failed") == 1)
 
 
 async def send_for_ever(client: Client, text: str) -> None:

@@ -10,6 +10,7 @@ from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.response import Response
 
 from chatws.chat_service.port import OVERLOADED, RETRY_AFTER_SECONDS, UNAVAILABLE, ChatServiceError
+from realtime.auth.logins import TooManyLogins
 from realtime.exceptions import RedisUnavailable, TransientError
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,8 @@ def answer_error(error: Exception, context: Mapping[str, Any]) -> Response:
         code, message = 503, f"Redis is unavailable: {error}"
     elif isinstance(error, TransientError):
         code, message = 503, str(error)
+    elif isinstance(error, TooManyLogins):
+        code, message = OVERLOADED, str(error)
     elif isinstance(error, Http404):
         code, message = 404, str(error) or "not found"
     elif isinstance(error, PermissionDenied):
@@ -35,7 +38,7 @@ def answer_error(error: Exception, context: Mapping[str, Any]) -> Response:
     else:
         logger.error("a request failed: %s", context["request"].path, exc_info=error)
     if code in (OVERLOADED, UNAVAILABLE):
-        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        headers["Retry-After"] = str(getattr(error, "retry_after", None) or RETRY_AFTER_SECONDS)
     return Response({"code": code, "message": message, "data": None}, status=code, headers=headers)
 
 

@@ -32,11 +32,21 @@ async def revoke(redis: Any, conf: RealtimeConf) -> Act:
     return lambda: Script("auth_revoke").run(redis, of_all, ["version", "user:7", 1, 2])
 
 
+async def give(redis: Any, conf: RealtimeConf) -> Act:
+    return lambda: Script("limit_give").run(redis, [keys.login_limit("x")], [1, 1])
+
+
 async def publish_messages(redis: Any, conf: RealtimeConf) -> Act:
     return lambda: Script("layer_publish").run(redis, [], ["channel", "message"])
 
 
-ALL_CASES = {**CASES, "range": Case(read_tail), "revoke": Case(revoke), "messages": Case(publish_messages)}
+ALL_CASES = {
+    **CASES,
+    "range": Case(read_tail),
+    "revoke": Case(revoke),
+    "messages": Case(publish_messages),
+    "give": Case(give),
+}
 
 
 @asynccontextmanager
