@@ -60,6 +60,11 @@ async def test_real_wrong_command_is_not_transient(redis: Redis, command: tuple[
         await pipelined(redis, [command])
 
 
+async def test_no_commands_write_nothing(tmp_path: Path) -> None:
+    client = connect(f"redis://127.0.0.1:{free_port()}")
+    assert await pipelined(client, []) == []
+
+
 async def test_lost_connection_is_our_own_error(tmp_path: Path) -> None:
     server = RedisServer(tmp_path)
     server.start()
