@@ -25,6 +25,7 @@ from chatws.messaging.message_publisher import MessagePublisher  # noqa: E402
 from chatws.messaging.sending import Sender  # noqa: E402
 from chatws.services import Services  # noqa: E402
 from chatws.socket.routing import websocket_router  # noqa: E402
+from chatws.web import body, probes  # noqa: E402
 from chatws.web.threads import Handler  # noqa: E402
 from config import urls  # noqa: E402
 from config.admin_process import AdminProcess  # noqa: E402
@@ -38,8 +39,6 @@ from realtime.observability.dependencies import Check, Dependencies  # noqa: E40
 from realtime.publishing.intents import Intents  # noqa: E402
 from realtime.redis.client import state_of  # noqa: E402
 from realtime.redis.token_bucket import UserLimit  # noqa: E402
-
-OWN_HOST = settings.ALLOWED_HOSTS[0].lstrip(".").encode() if settings.ALLOWED_HOSTS else b"localhost"
 
 
 def _users() -> Users | None:
@@ -64,7 +63,7 @@ tracing.configure("chatws-gateway", on=realtime_conf.get().tracing)
 node = Node(realtime_conf.get())
 chat = GrpcChatGateway(chat_conf.get())
 names = Names(node.redis, _users())
-http_application = Handler(chat_conf.get().http_threads)
+http_application = body.limited(Handler(chat_conf.get().http_threads), node.conf.max_body_bytes)
 logins = Logins(node.redis, chat_conf.get().logins_per_name, chat_conf.get().logins_per_address)
 limit = UserLimit(node.redis, "sends", node.conf.sends_per_second, node.conf.burst_seconds)
 publisher = None
@@ -111,13 +110,14 @@ process = Process()
 
 
 async def serve_http(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Serve a request by Django."""
-    if scope["path"] in settings.PROBES:  # a prober's Host is none of the names that Django serves
-        others = [(name, value) for name, value in scope["headers"] if name != b"host"]
-        scope = {**scope, "headers": [(b"host", OWN_HOST), *others]}
-    elif urls.not_imported(scope["path"]):  # in a thread, so that the event loop goes on
+    """Serve a probe here, any other request by Django."""
+    scope = {**scope, "chatws": services}
+    if scope["path"] in settings.PROBES:
+        await probes.serve(scope, send)
+        return
+    if urls.not_imported(scope["path"]):  # in a thread, so that the event loop goes on
         await asyncio.to_thread(urls.import_for, scope["path"])
-    await http_application({**with_root(scope), "chatws": services, "logins": logins}, receive, send)
+    await http_application({**with_root(scope), "logins": logins}, receive, send)
 
 
 async def gateway(scope: dict[str, Any], receive: Any, send: Any) -> None:

@@ -98,7 +98,13 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_start_timeout: Seconds = 10.0
     """seconds that a process waits for Redis at its start"""
     chatws_request_seconds: Seconds = 10.0
-    """timeout in seconds for a connection's first complete request, and for an idle connection after a request"""
+    """seconds that a request's headers, and then its body, may take to arrive"""
+    chatws_keep_alive_seconds: Seconds = 75.0
+    """seconds that an HTTP connection may be idle between requests; longer than the proxy's own (often 60)"""
+    chatws_write_seconds: Seconds = 30.0
+    """seconds that an HTTP client may take to read what waits for it"""
+    chatws_max_body_bytes: Count = 1_048_576
+    """most bytes of an HTTP request's body (413); probes take none"""
     chatws_auth_timeout: Seconds = 10.0
     """seconds that a socket may take to authenticate"""
     chatws_presence_lease: Seconds = 30.0

@@ -32,7 +32,15 @@ class RealtimeConf:
     """How long a process waits for Redis at its start."""
 
     request_seconds: float = 10.0
-    """Timeout for a connection's first complete request, and for an idle connection after a request."""
+    """How long a request's headers, and then its body, may take to arrive."""
+    keep_alive_seconds: float = 75.0
+    """How long an HTTP connection may be idle between two requests."""
+    write_seconds: float = 30.0
+    """How long a client may take to read what waits for it; an HTTP answer's last 64 KiB at most wait."""
+    max_body_bytes: int = 1_048_576
+    """Most bytes of an HTTP request's body."""
+    probe_paths: tuple[str, ...] = ()
+    """Paths that monitoring requests; they take no body."""
     auth_timeout: float = 10.0
     """How long a socket may stay unauthenticated."""
     query_token: bool = True
@@ -112,6 +120,10 @@ class RealtimeConf:
     relay_lease_seconds: float = 3.0
     dead_letters: int = 10_000
     """Most entries of a `.dlq` stream."""
+
+    def max_body_of(self, path: str) -> int:
+        """Return the most bytes of a body that a request for ``path`` may have."""
+        return 0 if path in self.probe_paths else self.max_body_bytes
 
 
 def get() -> RealtimeConf:

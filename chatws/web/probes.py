@@ -1,26 +1,52 @@
-"""The probes: `/health`, `/ready`, `/startup` and `/metrics` (docs/protocol.md, HTTP)."""
+"""The probes: `/health`, `/ready`, `/startup` and `/metrics` (docs/protocol.md, HTTP).
 
+They are served in the event loop, without Django's middleware: a probe must not wait for a thread, and a prober's Host
+is none of the names that Django serves.
+"""
+
+from collections.abc import Awaitable, Callable
+from io import BytesIO
 from ipaddress import ip_address, ip_network
+from typing import Any
 
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.urls import resolve
 from django.utils.crypto import constant_time_compare
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from chatws import conf, services
 from chatws.web.bearer import bearer_token
+from chatws.web.csp import POLICY
 from realtime.connection.proxies import client_address, forwarded_for
 from realtime.observability import metrics as realtime_metrics
 
+Send = Callable[[dict[str, object]], Awaitable[None]]
 LOOPBACK = ip_network("127.0.0.0/8"), ip_network("::1/128")
 
 
-@require_GET
+async def serve(scope: dict[str, Any], send: Send) -> None:
+    """Serve the probe of an HTTP scope, without the request's body."""
+    try:
+        view = resolve(scope["path"])
+        response = await view.func(ASGIRequest(scope, BytesIO()), *view.args, **view.kwargs)
+    except Http404:
+        response = HttpResponse("not found", status=404, content_type="text/plain")
+    response.headers["Content-Security-Policy"], response.headers["X-Content-Type-Options"] = POLICY, "nosniff"
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in response.items()]
+    length = (b"content-length", b"%d" % len(response.content))
+    await send({"type": "http.response.start", "status": response.status_code, "headers": [*headers, length]})
+    for part, is_last in ASGIHandler.chunk_bytes(response.content):
+        await send({"type": "http.response.body", "body": part, "more_body": not is_last})
+
+
+@require_safe
 async def health(request: HttpRequest) -> HttpResponse:
     """Answer 200 while the process runs."""
     return HttpResponse("OK", content_type="text/plain")
 
 
-@require_GET
+@require_safe
 async def ready(request: HttpRequest) -> HttpResponse:
     """Answer 200 if this process can take a connection and let its user in, else 503.
 
@@ -29,7 +55,7 @@ async def ready(request: HttpRequest) -> HttpResponse:
     return _states(request, services.of(request).node.state == "ok")
 
 
-@require_GET
+@require_safe
 async def startup(request: HttpRequest) -> HttpResponse:
     """Answer 200 from the moment on when this process has all it needs: each required dependency has answered once."""
     here = services.of(request)
@@ -64,7 +90,7 @@ def _is_operator(request: HttpRequest) -> bool:
         return False
 
 
-@require_GET
+@require_safe
 async def metrics(request: HttpRequest) -> HttpResponse:
     """Serve the metrics for Prometheus; with several workers, of all of them."""
     here = conf.get()

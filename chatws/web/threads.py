@@ -13,11 +13,11 @@ from typing import Any
 
 import msgspec
 from asgiref.sync import ThreadSensitiveContext
-from django.core.handlers.asgi import ASGIHandler
 from django.db import connections
 from django.http import FileResponse
 from django.http.response import HttpResponseBase
 
+from chatws.web.streaming import StreamingHandler
 from realtime.observability import metrics
 
 Scope = dict[str, Any]
@@ -104,7 +104,7 @@ class _Sending:
         await self._send(message)
 
 
-class Handler(ASGIHandler):
+class Handler(StreamingHandler):
     """Django's handler of HTTP requests, with ``threads`` threads for them and `LOGIN_THREADS` for logins."""
 
     def __init__(self, threads: int) -> None:

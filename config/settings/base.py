@@ -86,6 +86,7 @@ STATIC_ROOT = BASE_DIR / "staticfiles"
 X_FRAME_OPTIONS = "DENY"
 PROBES = ("/health", "/ws/health", "/ready", "/startup", "/metrics")
 """Paths that monitoring requests from inside, by address and without TLS."""
+DATA_UPLOAD_MAX_MEMORY_SIZE = ENV.chatws_max_body_bytes
 
 DATABASES = {"default": DATABASE}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
@@ -119,6 +120,10 @@ REALTIME = RealtimeConf(
     tracing=ENV.chatws_tracing,
     start_timeout=ENV.chatws_start_timeout,
     request_seconds=ENV.chatws_request_seconds,
+    keep_alive_seconds=ENV.chatws_keep_alive_seconds,
+    write_seconds=ENV.chatws_write_seconds,
+    max_body_bytes=ENV.chatws_max_body_bytes,
+    probe_paths=(*PROBES, *(f"{URL_PREFIX}{_path}" for _path in PROBES)),
     auth_timeout=ENV.chatws_auth_timeout,
     presence_lease=ENV.chatws_presence_lease,
     allowed_origins=ALLOWED_ORIGINS,

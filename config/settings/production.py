@@ -3,7 +3,7 @@
 import sys
 
 from config.settings.base import *  # noqa: F403
-from config.settings.base import ALLOWED_HOSTS, ALLOWED_ORIGINS, ENV, LOGGING, PROBES
+from config.settings.base import ALLOWED_HOSTS, ALLOWED_ORIGINS, ENV, LOGGING
 
 SHORTEST_SECRET = 32
 
@@ -37,7 +37,6 @@ if "*" in ALLOWED_ORIGINS:
 DEBUG = False
 LOGGING["handlers"]["stderr"]["formatter"] = ENV.chatws_log_format or "json"
 SECURE_SSL_REDIRECT = True
-SECURE_REDIRECT_EXEMPT = [f"^{_path.removeprefix('/')}$" for _path in PROBES]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENV.chatws_behind_tls_proxy else None
 SECURE_HSTS_SECONDS = 365 * 86_400
 SECURE_HSTS_INCLUDE_SUBDOMAINS = True

@@ -6,7 +6,6 @@ import socket
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -14,7 +13,6 @@ from typing import Any
 from realtime.server import lean_daphne  # noqa: F401  # isort: skip  # before daphne, autobahn and Twisted
 
 from daphne import server as daphne_server
-from daphne.http_protocol import WebRequest
 from twisted.internet import defer
 from twisted.internet.error import ReactorNotRunning
 
@@ -24,8 +22,9 @@ from realtime.connection.extension import EXTENSION
 from realtime.observability import metrics
 from realtime.server import supervisor
 from realtime.server.compat import find_unsupported, patch_autobahn
+from realtime.server.http import Channel, Request
 from realtime.server.inbox import Inbox
-from realtime.server.sniffer import Sniffer, has_asked
+from realtime.server.sniffer import Sniffer, is_silent
 from realtime.server.transport import reactor
 from realtime.server.websocket import FramesProtocol
 
@@ -35,21 +34,6 @@ CLOSE_SECONDS = 5
 """How long a client may take to answer a close frame. If the socket is dropped earlier, it may miss the code."""
 SEND_BUFFER = 65_536
 """SO_SNDBUF of each socket; Linux doubles it. By default the kernel would hold 2.5 MB of a slow client's backlog."""
-
-
-class _Request(WebRequest):  # type: ignore[misc]
-    """daphne's request, which marks its connection when it is complete."""
-
-    def process(self) -> Any:
-        self.channel.has_asked = True
-        return super().process()
-
-
-def _time_out(channel: Any, end: Callable[[], None]) -> None:
-    """Close a connection that Twisted timed out; count it as refused if it never sent a complete request."""
-    if not getattr(channel, "has_asked", False):
-        metrics.refusals.labels("request").inc()
-    end()
 
 
 class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
@@ -83,39 +67,39 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
         build_http = factory.buildProtocol
 
         def http(address: Any) -> Any:
-            protocol = build_http(address)
-            protocol.requestFactory = _Request
-            channel = protocol._channel
-            channel.timeoutConnection = partial(_time_out, channel, channel.timeoutConnection)
-            return protocol
+            channel = build_http(address)
+            channel.requestFactory = Request  # daphne has set its own
+            channel.conf = self._conf
+            return channel
 
         def sniffer(address: Any) -> Sniffer:
             return Sniffer(partial(self.ws_factory.buildProtocol, address), partial(http, address), self._opened)
 
+        factory.protocol = Channel
+        factory.acceptableProtocols = lambda: [b"http/1.1"]  # the limits are not in Twisted's HTTP/2
         factory.buildProtocol = sniffer
-        factory.timeOut = self._request_seconds
+        factory.timeOut = self._conf.request_seconds
         self._http_factory = factory
 
     def _opened(self, transport: Any) -> None:
-        self._young.append((time.monotonic() + self._request_seconds, weakref.ref(transport)))
+        self._young.append((time.monotonic() + self._conf.request_seconds, weakref.ref(transport)))
 
-    def _drop_slow_requests(self) -> None:
-        """Drop connections without a complete first request in time, including those that send bytes slowly."""
+    def _drop_silent(self) -> None:
+        """Drop connections that have sent nothing in time. The channel has its own times for what arrives slowly."""
         now = time.monotonic()
         while self._young and self._young[0][0] < now:
             transport = self._young.popleft()[1]()
-            if transport is not None and transport.connected and not has_asked(transport):
+            if transport is not None and transport.connected and is_silent(transport):
                 metrics.refusals.labels("request").inc()
                 transport.abortConnection()
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
-        settings = conf.get()
-        self._request_seconds = settings.request_seconds
-        self.waiting_frames = settings.waiting_frames
+        self._conf = conf.get()
+        self.waiting_frames = self._conf.waiting_frames
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._changed: set[Any] = set()  # connections that were lost, or whose application has ended
-        self._young: deque[tuple[float, weakref.ref[Any]]] = deque()  # deadlines of first requests
+        self._young: deque[tuple[float, weakref.ref[Any]]] = deque()  # deadlines of first bytes
         self._ports: list[Any] = []
         self._is_ending = False
         self._started = False
@@ -157,6 +141,13 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
         self.connections[protocol]["application_instance"] = running
         return inbox
 
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        """Pass a message of the application to the client; return when an HTTP client has read enough of it."""
+        await super().handle_reply(protocol, message)
+        channel = getattr(protocol, "channel", None)  # a finished request has none
+        if isinstance(channel, Channel):
+            await channel.drained()
+
     def protocol_disconnected(self, protocol: Any) -> None:
         """Note that a connection was lost."""
         super().protocol_disconnected(protocol)
@@ -164,7 +155,7 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
 
     def application_checker(self) -> None:
         """Clean up applications and connections that have ended; look only at those, where daphne looks at all."""
-        self._drop_slow_requests()
+        self._drop_silent()
         every = self.connections
         looked_at = {protocol: every[protocol] for protocol in self._changed if protocol in every}
         seen = set(looked_at)

@@ -57,13 +57,9 @@ class Sniffer(Protocol):
         protocol.dataReceived(data)
 
 
-def has_asked(transport: Any) -> bool:
-    """Return whether a connection has sent its first request completely."""
-    protocol = getattr(transport, _attribute(transport))
-    if isinstance(protocol, Sniffer):
-        return False
-    channel = getattr(protocol, "_channel", None)  # of HTTP
-    return channel is None or getattr(channel, "has_asked", False)
+def is_silent(transport: Any) -> bool:
+    """Return whether a connection has not sent anything yet."""
+    return isinstance(getattr(transport, _attribute(transport)), Sniffer)
 
 
 def _attribute(transport: Any) -> str:

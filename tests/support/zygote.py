@@ -43,8 +43,9 @@ LIBRARIES = (
 )  # fmt: skip
 """Modules that the chat's processes import besides the project's, and after them, as the project chooses some."""
 AFTER_FORK = (
-    "realtime.server.__main__", "realtime.server.compat", "realtime.server.daphne", "realtime.server.lean_daphne",
-    "realtime.server.sniffer", "realtime.server.transport", "realtime.server.websocket", "chatws.client.__main__",
+    "realtime.server.__main__", "realtime.server.compat", "realtime.server.daphne", "realtime.server.http",
+    "realtime.server.lean_daphne", "realtime.server.sniffer", "realtime.server.transport", "realtime.server.websocket",
+    "chatws.client.__main__",
 )  # fmt: skip
 """Our modules that each child imports itself: they install Twisted's reactor, which holds a loop, or run at import."""
 

@@ -15,7 +15,8 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, 
     public.write_text(pem(new_key("RS256")))
     stack = Stack(
         folder,
-        CHATWS_REQUEST_SECONDS="4", CHATWS_AUTH_TIMEOUT="2", CHATWS_ACCEPTS_PER_SECOND="0",
+        CHATWS_REQUEST_SECONDS="4", CHATWS_KEEP_ALIVE_SECONDS="4", CHATWS_WRITE_SECONDS="4",
+        CHATWS_AUTH_TIMEOUT="2", CHATWS_ACCEPTS_PER_SECOND="0",
         CHATWS_ACCEPTS_PER_ADDRESS="0", CHATWS_JWT_PUBLIC_KEYS=str(public),
     )  # fmt: skip
     try:
