@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from django.db import (
     InterfaceError,
+    InternalError,
     OperationalError,
     ProgrammingError,
     close_old_connections,
@@ -19,13 +20,13 @@ def translated() -> Iterator[None]:
     """Raise our own error in place of Django's.
 
     Raises:
-        DatabaseUnavailable: the database can't be reached, or its tables don't exist yet (PostgreSQL reports that as a
-            ProgrammingError).
+        DatabaseUnavailable: the database can't be reached, has no space or connection left, takes no writes (PostgreSQL
+            reports that as an InternalError), or its tables don't exist yet (there a ProgrammingError).
     """
     try:
         yield
-    except (OperationalError, InterfaceError, ProgrammingError) as error:
-        raise DatabaseUnavailable(f"the database is unavailable: {error}") from error
+    except (OperationalError, InterfaceError, InternalError, ProgrammingError) as error:
+        raise DatabaseUnavailable(f"the database is unavailable: {str(error).strip()}") from error
 
 
 @contextmanager

@@ -6,11 +6,13 @@ the holder of the lease writes. The writing script checks the lease, so an earli
 
 import asyncio
 import logging
+import secrets
 import time
 import uuid
 from collections.abc import Iterable
 
 import msgspec
+from django.db import transaction
 
 from chatws.reference import threads
 from chatws.reference.models import OutboxEvent
@@ -25,6 +27,8 @@ from realtime.relay.watermill import encode
 logger = logging.getLogger(__name__)
 
 BATCH = 200
+PROBE_BYTES = 8_192
+"""More than a page, so that the probe needs new space."""
 POLL_SECONDS = 0.25
 LEASE_SECONDS = 3.0
 LONGEST_WAIT = 5.0
@@ -43,6 +47,14 @@ def event(topic: str, payload: dict[str, object], metadata: dict[str, str] | Non
 def add(events: Iterable[OutboxEvent]) -> None:
     """Store events; call it in the transaction of their change."""
     OutboxEvent.objects.bulk_create(events)
+
+
+@transaction.atomic
+def try_to_write() -> None:
+    """Raise what the database raises if it has no space or takes no writes; leave nothing behind."""
+    probe = event("probe", {"bytes": secrets.token_hex(PROBE_BYTES)}, {})
+    probe.save()
+    probe.delete()
 
 
 class OutboxPublisher:

@@ -7,11 +7,10 @@ is the same.
 import asyncio
 from collections.abc import Callable, Sequence
 
-from django.db import InterfaceError, OperationalError
-
 from chatws.reference import services, threads
 from chatws.reference.services import NewMessage
 from realtime.aio import tasks
+from realtime.exceptions import DatabaseUnavailable
 
 MAX_AT_ONCE = 100
 """Most messages of one transaction, so that it stays short for the waiting ones."""
@@ -32,6 +31,7 @@ class Saver:
 
         Raises:
             ServiceError: the message was rejected.
+            DatabaseUnavailable: the database can't be written to.
         """
         message.require_all()
         saved = asyncio.get_running_loop().create_future()
@@ -54,7 +54,7 @@ class Saver:
         try:
             refusals = await threads.write(services.save_messages, [message for message, _ in batch])
         except Exception as error:  # passed on to the callers of all messages in the batch
-            if len(batch) > 1 and not isinstance(error, OperationalError | InterfaceError):
+            if len(batch) > 1 and not isinstance(error, DatabaseUnavailable):
                 for one in batch:  # so that a message the database rejects does not fail the others
                     await self._save([one])
                 return

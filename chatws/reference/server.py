@@ -5,19 +5,22 @@ import logging
 import signal
 
 import grpc
-from django.db import DatabaseError, connection
+from django.db import connection
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from chatws.chat_service.pb import chat_pb2, ext_pb2
 from chatws.chat_service.pb.chat_pb2_grpc import add_ChatServiceServicer_to_server
 from chatws.chat_service.pb.ext_pb2_grpc import add_ReadCursorsServicer_to_server
+from chatws.reference import outbox, threads
 from chatws.reference.ext_servicer import CursorServicer
 from chatws.reference.outbox import OutboxPublisher
 from chatws.reference.servicer import ReferenceServicer
 from chatws.reference.timing import Timing
+from realtime import database
 from realtime.aio import tasks
 from realtime.conf import RealtimeConf
+from realtime.exceptions import DatabaseUnavailable
 from realtime.observability import metrics, tracing
 from realtime.observability.probes import listening_on
 from realtime.redis.client import connect, ping, wait_for_redis
@@ -72,11 +75,16 @@ async def _started(address: str, publisher: OutboxPublisher) -> tuple[grpc.aio.S
 
 
 def _database_state() -> str:
+    """Return ``ok``, or why the database can't be used; after a failed write, a write has to succeed again."""
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except DatabaseError as error:
-        return str(error).strip() or repr(error)
+        with database.database_access():
+            if threads.State.write_problem:
+                threads.write_here(outbox.try_to_write)
+            else:
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT 1")
+    except DatabaseUnavailable as error:
+        return str(error)
     finally:
         connection.close()
     return "ok"

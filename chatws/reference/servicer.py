@@ -12,6 +12,7 @@ from chatws.reference import lookups, services, threads
 from chatws.reference.models import ChatGroup, Member, Message, Notification
 from chatws.reference.saving import Saver
 from chatws.reference.services import NewMessage, ServiceError, UserGroup
+from realtime.exceptions import DatabaseUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -129,6 +130,9 @@ async def answer_of(context: Context, answer: Awaitable[Answer]) -> Answer:
         return await answer
     except ServiceError as error:
         await context.abort(grpc.StatusCode[error.status], str(error))
+    except DatabaseUnavailable as error:
+        logger.warning("a call failed: %s", error)
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "the chat service's database is unavailable")
     except Exception as error:  # a boundary: the call is answered with INTERNAL
         logger.exception("a call failed")
         await context.abort(grpc.StatusCode.INTERNAL, type(error).__name__)

@@ -7,24 +7,46 @@ from contextvars import copy_context
 from functools import cache, partial
 from typing import TypeVar
 
-from django.db import close_old_connections, connection, reset_queries
+from django.db import connection
+
+from realtime import database
+from realtime.exceptions import DatabaseUnavailable
 
 THREADS = 8
 Answer = TypeVar("Answer")
 
 
+class State:
+    """What the last write showed."""
+
+    write_problem = ""
+    """Why the last write failed; empty if it succeeded. A full or read-only database still answers reads."""
+
+
 async def read(use_case: Callable[..., Answer], *args: object) -> Answer:
-    """Run a function that reads the database."""
+    """Run a function that reads the database; raise `DatabaseUnavailable` if it can't be used."""
     return await _run(_readers(), use_case, *args)
 
 
 async def write(use_case: Callable[..., Answer], *args: object) -> Answer:
-    """Run a function that writes to the database.
+    """Run a function that writes to the database; raise `DatabaseUnavailable` if it can't be written to.
 
     SQLite allows one writer at a time, and a waiting writer polls with growing pauses. So with SQLite one thread runs
     all writes, one directly after the other.
     """
-    return await _run(_writers(), use_case, *args)
+    return await _run(_writers(), write_here, use_case, *args)
+
+
+def write_here(use_case: Callable[..., Answer], *args: object) -> Answer:
+    """Run a function that writes in this thread, and note whether the database takes writes."""
+    try:
+        with database.translated():
+            answer = use_case(*args)
+    except DatabaseUnavailable as error:
+        State.write_problem = str(error)
+        raise
+    State.write_problem = ""
+    return answer
 
 
 async def _run(threads: ThreadPoolExecutor, use_case: Callable[..., Answer], *args: object) -> Answer:
@@ -33,12 +55,8 @@ async def _run(threads: ThreadPoolExecutor, use_case: Callable[..., Answer], *ar
 
 
 def _in_thread(use_case: Callable[..., Answer], *args: object) -> Answer:
-    close_old_connections()
-    try:
+    with database.database_access():
         return use_case(*args)
-    finally:
-        reset_queries()  # with DEBUG, Django keeps them in memory
-        close_old_connections()
 
 
 def how_many_write() -> int:
