@@ -68,7 +68,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     django_secret_key: str = ""
     """Django's secret key; development creates one in the data folder"""
     chatws_allow_short_secrets: bool = False
-    """production accepts secrets under 32 bytes"""
+    """production accepts secrets for tokens under 32 bytes"""
     chatws_allowed_hosts: str = ""
     """host names that are served; development: localhost"""
     chatws_allowed_origins: str = ""
@@ -76,6 +76,12 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     `https://*.example.com` with `*` for one label"""
     chatws_behind_tls_proxy: bool = False
     """production: TLS ends at a proxy that sets `X-Forwarded-Proto`"""
+    chatws_hsts_seconds: Annotated[int, msgspec.Meta(ge=0, le=315_360_000)] = 0
+    """production: seconds that browsers use only HTTPS for this host (HSTS); 0: off. It can't be taken back sooner"""
+    chatws_hsts_subdomains: bool = False
+    """the same for all subdomains of the host, also those of other services"""
+    chatws_hsts_preload: bool = False
+    """ask browsers to build the host into their lists; needs a year of seconds and the subdomains"""
     chatws_admin: Literal["on", "off", "only"] = "on"
     """Django's admin: `on` (the gateway serves it), `off` (the gateway does not), `only` (this process serves the admin
     and its probes and nothing else: it is no gateway)"""

@@ -29,6 +29,7 @@ DATA_DIR = ENV.data_dir
 
 INSTALLED_APPS = [
     "config.apps.AdminConfig",
+    "realtime",  # before `auth`: its `createsuperuser` replaces Django's
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -38,7 +39,6 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    "realtime",
     "chatws",
     "chatws.reference",
 ]
@@ -72,6 +72,13 @@ TEMPLATES = [
 
 ADMIN = ENV.chatws_admin
 AUTHENTICATION_BACKENDS = ["chatws.web.logins.LimitedBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+IS_PRODUCTION = False
 ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

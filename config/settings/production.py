@@ -6,8 +6,15 @@ from config.settings.base import *  # noqa: F403
 from config.settings.base import ALLOWED_HOSTS, ALLOWED_ORIGINS, ENV, LOGGING
 
 SHORTEST_SECRET = 32
+SHORTEST_KEY, FEWEST_CHARACTERS = 50, 5
+"""What Django's deployment check (`security.W009`) demands of its own key."""
+YEAR = 31_536_000
 
-_secrets = [("DJANGO_SECRET_KEY", ENV.django_secret_key)]
+_key = ENV.django_secret_key
+if len(_key) < SHORTEST_KEY or len(set(_key)) < FEWEST_CHARACTERS or _key.startswith("django-insecure-"):
+    sys.exit(f"DJANGO_SECRET_KEY: production needs a secret of at least {SHORTEST_KEY} random characters")
+
+_secrets = []
 if ENV.chatws_jwt_secret or not (ENV.chatws_jwt_public_keys or ENV.chatws_jwt_jwks_url):
     _secrets.append(("CHATWS_JWT_SECRET", ENV.chatws_jwt_secret))
 if ENV.chatws_jwt_previous_secret:
@@ -33,14 +40,23 @@ if any("*" in _host for _host in ALLOWED_HOSTS):
     sys.exit("CHATWS_ALLOWED_HOSTS: production accepts no wildcard")
 if "*" in ALLOWED_ORIGINS:
     sys.exit("CHATWS_ALLOWED_ORIGINS: production accepts no wildcard")
+if ENV.chatws_jwt_secret == ENV.django_secret_key:
+    sys.exit("CHATWS_JWT_SECRET: it is DJANGO_SECRET_KEY; who issues tokens could also log in to the admin")
+if ENV.chatws_hsts_preload and not (ENV.chatws_hsts_subdomains and ENV.chatws_hsts_seconds >= YEAR):
+    sys.exit(f"CHATWS_HSTS_PRELOAD: it needs CHATWS_HSTS_SUBDOMAINS=1 and CHATWS_HSTS_SECONDS={YEAR} or more")
+if ENV.chatws_hsts_subdomains and not ENV.chatws_hsts_seconds:
+    sys.exit("CHATWS_HSTS_SUBDOMAINS: it needs CHATWS_HSTS_SECONDS")
 
 DEBUG = False
+IS_PRODUCTION = True
 LOGGING["handlers"]["stderr"]["formatter"] = ENV.chatws_log_format or "json"
 SECURE_SSL_REDIRECT = True
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENV.chatws_behind_tls_proxy else None
-SECURE_HSTS_SECONDS = 365 * 86_400
-SECURE_HSTS_INCLUDE_SUBDOMAINS = True
-SECURE_HSTS_PRELOAD = True
+SECURE_HSTS_SECONDS = ENV.chatws_hsts_seconds
+SECURE_HSTS_INCLUDE_SUBDOMAINS = ENV.chatws_hsts_subdomains
+SECURE_HSTS_PRELOAD = ENV.chatws_hsts_preload
+# HSTS can't be taken back and reaches other services of the host: whoever owns the host decides, often in the proxy.
+SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W005", "security.W021"]
 SESSION_COOKIE_SECURE = True
 CSRF_COOKIE_SECURE = True
 SECURE_REFERRER_POLICY = "same-origin"

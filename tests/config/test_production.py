@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,10 +24,14 @@ GOOD = {
 }
 
 
-def check(*options: str, **changes: str) -> subprocess.CompletedProcess[str]:
+def manage(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in {**GOOD, **changes}.items() if value}
-    command = [sys.executable, "manage.py", "check", *options]
+    command = [sys.executable, "manage.py", *arguments]
     return subprocess.run(command, cwd=BASE_DIR, env=environment, capture_output=True, text=True)
+
+
+def check(*options: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    return manage("check", *options, **changes)
 
 
 def test_deployment_check_is_clean(redis_server: RedisServer) -> None:
@@ -40,7 +45,12 @@ def test_deployment_check_is_clean(redis_server: RedisServer) -> None:
     [
         ("DJANGO_SECRET_KEY", "", "secret"),
         ("CHATWS_JWT_SECRET", "", "secret"),
-        ("DJANGO_SECRET_KEY", "x" * 31, "CHATWS_ALLOW_SHORT_SECRETS"),
+        ("DJANGO_SECRET_KEY", GOOD["DJANGO_SECRET_KEY"][:49], "50"),
+        ("DJANGO_SECRET_KEY", "abcd" * 20, "random"),
+        ("DJANGO_SECRET_KEY", f"django-insecure-{GOOD['DJANGO_SECRET_KEY']}", "random"),
+        ("CHATWS_JWT_SECRET", GOOD["DJANGO_SECRET_KEY"], "admin"),
+        ("CHATWS_HSTS_PRELOAD", "1", "CHATWS_HSTS_SUBDOMAINS"),
+        ("CHATWS_HSTS_SUBDOMAINS", "1", "CHATWS_HSTS_SECONDS"),
         ("CHATWS_JWT_SECRET", "x" * 31, "CHATWS_ALLOW_SHORT_SECRETS"),
         ("CHATWS_ALLOWED_HOSTS", "", "host names"),
         ("CHATWS_ALLOWED_HOSTS", "*", "wildcard"),
@@ -75,10 +85,59 @@ def test_only_probes_may_use_address_and_plain_http(stack: Stack) -> None:
         assert (plain.status_code, plain.headers["location"]) == (301, "https://chat.example/admin/")
         secure = outside.get("/admin/", headers={"X-Forwarded-Proto": "https"})
         assert secure.status_code == 302
-        assert secure.headers["strict-transport-security"].startswith("max-age=31536000; includeSubDomains")
+        assert "strict-transport-security" not in secure.headers
         assert secure.headers["x-frame-options"] == "DENY"
     gateway.kill()
 
 
-def test_short_secret_can_be_allowed() -> None:
+def test_short_secret_of_tokens_can_be_allowed() -> None:
     assert check(CHATWS_JWT_SECRET="x" * 8, CHATWS_ALLOW_SHORT_SECRETS="1").returncode == 0
+    assert check(DJANGO_SECRET_KEY="x" * 8, CHATWS_ALLOW_SHORT_SECRETS="1").returncode == 1
+
+
+@pytest.mark.parametrize(("settings", "header"), [
+    ({"CHATWS_HSTS_SECONDS": "3600"}, "max-age=3600"),
+    ({"CHATWS_HSTS_SECONDS": "3600", "CHATWS_HSTS_SUBDOMAINS": "1"}, "max-age=3600; includeSubDomains"),
+    (
+        {"CHATWS_HSTS_SECONDS": "31536000", "CHATWS_HSTS_SUBDOMAINS": "1", "CHATWS_HSTS_PRELOAD": "1"},
+        "max-age=31536000; includeSubDomains; preload",
+    ),
+])  # fmt: skip
+def test_hsts_is_sent_as_set(settings: dict[str, str], header: str) -> None:
+    code = (
+        "import django; django.setup(); from django.test import Client;"
+        "print(Client().get('/admin/', secure=True, headers={'host': 'chat.example'})"
+        ".headers['strict-transport-security'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=BASE_DIR, env={**GOOD, **settings, "CHATWS_ADMIN": "on"}, capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == header, done.stderr
+
+
+def test_demo_is_refused(tmp_path: Path) -> None:
+    """It would create a superuser with a known password."""
+    done = manage("seed_demo", "--migrate", DATABASE_URL=f"sqlite:///{tmp_path}/db")
+    assert (done.returncode, "known password" in done.stderr) == (1, True)
+    assert not (tmp_path / "db").exists()
+
+
+@pytest.mark.parametrize(
+    ("password", "refusal"),
+    [
+        ("1", "too short"),
+        ("12345678901234", "entirely numeric"),
+        ("admin-of-chat", "too similar"),
+        ("correct-horse-7", ""),
+    ],
+)
+def test_weak_password_of_an_administrator_is_refused(tmp_path: Path, password: str, refusal: str) -> None:
+    on = {"DATABASE_URL": f"sqlite:///{tmp_path}/db"}
+    assert manage("migrate", **on).returncode == 0
+    done = manage(
+        "createsuperuser", "--noinput", "--username", "admin-of-chat", "--email", "a@b.example", **on,
+        DJANGO_SUPERUSER_PASSWORD=password,
+    )  # fmt: skip
+    assert done.returncode == (1 if refusal else 0), done.stderr
+    assert refusal in done.stderr

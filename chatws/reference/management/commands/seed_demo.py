@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from chatws.reference import services
@@ -28,12 +29,17 @@ MESSAGES = {
 
 
 class Command(BaseCommand):
-    help = "Create the demo's users (password: demo), chat groups and messages; do nothing if they exist."
+    help = (
+        "Create the demo's users (password: demo), chat groups and messages. Do nothing if the database has users or "
+        "chat groups; fail under production settings."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--migrate", action="store_true", help="apply the migrations first")
 
     def handle(self, *args: Any, migrate: bool = False, **options: Any) -> None:
+        if settings.IS_PRODUCTION:
+            raise CommandError("the demo's administrator has a known password: not under production settings")
         if migrate:
             call_command("migrate", verbosity=0)
         self._seed()
@@ -41,7 +47,7 @@ class Command(BaseCommand):
     @transaction.atomic
     def _seed(self) -> None:
         users = get_user_model().objects
-        if users.filter(username="alice").exists() or ChatGroup.objects.exists():
+        if users.exists() or ChatGroup.objects.exists():
             return
         ids: dict[str, int] = {}
         password = make_password(PASSWORD)  # the same hash for all users, because hashing takes most of a second
