@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ class Control:
             "drain": lambda: asyncio.to_thread(self._drain),
             "start_slow": lambda: asyncio.to_thread(self._start_slow),
             "closing": self._closing,
+            "answering": self._answering,
             "stop_rpc": self._stop_rpc,
             "start_rpc": lambda: asyncio.to_thread(lambda: bool(stack.start_rpc())),
         }
@@ -104,6 +106,16 @@ class Control:
     async def _closing(self, code: int) -> str:
         """Start a server that closes each connection with this code; return its address."""
         server = await websockets.serve(lambda socket: socket.close(code), "127.0.0.1", 0)
+        self._closers.append(server)
+        return f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+    async def _answering(self, status: int) -> str:
+        """Start a server that answers each handshake with this HTTP status; return its address."""
+
+        def refuse(socket: websockets.ServerConnection, request: object) -> websockets.Response:
+            return socket.respond(HTTPStatus(status), "")
+
+        server = await websockets.serve(lambda socket: socket.wait_closed(), "127.0.0.1", 0, process_request=refuse)
         self._closers.append(server)
         return f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 

@@ -1,6 +1,5 @@
 // Shared by the tests in Node: the connection to the chat that pytest started, and users with a client.
 
-import { once } from "node:events";
 import net from "node:net";
 import { createInterface } from "node:readline";
 import { after, afterEach } from "node:test";
@@ -26,7 +25,7 @@ import { ChatClient } from "../../chatws/static/chatws/client/chatws.js";
 export const URL = process.env.CHATWS_URL ?? "";
 /** A longer wait counts as a hang. No test depends on time otherwise. */
 const LIMIT_MS = 60_000;
-const LOOK_MS = 20;
+export const LOOK_MS = 20;
 
 const socket = net.connect(Number(process.env.CHATWS_CONTROL), "127.0.0.1");
 const lines = createInterface(socket)[Symbol.asyncIterator]();
@@ -60,6 +59,9 @@ export function control(...command) {
 
 /** @type {(keyof ChatEvents)[]} */
 const SEEN = ["state", "ready", "lost", "error", "new_message", "group_member", "group_joined", "auth_success"];
+
+/** @type {(keyof ChatEvents)[]} */
+const SEEN_OR_ANSWER = [...SEEN, "ack", "pong"];
 
 /**
  * Make a user with a client that is not connected yet, and record the client's events.
@@ -102,9 +104,8 @@ export async function twoInAGroup(options) {
  * @param {ChatClient} client
  */
 export async function online(client) {
-  const ready = once(client, "ready", { signal: AbortSignal.timeout(LIMIT_MS) });
   client.connect();
-  await ready;
+  await until(client, () => client.state === "online");
 }
 
 /**
@@ -117,7 +118,7 @@ export async function until(client, condition) {
   try {
     await new Promise((/** @type {(value?: unknown) => void} */ resolve, reject) => {
       const look = () => condition() && resolve();
-      for (const type of [...SEEN, "ack", "pong"]) client.addEventListener(type, look, { signal: done.signal });
+      for (const type of SEEN_OR_ANSWER) client.addEventListener(type, look, { signal: done.signal });
       signal.addEventListener("abort", () => reject(new Error(`never: ${condition}`)));
       look();
     });

@@ -21,7 +21,7 @@ from tools.npm import NPM
 
 HERE = Path(__file__).parent
 PACKAGE = BASE_DIR / "chatws/static/chatws/client"
-MAX_BYTES = 7_000
+MAX_BYTES = 9_000
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
  * Fields have the names of the wire (docs/protocol.md). Times are Unix seconds, durations are seconds.
  */
 
-/** An integer. One above 2^53 is a string if the engine passes the source of numbers to JSON.parse. */
+/** An integer. One above 2^53 is a string of its digits. Compare ids by `String(id)`. */
 export type Id = number | string;
 
 /** The epoch and offset of the last publication that a client has received from a feed. */
@@ -65,8 +65,8 @@ export interface Answers {
 export interface ChatOptions {
   /**
    * A JWT, or a function that returns one. With `fresh: true` the last token was refused or expires soon, so the
-   * function must return a new one. If it returns `null` or `""`, the client stops with 4401. If it throws, the client
-   * tries again later. With a string the client stops when that token expires.
+   * function must return a new one. If it returns `null` or `""`, the client stops with 4401. If it throws, returns
+   * something else or takes longer than `tokenTimeout`, the client tries again later. With a string the client stops when that token expires.
    */
   token: string | ((want: { fresh: boolean }) => string | null | undefined | Promise<string | null | undefined>);
   /** Where to resume: the `positions` of an earlier client of the same user. */
@@ -81,6 +81,8 @@ export interface ChatOptions {
    * Programs use this name, so it stays without its unit.
    */
   longestWait?: number;
+  /** How long the token function may take, in seconds. Default 20. */
+  tokenTimeout?: number;
   /** The WebSocket class to use; the global one by default. */
   WebSocket?: typeof WebSocket;
 }
@@ -134,9 +136,10 @@ export interface GroupPosition extends FeedPosition {
 }
 
 export interface ServerError {
-  /** An HTTP status. */
+  /** An HTTP status; 1006 if the client couldn't connect. */
   code: number;
   message: string;
+  /** With 1006: `token` (the token function failed), `socket`, `address` (the browser refused) or `unreachable`. */
   reason?: string;
   /** Seconds. */
   retry_after?: number;
@@ -162,7 +165,10 @@ export interface ChatEvents {
   };
   /** The publications between the client's old position in this feed and this one are lost: ask for the history. */
   lost: FeedPosition;
-  /** An error that answers no frame of the client. */
+  /**
+   * An error that answers no frame of the client; or, with code 1006, a failure to connect: told once until the client
+   * was online or the failure is another one. There is no frame then.
+   */
   error: ServerError;
   new_message: Message;
   notification: { notification_id: string; type: string; title: string; content: string };
@@ -186,7 +192,7 @@ export interface ChatEvents {
 }
 
 /** An event of the client. */
-export class ChatEvent<Type extends keyof ChatEvents = keyof ChatEvents> extends Event {
+export class ChatEvent<Type extends keyof ChatEvents = keyof ChatEvents> {
   constructor(type: Type, detail: ChatEvents[Type], frame?: Frame<ChatEvents[Type]>);
   readonly type: Type;
   readonly detail: ChatEvents[Type];
@@ -213,11 +219,20 @@ export class ClosedError extends ChatError {}
 /** Return a random id of 128 bits, at most 43 characters. */
 export function newId(): string;
 
+/** Parse JSON; an integer that a double can't hold, such as an id above 2^53, becomes a string of its digits. */
+export function parseJson(text: string): unknown;
+
+export interface ListenOptions {
+  once?: boolean;
+  signal?: AbortSignal;
+}
+
 /**
  * One user's connection. The publications of a feed arrive in order, without a gap and once; if some can't be delivered
  * there is an event `lost`. A message that is sent without a connection waits for the next one, and is stored once.
+ * A listener that throws is reported as an uncaught error; it stops neither other listeners nor the client.
  */
-export class ChatClient extends EventTarget {
+export class ChatClient {
   /** @param url of the gateway; may be relative to the page; http(s) becomes ws(s) */
   constructor(url: string | URL, options: ChatOptions);
   readonly url: string;
@@ -234,7 +249,7 @@ export class ChatClient extends EventTarget {
   /** Disconnect, and reject the frames without an answer with a `ClosedError`. `connect` starts again. */
   close(): void;
   /**
-   * Reconnect now if the server allows it. Ping if there is a connection. The client calls this itself when the network
+   * Reconnect now if the server allows it, at most every three seconds. Ping if there is a connection. The client calls this itself when the network
    * comes or goes, and when the page becomes visible.
    */
   hurry(): void;
@@ -247,13 +262,10 @@ export class ChatClient extends EventTarget {
   addEventListener<Type extends keyof ChatEvents>(
     type: Type,
     listener: (event: ChatEvent<Type>) => void,
-    options?: boolean | AddEventListenerOptions,
+    options?: ListenOptions,
   ): void;
-  addEventListener(
-    type: string,
-    listener: EventListenerOrEventListenerObject | null,
-    options?: boolean | AddEventListenerOptions,
-  ): void;
+  removeEventListener<Type extends keyof ChatEvents>(type: Type, listener: (event: ChatEvent<Type>) => void): void;
+  dispatchEvent(event: ChatEvent): void;
 
   /**
    * Send a text of 1 to 5,000 characters, or an image by its absolute http(s) URL. Resolves once the message is stored.

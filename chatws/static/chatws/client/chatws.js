@@ -1,11 +1,12 @@
 // chatws.js: one user's connection to a chatws gateway. It reconnects, resumes its feeds and sends each message once.
-// Runs in pages, workers and Node 22. Public types: chatws.d.ts. Protocol: docs/protocol.md. Times are in seconds.
+// Runs in pages, workers, Node 22 and React Native, without globals of the DOM. Public types: chatws.d.ts. Protocol: docs/protocol.md. Times are in seconds.
 
 /** @import * as api from "./chatws.js" */
 /** @typedef {ReturnType<typeof setTimeout>} Timer */
 /** @typedef {Partial<api.FeedPosition & api.ServerError & api.Ack & api.ChatEvents["ready"]>} Data of a server's frame */
-/** @typedef {{ frame: api.ClientFrame, sent: boolean, notBefore: number, failures: number } & Settle} Entry */
+/** @typedef {{ frame: api.ClientFrame, text: string, sent: boolean, notBefore: number, failures: number } & Settle} Entry */
 /** @typedef {{ resolve(data: unknown): void, reject(error: unknown): void }} Settle */
+/** @typedef {(event: any) => void} Listener */
 
 const HEARTBEAT_SECONDS = 25;
 const ANSWER_SECONDS = 10;
@@ -13,6 +14,7 @@ const PROBE_SECONDS = 4;
 const WELCOME_SECONDS = 15;
 const STEADY_SECONDS = 10; // a connection that lived longer resets the failures
 const RENEW_SECONDS = 60; // how long before its end a token is renewed
+const HURRY_SECONDS = 3; // shortest time between two attempts that `hurry` asked for
 const MAX_TIMER_SECONDS = 86_400;
 const REVOKED_SECONDS = 2; // a fresh token of the same second is revoked too
 const CLOSE_NORMAL = 1000;
@@ -23,11 +25,23 @@ const CLOSE_UNAUTHENTICATED = 4401;
 const CLOSE_TOO_FAST = 4529;
 const MAX_KNOWN_IDS = 10_000;
 const MAX_RESUMED_FEEDS = 400; // the server's limit for one auth
+const MAX_POSITIONS = 1_000; // kept beside those of the connection's own feeds
 const MAX_PENDING_FRAMES = 1_000;
+const MAX_PENDING_CHARACTERS = 8_000_000;
 const MAX_FRAME_FAILURES = 3; // of a frame that the server answers with 500
 const RETRIED_CODES = [429, 500, 503];
 
-const now = () => Date.now() / 1000;
+/** The time by a clock that nobody sets; the wall clock only where there is no other. */
+const now = () => (globalThis.performance ?? Date).now() / 1000;
+
+/**
+ * Return seconds that the server named, as a timer can wait; 0 if they are no positive number.
+ * @param {unknown} value
+ */
+const seconds = (value) => Math.min(Math.max(Number(value) || 0, 0), MAX_TIMER_SECONDS);
+
+/** @param {any} error */
+const words = (error) => String(error?.message || error?.name || error);
 
 /** The base class of the client's errors. */
 export class ChatError extends Error {
@@ -45,26 +59,64 @@ export class RefusedError extends ChatError {}
 export class ClosedError extends ChatError {}
 
 /** An event of the client: `detail` is the data, `frame` is the frame that brought it. */
-export class ChatEvent extends Event {
+export class ChatEvent {
   /** @param {string} type @param {unknown} detail @param {api.Frame} [frame] */
   constructor(type, detail, frame) {
-    super(type);
-    Object.assign(this, { detail, frame });
+    Object.assign(this, { type, detail, frame });
+  }
+}
+
+/** Calls listeners, as EventTarget does. One that throws is reported, and stops neither the others nor the client. */
+class Emitter {
+  /** @type {Map<string, Map<Listener, boolean | undefined>>} */
+  #listeners = new Map(); // by type; whether the listener is called once
+
+  /** @param {string} type @param {Listener} listener @param {api.ListenOptions} [options] */
+  addEventListener(type, listener, { once, signal } = {}) {
+    const listeners = this.#listeners.get(type) ?? new Map();
+    if (signal?.aborted || listeners.has(listener)) return;
+    this.#listeners.set(type, listeners.set(listener, once));
+    signal?.addEventListener("abort", () => this.removeEventListener(type, listener));
+  }
+
+  /** @param {string} type @param {Listener} listener */
+  removeEventListener(type, listener) {
+    this.#listeners.get(type)?.delete(listener);
+  }
+
+  /** @param {ChatEvent & { type?: string }} event */
+  dispatchEvent(event) {
+    const listeners = this.#listeners.get(event.type ?? "");
+    for (const [listener, once] of [...(listeners ?? [])]) {
+      if (!listeners?.has(listener)) continue;
+      if (once) listeners.delete(listener);
+      try {
+        listener(event);
+      } catch (error) {
+        setTimeout(() => {
+          throw error;
+        });
+      }
+    }
   }
 }
 
 /** Return a random id of 128 bits. */
 export function newId() {
-  return crypto.getRandomValues(new Uint32Array(4)).join("-");
+  const parts = Array.from({ length: 4 }, () => Math.floor(Math.random() * 2 ** 32));
+  return (globalThis.crypto?.getRandomValues?.(new Uint32Array(parts)) ?? parts).join("-");
 }
 
 /**
- * For JSON.parse: turn an integer that a double can't hold into a string, if the engine passes the source text.
- * @param {string} _key @param {unknown} value @param {{ source?: string }} [context]
+ * Parse JSON. An integer that a double can't hold, such as an id above 2^53, becomes a string of its digits.
+ * @param {string} text
  */
-function exact(_key, value, context) {
-  const source = context?.source ?? "";
-  return typeof value === "number" && !Number.isSafeInteger(value) && /^\d+$/.test(source) ? source : value;
+export function parseJson(text) {
+  if (!/\d{16}/.test(text)) return JSON.parse(text);
+  JSON.parse(text); // valid: so every quotation mark below opens or closes a string
+  const exact = (/** @type {string} */ token) =>
+    /^\d+$/.test(token) && !Number.isSafeInteger(Number(token)) ? `"${token}"` : token;
+  return JSON.parse(text.replace(/"(?:[^"\\]|\\.)*"|[-+.\deE]+/g, exact));
 }
 
 /** The client's position in each feed, and the ids of the publications that it has received. */
@@ -76,7 +128,10 @@ class Positions {
 
   /** @param {api.Positions} [positions] */
   constructor(positions = {}) {
-    this.#positions = new Map(Object.entries(positions));
+    const known = Object.entries(positions ?? {});
+    this.#positions = new Map(
+      known.filter(([, at]) => typeof at?.epoch === "string" && Number.isSafeInteger(at.offset)),
+    );
   }
 
   /** @param {string} feed */
@@ -91,6 +146,16 @@ class Positions {
   /** Return the `resume` of an `auth` frame; undefined for a client without positions. */
   resume() {
     return this.#positions.size > 0 ? Object.fromEntries([...this.#positions].slice(-MAX_RESUMED_FEEDS)) : undefined;
+  }
+
+  /**
+   * Forget the oldest of too many positions, except those of the connection's own feeds.
+   * @param {api.FeedPosition[]} feeds
+   */
+  prune(feeds) {
+    const own = new Set(feeds.map(({ feed }) => feed));
+    const others = [...this.#positions.keys()].filter((feed) => !own.has(feed));
+    for (const feed of others.slice(0, -MAX_POSITIONS)) this.#positions.delete(feed);
   }
 
   /**
@@ -142,7 +207,7 @@ class Queue {
   #timer;
 
   /**
-   * @param {(frame: api.ClientFrame) => boolean} write sends a frame; returns false without a connection
+   * @param {(text: string) => boolean} write sends a frame; returns false without a connection
    * @param {(failures: number) => number} wait returns the longest wait, in seconds, after so many failures
    */
   constructor(write, wait) {
@@ -156,11 +221,15 @@ class Queue {
 
   /** @param {api.ClientFrame} frame @param {AbortSignal} [signal] */
   async add(frame, signal) {
-    signal?.throwIfAborted();
-    if (this.#entries.length >= MAX_PENDING_FRAMES) throw new RefusedError(429, "too many frames wait", { frame });
-    const entry = /** @type {Entry} */ ({ frame, sent: false, notBefore: 0, failures: 0 });
+    const text = JSON.stringify(frame); // once, so that it is always sent unchanged
+    if (typeof frame.type !== "string") throw new TypeError("a frame has a type");
+    if (signal?.aborted) throw signal.reason ?? new Error("aborted");
+    const waiting = this.#entries.reduce((sum, entry) => sum + entry.text.length, text.length);
+    if (this.#entries.length >= MAX_PENDING_FRAMES || waiting > MAX_PENDING_CHARACTERS)
+      throw new RefusedError(429, "too many frames wait", { frame });
+    const entry = /** @type {Entry} */ ({ frame, text, sent: false, notBefore: 0, failures: 0 });
     const answer = new Promise((resolve, reject) => Object.assign(entry, { resolve, reject }));
-    const abort = () => this.#settle(entry, "reject", signal?.reason);
+    const abort = () => this.#settle(entry, "reject", signal?.reason ?? new Error("aborted"));
     signal?.addEventListener("abort", abort);
     this.#entries.push(entry);
     this.pump();
@@ -171,7 +240,7 @@ class Queue {
    * Take a frame of the server. Return whether it answers one of these.
    * @param {api.Frame<Data>} frame
    */
-  answer({ type, message_id: id, data = {} }) {
+  answer({ type, message_id: id, data }) {
     const entry = this.#entries.find(({ sent, frame }) => sent && frame.message_id === id);
     if (!entry) return false;
     const { code = 0 } = data;
@@ -179,7 +248,7 @@ class Queue {
     else if (type !== "error") this.#settle(entry, "resolve", data);
     else if (RETRIED_CODES.includes(code) && (code !== 500 || entry.failures < MAX_FRAME_FAILURES - 1)) {
       entry.sent = false;
-      entry.notBefore = now() + (data.retry_after ?? 0) + Math.random() * this.#wait(++entry.failures);
+      entry.notBefore = now() + seconds(data.retry_after) + Math.random() * this.#wait(++entry.failures);
       this.pump();
     } else if (code !== 401) this.#refuse(entry, data); // after a 401 the server closes, and the client reconnects
     return true;
@@ -191,14 +260,14 @@ class Queue {
     let next = Infinity;
     for (const entry of this.#entries) {
       const { type, data } = entry.frame;
-      const lane = type === "send_message" && data.group_id;
+      const lane = type === "send_message" && data?.group_id;
       if (lane && busy.has(lane)) continue;
       busy.add(lane);
       if (entry.notBefore > now()) next = Math.min(next, entry.notBefore);
-      else entry.sent ||= this.#write(entry.frame);
+      else entry.sent ||= this.#write(entry.text);
     }
     clearTimeout(this.#timer);
-    if (next < Infinity) this.#timer = setTimeout(() => this.pump(), (next - now()) * 1000);
+    if (next < Infinity) this.#timer = setTimeout(() => this.pump(), seconds(next - now()) * 1000);
   }
 
   /** Mark all frames unsent, as the connection is lost. */
@@ -208,8 +277,8 @@ class Queue {
 
   /** Refuse the largest frame that was sent: the server closed because one was too big. */
   refuseLargest() {
-    const size = (/** @type {Entry} */ { frame }) => JSON.stringify(frame).length;
-    const [largest] = this.#entries.filter(({ sent }) => sent).sort((one, other) => size(other) - size(one));
+    const sent = this.#entries.filter((entry) => entry.sent);
+    const [largest] = sent.sort((one, other) => other.text.length - one.text.length);
     if (largest) this.#refuse(largest, { code: 413, message: "the frame is too big" });
   }
 
@@ -236,7 +305,7 @@ class Queue {
  * One user's connection to the gateway.
  * @implements {Omit<api.ChatClient, "addEventListener">}
  */
-export class ChatClient extends EventTarget {
+export class ChatClient extends Emitter {
   #options;
   /** @type {api.State} */
   #state = "stopped";
@@ -247,17 +316,23 @@ export class ChatClient extends EventTarget {
   #socket = null;
   #positions;
   #queue = new Queue(
-    (frame) => this.#state === "online" && this.#write(frame),
+    (text) => this.#state === "online" && this.#write(text),
     (failures) => this.#window(failures),
   );
   /** @type {Record<string, Timer>} */
   #timers = {};
-  #listening = new AbortController();
+  /** @type {(() => void)[]} */
+  #unwatch = []; // end the listeners to the page
   #failures = 0;
+  #retryAt = 0;
+  #hurried = false; // this wait is short already
+  #hurriedAt = -Infinity;
+  #told = ""; // the message of the last event about a failure to connect
   #notBefore = 0; // the server's retry_after, as a time
   #stale = false; // the token was refused: the next one has to be fresh
   /** @type {Data | null} */
   #why = null; // data of the last auth_failed, or of the last error that answered no frame
+  #opened = false;
   #readyAt = 0;
   #receivedAt = 0;
   #expiresAt = 0; // by the client's own clock
@@ -266,12 +341,18 @@ export class ChatClient extends EventTarget {
   /** @param {string | URL} url @param {api.ChatOptions} options */
   constructor(url, options) {
     super();
-    const address = new URL(url, globalThis.location?.href);
-    address.protocol = address.protocol.replace("http", "ws");
-    this.url = address.href;
+    // React Native's URL changes and understands too little: an absolute address is left alone.
+    const address = /^\w+:/.test(String(url)) ? String(url) : new URL(url, globalThis.location?.href).href;
+    this.url = address.replace(/^http/i, "ws");
     /** @type {string | null} */
     this.userId = null;
-    this.#options = { firstWait: 0.5, longestWait: 30, WebSocket: globalThis.WebSocket, ...options };
+    this.#options = {
+      firstWait: 0.5,
+      longestWait: 30,
+      tokenTimeout: 20,
+      WebSocket: globalThis.WebSocket,
+      ...options,
+    };
     this.#positions = new Positions(this.#options.positions);
   }
 
@@ -302,12 +383,13 @@ export class ChatClient extends EventTarget {
   /** Connect, and reconnect until `close` or a close code of 44xx. */
   connect() {
     if (this.#state !== "stopped") return;
-    this.#listening = new AbortController();
     const { document } = globalThis;
-    for (const type of ["online", "offline"]) globalThis.addEventListener?.(type, () => this.hurry(), this.#listening);
-    document?.addEventListener("visibilitychange", () => document.hidden || this.hurry(), this.#listening);
+    this.#watch(globalThis, "online", () => this.hurry());
+    this.#watch(globalThis, "offline", () => this.hurry());
+    this.#watch(document, "visibilitychange", () => document.hidden || this.hurry());
     this.#ended = this.#failures = this.#notBefore = 0;
     this.#stale = false;
+    this.#told = "";
     this.#open();
   }
 
@@ -318,8 +400,12 @@ export class ChatClient extends EventTarget {
 
   /** Reconnect now if the server allows it. Ping if there is a connection. */
   hurry() {
-    if (this.#state === "waiting") this.#retry(this.#options.firstWait);
-    if (this.#state === "online") this.#ping(PROBE_SECONDS);
+    if (this.#state === "online" && !this.#timers.answer) this.#ping(PROBE_SECONDS);
+    if (this.#state !== "waiting" || this.#hurried) return;
+    this.#hurried = true;
+    const pause = Math.max(0, this.#hurriedAt + HURRY_SECONDS - now());
+    this.#hurriedAt = now() + pause;
+    this.#retry(this.#options.firstWait, pause);
   }
 
   /**
@@ -371,14 +457,14 @@ export class ChatClient extends EventTarget {
    */
   typing(groupId, typing = true) {
     const frame = { type: "typing", message_id: "typing", data: { group_id: groupId, typing } };
-    if (this.#state === "online" && this.#types) this.#write(frame);
+    if (this.#state === "online" && this.#types) this.#send(frame);
   }
 
   /**
    * Send a frame of any type. Resolves with the data of its answer.
    * @type {api.ChatClient["request"]}
    */
-  request(type, data, { id = newId(), timestamp = Math.floor(now()), signal } = {}) {
+  request(type, data, { id = newId(), timestamp = Math.floor(Date.now() / 1000), signal } = {}) {
     return /** @type {Promise<any>} */ (this.resend({ type, message_id: id, timestamp, data }, { signal }));
   }
 
@@ -394,41 +480,70 @@ export class ChatClient extends EventTarget {
   async #open() {
     const attempt = {};
     this.#attempt = attempt;
-    this.#become("connecting");
     this.#why = null;
+    this.#opened = this.#hurried = false;
+    this.#become("connecting");
+    if (this.#attempt !== attempt) return; // a listener has closed the client
     let token;
     try {
       token = await this.#token();
     } catch (error) {
-      const message = `no token: ${/** @type {Error | null} */ (error)?.message ?? error}`;
-      if (this.#attempt === attempt) this.#comeBack({ code: CLOSE_LOST, message });
+      if (this.#attempt === attempt)
+        this.#fail({ code: CLOSE_LOST, reason: "token", message: `no token: ${words(error)}` });
       return;
     }
     if (this.#attempt !== attempt) return;
     if (!token) return this.#stop(CLOSE_UNAUTHENTICATED, { reason: "missing", message: "there is no token" });
-    const socket = new this.#options.WebSocket(this.url);
+    let socket;
+    try {
+      socket = new this.#options.WebSocket(this.url);
+    } catch (error) {
+      const message = `can't open ${this.url}: ${words(error)}`;
+      const isFinal = /** @type {Error | null} */ (error)?.name === "SyntaxError"; // the address can't become right
+      return this.#fail({ code: CLOSE_LOST, reason: isFinal ? "address" : "socket", message }, isFinal);
+    }
     this.#socket = socket;
-    socket.onopen = () => this.#auth({ token, resume: this.#positions.resume() });
+    socket.onopen = () => {
+      this.#opened = true;
+      this.#auth({ token, resume: this.#positions.resume() });
+    };
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code }) => this.#closed(code);
-    this.#later("answer", WELCOME_SECONDS, () => this.#giveUp());
+    this.#later("answer", WELCOME_SECONDS, () => this.#giveUp("the gateway does not answer"));
   }
 
   async #token(fresh = this.#stale) {
-    const { token } = this.#options;
-    return typeof token === "function" ? token({ fresh }) : token;
+    const { token, tokenTimeout } = this.#options;
+    /** @type {Timer | undefined} */
+    let timer;
+    const late = new Promise((_resolve, reject) => {
+      const act = () => reject(new Error(`the token function did not answer within ${tokenTimeout} s`));
+      timer = this.#later("token", tokenTimeout, act);
+    });
+    try {
+      const found = await (typeof token === "function" ? Promise.race([token({ fresh }), late]) : token);
+      if (found && typeof found !== "string") throw new TypeError(`the token is a ${typeof found}, not a string`);
+      return /** @type {string | null | undefined} */ (found);
+    } finally {
+      if (this.#timers.token === timer) this.#clear("token");
+    }
   }
 
   /** @param {{ token: string, resume?: api.Positions }} data */
   #auth(data) {
-    this.#write({ type: "auth", message_id: "auth", data });
+    this.#send({ type: "auth", message_id: "auth", data });
   }
 
   /** @param {object} frame */
-  #write(frame) {
+  #send(frame) {
+    return this.#write(JSON.stringify(frame));
+  }
+
+  /** @param {string} text */
+  #write(text) {
     const socket = this.#socket;
     if (socket?.readyState !== 1) return false;
-    socket.send(JSON.stringify(frame));
+    socket.send(text);
     return true;
   }
 
@@ -437,24 +552,26 @@ export class ChatClient extends EventTarget {
     /** @type {api.Frame<Data>} */
     let frame;
     try {
-      frame = JSON.parse(text, /\d{16}/.test(text) ? exact : undefined);
+      frame = /** @type {any} */ (parseJson(text));
+      frame.data ??= {};
+      frame.type.at(0);
     } catch {
-      return this.#giveUp();
+      return this.#giveUp("received data that is not a frame; is it a chatws gateway?");
     }
     this.#receivedAt = now();
     if (this.#state === "online") this.#clear("answer");
-    const { type, message_id: id, data = {} } = frame;
+    const { type, message_id: id, data } = frame;
     if ("offset" in frame) {
       const step = this.#positions.step(/** @type {api.Frame & api.FeedPosition} */ (frame));
       // After a gap the next connection resumes from before it.
-      if (step === "gap") this.#giveUp();
+      if (step === "gap") this.#giveUp("a gap in a feed");
       else if (step === "next") this.#tell(type, data, frame);
       return;
     }
     if (type === "auth_success") this.#authenticated(frame, data);
     else if (data.epoch) this.#reported(/** @type {api.FeedPosition} */ (data));
     if (type === "auth_failed") this.#why = data;
-    if (type === "shutdown") this.#notBefore = now() + (data.retry_after ?? 0);
+    if (type === "shutdown") this.#waitFor(data.retry_after);
     const answered = this.#queue.answer(frame);
     if (type === "error") {
       if (!answered) this.#error(data, frame);
@@ -468,12 +585,17 @@ export class ChatClient extends EventTarget {
     if (this.#state === "online") return;
     this.userId = String(data.user_id);
     this.#stale = false;
+    this.#told = "";
     this.#readyAt = now();
     this.#clear("answer");
+    this.#beat(Math.max(1, seconds(data.heartbeat_seconds) || HEARTBEAT_SECONDS));
+    const attempt = this.#attempt; // a listener may close the client
     this.#become("online");
-    this.#tell("ready", data, frame);
-    for (const position of data.feeds ?? []) this.#reported(position);
-    this.#beat(data.heartbeat_seconds ?? HEARTBEAT_SECONDS);
+    if (this.#attempt === attempt) this.#tell("ready", data, frame);
+    const feeds = data.feeds ?? [];
+    for (const position of feeds) if (this.#attempt === attempt) this.#reported(position);
+    if (this.#attempt !== attempt) return;
+    this.#positions.prune(feeds);
     this.#queue.pump();
   }
 
@@ -489,22 +611,27 @@ export class ChatClient extends EventTarget {
       return;
     }
     this.#why = data;
-    if (data.retry_after) this.#notBefore = now() + data.retry_after;
+    this.#waitFor(data.retry_after);
     this.#tell("error", data, frame);
   }
 
-  /** @param {number} seconds */
-  #beat(seconds) {
-    this.#later("beat", seconds, () => {
-      if (now() - this.#receivedAt >= seconds - 1) this.#ping(ANSWER_SECONDS);
-      this.#beat(seconds);
+  /** @param {unknown} retryAfter */
+  #waitFor(retryAfter) {
+    this.#notBefore = Math.max(this.#notBefore, now() + seconds(retryAfter));
+  }
+
+  /** @param {number} interval in seconds */
+  #beat(interval) {
+    this.#later("beat", interval, () => {
+      if (now() - this.#receivedAt >= interval - 1) this.#ping(ANSWER_SECONDS);
+      this.#beat(interval);
     });
   }
 
-  /** @param {number} seconds */
-  #ping(seconds) {
-    this.#write({ type: "ping", message_id: "ping" });
-    if (!this.#timers.answer) this.#later("answer", seconds, () => this.#giveUp());
+  /** @param {number} patience in seconds */
+  #ping(patience) {
+    this.#send({ type: "ping", message_id: "ping" });
+    if (!this.#timers.answer) this.#later("answer", patience, () => this.#giveUp("the gateway does not answer"));
   }
 
   /** Re-authenticate with a fresh token a minute before the old one expires, or at half of the time that is left. */
@@ -520,33 +647,53 @@ export class ChatClient extends EventTarget {
     });
   }
 
-  #giveUp() {
+  /** @param {string} message */
+  #giveUp(message) {
+    this.#why ??= { message };
     this.#disconnect(CLOSE_GIVEN_UP);
     this.#closed(CLOSE_LOST);
   }
 
   /** @param {number} code */
   #closed(code) {
-    if (this.#state === "online" && now() - this.#readyAt > STEADY_SECONDS) this.#failures = 0;
+    const wasOnline = this.#state === "online";
+    if (wasOnline && now() - this.#readyAt > STEADY_SECONDS) this.#failures = 0;
     this.#disconnect();
     if (code === CLOSE_TOO_BIG) this.#queue.refuseLargest();
     this.#queue.rewind();
-    const why = this.#why ?? {};
-    const needsToken = code === CLOSE_UNAUTHENTICATED && why.reason !== "timeout";
+    const { message, reason } = this.#why ?? {};
+    const needsToken = code === CLOSE_UNAUTHENTICATED && reason !== "timeout";
     const final = code === CLOSE_NORMAL || (code >= 4400 && code < 4500 && code !== CLOSE_UNAUTHENTICATED);
-    if (final || (needsToken && (this.#stale || typeof this.#options.token !== "function"))) this.#stop(code, why);
-    else {
-      this.#stale ||= needsToken;
-      if (why.reason === "revoked") this.#notBefore = now() + REVOKED_SECONDS;
-      this.#comeBack({ message: why.message, reason: why.reason, code });
-    }
+    if (final || (needsToken && (this.#stale || typeof this.#options.token !== "function")))
+      return this.#stop(code, { message, reason });
+    this.#stale ||= needsToken;
+    if (reason === "revoked") this.#waitFor(REVOKED_SECONDS);
+    if (wasOnline || code !== CLOSE_LOST || reason) return this.#comeBack({ message, reason, code });
+    const why = this.#opened
+      ? (message ?? "the connection broke")
+      : "no connection; is the address right, and does each proxy pass WebSockets on?";
+    this.#fail({ code, reason: "unreachable", message: `${this.url}: ${why}` });
+  }
+
+  /**
+   * An attempt failed before the server could tell why. Tell it once, until the client was online or it changes.
+   * @param {api.ServerError} why
+   */
+  #fail(why, isFinal = false) {
+    const isNews = why.message !== this.#told;
+    this.#told = why.message;
+    if (isFinal) this.#stop(why.code, why);
+    else this.#comeBack(why);
+    if (isNews) this.#tell("error", why);
   }
 
   /** @param {{ code: number, message?: string, reason?: string }} detail */
   #comeBack(detail) {
+    this.#attempt = null;
     this.#failures = detail.code === CLOSE_TOO_FAST ? Math.max(this.#failures, 9) : this.#failures + 1;
-    this.#become("waiting", detail);
+    this.#state = "waiting";
     this.#retry(this.#window(this.#failures));
+    this.#become("waiting", detail); // last: a listener may close the client, or call `hurry`
   }
 
   /** @param {number} failures */
@@ -558,14 +705,17 @@ export class ChatClient extends EventTarget {
    * Connect after a random time of at most so many seconds ("full jitter"), and not before the server allows it.
    * @param {number} longest
    */
-  #retry(longest) {
-    this.#later("retry", Math.max(0, this.#notBefore - now()) + Math.random() * longest, () => this.#open());
+  #retry(longest, pause = 0) {
+    const wait = Math.max(0, this.#notBefore - now(), pause) + Math.random() * longest;
+    if (this.#timers.retry && this.#retryAt <= now() + wait) return;
+    this.#retryAt = now() + wait;
+    this.#later("retry", wait, () => this.#open());
   }
 
   /** @param {number} code @param {{ message?: string, reason?: string }} why */
   #stop(code, { message = `closed with ${code}`, reason }) {
     this.#disconnect(CLOSE_NORMAL);
-    this.#listening.abort();
+    for (const end of this.#unwatch.splice(0)) end();
     this.#ended = code;
     this.#queue.end(code, message, reason);
     this.#become("stopped", { code, message, reason });
@@ -583,16 +733,27 @@ export class ChatClient extends EventTarget {
     if (code) socket?.close(code);
   }
 
+  /** @param {EventTarget | undefined} target @param {string} type @param {() => void} act */
+  #watch(target, type, act) {
+    target?.addEventListener?.(type, act);
+    this.#unwatch.push(() => target?.removeEventListener?.(type, act));
+  }
+
   /** @param {string} name */
   #clear(name) {
     clearTimeout(this.#timers[name]);
     delete this.#timers[name];
   }
 
-  /** @param {string} name @param {number} seconds @param {() => void} act */
-  #later(name, seconds, act) {
+  /** @param {string} name @param {number} wait in seconds @param {() => void} act */
+  #later(name, wait, act) {
     this.#clear(name);
-    this.#timers[name] = setTimeout(act, Math.min(seconds, MAX_TIMER_SECONDS) * 1000);
+    const timer = setTimeout(() => {
+      delete this.#timers[name];
+      act();
+    }, seconds(wait) * 1000);
+    this.#timers[name] = timer;
+    return timer;
   }
 
   /** @param {api.State} state @param {{ code?: number, message?: string, reason?: string }} [more] */

@@ -13,10 +13,10 @@ export async function messagesBefore(client, groupId, known, { limit = 50, ...op
   const later = known.findLastIndex((message) => message.created_at - last.created_at > 0);
   const page = await ask(known[later]?.message_id ?? "", Math.min(limit + known.length - 1 - later, 100));
   const ids = new Set(known.map((message) => message.message_id));
-  const behind = page.messages.findLastIndex((message) => ids.has(message.message_id));
+  const behind = page.messages.findLastIndex((message) => ids.has(message?.message_id));
   const messages = page.messages.filter((message, position) => {
-    const isOlder = position > behind || Number(message.created_at) === Number(last.created_at);
-    return behind >= 0 && isOlder && !ids.has(message.message_id);
+    const isOlder = position > behind || Number(message?.created_at) === Number(last.created_at);
+    return behind >= 0 && isOlder && !ids.has(message?.message_id);
   });
   return messages.length || (behind >= 0 && !page.has_more) ? { ...page, messages } : ask(last.message_id, limit);
 }
