@@ -108,10 +108,10 @@ class Attacker:
         return await self._ask(head + body)
 
     async def wrong_admin_login(self) -> str:
-        body = b"username=admin&password=wrong&csrfmiddlewaretoken=none"
-        head = self._request(
-            "/admin/login/", "POST", "Content-Type: application/x-www-form-urlencoded", length=len(body)
-        )
+        csrf = 32 * "a"  # any token will do that cookie and form agree on
+        body = f"username=admin&password=wrong&csrfmiddlewaretoken={csrf}".encode()
+        form = "Content-Type: application/x-www-form-urlencoded"
+        head = self._request("/admin/login/", "POST", form, f"Cookie: csrftoken={csrf}", length=len(body))
         return await self._ask(head + body)
 
     async def wrong_token(self) -> str:
