@@ -38,13 +38,14 @@ class Proof:
 
 PROOFS = (
     Proof("rolling", "restart three gateways one by one under 3,000 clients", 200),
-    Proof("soak", "connect, join, send, leave and disconnect for minutes: nothing is left behind", 300),
+    Proof("soak", "connect, join, send, leave and disconnect for minutes: nothing is left behind", 240),
     Proof("messages", "scroll through 10,000 messages in a browser", 120),
     Proof("sockets", "10,000 sockets that never authenticate", 90),
-    Proof("faults", "break processes, network and clocks at random moments for minutes", 300),
+    Proof("faults", "break processes, network and clocks at random moments for minutes", 240),
     Proof("platform", "break the chat beside the Go platform's twin at random moments for minutes", 240),
     Proof("fuzz", "send 500,000 random frames", 270),
     Proof("attacks", "run the attacks of the test suite beside a well-behaved client", 90),
+    Proof("hostile", "4,800 hostile requests and sockets beside 200 honest clients", 170),
     Proof("slow-readers", "10 of 1,000 clients never read, at full load", 90),
     Proof("latency", "measure the delays of promised effects", 40),
     Proof("tutorial", "follow docs/tutorial.md in a browser", 60),

@@ -25,7 +25,7 @@ from playwright.async_api import expect  # noqa: E402
 
 from benchmarks import machine  # noqa: E402
 from benchmarks.scenarios import fan_out  # noqa: E402
-from tests.abuse import beside, fuzz, idle  # noqa: E402
+from tests.abuse import beside, fuzz, hostile, idle  # noqa: E402
 from tests.e2e import long_group, tutorial  # noqa: E402
 from tests.faults import rolling, run, soak  # noqa: E402
 from tests.faults.plan import Plan  # noqa: E402
@@ -67,7 +67,7 @@ async def rolling_restart(size: Size) -> list[Figure]:
 
 async def a_soak(size: Size) -> list[Figure]:
     soaked = soak.Soak(size.folder)
-    before, after = await soaked.run(minutes=3.5 * size.scale)
+    before, after = await soaked.run(minutes=2.5 * size.scale)
     say(soak.table(soaked, before, after))
     growth = max(after.memory[name] - held for name, held in before.memory.items()) / 1e6
     return [
@@ -80,7 +80,7 @@ async def a_soak(size: Size) -> list[Figure]:
 
 
 async def fault_run(size: Size) -> list[Figure]:
-    return await _broken(Plan(minutes=3.5 * size.scale, seed=size.seed))
+    return await _broken(Plan(minutes=2.5 * size.scale, seed=size.seed))
 
 
 async def beside_the_platform(size: Size) -> list[Figure]:
@@ -151,6 +151,22 @@ def attacks(size: Size) -> list[Figure]:
     ]
 
 
+async def hostile_clients(size: Size) -> list[Figure]:
+    """Run some minutes of what `python -m tests.abuse.hostile` does for ten."""
+    plan = hostile.Plan(count=size.of(4_800), seconds=120 * size.scale, quiet_seconds=20 * size.scale, seed=size.seed)
+    outcome = await hostile.Hostile(plan, size.folder)()
+    say(hostile.table(plan, outcome))
+    return [
+        none_of(
+            f"honest clients refused or disconnected beside {outcome.made.total():,} hostile ones", outcome.refused
+        ),
+        all_of("deliveries to honest clients", outcome.delivered, outcome.sent * hostile.MEMBERS),
+        at_most("p99 of a delivery, beside as a multiple of quiet", outcome.slower, hostile.MOST_SLOWER, "times"),
+        at_most("slowest /health", max(outcome.health, default=math.inf), hostile.HEALTH_SECONDS),
+        at_most("memory that the gateway grew by", outcome.growth / 1e6, hostile.MOST_GROWTH_MB, "MB"),
+    ]
+
+
 async def slow_readers(size: Size) -> list[Figure]:
     machine.prepare()
     outcome = await fan_out.slow_readers(60 * size.scale)
@@ -180,7 +196,7 @@ async def the_tutorial(size: Size) -> list[Figure]:
 
 MEASURES: dict[str, Callable[[Size], list[Figure] | Awaitable[list[Figure]]]] = {
     "rolling": rolling_restart, "soak": a_soak, "messages": ten_thousand_messages, "sockets": ten_thousand_sockets,
-    "faults": fault_run, "platform": beside_the_platform, "fuzz": nonsense, "attacks": attacks,
+    "faults": fault_run, "platform": beside_the_platform, "fuzz": nonsense, "attacks": attacks, "hostile": hostile_clients,
     "slow-readers": slow_readers, "latency": latencies, "tutorial": the_tutorial,
 }  # fmt: skip
 
