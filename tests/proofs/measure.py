@@ -196,8 +196,8 @@ async def the_tutorial(size: Size) -> list[Figure]:
 
 MEASURES: dict[str, Callable[[Size], list[Figure] | Awaitable[list[Figure]]]] = {
     "rolling": rolling_restart, "soak": a_soak, "messages": ten_thousand_messages, "sockets": ten_thousand_sockets,
-    "faults": fault_run, "platform": beside_the_platform, "fuzz": nonsense, "attacks": attacks, "hostile": hostile_clients,
-    "slow-readers": slow_readers, "latency": latencies, "tutorial": the_tutorial,
+    "faults": fault_run, "platform": beside_the_platform, "fuzz": nonsense, "attacks": attacks,
+    "hostile": hostile_clients, "slow-readers": slow_readers, "latency": latencies, "tutorial": the_tutorial,
 }  # fmt: skip
 
 
