@@ -226,6 +226,7 @@ LOGGING: dict[str, Any] = {
     },
     "filters": {
         "connection": {"()": "realtime.observability.log_context.ConnectionFilter"},
+        "limit": {"()": "realtime.observability.log_limit.LogLimit"},
         "said_in_the_answer": {
             "()": "django.utils.log.CallbackFilter",
             "callback": lambda record: getattr(record, "status_code", None) != 503,
@@ -235,7 +236,7 @@ LOGGING: dict[str, Any] = {
         "stderr": {
             "class": "logging.StreamHandler",
             "formatter": ENV.chatws_log_format or "line",
-            "filters": ["connection"],
+            "filters": ["limit", "connection"],
         }
     },
     "root": {"handlers": ["stderr"], "level": ENV.chatws_log_level},

@@ -66,6 +66,7 @@ task_failures = Counter(
 dependency_up = _gauge(
     "chatws_dependency_up", "1 while a service that this gateway depends on answers", ("dependency",), mode="livemin"
 )
+log_records_dropped = Counter("chatws_log_records_dropped_total", "Log records of statements that logged too often")
 audit_dropped = Counter(
     "chatws_audit_dropped_total",
     "Unauthenticated connections over the limit, not recorded; events dropped while Redis is unavailable",

@@ -13,6 +13,7 @@ import httpx
 import pytest
 import redis as redis_py
 
+from realtime.observability.log_limit import MAX_PER_MINUTE
 from tests.contract.test_workers import workers
 from tests.support.announced import announced
 from tests.support.chat import Chat, new_user
@@ -185,6 +186,10 @@ async def refusals_are_counted(watch: Watch) -> None:
     invalid = {"way": "query", "outcome": "invalid"}
     await watch.gateway_until(lambda seen: seen.total("chatws_authentications_total", **invalid) == 1)
     await watch.gateway_until(lambda seen: seen.total("chatws_audit_dropped_total", reason="unauthenticated") == 1)
+    async with httpx.AsyncClient(base_url=watch.gateway.http, headers={"Host": "evil.example"}) as strange:
+        for _ in range(2 * MAX_PER_MINUTE + 1):  # Django logs each, in this minute or the next
+            assert (await strange.get("/")).status_code == 400
+    await watch.gateway_until(lambda seen: seen.total("chatws_log_records_dropped_total") > 0)
     hasty = await connect(watch.gateway.ws)
     sending = asyncio.create_task(send_for_ever(hasty, '{"type": "ping"}'))
     await hasty.expect("error", lambda frame: frame["data"]["code"] == 429)
