@@ -155,7 +155,7 @@ async def key_sets_are_counted(watch: Watch) -> None:
         )
         assert 0 <= time.time() - seen.total("chatws_key_set_fetched_seconds") < LIMIT
     await asyncio.to_thread(gateway.stop, seconds=LIMIT)
-    gateway = await asyncio.to_thread(watch.stack.start_gateway, CHATWS_JWT_JWKS_URL=endpoint.url)
+    gateway = await asyncio.to_thread(watch.stack.start_gateway, probe="health", CHATWS_JWT_JWKS_URL=endpoint.url)
     seen = await watch.see(
         f"{gateway.http}/metrics", lambda seen: seen.total("chatws_key_set_fetches_total", outcome="failed") > 0
     )
