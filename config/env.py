@@ -143,8 +143,6 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """connections closed per second during a drain"""
     chatws_drain_retry_seconds: Count = 10
     """most seconds that a client waits before it reconnects after a drain"""
-    chatws_revocation_days: Annotated[int, msgspec.Meta(ge=1, le=36_500)] = 90
-    """days that a revocation is stored; no token may live longer"""
     chatws_trusted_proxies: str = ""
     """comma-separated addresses and networks of proxies with a trusted `X-Forwarded-For`"""
     chatws_max_frame_bytes: Count = 65_536

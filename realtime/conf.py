@@ -64,8 +64,6 @@ class RealtimeConf:
     """How many connections are closed per second."""
     drain_retry_seconds: int = 10
     """Each client is asked to reconnect after a random time up to this."""
-    revocation_days: int = 90
-    """How long a revocation is stored; no token may live longer."""
 
     # Limits; 0 is no limit.
     max_connections: int = 50_000

@@ -68,8 +68,21 @@ class Revocation(models.Model):
     revoked_at = models.DateTimeField("revoked", auto_now=True)
     revoked_by = models.CharField(max_length=150, blank=True)
 
+    class Meta:
+        default_permissions = ("view", "add")  # a revocation is neither changed nor taken back
+
     def __str__(self) -> str:
         return self.whose
+
+
+class RevocationNumber(models.Model):
+    """One row: the number of the last revocation (`realtime.auth.revocation_rows`)."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True)
+    number = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ()
 
 
 class DeadLetterEntry(models.Model):

@@ -2,11 +2,18 @@
 
 from typing import Any
 
+from asgiref.sync import async_to_sync
 from django.contrib.auth.models import AbstractUser
+from django.core.exceptions import ObjectDoesNotExist
 from django.urls import path
-from rest_framework_simplejwt.serializers import TokenObtainPairSerializer
+from rest_framework_simplejwt.exceptions import InvalidToken
+from rest_framework_simplejwt.serializers import TokenObtainPairSerializer, TokenRefreshSerializer
 from rest_framework_simplejwt.tokens import Token
 from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView
+
+from chatws import services
+from realtime.auth.tokens import principal_of
+from realtime.exceptions import AuthenticationError
 
 
 class DemoTokenSerializer(TokenObtainPairSerializer):
@@ -22,7 +29,21 @@ class DemoTokenSerializer(TokenObtainPairSerializer):
         return token
 
 
+class DemoRefreshSerializer(TokenRefreshSerializer):
+    """A new access token for a refresh token, unless that is revoked: the new one would be younger than that."""
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
+        revocations = services.of(self.context["request"]).node.revocations
+        try:
+            async_to_sync(revocations.check)(principal_of(self.token_class(attrs["refresh"]).payload))
+            return super().validate(attrs)
+        except AuthenticationError as error:
+            raise InvalidToken(str(error)) from error
+        except ObjectDoesNotExist as error:
+            raise InvalidToken("the token's user does not exist any more") from error
+
+
 urlpatterns = [
     path("token/", TokenObtainPairView.as_view(serializer_class=DemoTokenSerializer)),
-    path("token/refresh/", TokenRefreshView.as_view()),
+    path("token/refresh/", TokenRefreshView.as_view(serializer_class=DemoRefreshSerializer)),
 ]

@@ -143,7 +143,6 @@ REALTIME = RealtimeConf(
     drain_delay=ENV.chatws_drain_delay,
     drain_per_second=ENV.chatws_drain_per_second,
     drain_retry_seconds=ENV.chatws_drain_retry_seconds,
-    revocation_days=ENV.chatws_revocation_days,
     max_frame_bytes=ENV.chatws_max_frame_bytes,
     waiting_frames=ENV.chatws_waiting_frames,
     bad_frames_per_minute=ENV.chatws_bad_frames_per_minute,

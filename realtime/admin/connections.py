@@ -128,7 +128,7 @@ class ConnectionRecordAdmin(UserIdSearch):
             request, f"Requested the termination of {len(open_ones)} connection(s).{note}", messages.SUCCESS
         )
 
-    @admin.action(description="Revoke the tokens of the selected connections' users", permissions=["end"])
+    @admin.action(description="Revoke the tokens of the selected connections' users", permissions=["revoke"])
     def revoke_tokens(self, request: HttpRequest, queryset: "QuerySet[ConnectionRecord]") -> None:
         """Revoke all tokens of these users issued until now; their connections are closed with 4401."""
         users = sorted({user for user in queryset.values_list("user_id", flat=True) if user is not None})
@@ -152,6 +152,10 @@ class ConnectionRecordAdmin(UserIdSearch):
         answer = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
         answer["Content-Disposition"] = 'attachment; filename="connections.csv"'
         return answer
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        """Return whether this user may revoke tokens."""
+        return request.user.has_perm("realtime.add_revocation")
 
     def has_end_permission(self, request: HttpRequest) -> bool:
         """Return whether this user may close connections."""

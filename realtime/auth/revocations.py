@@ -1,16 +1,25 @@
 """Revoked tokens: one by its id, or all of a user or of everybody issued up to a time.
 
 The database stores them, Redis holds a copy, and every gateway keeps them in memory: authentication waits for neither.
-If Redis lost its copy, a gateway copies them from the database again.
+A gateway never forgets one that it knows, and compares Redis's copy with the database: a Redis that lost its copy, or
+went back in time, gets the rest again.
 """
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from typing import TypeVar
+
+from asgiref.sync import sync_to_async
 
 from realtime import database
+from realtime.aio.waiting import wait_event
+from realtime.auth import revocation_rows
 from realtime.auth.principal import Principal
+from realtime.auth.revocation_rows import FOREVER, Row
 from realtime.conf import RealtimeConf
 from realtime.exceptions import AuthenticationError, RealtimeError, RevocationsUnavailable
 from realtime.feeds.names import CONTROL_GROUP
@@ -21,78 +30,119 @@ from realtime.redis import keys
 from realtime.redis.client import Redis, connect
 from realtime.redis.scripts import Script
 
+logger = logging.getLogger(__name__)
+
 LOAD_SECONDS = 5.0
+COMPARE_SECONDS = 5.0
+"""How often the database is asked for the number of the last revocation."""
+DATABASE_SECONDS = 2.0
+"""How long a gateway that starts waits for the database before Redis's copy is enough."""
 COPIED_AT_ONCE = 1_000
 MAX_JTI = 256
 """Longest id of a token that can be revoked, in characters."""
+EXPIRED_SECONDS = 86_400
+"""How long the revocation of one token outlasts its expiry: longer than clocks differ."""
 
 _auth_revoke = Script("auth_revoke")
+T = TypeVar("T")
 
 
 class Revocations:
-    """The revocations, as last loaded by this process."""
+    """The revocations that this process knows. ``on_new`` is called when it learns of some."""
 
-    def __init__(self, redis: Redis, layer: Layer, kept_days: int) -> None:
+    def __init__(self, redis: Redis, layer: Layer, on_new: Callable[[], None] = lambda: None) -> None:
         self._redis = redis
         self._layer = layer
-        self._kept_seconds = kept_days * 86_400
+        self._on_new = on_new
         self._known: dict[str, tuple[int, int]] = {}
         self._version: bytes | None = None
+        """Redis's, as last loaded."""
+        self._number = -1
+        """The database's, as last read."""
         self._loaded = asyncio.Event()
+        self._compared = False
+        """Whether the database has answered, or failed to."""
+        self._began = 0.0
+        self._lost = asyncio.Event()
+        """Set while Redis has no copy."""
+        self._thread = ThreadPoolExecutor(1, "revocations")  # one, so it has one connection to the database
+        self._problem = ""
 
     @property
     def are_known(self) -> bool:
         """Whether they have been loaded: no token is accepted before that."""
         return self._loaded.is_set()
 
-    async def revoke(self, *, user_id: int = 0, jti: str = "", issued_until: int = 0, by: str = "") -> Revocation:
+    async def revoke(
+        self, *, user_id: int = 0, jti: str = "", issued_until: int = 0, expires_at: int = 0, by: str = ""
+    ) -> Revocation:
         """Revoke a token by its id, else a user's tokens, else everybody's.
 
-        A user's or everybody's tokens are revoked if issued up to ``issued_until`` (0: now) or without an ``iat``.
-        ``by`` is stored for the admin. Returns the stored row. Raises what the database and Redis raise; after an error
-        of Redis the call has to be repeated.
+        A user's or everybody's tokens are revoked if issued up to ``issued_until`` (0: now) or without an ``iat``, for
+        ever. A single token is revoked for ever too, or until ``expires_at``, its ``exp``, if that is given. ``by`` is
+        stored for the admin. Returns the stored row. Raises what the database and Redis raise; after an error of Redis
+        the gateways learn of it from the database within `COMPARE_SECONDS`, unless the caller's transaction ends
+        without it.
         """
-        now = int(time.time())
         whose = f"jti:{jti}" if jti else f"user:{user_id}" if user_id else "all"
-        until = now if jti else issued_until or now
-        before = await Revocation.objects.filter(whose=whose).afirst()
-        kept, _ = await Revocation.objects.aupdate_or_create(
-            whose=whose,
-            defaults={
-                "issued_until": max(until, before.issued_until if before else 0),
-                "kept_until": now + self._kept_seconds,
-                "revoked_by": by,
-            },
-        )
-        await Revocation.objects.filter(kept_until__lt=now).adelete()
-        await self._copy_all()
+        until = int(time.time()) if jti else issued_until or int(time.time())
+        kept_until = min(expires_at + EXPIRED_SECONDS, FOREVER) if jti and expires_at else FOREVER
+        # In the caller's thread, so in its transaction: the admin's ends without the row if Redis fails.
+        stored, number = await sync_to_async(revocation_rows.store)(Row(whose, until, kept_until), by)
+        if _number_of(await self._redis.get(keys.REVOKED_VERSION)) == number - 1:
+            await self._copy(number, [Row(whose, stored.issued_until, stored.kept_until)])
+        else:
+            with database.translated():
+                await self._copy(*await sync_to_async(revocation_rows.read)())
         with suppress(RealtimeError):  # only a hint: gateways check for new revocations every second
             await send(self._layer, CONTROL_GROUP, {"type": "revoked"})
-        return kept
+        return stored
 
-    async def refresh(self) -> bool:
-        """Load the revocations if they changed; return whether they did.
-
-        Raises what Redis raises and, if Redis lost its copy, what the database raises.
-        """
+    async def refresh(self) -> None:
+        """Load Redis's copy if it changed. Raises what Redis raises."""
         version = await self._redis.get(keys.REVOKED_VERSION)
+        self._began = self._began or time.monotonic()
         if version is None:
-            await self._copy_all()
-            version = await self._redis.get(keys.REVOKED_VERSION)
-        if version == self._version:
-            return False
-        now, known, forgotten = time.time(), {}, []
-        for name, value in (await self._redis.hgetall(keys.REVOKED)).items():
-            until, _, kept = value.decode().partition(" ")
-            if int(kept) > now:
-                known[name.decode()] = (int(until), int(kept))
-            else:
-                forgotten.append(name)
-        if forgotten:
-            await self._redis.hdel(keys.REVOKED, *forgotten)
-        self._known, self._version = known, version
+            self._lost.set()
+            return
+        if version != self._version:
+            rows = [_row(*item) for item in (await self._redis.hgetall(keys.REVOKED)).items()]
+            self._learn(rows)
+            self._version = version
+            if expired := [row.whose for row in rows if row.kept_until <= time.time()]:
+                await self._redis.hdel(keys.REVOKED, *expired)
+        if self._compared or time.monotonic() - self._began > DATABASE_SECONDS:
+            self._loaded.set()
+
+    async def run(self) -> None:
+        """Compare with the database at the start and every few seconds, at once if Redis lost its copy."""
+        try:
+            while True:
+                try:
+                    await self.compare()
+                    self._problem = ""
+                except RealtimeError as error:  # Redis's copy is enough meanwhile
+                    if str(error) != self._problem:  # it is tried every few seconds, and said once
+                        logger.warning("the revoked tokens can't be compared with the database now: %s", error)
+                    self._problem = str(error)
+                self._compared = True
+                await wait_event(self._lost, COMPARE_SECONDS)
+                self._lost.clear()
+        finally:
+            self._thread.shutdown(wait=False)
+
+    async def compare(self) -> None:
+        """Load the database's rows if there are new ones, and copy them to Redis if it lacks some.
+
+        Raises what the database and Redis raise.
+        """
+        number = await self._in_thread(revocation_rows.number)
+        if number != self._number:
+            self._number, rows = await self._in_thread(revocation_rows.read)
+            self._learn(rows)
         self._loaded.set()
-        return True
+        if _number_of(await self._redis.get(keys.REVOKED_VERSION)) != self._number:
+            await self._copy(*await self._in_thread(revocation_rows.read))
 
     async def check(self, principal: Principal) -> None:
         """Raise if a token is revoked; wait up to `LOAD_SECONDS` for the first load.
@@ -121,23 +171,53 @@ class Revocations:
             principal.issued_at <= known[whose][0] for whose in (f"user:{principal.user_id}", "all") if whose in known
         )
 
-    async def _copy_all(self) -> None:
-        now = int(time.time())
-        args: list[str | int] = []
-        with database.translated():
-            async for one in Revocation.objects.filter(kept_until__gt=now).aiterator(chunk_size=COPIED_AT_ONCE):
-                args += [one.whose, one.issued_until, one.kept_until]
-                if len(args) >= 3 * COPIED_AT_ONCE:
-                    await self._copy(args)
-                    args = []
-        await self._copy(args)
+    def _learn(self, rows: Iterable[Row]) -> None:
+        """Add revocations to the known ones, of which only those of expired tokens are forgotten."""
+        now, known, is_new = time.time(), dict(self._known), False
+        for whose, until, kept in rows:
+            before = known.get(whose, (-1, -1))
+            if kept > now and (until > before[0] or kept > before[1]):
+                known[whose] = max(until, before[0]), max(kept, before[1])
+                is_new = True
+        if is_new:
+            self._known = {whose: times for whose, times in known.items() if times[1] > now}
+            self._on_new()
 
-    async def _copy(self, args: list[str | int]) -> None:
-        await _auth_revoke.run(self._redis, [keys.REVOKED, keys.REVOKED_VERSION], [new_epoch(), *args])
+    async def _copy(self, number: int, rows: Sequence[Row]) -> None:
+        """Add rows to Redis's copy. The version comes last, so that a copy with this number is complete."""
+        for start in range(0, len(rows) or 1, COPIED_AT_ONCE):
+            part = rows[start : start + COPIED_AT_ONCE]
+            version = f"{number}:{new_epoch()}" if start + COPIED_AT_ONCE >= len(rows) else ""
+            args = [value for row in part for value in row]
+            await _auth_revoke.run(self._redis, [keys.REVOKED, keys.REVOKED_VERSION], [version, *args])
+
+    async def _in_thread(self, ask: Callable[[], T]) -> T:
+        """Ask the database in this object's thread, where no caller has a transaction; a dead connection is replaced.
+
+        Raises:
+            DatabaseUnavailable: it can't be reached.
+        """
+
+        def work() -> T:
+            with database.database_access():
+                return ask()
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def _number_of(version: bytes | None) -> int:
+    """Return the database's number in Redis's version; -1 without one, as an earlier release writes it."""
+    number, colon, _ = (version or b"").partition(b":")
+    return int(number) if colon and number.isdigit() else -1
+
+
+def _row(name: bytes, value: bytes) -> Row:
+    until, _, kept = value.partition(b" ")
+    return Row(name.decode(), int(until), int(kept))
 
 
 @asynccontextmanager
 async def connected(conf: RealtimeConf, layer: Layer) -> AsyncIterator[Revocations]:
     """Give a `Revocations` with its own Redis client, for the command and the admin; close the client afterwards."""
     async with connect(conf.redis_url) as redis:
-        yield Revocations(redis, layer, conf.revocation_days)
+        yield Revocations(redis, layer)

@@ -38,6 +38,7 @@ MEASURE_SECONDS = 0.5
 SLOW_SECONDS = 1.0
 """A connection whose frame takes between one and two of these reads ahead."""
 _random = random.SystemRandom()
+RECHECKED_AT_ONCE = 500
 CONTROL_SECONDS = 1.0
 """How often termination requests and revocations are read, if no message announces them."""
 
@@ -71,8 +72,9 @@ class Node:
         self._control_hint = asyncio.Event()
         self.hub = Hub(layer, FeedLog(self.redis, conf), conf, on_control=lambda message: self._control_hint.set())
         self.terminations = Terminations(self.redis, layer)
+        self._revoked = asyncio.Event()
         self.keys = Keys(conf)
-        self.revocations = Revocations(self.redis, layer, conf.revocation_days)
+        self.revocations = Revocations(self.redis, layer, on_new=lambda: self._revoked.set())
         self.presence = Presence(self.redis, self.name, conf, on_excess=self._end_oldest)
         self.audit = Audit(self.redis, self.name, conf)
         self.admission = Admission(conf)
@@ -99,6 +101,8 @@ class Node:
             tasks.supervise(self.presence.run, "presence"),
             tasks.supervise(self.audit.run, "audit"),
             tasks.supervise(self._end_unwanted, "ending connections"),
+            tasks.supervise(self.revocations.run, "comparing revocations"),
+            tasks.supervise(self._end_revoked, "ending revoked connections"),
             tasks.supervise(self.keys.run, "fetching keys"),
             tasks.supervise(self._measure, "measuring"),
             tasks.supervise(self._find_slow, "finding slow frames"),
@@ -190,16 +194,24 @@ class Node:
         await self.terminations.ask(connection_ids, CloseCode.TOO_MANY_CONNECTIONS)
 
     async def _end_unwanted(self) -> None:
-        """Close connections by termination requests and revocations. Read both on a message and at an interval."""
+        """Close connections by termination requests, and load revocations: on a message and at an interval."""
         while True:
             try:
                 while requests := await self.terminations.news():
                     for name in requests.keys() & self.connections.keys():
                         self.connections[name].close(requests[name])
-                if await self.revocations.refresh():
-                    for connection in list(self.connections.values()):
-                        connection.recheck()
+                await self.revocations.refresh()
             except Exception as error:  # it supervises both: whatever fails is tried again in a second
                 logger.warning("termination requests and revocations can't be read now: %s", error)
             if await wait_event(self._control_hint, CONTROL_SECONDS):
                 self._control_hint.clear()
+
+    async def _end_revoked(self) -> None:
+        """Close the connections whose token has been revoked, whenever this process learns of revocations."""
+        while True:
+            await self._revoked.wait()
+            self._revoked.clear()
+            for number, connection in enumerate(list(self.connections.values()), 1):
+                connection.recheck()
+                if number % RECHECKED_AT_ONCE == 0:
+                    await asyncio.sleep(0)  # let frames through

@@ -4,17 +4,30 @@ import asyncio
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
+import httpx
+import jwt
 import pytest
+from django.conf import settings
 from redis import Redis
 
+from realtime.auth.revocation_rows import FOREVER
+from realtime.auth.revocations import EXPIRED_SECONDS
+from realtime.redis.keys import REVOKED, REVOKED_VERSION
 from tests.conftest import Connect
 from tests.support.chat import new_user
 from tests.support.client import Client, connect, make_token
+from tests.support.redis import connect as connect_redis
 from tests.support.stack import Gateway, Stack
-from tests.support.waiting import LIMIT, until
+from tests.support.waiting import LIMIT, until, until_answer
 
 pytestmark = pytest.mark.database
+
+END_DATABASE_CONNECTIONS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 
 
 async def with_token(gateway: Gateway, token: str) -> Client:
@@ -128,12 +141,149 @@ async def test_revocation_of_everybody_survives_redis_loss(
         stack.stop()
 
 
+async def test_redis_that_went_back_in_time_takes_no_revocation_back(stack: Stack, gateway: Gateway) -> None:
+    user = new_user()
+    token = make_token(user)
+    await (await welcomed(gateway, token)).close()
+    async with connect_redis(stack.redis.url) as redis:
+        await until_answer(lambda: redis.exists(REVOKED_VERSION), what="Redis has a copy")
+        version, copy = await redis.get(REVOKED_VERSION), await redis.hgetall(REVOKED)
+        await revoke(stack, "--user", str(user))
+        await refused(gateway, token)
+        for _ in range(2):  # with a gateway that knows the revocation, then with a new one
+            async with redis.pipeline() as restored:
+                restored.delete(REVOKED).set(REVOKED_VERSION, version)
+                if copy:
+                    restored.hset(REVOKED, mapping=copy)
+                await restored.execute()
+            await refused(gateway, token)
+            await until_answer(lambda: redis.hexists(REVOKED, f"user:{user}"), what="Redis has the revocation again")
+            await refused(gateway, token)
+            gateway = await asyncio.to_thread(stack.start_gateway)
+            await refused(gateway, token)
+
+
+async def test_new_gateway_beside_an_old_copy_refuses_at_once(tmp_path: Path) -> None:
+    """Start a gateway alone with a Redis that went back in time: no other gateway has mended it."""
+    stack = Stack(tmp_path)
+    try:
+        gateway = stack.start()
+        token = make_token(new_user())
+        await (await welcomed(gateway, token)).close()
+        async with connect_redis(stack.redis.url) as redis:
+            version = await redis.get(REVOKED_VERSION)
+            await asyncio.to_thread(gateway.stop, seconds=LIMIT)
+            await revoke(stack, "--everybody")
+            await redis.delete(REVOKED)
+            await redis.set(REVOKED_VERSION, version)
+        await refused(await asyncio.to_thread(stack.start_gateway), token)
+    finally:
+        stack.stop()
+
+
+async def test_lost_database_connections_are_replaced(tmp_path: Path) -> None:
+    stack = Stack(tmp_path)
+    try:
+        gateway = stack.start()
+        if not stack.env["DATABASE_URL"]:
+            pytest.skip("SQLite has no connection that could be lost")
+        token = make_token(new_user())
+        async with connect_redis(stack.redis.url) as redis:
+            for _ in range(3):
+                stack.query(END_DATABASE_CONNECTIONS)
+                await redis.delete(REVOKED_VERSION)
+                await until_answer(lambda: redis.exists(REVOKED_VERSION), what="Redis has a copy again")
+            stack.query(END_DATABASE_CONNECTIONS)
+            await revoke(stack, "--everybody")
+        await refused(gateway, token)
+    finally:
+        stack.stop()
+
+
+async def test_gateways_learn_from_the_database_while_redis_is_unavailable(tmp_path: Path) -> None:
+    stack = Stack(tmp_path)
+    try:
+        client = await welcomed(stack.start(), make_token(new_user()))
+        await asyncio.to_thread(stack.redis.kill)
+        with pytest.raises(AssertionError, match="gateways read it from the database within seconds"):
+            await revoke(stack, "--everybody")
+        await closed_as_revoked(client)
+    finally:
+        stack.stop()
+
+
+async def test_revocations_are_kept_as_long_as_their_tokens(stack: Stack) -> None:
+    user, expires_at = new_user(), int(time.time()) + 1_000 * 86_400
+    await revoke(stack, "--user", str(user))
+    await revoke(stack, "--jti", f"unknown-{user}")
+    await revoke(stack, "--jti", f"known-{user}", "--expires-at", str(expires_at))
+    await revoke(stack, "--jti", f"gone-{user}", "--expires-at", "1")
+    await revoke(stack, "--user", str(new_user()))
+    kept = dict(stack.query("SELECT whose, kept_until FROM realtime_revocation WHERE whose LIKE %s", f"%{user}"))
+    assert kept == {
+        f"user:{user}": FOREVER, f"jti:unknown-{user}": FOREVER, f"jti:known-{user}": expires_at + EXPIRED_SECONDS,
+    }  # fmt: skip
+
+
+async def test_numeric_token_id_is_revoked_by_its_decimal_text(stack: Stack, gateway: Gateway) -> None:
+    user = new_user()
+    token = make_token(user, jti=user, sub=user)
+    client = await welcomed(gateway, token)
+    await revoke(stack, "--jti", str(user))
+    await closed_as_revoked(client)
+    await refused(gateway, token)
+
+
+async def test_connection_of_an_issuer_ahead_of_us_is_closed(stack: Stack, gateway: Gateway) -> None:
+    user = new_user()
+    client = await welcomed(gateway, make_token(user, iat=int(time.time()) + 9))
+    await revoke(stack, "--user", str(user))
+    await closed_as_revoked(client)
+
+
+@pytest.mark.reference_only
+@pytest.mark.parametrize("whose", ["user", "jti"])
+async def test_revoked_refresh_token_mints_no_token(stack: Stack, gateway: Gateway, whose: str) -> None:
+    async with httpx.AsyncClient(base_url=gateway.http, timeout=LIMIT) as http:
+        pair = (await http.post("/api/token/", json={"username": "alice", "password": "demo"})).json()
+        claims = jwt.decode(pair["refresh"], options={"verify_signature": False})
+        await revoke(stack, *(["--user", str(claims["userId"])] if whose == "user" else ["--jti", claims["jti"]]))
+        if whose == "user":
+            await refused(gateway, pair["access"])  # the gateway knows
+        answer = await until_answer(
+            lambda: http.post("/api/token/refresh/", json={"refresh": pair["refresh"]}),
+            lambda answer: answer.status_code != 200, "no new token",
+        )  # fmt: skip
+        assert (answer.status_code, answer.json()["message"]) == (401, "the token has been revoked")
+        await next_second()
+        again = (await http.post("/api/token/", json={"username": "alice", "password": "demo"})).json()
+        answer = await http.post("/api/token/refresh/", json={"refresh": again["refresh"]})
+        await (await welcomed(gateway, answer.json()["access"])).close()
+
+
+@pytest.mark.reference_only
+async def test_refresh_token_of_a_deleted_user_mints_no_token(stack: Stack, gateway: Gateway) -> None:
+    claims = {
+        "user_id": str(2**40),
+        "userId": 2**40,
+        "token_type": "refresh",
+        "jti": "x",
+        "exp": int(time.time()) + 600,
+    }
+    token = jwt.encode(claims, settings.REALTIME.jwt_secret, "HS256")
+    async with httpx.AsyncClient(base_url=gateway.http, timeout=LIMIT) as http:
+        answer = await http.post("/api/token/refresh/", json={"refresh": token})
+    assert answer.status_code == 401
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
         (["--user", "0"], "--user"),
         (["--jti", ""], "--jti"),
         (["--user", "1", "--issued-until", "99999999999"], "--issued-until"),
+        (["--user", "1", "--expires-at", "99999999999"], "--expires-at"),
+        (["--jti", "x", "--expires-at", "0"], "--expires-at"),
     ],
 )
 def test_invalid_revocation_error_names_the_argument(stack: Stack, arguments: list[str], named: str) -> None:

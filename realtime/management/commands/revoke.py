@@ -31,9 +31,14 @@ class Command(BaseCommand):
         parser.add_argument(
             "--issued-until", type=int, metavar="SECONDS", help="only tokens issued up to this Unix time (default: now)"
         )
+        parser.add_argument(
+            "--expires-at", type=int, metavar="SECONDS", help="when the one token expires (its exp): until a day later "
+            "its revocation is stored, otherwise for ever",
+        )  # fmt: skip
 
     def handle(self, *args: Any, **options: Any) -> None:
         user, jti, until = options["user"], options["jti"], options["issued_until"]
+        expires_at = options["expires_at"]
         if user is not None and not 1 <= user <= MAX_USER_ID:
             raise CommandError(f"--user: {user} is not a user's id")
         if jti is not None and until is not None:
@@ -42,18 +47,23 @@ class Command(BaseCommand):
             raise CommandError(f"--jti: an id has 1 to {MAX_JTI} characters")
         if until is not None and not 0 < until <= time.time():
             raise CommandError(f"--issued-until: {until} is not a time in the past")
+        if expires_at is not None and (jti is None or expires_at < 1):
+            raise CommandError("--expires-at: a Unix time, and only with --jti")
         settings = conf.get()
         try:
-            async_to_sync(self._revoke)(settings, user or 0, jti or "", until or 0)
+            async_to_sync(self._revoke)(
+                settings, user_id=user or 0, jti=jti or "", issued_until=until or 0, expires_at=expires_at or 0
+            )
         except DatabaseError as error:
             raise CommandError(f"nothing was revoked: {error}") from None
         except RealtimeError as error:
             raise CommandError(
-                f"the gateways were not notified, run this again: Redis at {address_of(settings.redis_url)}: {error}"
+                "stored; the gateways read it from the database within seconds, but could not be notified: "
+                f"Redis at {address_of(settings.redis_url)}: {error}"
             ) from None
         whose = f"the token {jti}" if jti else f"the tokens of user {user}" if user else "everybody's tokens"
         self.stdout.write(f"revoked {whose}")
 
-    async def _revoke(self, settings: conf.RealtimeConf, user: int, jti: str, until: int) -> None:
+    async def _revoke(self, settings: conf.RealtimeConf, **wanted: Any) -> None:
         async with connected(settings, get_channel_layer()) as revocations:
-            await revocations.revoke(user_id=user, jti=jti, issued_until=until, by=getpass.getuser())
+            await revocations.revoke(**wanted, by=getpass.getuser())

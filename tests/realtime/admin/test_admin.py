@@ -284,6 +284,30 @@ def test_viewer_cannot_revoke(client: Client) -> None:
     assert revoke(client, what="everybody").status_code == 403
 
 
+def test_revoking_from_the_list_needs_its_own_permission(client: Client, rows: list[ConnectionRecord]) -> None:
+    user = staff("view_connectionrecord", "end_connection")
+    client.force_login(user)
+    assert "revoke_tokens" not in client.get(LIST).content.decode()
+    client.post(LIST, {"action": "revoke_tokens", "_selected_action": str(rows[0].pk)})
+    assert not Revocation.objects.exists()
+    user.user_permissions.add(Permission.objects.get(codename="add_revocation"))
+    assert "revoke_tokens" in client.get(LIST).content.decode()
+
+
+def test_revocation_is_neither_changed_nor_deleted(admin_client: Client) -> None:
+    row = Revocation.objects.create(whose="all", issued_until=1, kept_until=2**40)
+    for answer in (
+        admin_client.post(f"{REVOCATIONS}all/delete/", {"post": "yes"}),
+        admin_client.post(f"{REVOCATIONS}all/change/", {"issued_until": "0"}),
+    ):
+        assert answer.status_code == 403
+    admin_client.post(REVOCATIONS, {"action": "delete_selected", "_selected_action": "all", "post": "yes"})
+    row.refresh_from_db()
+    assert row.issued_until == 1
+    kinds = Permission.objects.filter(content_type__model="revocation").values_list("codename", flat=True)
+    assert set(kinds) == {"view_revocation", "add_revocation"}
+
+
 @pytest.mark.django_db(transaction=True)
 def test_no_revocation_is_stored_without_redis(admin_client: Client) -> None:
     port = free_port()

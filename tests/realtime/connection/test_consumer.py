@@ -39,7 +39,7 @@ class Welcoming:
 
 
 async def test_token_revoked_after_the_handshake_is_rejected() -> None:
-    revocations = Revocations(None, None, 90)  # type: ignore[arg-type]  # what is known is enough here
+    revocations = Revocations(None, None)  # type: ignore[arg-type]  # what is known is enough here
     quiet: Any = SimpleNamespace(
         opened=lambda *_, **__: None, closed=lambda *_, **__: None, authenticated=lambda *_, **__: None
     )

@@ -1,0 +1,68 @@
+"""Check what a process knows of revoked tokens, by Redis's copy."""
+
+from typing import Any
+
+import pytest
+
+from realtime.auth.principal import Principal
+from realtime.auth.revocation_rows import FOREVER, Row
+from realtime.auth.revocations import COPIED_AT_ONCE, Revocations, _number_of
+from realtime.redis import keys
+from tests.support.redis import Redis
+
+NO_LAYER: Any = None
+
+
+def user_of(row: Row) -> Principal:
+    return Principal(user_id=int(row.whose.partition(":")[2]), expires_at=FOREVER, issued_at=row.issued_until)
+
+
+async def test_older_copy_takes_no_revocation_back(redis: Any) -> None:
+    row = Row("user:7", 1_000, FOREVER)
+    told: list[str] = []
+    revocations = Revocations(redis, NO_LAYER, on_new=lambda: told.append("new"))
+    await revocations._copy(1, [row])
+    await revocations.refresh()
+    assert (revocations.is_revoked(user_of(row)), told) == (True, ["new"])
+    await redis.delete(keys.REVOKED)
+    await redis.hset(keys.REVOKED, "user:7", f"500 {FOREVER}")
+    await redis.set(keys.REVOKED_VERSION, "0:older")
+    await revocations.refresh()
+    assert (revocations.is_revoked(user_of(row)), told) == (True, ["new"])
+
+
+async def test_copy_that_broke_off_has_no_number(redis: Redis) -> None:
+    rows = [Row(f"user:{number}", 1_000, FOREVER) for number in range(1, 2 * COPIED_AT_ONCE)]
+    revocations = Revocations(redis, NO_LAYER)
+    await revocations._copy(4, [])
+
+    with pytest.raises(TypeError):
+        await revocations._copy(5, [*rows[:COPIED_AT_ONCE], None])  # type: ignore[list-item]  # it breaks off here
+    assert _number_of(await redis.get(keys.REVOKED_VERSION)) == 4
+    await revocations._copy(5, rows)
+    assert _number_of(await redis.get(keys.REVOKED_VERSION)) == 5
+    await revocations.refresh()
+    assert all(revocations.is_revoked(user_of(row)) for row in rows)
+
+
+async def test_later_times_stay_in_the_copy(redis: Any) -> None:
+    revocations = Revocations(redis, NO_LAYER)
+    for row in (Row("jti:x", 2_000, 3_000), Row("jti:x", 1_000, FOREVER), Row("jti:x", 1_500, 2_000)):
+        await revocations._copy(1, [row])
+    assert await redis.hgetall(keys.REVOKED) == {b"jti:x": f"2000 {FOREVER}".encode()}
+
+
+async def test_expired_token_leaves_the_copy(redis: Any) -> None:
+    revocations = Revocations(redis, NO_LAYER)
+    await revocations._copy(1, [Row("jti:gone", 1, 1_000), Row("jti:here", 1, FOREVER)])
+    await revocations.refresh()
+    assert await redis.hkeys(keys.REVOKED) == [b"jti:here"]
+    assert not revocations.is_revoked(Principal(user_id=1, expires_at=FOREVER, jti="gone"))
+    assert revocations.is_revoked(Principal(user_id=1, expires_at=FOREVER, jti="here"))
+
+
+@pytest.mark.parametrize(
+    ("version", "number"), [(None, -1), (b"", -1), (b"7:epoch", 7), (b"8f_-epoch", -1), (b"x:y", -1), (b"0:a:b", 0)]
+)
+def test_number_is_read_from_a_version(version: bytes | None, number: int) -> None:
+    assert _number_of(version) == number
