@@ -1,7 +1,7 @@
 """Open a gRPC channel to one service, with its address, TLS, keepalive and retries.
 
-The first call creates the channel, in its event loop. If the address names etcd, the channel is replaced whenever
-instances are added or removed.
+The first call creates the channel, in its event loop. If the address is a DNS name or names etcd, the channel is
+replaced whenever instances are added or removed.
 """
 
 import asyncio
@@ -13,16 +13,14 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import grpc
 from django.core.exceptions import ImproperlyConfigured
 
+from chatws.chat_service.resolving import ResolvedName
 from realtime.aio import tasks
 from realtime.aio.waiting import wait_event
-
-if TYPE_CHECKING:
-    from chatws.chat_service.discovery import Instances
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +68,17 @@ def options_of(*services: str) -> list[tuple[str, str | int]]:
     ]
 
 
+class Instances(Protocol):
+    """What knows the instances of a service: etcd or DNS. It calls a function with all of them on each change."""
+
+    known: tuple[str, ...]
+    problem: str
+
+    def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
 class Channel:
     """A channel to a service; ``setting`` is the name of the setting that holds its address.
 
@@ -85,16 +94,23 @@ class Channel:
         self._tasks = tasks.Group()
         self._instances: Instances | None = None
         self.instances: Sequence[str] = ()
-        """``host:port`` of each instance that is called; empty without etcd."""
+        """``host:port`` of each instance that is called; empty if the address lists IP addresses."""
+        self._name = ""
+        """The ``name:port`` of the service, if the address is one."""
         self.address = address
         """The address for messages, without a password."""
         if address.startswith("etcd:"):
             from chatws.chat_service import discovery  # imported here: only deployments with etcd need it
 
-            self._instances = discovery.Instances(discovery.parse(setting, address), self._instances_changed)
-            self.address = str(self._instances.address)
+            where = discovery.parse(setting, address)
+            self._instances = discovery.Instances(where, self._instances_changed)
+            self.address = str(where)
         else:
             self._target = target_of(setting, address)
+            if not self._target:
+                self.address = address.strip(" ,")
+                self._name = self.address.replace(".:", ":")  # no certificate has the dot of a full name
+                self._instances = ResolvedName(self.address, self._instances_changed)
 
     async def open(self, seconds: float) -> grpc.aio.Channel:
         """Return the current channel; call this again for each call, because the channel may be replaced.
@@ -147,7 +163,7 @@ class Channel:
             return
         if self._instances is None or tuple(known) != self._instances.known:  # a newer change replaces this one
             return
-        before, self._opened = self._opened, self._make(target, _host(known[0]))
+        before, self._opened = self._opened, self._make(target, _host(self._name or known[0]))
         self.instances = known
         self._is_open.set()
         if before is not None:
@@ -156,12 +172,14 @@ class Channel:
     def _make(self, target: str, host: str) -> grpc.aio.Channel:
         """Create a channel; with TLS, every instance's certificate must name ``host``.
 
-        Without the override gRPC would take the whole list of addresses for the name.
+        Without the override gRPC would take the whole list of addresses for the name. A proxy or a mesh between may
+        route calls by the name of the service, which is the calls' authority.
         """
+        options = [*self._options, ("grpc.default_authority", self._name)] if self._name else self._options
         if not self._tls_ca:
-            return grpc.aio.insecure_channel(target, options=self._options)
+            return grpc.aio.insecure_channel(target, options=options)
         credentials = grpc.ssl_channel_credentials(root_certificates=Path(self._tls_ca).read_bytes())
-        options = [*self._options, ("grpc.ssl_target_name_override", host)]
+        options = [*options, ("grpc.ssl_target_name_override", host)]
         return grpc.aio.secure_channel(target, credentials, options=options)
 
 
@@ -192,7 +210,7 @@ def _host(address: str) -> str:
 
 
 def target_of(setting: str, address: str) -> str:
-    """Return the gRPC target for ``IP:port[,IP:port…]`` or ``name:port``.
+    """Return the gRPC target for ``IP:port[,IP:port…]``, or an empty text for ``name:port``.
 
     Raises:
         ImproperlyConfigured: the address has another form; the message names ``setting``.
@@ -206,7 +224,7 @@ def target_of(setting: str, address: str) -> str:
     if len(parts) == 1 and versions == {None}:
         host, _, port = parts[0].rpartition(":")
         if _HOST.fullmatch(host) and _is_port(port):
-            return f"dns:///{parts[0]}"
+            return ""
     raise ImproperlyConfigured(
         f"{setting}: it is neither IP:port (several of one kind, comma separated) nor one name:port "
         "nor etcd://host:port/<key>"

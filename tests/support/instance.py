@@ -11,7 +11,7 @@ from chatws.chat_service.pb import chat_pb2 as pb
 class Instance(grpc.GenericRpcHandler):
     """A chat service that answers each call for unread notifications with its own number."""
 
-    def __init__(self, number: int, tls: grpc.ServerCredentials | None = None) -> None:
+    def __init__(self, number: int, tls: grpc.ServerCredentials | None = None, own: str = "127.0.0.1:0") -> None:
         self.number = number
         self.asked = 0
         self.answers = asyncio.Event()
@@ -20,9 +20,8 @@ class Instance(grpc.GenericRpcHandler):
         """Whether it cancels each call, as a server does that stops without a grace period."""
         self._server = grpc.aio.server()
         self._server.add_generic_rpc_handlers([self])
-        own = "127.0.0.1:0"
         port = self._server.add_secure_port(own, tls) if tls else self._server.add_insecure_port(own)
-        self.address = f"127.0.0.1:{port}"
+        self.address = f"{own.rpartition(':')[0]}:{port}"
 
     def service(self, details: grpc.HandlerCallDetails) -> Any:
         async def answer(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:

@@ -74,9 +74,9 @@ const WORDS = {
       gateway: "Gateway",
       redis: "Redis",
       chat_rpc: "Chat service",
-      chat_rpc_instances: "Its instances, by etcd",
+      chat_rpc_instances: "Its instances",
       user_rpc: "User service",
-      user_rpc_instances: "Its instances, by etcd",
+      user_rpc_instances: "Its instances",
     },
   },
   zh: {
@@ -115,9 +115,9 @@ const WORDS = {
       gateway: "网关",
       redis: "Redis",
       chat_rpc: "聊天服务",
-      chat_rpc_instances: "实例（etcd）",
+      chat_rpc_instances: "实例",
       user_rpc: "用户服务",
-      user_rpc_instances: "实例（etcd）",
+      user_rpc_instances: "实例",
     },
   },
 };
