@@ -127,6 +127,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     2,048"""
     chatws_consumer_group: str = "chatws"
     """consumer group that shows the relay's lag on each topic; the first relay starts at its position"""
+    chatws_dead_letter_bytes: Count = 67_108_864
+    """most bytes of a topic's dead letters in Redis; the oldest are dropped"""
     chatws_feed_publications: Count = 1_000
     """most publications that a feed's log keeps"""
     chatws_feed_bytes: Count = 1_048_576

@@ -118,6 +118,8 @@ class RealtimeConf:
     relay_lease_seconds: float = 3.0
     dead_letters: int = 10_000
     """Most entries of a `.dlq` stream."""
+    dead_letter_bytes: int = 67_108_864
+    """Most bytes of a `.dlq` stream, as Redis measures it."""
 
     def max_body_of(self, path: str) -> int:
         """Return the most bytes of a body that a request for ``path`` may have."""

@@ -162,6 +162,7 @@ REALTIME = RealtimeConf(
     groups_per_connection=ENV.chatws_groups_per_connection,
     audit_unauthenticated_per_minute=ENV.chatws_audit_unauthenticated_per_minute,
     consumer_group=ENV.chatws_consumer_group,
+    dead_letter_bytes=ENV.chatws_dead_letter_bytes,
 )
 PUBLISHES_MESSAGES = ENV.chatws_message_publisher == "gateway"
 CHATWS = ChatConf(

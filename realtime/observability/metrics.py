@@ -83,6 +83,9 @@ relay_lag = _gauge(
 )
 relay_retries = Counter("chatws_relay_retries_total", "Failed attempts that are retried", ("topic",))
 dead_letters = Counter("chatws_dead_letters_total", "Stream entries that can never succeed", ("topic",))
+dead_letters_dropped = Counter(
+    "chatws_dead_letters_dropped_total", "Dead letters dropped, the oldest first: a topic has too many", ("topic",)
+)
 relay_lease = _gauge("chatws_relay_lease", "1 while this relay holds the topic", ("topic",))
 
 messages_finished = Counter(

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from realtime.conf import RealtimeConf
-from realtime.exceptions import GroupExists, MissingKey, PoisonEntry
+from realtime.exceptions import GroupExists, MissingKey, PoisonEntry, RedisDefect
+from realtime.observability import metrics
 from realtime.redis import keys
 from realtime.redis.client import Redis
 from realtime.redis.scripts import Script
@@ -57,6 +58,7 @@ class Topic:
         self._redis = redis
         self._group = conf.consumer_group
         self._dead_letters = conf.dead_letters
+        self._dead_letter_bytes = conf.dead_letter_bytes
         self._cursor_key = keys.cursor(name)
 
     async def start(self) -> str:
@@ -130,8 +132,30 @@ class Topic:
             if name not in (UUID, METADATA, PAYLOAD):
                 written += [name, value]
         of_topic = [self._cursor_key, keys.dead_letters(self.name), keys.DEAD_LETTER_TOPICS]
-        if await _relay_dead_letter.run(self._redis, of_topic, [entry_id, self._dead_letters, self.name, *written]):
+        given = [entry_id, self._dead_letters, self.name, *written]
+        dropped = int(await _relay_dead_letter.run(self._redis, of_topic, given))
+        if dropped >= 0:
             logger.warning("%s: entry %s was moved to %s.dlq: %s", self.name, entry_id, self.name, reason)
+        self._count_dropped(max(dropped, 0))
+
+    async def bound_dead_letters(self) -> None:
+        """Drop the oldest dead letters until they take at most ``dead_letter_bytes``. The newest one stays."""
+        letters, limit, dropped = keys.dead_letters(self.name), self._dead_letter_bytes, 0
+        try:
+            while (used := await self._redis.memory_usage(letters, samples=0) or 0) > limit:
+                count = await self._redis.xlen(letters)
+                if count <= 1:
+                    break
+                kept = max(1, 9 * count * limit // (10 * used))
+                dropped += await self._redis.xtrim(letters, maxlen=kept, approximate=False)
+        except RedisDefect as error:  # not every offer of Redis measures a key
+            logger.warning("%s: the size of its dead letters is unknown: %s", self.name, error)
+        self._count_dropped(dropped)
+
+    def _count_dropped(self, letters: int) -> None:
+        if letters:
+            metrics.dead_letters_dropped.labels(self.name).inc(letters)
+            logger.error("%s: the %d oldest dead letters were dropped: there were too many", self.name, letters)
 
     async def lag(self) -> int | None:
         """Return how many entries wait; None if Redis does not know."""

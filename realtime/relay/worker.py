@@ -217,6 +217,8 @@ class TopicWorker(Generic[T]):
         for entry, reason in batch.poison:
             await self.topic.dead_letter(entry, reason)
             metrics.dead_letters.labels(self.topic.name).inc()
+        if batch.poison:
+            await self.topic.bound_dead_letters()
 
     async def _deliver_with_retry(self, token: int, batch: _Batch[T]) -> None:
         backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)

@@ -33,7 +33,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack = Stack(
         tmp_path_factory.mktemp("metrics"), CHATWS_METRICS_TOKEN=TOKEN, CHATWS_PUBLIC_STATUS="0",
         CHATWS_CONNECTIONS_PER_USER="3", CHATWS_OUTBOX_BYTES="65536",
-        CHATWS_AUDIT_UNAUTHENTICATED_PER_MINUTE="1",
+        CHATWS_AUDIT_UNAUTHENTICATED_PER_MINUTE="1", CHATWS_DEAD_LETTER_BYTES="8192",
     )  # fmt: skip
     try:
         yield stack
@@ -245,10 +245,12 @@ async def resumes_and_gaps_are_counted(watch: Watch) -> None:
 async def relaying_is_counted(watch: Watch) -> None:
     message_new = {"topic": "chat.message.new"}
     with redis_py.Redis.from_url(watch.stack.redis.url) as client:
-        client.xadd("chat.message.new", {"payload": "not JSON"})
-    await watch.relay_until(lambda seen: seen.total("chatws_relayed_total", **message_new) == 5)
+        for number in range(2):
+            client.xadd("chat.message.new", {"payload": "not JSON" + number * 10_000 * " "})
+    await watch.relay_until(lambda seen: seen.total("chatws_relayed_total", **message_new) == 6)
     seen = await watch.relay_until(lambda seen: seen.total("chatws_relay_lease", **message_new) == 1)
-    assert seen.total("chatws_dead_letters_total", **message_new) == 1
+    assert seen.total("chatws_dead_letters_total", **message_new) == 2
+    assert seen.total("chatws_dead_letters_dropped_total", **message_new) == 1
     assert seen.total("chatws_loop_lag_seconds_count") > 0
     assert (await asyncio.to_thread(get_json, f"{watch.at_relay}/ready")) == (200, {"redis": "ok"})
     with redis_py.Redis.from_url(watch.stack.redis.url) as client, client.pipeline(transaction=True) as full:

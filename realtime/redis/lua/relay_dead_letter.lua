@@ -1,6 +1,6 @@
 #!lua
 -- Write an entry's dead letter, once, however often it is tried.
--- Returns 1, or 0 if it was written before.
+-- Returns how many old letters were dropped for it, or -1 if it was written before.
 -- The mark in the cursor comes after the letter. The set of topics comes first: it may name a topic without letters.
 local cursor, letters, topics = KEYS[1], KEYS[2], KEYS[3]
 local entry_id, max_letters, topic = ARGV[1], tonumber(ARGV[2]), ARGV[3]
@@ -23,10 +23,9 @@ local function letter_fields()
 end
 
 local dead = redis.call('HGET', cursor, 'dead')
-if dead and not stream_id_after(entry_id, dead) then return 0 end
+if dead and not stream_id_after(entry_id, dead) then return -1 end
 local fields = letter_fields()
 redis.call('SADD', topics, topic)
 stream_add(letters, fields, 1, #fields)
 redis.call('HSET', cursor, 'dead', entry_id)
-redis.call('XTRIM', letters, 'MAXLEN', '~', max_letters)
-return 1
+return redis.call('XTRIM', letters, 'MAXLEN', '~', max_letters)

@@ -49,6 +49,26 @@ async def test_dead_letter_shows_its_entry_and_reason(letters: DeadLetters, redi
     assert await letters.get(TOPIC, "1-1") is None
 
 
+async def test_dead_letters_are_bounded_in_bytes(letters: DeadLetters, redis: Any, conf: RealtimeConf) -> None:
+    limit = 1_000_000
+    topic = Topic(redis, TOPIC, replace(conf, dead_letter_bytes=limit))
+    for number in range(1, 101):  # the later, the longer
+        await topic.dead_letter((f"{number}-0", FIELDS | {b"payload": b"x" * (number * 1_000)}), "too long")
+        if number % 25 == 0:
+            await topic.bound_dead_letters()
+    assert limit / 2 < await redis.memory_usage(f"{TOPIC}.dlq", samples=0) <= limit
+    [newest, *_] = await letters.latest(TOPIC, 100)
+    assert newest.entry_id == "100-0"
+
+
+async def test_newest_dead_letter_is_kept_whatever_its_size(redis: Any, conf: RealtimeConf) -> None:
+    topic = Topic(redis, TOPIC, replace(conf, dead_letter_bytes=1))
+    for number in range(1, 4):
+        await topic.dead_letter((f"{number}-0", FIELDS), "broken")
+    await topic.bound_dead_letters()
+    assert await redis.xlen(f"{TOPIC}.dlq") == 1
+
+
 async def test_replay_restores_the_entry_and_counts(letters: DeadLetters, redis: Any, conf: RealtimeConf) -> None:
     await write(redis, conf, "5-0", FIELDS)
     [letter] = await letters.latest(TOPIC, 10)
