@@ -12,7 +12,7 @@ PYTEST = $(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),5) --dist loadfile --
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test suite test-postgres proofs rolling soak fuzz test-servers test-platform bench bench-quick faults screenshots check lint format types floors migrations stubs-check docs docs-check lock lock-check audit stubs chromium postgres npm nginx etcd clean
+.PHONY: help run test suite test-postgres proofs rolling soak fuzz test-servers test-platform pythons matrix bench bench-quick faults screenshots check lint format types floors migrations stubs-check docs docs-check lock lock-check audit stubs chromium postgres npm nginx etcd clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,7 +21,7 @@ run: $(VENV)/run.stamp ## start the whole chat with a demo: two browsers can tal
 	@$(BIN)/python -m tools.run
 
 test: $(VENV)/dev.stamp chromium postgres npm nginx etcd ## run all checks and all tests: SEED=7 repeats the order of an earlier run
-	@$(MAKE) --no-print-directory --jobs=2 suite check
+	@$(MAKE) --no-print-directory --jobs=2 suite check pythons
 
 suite: $(VENV)/dev.stamp
 	@$(PYTEST)
@@ -54,6 +54,12 @@ test-servers: $(VENV)/dev.stamp ## run the contract tests on plain daphne and on
 
 test-platform: $(VENV)/dev.stamp etcd ## run the contract tests beside the Go platform's twin
 	@$(BIN)/python -m pytest tests/contract --chat-service twin -n 2
+
+pythons: $(VENV)/dev.stamp etcd ## run the fast part of the tests on this machine's other Pythons, each with its newest Django
+	@$(BIN)/python -m tools.matrix
+
+matrix: $(VENV)/dev.stamp etcd ## run the fast part of the tests on every Python of this machine with every Django
+	@$(BIN)/python -m tools.matrix --all
 
 bench: $(VENV)/dev.stamp ## measure all figures of docs/performance.md, with other servers for comparison; minutes
 	@$(BIN)/python -m benchmarks --write --json docs/performance.json
@@ -125,7 +131,7 @@ nginx: $(VENV)/dev.stamp ## install an nginx for the test of its configuration i
 	@$(BIN)/python -m tools.nginx
 
 clean: ## remove the virtual environment and the caches of tools; keep the data
-	@rm -rf $(VENV) node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis staticfiles
+	@rm -rf $(VENV) .venvs node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis staticfiles
 
 $(VENV)/run.stamp: requirements.txt requirements-uv.txt
 	@$(PYTHON) tools/install.py requirements.txt

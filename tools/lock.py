@@ -17,12 +17,16 @@ from config.env import BASE_DIR
 RUN, TRACING, DEV = "requirements.txt", "requirements-tracing.txt", "requirements-dev.txt"
 UV = "requirements-uv.txt"
 """The lock of the installer itself, which is installed first."""
-COMMON = ["--universal", "--generate-hashes", "--python-version", "3.11", "--no-header", "--quiet"]
+DJANGO_60 = "requirements-django60.txt"
+"""What is installed over the development lock to test with Django 6.0 (`tools/matrix.py`)."""
+COMMON = ["--universal", "--generate-hashes", "--no-header", "--quiet"]
+OLDEST = ["--python-version", "3.11"]
 ARGUMENTS = {
-    RUN: ["pyproject.toml"],
-    TRACING: ["--extra", "tracing", "pyproject.toml", "-c", RUN],
-    DEV: ["--group", "dev", "pyproject.toml", "-c", TRACING],
-    UV: ["--group", "pyproject.toml:install", "-c", DEV],
+    RUN: [*OLDEST, "pyproject.toml", "-c", "tools/long-term.txt"],
+    TRACING: [*OLDEST, "--extra", "tracing", "pyproject.toml", "-c", RUN],
+    DEV: [*OLDEST, "--group", "dev", "pyproject.toml", "-c", TRACING],
+    UV: [*OLDEST, "--group", "pyproject.toml:install", "-c", DEV],
+    DJANGO_60: ["--python-version", "3.12", "--group", "pyproject.toml:django60"],
 }
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 
@@ -43,6 +47,7 @@ def problems() -> list[str]:
     development = [*installer, *(line for line in project["dependency-groups"]["dev"] if isinstance(line, str))]
     more = {TRACING: project["project"]["optional-dependencies"]["tracing"], DEV: development}
     found = _missing(asked, pins(RUN), RUN) + _missing(installer, pins(UV), UV)
+    found += _missing(project["dependency-groups"]["django60"], pins(DJANGO_60), DJANGO_60)
     for lock, extra in more.items():
         found += _missing([*asked, *extra], pins(lock), lock)
         found += [f"{lock}: {name} differs from {RUN}" for name in _differing(pins(RUN), pins(lock))]

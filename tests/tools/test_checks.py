@@ -11,7 +11,7 @@ from config.env import BASE_DIR
 from tools import npm
 
 IGNORED = shutil.ignore_patterns(
-    ".venv", ".git", ".data", "__pycache__", ".*_cache", ".hypothesis", "tests", "node_modules"
+    ".venv*", ".git", ".data", "__pycache__", ".*_cache", ".hypothesis", "tests", "node_modules"
 )
 
 
