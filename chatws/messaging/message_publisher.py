@@ -21,7 +21,7 @@ from chatws.messaging.stored import is_stored
 from realtime.aio.backoff import Backoff
 from realtime.exceptions import RedisUnavailable, TransientError
 from realtime.observability import metrics, tracing
-from realtime.publishing.intents import MAX_INTENTS, Intent, Intents, Noted
+from realtime.publishing.intents import Intent, Intents, Noted
 from realtime.relay.watermill import encode
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class MessagePublisher:
         """Note in Redis that a message is about to be stored.
 
         Raises:
-            FrameError: 503, Redis is unavailable, or there are `MAX_INTENTS` intents already.
+            FrameError: 503, Redis is unavailable, or there are too many intents already.
         """
         content = msgspec.json.encode(event)
         try:
@@ -78,7 +78,7 @@ class MessagePublisher:
             raise _unavailable(error, "this try stored nothing") from error
         if noted is Noted.FULL:
             metrics.refusals.labels("intents").inc()
-            problem = f"{MAX_INTENTS} messages have an unknown result: this try stored nothing"
+            problem = "too many messages have an unknown result: this try stored nothing"
             raise FrameError(503, problem, retry_after=RETRY_AFTER_SECONDS)
         return noted
 

@@ -16,7 +16,9 @@ from realtime.redis.scripts import Script
 LEASE_MS = 4_000
 """How long nobody else may claim an intent after it was noted, postponed or claimed."""
 MAX_INTENTS = 20_000
-"""Most intents of a topic at a time. They take at most this many times the largest content in Redis."""
+"""Most intents of a topic at a time."""
+MAX_BYTES = 67_108_864
+"""Most bytes that the intents of a topic take in Redis, as Redis estimates them."""
 
 _intent_note = Script("intent_note")
 _intent_fulfil = Script("intent_fulfil")
@@ -33,7 +35,7 @@ class Noted(IntEnum):
     ADDED = 2
     """The entry has been added already."""
     FULL = 3
-    """It was not noted, because the topic has `MAX_INTENTS` intents."""
+    """It was not noted, because the topic has `MAX_INTENTS` intents, or `MAX_BYTES` of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Intents:
     async def note(self, intent_id: str, content: bytes) -> Noted:
         """Store an intent before its action is tried."""
         own = [self._intents, self._due, self._mark(intent_id)]
-        return Noted(await _intent_note.run(self._redis, own, [intent_id, content, LEASE_MS, MAX_INTENTS]))
+        return Noted(await _intent_note.run(self._redis, own, [intent_id, content, LEASE_MS, MAX_INTENTS, MAX_BYTES]))
 
     async def fulfil(self, intent_id: str, entry: Mapping[bytes, bytes]) -> bool:
         """Add the entry and delete the intent in one step; False if the entry had been added before."""

@@ -9,10 +9,17 @@ import redis as redis_py
 from realtime.audit.events import FIELD, Event, Opened
 from realtime.audit.events import parse as parse_event
 from realtime.redis.keys import AUDIT_STREAM
+from tests.conftest import Connect
 from tests.support.chat import new_user
 from tests.support.client import connect, make_token
 from tests.support.scrape import scraped
 from tests.support.stack import Gateway, Stack
+
+FRAMES: dict[str, dict[str, Any]] = {
+    "send_message": {"msg_type": 1, "content": "x"}, "join_group": {"resume": {"epoch": "e", "offset": 1}},
+    "leave_group": {}, "mark_read": {"message_id": "m"}, "typing": {"typing": True}, "presence": {}, "history": {},
+}  # fmt: skip
+"""Every frame that names a chat group, without it."""
 
 
 @pytest.fixture
@@ -52,3 +59,22 @@ async def test_unauthenticated_flood_buys_few_short_records(alone: Stack) -> Non
     opened = [event for event in recorded(alone) if isinstance(event, Opened)]
     assert 2 <= len(opened) <= 3, "one within the limit, perhaps another a minute later, and the user's"
     assert {event.user_agent for event in opened} == {long[:256]}
+
+
+@pytest.mark.parametrize("publisher", ["rpc", "gateway"])
+async def test_made_up_groups_leave_nothing_in_redis(stack: Stack, log_in: Connect, publisher: str) -> None:
+    gateway = stack.start_gateway(CHATWS_MESSAGE_PUBLISHER=publisher)
+    user, made_up = new_user(), [f"made-up-{new_user()}" for _ in range(20)]
+    client = await log_in(user, gateway.ws)
+    for group in made_up:
+        for kind, data in FRAMES.items():
+            answer = await client.ask(kind, {"group_id": group, **data})
+            assert answer["type"] == "group_left" or answer["data"]["code"] == 403
+    resumed = await connect(gateway.ws)
+    points = {f"group:{group}": {"epoch": "e", "offset": 1} for group in made_up}
+    assert (await resumed.ask("auth", {"token": make_token(user), "resume": points}))["type"] == "auth_success"
+    with redis_py.Redis.from_url(stack.redis.url) as client_of_redis:
+        found: Any = client_of_redis.keys("*made-up-*")
+        assert found == []
+        channels: Any = client_of_redis.pubsub_channels("*made-up-*")
+        assert channels == []

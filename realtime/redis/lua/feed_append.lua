@@ -91,6 +91,6 @@ if #payloads > 0 then
     redis.call('EXPIRE', log, log_seconds)
     if is_new_generation and redis.call('EXISTS', ids) == 1 then redis.call('RENAME', ids, old_ids) end
     call_chunked('HSET', ids, remembered)
-    if is_new_generation then redis.call('EXPIRE', ids, 2 * id_seconds) end
+    redis.call('EXPIRE', ids, 2 * id_seconds)
 end
 return {feed.epoch, offsets, offset_before, id_before}

@@ -133,6 +133,13 @@ async def test_full_redis_stores_nothing_of_a_batch(log: FeedLog, redis: Redis) 
     assert await append(log, 2, 3) == [2, 3]
 
 
+async def test_ids_that_redis_lost_expire_again(log: FeedLog, redis: Redis) -> None:
+    await append(log, 1)
+    await redis.delete("chatws:{group:g}:ids")
+    await append(log, 2)
+    assert await redis.ttl("chatws:{group:g}:ids") > 0
+
+
 async def test_keys_of_a_feed_expire(log: FeedLog, redis: Redis, conf: RealtimeConf) -> None:
     began = time.monotonic()
     await append(log, 1)

@@ -10,7 +10,7 @@ from realtime.conf import RealtimeConf
 from realtime.exceptions import RealtimeError
 from realtime.feeds.log import FeedLog, Position
 from realtime.presence.presence import Presence
-from realtime.publishing.intents import Intents
+from realtime.publishing.intents import Intents, Noted
 from realtime.redis import keys
 from realtime.redis.scripts import Script
 from realtime.relay.dead_letters import DeadLetters
@@ -63,6 +63,17 @@ async def test_10000_revocations_are_copied_at_once(redis: Any) -> None:
 async def test_10000_messages_are_published_at_once(redis: Any) -> None:
     channels = [f"channel.{number}" for number in range(MANY)]
     assert await Script("layer_publish").run(redis, [], [part for name in channels for part in (name, "m")]) is None
+
+
+async def test_intents_are_bounded_in_bytes(redis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("realtime.publishing.intents.MAX_BYTES", 1_000_000)
+    intents = Intents(redis, TOPIC, 60)
+    noted = [await intents.note(f"i{number}", b"x" * 30_000) for number in range(100)]
+    fitting = noted.index(Noted.FULL)
+    assert 10 < fitting < 40
+    assert set(noted[fitting:]) == {Noted.FULL}
+    assert await intents.note("i0", b"x" * 30_000) is Noted.BEFORE
+    assert await redis.memory_usage(intents._intents, samples=0) < 2_000_000
 
 
 async def test_10000_intents_are_postponed_at_once(redis: Any) -> None:
