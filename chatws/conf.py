@@ -40,6 +40,8 @@ class ChatConf:
     """Failed logins in 5 minutes from one address; 0: no limit."""
     public_status: bool = False
     """Whether `/stats`, `/api/users/status` and `/metrics` answer without a token."""
+    status_for: str = "everyone"
+    """Whose status a caller sees: of ``everyone``, or of itself and those in its ``shared_groups``."""
     metrics_token: str = field(default="", repr=False)
     """The bearer token that `/metrics` requires; without one, `/metrics` answers only if `public_status` is on."""
     image_sources: str = "https:"

@@ -98,6 +98,9 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """bearer token that `/metrics` requires; without one, `/metrics` answers only with `CHATWS_PUBLIC_STATUS`"""
     chatws_public_status: bool | None = None
     """`/stats` and `/api/users/status` answer without a token; on in development"""
+    chatws_status_for: Literal["everyone", "shared_groups"] = "everyone"
+    """whose status a caller of `/api/users/status` sees: of `everyone`, as on the platform, or of itself and of those
+    with whom it shares a chat group (`shared_groups`; a token is then always required)"""
     chatws_image_sources: Annotated[str, msgspec.Meta(pattern=r"\A[^;,\r\n]*\Z")] = "https:"
     """allowed sources of images and avatars on the chat page besides its own host, in Content-Security-Policy syntax,
     e.g. `https://images.example`; `'none'`: no other source"""

@@ -179,6 +179,7 @@ CHATWS = ChatConf(
     http_threads=ENV.chatws_http_threads,
     logins_per_name=ENV.chatws_logins_per_name,
     logins_per_address=ENV.chatws_logins_per_address,
+    status_for=ENV.chatws_status_for,
     public_status=bool(ENV.chatws_public_status),
     metrics_token=ENV.chatws_metrics_token,
     image_sources=ENV.chatws_image_sources,

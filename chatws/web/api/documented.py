@@ -23,6 +23,10 @@ from chatws.web.api.examples import EXAMPLES
 OWN = "Allowed for the user and for role `admin`."
 OF_MEMBERS = "Allowed for members of the chat group and for role `admin`."
 STATUS = "Allowed for every caller with a token, or without one if `CHATWS_PUBLIC_STATUS` is on."
+STATUS_OF_USER = (
+    f"{STATUS} With `CHATWS_STATUS_FOR=shared_groups` only for callers with a token, of their own user and of members "
+    "of their chat groups; for role `admin` of all."
+)
 PROBLEMS = {
     400: "A field is malformed or missing; the message begins with its name",
     401: "The token is missing or not valid",
@@ -101,7 +105,7 @@ _document(
     "Whether a user is online, and since when",
     serializers.Status,
     query=serializers.OfUser,
-    who=STATUS,
+    who=STATUS_OF_USER,
     tag="status",
 )
 _document(views.GroupView, "A chat group", serializers.GroupInfo, who=OF_MEMBERS, tag="groups")

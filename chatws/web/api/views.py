@@ -20,7 +20,7 @@ from chatws.messaging.history import NAMELESS, history, shown
 from chatws.services import Services
 from chatws.web.api import serializers
 from chatws.web.api.authentication import BearerAuthentication
-from chatws.web.api.permissions import SeesGroup, SeesUser
+from chatws.web.api.permissions import SeesGroup, SeesStatus, SeesUser
 
 Answer = TypeVar("Answer")
 
@@ -88,6 +88,7 @@ class StatsView(ApiView):
 class UserStatusView(ApiView):
     is_public_where_status_is = True
     takes = serializers.OfUser
+    permission_classes = (SeesStatus,)
 
     def get(self, request: Request) -> Response:
         return success(serializers.Status, wait(self.here.node.presence.status(self.given["user_id"])))

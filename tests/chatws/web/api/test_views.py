@@ -131,6 +131,31 @@ async def test_private_status_needs_a_token(stack: Stack) -> None:
     private.kill()
 
 
+async def test_status_is_restricted_to_shared_groups(stack: Stack, chat: Chat) -> None:
+    """Check that public status doesn't open it again, and that removed members see nothing."""
+    one, friend, stranger = new_user(), new_user(), new_user()
+    group = await chat.group(one, friend)
+    await chat.group(stranger)
+    gateway = stack.start_gateway(CHATWS_STATUS_FOR="shared_groups", CHATWS_PUBLIC_STATUS="1")
+    async with httpx.AsyncClient(base_url=gateway.http, timeout=LIMIT) as http:
+
+        async def status(caller: int, of: int, role: str = "user") -> int:
+            query = {"user_id": of}
+            answer = await http.get("/api/users/status", params=query, headers=bearer(caller, role=role))
+            return answer.status_code
+
+        assert await status(one, friend) == 200
+        assert await status(one, one) == 200
+        assert await status(one, stranger) == 403
+        assert await status(one, new_user()) == 403, "as for a user that exists"
+        assert await status(stranger, one, role="admin") == 200
+        assert (await http.get(f"/api/users/status?user_id={one}")).status_code == 401
+        assert (await http.get("/api/users/status", headers=bearer(one))).status_code == 400
+        await chat.remove(group, friend, one)
+        assert await status(friend, one) == 403
+    gateway.kill()
+
+
 async def test_demo_users_get_tokens(http: httpx.AsyncClient) -> None:
     pair = (await http.post("/api/token/", json={"username": "alice", "password": "demo"})).json()
     assert (await http.post("/api/token/", json={"username": "alice", "password": "no"})).status_code == 401
