@@ -12,6 +12,7 @@ from drf_spectacular.utils import (
     OpenApiParameter,
     OpenApiResponse,
     extend_schema,
+    extend_schema_field,
     extend_schema_view,
 )  # fmt: skip
 from rest_framework.serializers import CharField, IntegerField, Serializer
@@ -19,10 +20,11 @@ from rest_framework.serializers import CharField, IntegerField, Serializer
 from chatws.web.api import serializers, views
 from chatws.web.api.authentication import BearerAuthentication
 from chatws.web.api.examples import EXAMPLES
+from realtime.auth.tokens import MAX_USER_ID
 
 OWN = "Allowed for the user and for role `admin`."
 OF_MEMBERS = "Allowed for members of the chat group and for role `admin`."
-STATUS = "Allowed for every caller with a token, or without one if `CHATWS_PUBLIC_STATUS` is on."
+STATUS = "Allowed for every caller with a token, or without one if `CHATWS_PUBLIC_STATUS` is on, as in development."
 STATUS_OF_USER = (
     f"{STATUS} With `CHATWS_STATUS_FOR=shared_groups` only for callers with a token, of their own user and of members "
     "of their chat groups; for role `admin` of all."
@@ -32,9 +34,23 @@ PROBLEMS = {
     401: "The token is missing or not valid",
     403: "The caller has no access",
     404: "Not found",
+    405: "The path has no such method",
     429: "The chat service is overloaded; retry later",
     503: "The chat service or Redis is unavailable; retry later",
 }
+
+
+OF_BODY = {413: "The body is too long", 415: "The body is not JSON"}
+OPTIONAL_TOKEN: Any = [{"bearer": []}, {}]
+USER_ID: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": MAX_USER_ID}
+IN_PATH: dict[str, dict[str, Any]] = {
+    "user_id": USER_ID,
+    "group_id": {"type": "string", "pattern": f"^{serializers.GROUP_ID}$"},
+}
+DIGITS = 10**19
+extend_schema_field(IN_PATH["group_id"])(serializers.GroupIdField)
+extend_schema_field({"type": "string", "maxLength": 64, "pattern": r"^[^\x00]*$"})(serializers.OptionalName)
+extend_schema_field({"type": "integer", "minimum": -DIGITS, "maximum": DIGITS})(serializers.Size)
 
 
 def _document(
@@ -50,30 +66,28 @@ def _document(
     if body is not None:
         examples.append(OpenApiExample("a request", example.body, request_only=True))
     in_path = [
-        OpenApiParameter(name, _type_of(value), OpenApiParameter.PATH, examples=[OpenApiExample("one", value)])
+        OpenApiParameter(name, IN_PATH[name], OpenApiParameter.PATH, examples=[OpenApiExample("one", value)])
         for name, value in example.path.items()
     ]
     in_query = [
         OpenApiExample(f"a {name}", value, parameter_only=(name, "query")) for name, value in example.query.items()
     ]
+    problems = PROBLEMS | (OF_BODY if body else {})
     schema = extend_schema(
         summary=summary,
         description=who,
         tags=[tag],
+        auth=OPTIONAL_TOKEN if view.is_public_where_status_is else None,
         parameters=[*in_path, *([query] if query else [])],
         request=body,
         responses={
             200: OpenApiResponse(kind, "The answer"),
-            **{code: OpenApiResponse(serializers.Problem, what) for code, what in PROBLEMS.items()},
+            **{code: OpenApiResponse(serializers.Problem, what) for code, what in problems.items()},
         },
         examples=[*examples, *in_query],
     )
     method = "post" if hasattr(view, "post") else "get"
     extend_schema_view(**{method: schema})(view)
-
-
-def _type_of(value: object) -> type:
-    return int if isinstance(value, int) else str
 
 
 @cache

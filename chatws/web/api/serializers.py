@@ -6,6 +6,7 @@ Times are Unix seconds as decimal strings; user ids are unsigned 64-bit integers
 import re
 from typing import Any
 
+from django.core.validators import RegexValidator
 from rest_framework import serializers
 
 from realtime.auth.tokens import MAX_USER_ID
@@ -14,7 +15,9 @@ OWNER = 2
 """The chat service's number for the role of a chat group's owner."""
 _WHOLE = re.compile(r"-?[0-9]{1,20}")
 _DIGITS = re.compile(r"[0-9]{1,20}")
-_GROUP_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+GROUP_ID = r"[A-Za-z0-9_-]{1,64}"
+_GROUP_ID = re.compile(GROUP_ID)
+_no_null = RegexValidator(r"^[^\x00]*\Z", "contains a NUL")
 LARGEST_PAGE = 2**31 - 1
 LATEST = 2**63 - 1
 
@@ -74,7 +77,19 @@ class Name(serializers.CharField):
 
     def __init__(self, **options: Any) -> None:
         messages = {"required": "missing", "blank": "missing", "max_length": "over {max_length} characters"}
-        super().__init__(**{"max_length": 64, "trim_whitespace": False, "error_messages": messages, **options})
+        kept: dict[str, Any] = {"max_length": 64, "trim_whitespace": False, "validators": [_no_null]}
+        super().__init__(**{**kept, "error_messages": messages, **options})
+
+
+class OptionalName(serializers.Field[str, Any, str, Any]):
+    """A string id, or an empty string."""
+
+    def __init__(self) -> None:
+        super().__init__(default="")
+        self._name = Name()
+
+    def to_internal_value(self, data: Any) -> str:
+        return "" if data == "" else str(self._name.run_validation(data))
 
 
 def user_id() -> Number:
@@ -114,7 +129,7 @@ class UserPageQuery(OfUser, PageQuery):
 
 
 class HistoryQuery(OfGroup):
-    before_id = Name(default="", allow_blank=True)
+    before_id = OptionalName()
     limit = Size(maximum=100, small=20, help_text="at most 100")
 
 
@@ -124,8 +139,9 @@ class OfflineQuery(OfUser):
 
 class MarkNotificationsBody(OfUser):
     notification_ids = serializers.ListField(
-        child=Name(), allow_empty=False, max_length=100, error_messages={"required": "missing", "empty": "empty"}
-    )
+        child=Name(), allow_empty=False, min_length=1, max_length=100,
+        error_messages={"required": "missing", "empty": "empty"},
+    )  # fmt: skip
 
 
 class GroupInfo(serializers.Serializer[Any]):

@@ -32,6 +32,14 @@ class ApiView(APIView):
     permission_classes: Sequence[type[BasePermission]] = ()
     takes: ClassVar[type[Serializer[Any]] | None] = None
     is_public_where_status_is = False
+    http_method_names = ("get", "head", "post")
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Reject a method that the path doesn't have before anything else is looked at."""
+        method = str(request.method).lower()
+        if method not in self.http_method_names or not hasattr(self, method):
+            self.http_method_not_allowed(request, *args, **kwargs)
+        super().initial(request, *args, **kwargs)
 
     def check_permissions(self, request: Request) -> None:
         """Check in this order: a token is there (401), the input is valid (400), the caller has access (403)."""
@@ -199,7 +207,5 @@ class MarkAllReadView(ApiView):
 class NotFoundView(ApiView):
     """Answer any other path of the API with 404."""
 
-    authentication_classes = ()
-
-    def check_permissions(self, request: Request) -> None:
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         raise Http404(f"no such path: {request.path}")

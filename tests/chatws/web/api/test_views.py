@@ -118,8 +118,16 @@ async def test_path_may_end_with_a_slash(http: httpx.AsyncClient, chat: Chat) ->
         assert answers[1].status_code == 200
 
 
-async def test_wrong_method_is_405(http: httpx.AsyncClient) -> None:
-    assert (await http.post("/stats")).status_code == 405
+@pytest.mark.parametrize("path", ["/stats", "/api/messages", "/api/groups/~", "/api/notifications/read/"])
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS"])
+async def test_wrong_method_is_405_before_anything_else(http: httpx.AsyncClient, method: str, path: str) -> None:
+    answer = await http.request(method, path)
+    assert (answer.status_code, answer.json()["code"]) == (405, 405)
+    assert answer.headers["Allow"] == ("POST" if "read" in path else "GET, HEAD")
+
+
+async def test_head_is_answered_as_get(http: httpx.AsyncClient) -> None:
+    assert (await http.head("/stats")).status_code == 200
 
 
 async def test_private_status_needs_a_token(stack: Stack) -> None:
