@@ -89,9 +89,8 @@ class Revocations:
         kept_until = min(expires_at + EXPIRED_SECONDS, FOREVER) if jti and expires_at else FOREVER
         # In the caller's thread, so in its transaction: the admin's ends without the row if Redis fails.
         stored, number = await sync_to_async(revocation_rows.store)(Row(whose, until, kept_until), by)
-        if _number_of(await self._redis.get(keys.REVOKED_VERSION)) == number - 1:
-            await self._copy(number, [Row(whose, stored.issued_until, stored.kept_until)])
-        else:
+        row = Row(whose, stored.issued_until, stored.kept_until)
+        if not await self._run_copy(f"{number}:{new_epoch()}", str(number - 1), [row]):
             with database.translated():
                 await self._copy(*await sync_to_async(revocation_rows.read)())
         with suppress(RealtimeError):  # only a hint: gateways check for new revocations every second
@@ -106,7 +105,9 @@ class Revocations:
             self._lost.set()
             return
         if version != self._version:
-            rows = [_row(*item) for item in (await self._redis.hgetall(keys.REVOKED)).items()]
+            rows = await self._news(version) or [
+                _row(*item) for item in (await self._redis.hgetall(keys.REVOKED)).items()
+            ]
             self._learn(rows)
             self._version = version
             if expired := [row.whose for row in rows if row.kept_until <= time.time()]:
@@ -137,7 +138,9 @@ class Revocations:
         Raises what the database and Redis raise.
         """
         number = await self._in_thread(revocation_rows.number)
-        if number != self._number:
+        if number != self._number and self._number >= 0 and number == _number_of(self._version):
+            self._number = number  # Redis's copy, which this process has loaded, is complete up to its number
+        elif number != self._number:
             self._number, rows = await self._in_thread(revocation_rows.read)
             self._learn(rows)
         self._loaded.set()
@@ -188,8 +191,23 @@ class Revocations:
         for start in range(0, len(rows) or 1, COPIED_AT_ONCE):
             part = rows[start : start + COPIED_AT_ONCE]
             version = f"{number}:{new_epoch()}" if start + COPIED_AT_ONCE >= len(rows) else ""
-            args = [value for row in part for value in row]
-            await _auth_revoke.run(self._redis, [keys.REVOKED, keys.REVOKED_VERSION], [version, *args])
+            await self._run_copy(version, "", part)
+
+    async def _run_copy(self, version: str, number_before: str, rows: Sequence[Row]) -> bool:
+        """Return whether the rows were added; not if the copy had to have another number before."""
+        where = [keys.REVOKED, keys.REVOKED_VERSION, keys.REVOKED_NEWS]
+        args = [value for row in rows for value in row]
+        return bool(await _auth_revoke.run(self._redis, where, [version, number_before, *args]))
+
+    async def _news(self, version: bytes) -> list[Row]:
+        """Return the revocations since the loaded version, if Redis still lists each of them; else nothing."""
+        known, number = _number_of(self._version), _number_of(version)
+        if not 0 <= known < number:
+            return []
+        listed = [item.split(b" ", 3) for item in await self._redis.lrange(keys.REVOKED_NEWS, 0, number - known - 1)]
+        if [_number_of(version) for version, *_ in listed] != list(range(number, known, -1)):
+            return []
+        return [Row(whose.decode(), int(until), int(kept)) for _, until, kept, whose in listed]
 
     async def _in_thread(self, ask: Callable[[], T]) -> T:
         """Ask the database in this object's thread, where no caller has a transaction; a dead connection is replaced.

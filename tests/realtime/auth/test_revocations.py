@@ -25,7 +25,7 @@ async def test_older_copy_takes_no_revocation_back(redis: Any) -> None:
     await revocations.refresh()
     assert (revocations.is_revoked(user_of(row)), told) == (True, ["new"])
     await redis.delete(keys.REVOKED)
-    await redis.hset(keys.REVOKED, "user:7", f"500 {FOREVER}")
+    await redis.hset(keys.REVOKED, mapping={"user:7": f"500 {FOREVER}"})
     await redis.set(keys.REVOKED_VERSION, "0:older")
     await revocations.refresh()
     assert (revocations.is_revoked(user_of(row)), told) == (True, ["new"])
@@ -43,6 +43,26 @@ async def test_copy_that_broke_off_has_no_number(redis: Redis) -> None:
     assert _number_of(await redis.get(keys.REVOKED_VERSION)) == 5
     await revocations.refresh()
     assert all(revocations.is_revoked(user_of(row)) for row in rows)
+
+
+async def test_next_revocation_is_read_without_the_others(redis: Any) -> None:
+    rows = [Row(f"user:{number}", 1_000, FOREVER) for number in range(1, 5)]
+    revocations = Revocations(redis, NO_LAYER)
+    await revocations._copy(1, rows[:1])
+    await revocations.refresh()
+    for number, row in enumerate(rows[1:3], 2):
+        assert await revocations._run_copy(f"{number}:v", str(number - 1), [row])
+    await redis.hset(keys.REVOKED, mapping={"user:9": f"1000 {FOREVER}"})  # only who reads all of them finds it
+    await revocations.refresh()
+    assert [revocations.is_revoked(user_of(row)) for row in rows] == [True, True, True, False]
+    assert not revocations.is_revoked(Principal(user_id=9, expires_at=FOREVER, issued_at=1))
+    await redis.lpop(keys.REVOKED_NEWS)
+    assert await revocations._run_copy("4:v", "3", rows[3:])
+    assert not await revocations._run_copy("6:v", "5", rows[:1]), "one is missing"
+    await redis.delete(keys.REVOKED_NEWS)
+    await revocations.refresh()
+    assert revocations.is_revoked(user_of(rows[3]))
+    assert revocations.is_revoked(Principal(user_id=9, expires_at=FOREVER, issued_at=1))
 
 
 async def test_later_times_stay_in_the_copy(redis: Any) -> None:

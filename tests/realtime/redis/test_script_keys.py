@@ -28,8 +28,8 @@ async def read_tail(redis: Any, conf: RealtimeConf) -> Act:
 
 
 async def revoke(redis: Any, conf: RealtimeConf) -> Act:
-    of_all = [keys.REVOKED, keys.REVOKED_VERSION]
-    return lambda: Script("auth_revoke").run(redis, of_all, ["version", "user:7", 1, 2])
+    of_all = [keys.REVOKED, keys.REVOKED_VERSION, keys.REVOKED_NEWS]
+    return lambda: Script("auth_revoke").run(redis, of_all, ["1:version", "", "user:7", 1, 2])
 
 
 async def give(redis: Any, conf: RealtimeConf) -> Act:

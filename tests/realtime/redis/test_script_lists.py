@@ -56,7 +56,9 @@ async def test_log_that_shrinks_by_10000_entries_keeps_the_newest(redis: Any, co
 
 async def test_10000_revocations_are_copied_at_once(redis: Any) -> None:
     revoked = [part for number in range(MANY) for part in (f"user:{number}", 1, 2)]
-    await Script("auth_revoke").run(redis, [keys.REVOKED, keys.REVOKED_VERSION], ["version", *revoked])
+    await Script("auth_revoke").run(
+        redis, [keys.REVOKED, keys.REVOKED_VERSION, keys.REVOKED_NEWS], ["1:v", "", *revoked]
+    )
     assert await redis.hlen(keys.REVOKED) == MANY
 
 
