@@ -17,6 +17,10 @@ class RedisConnectionLost(RedisUnavailable):
     """The connection to Redis ended before the answer came. The command may have run."""
 
 
+class RedisRefused(RedisUnavailable):
+    """Redis refuses the command for now: it is full, read-only or loading, can't save, has too many clients."""
+
+
 class DatabaseUnavailable(TransientError):
     """The database can't be reached, or its tables don't exist yet."""
 

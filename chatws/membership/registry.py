@@ -74,8 +74,12 @@ class Memberships:
             self._count_removal(group_id)
 
     def reconnected(self) -> None:
-        """Refresh all users: removals may have been missed while the channel layer was disconnected."""
-        self._not_refreshed = list(self._users.values())
+        """Refresh all users: removals may have been missed while the channel layer was disconnected.
+
+        Those that still wait for their turn come first, so that all get theirs, however often it reconnects.
+        """
+        waiting = dict.fromkeys(user for user in self._not_refreshed if user.listeners)
+        self._not_refreshed = [*waiting, *(user for user in self._users.values() if user not in waiting)]
         if self._refreshing_all is None or self._refreshing_all.done():
             self._refreshing_all = tasks.spawn(self._refresh_all(), "refreshing every user's groups")
 
@@ -135,7 +139,7 @@ class Memberships:
         return list(itertools.islice(waiting, REFRESHED_AT_ONCE))
 
     async def _refresh_all(self) -> None:
-        """Refresh all users, a few at a time; a reconnect meanwhile starts again with the first."""
+        """Refresh all users, a few at a time; a reconnect meanwhile adds those that had their turn."""
         while self._not_refreshed:
             some, self._not_refreshed = (
                 self._not_refreshed[:REFRESHED_AT_ONCE],

@@ -10,6 +10,7 @@ import secrets
 import time
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 
 import msgspec
 from django.db import transaction
@@ -19,7 +20,7 @@ from chatws.reference.models import OutboxEvent
 from realtime.aio.backoff import Backoff
 from realtime.aio.waiting import wait_event
 from realtime.ids import new_node_name
-from realtime.observability import tracing
+from realtime.observability import metrics, tracing
 from realtime.redis.client import Redis
 from realtime.relay.lease import Lease
 from realtime.relay.watermill import encode
@@ -79,10 +80,16 @@ class OutboxPublisher:
                 while await self._has_lease() and await self.publish_some() == BATCH:
                     pass
                 backoff.reset()
+                metrics.waiting_events.set(0)
             except Exception as error:  # it supervises publishing, over a database and Redis
                 logger.warning("events could not be published, retrying in %.1f s: %s", backoff.wait, error)
+                await self._count_waiting()
                 await backoff.sleep()
             await wait_event(self._news, POLL_SECONDS)
+
+    async def _count_waiting(self) -> None:
+        with suppress(Exception):  # the database may be the reason why nothing can be published
+            metrics.waiting_events.set(await threads.read(OutboxEvent.objects.count))
 
     async def _has_lease(self) -> bool:
         """Take or renew the lease, at most once in a third of its length, because the write checks it, too."""

@@ -92,7 +92,7 @@ class Subscriptions:
         self._resume.points = {feed: Position(point.epoch, point.offset) for feed, point in points.items()}
         subscribed = await self._hub.subscribe(self, [user_feed(self.user_id)], self._resume)
         if not subscribed:
-            raise FeedUnavailable("Redis did not answer in time")
+            raise FeedUnavailable("Redis is unavailable: the user's feed can't be read now")
         async with self._changing:
             try:
                 await self.membership.ensure_fresh()

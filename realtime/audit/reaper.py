@@ -14,6 +14,7 @@ from realtime.conf import RealtimeConf
 from realtime.exceptions import TransientError
 from realtime.models import ConnectionRecord
 from realtime.presence.presence import Presence
+from realtime.redis import keys
 from realtime.redis.client import Redis
 
 logger = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ class Reaper:
     """Closes the records of gateways that died, and removes their presence. Runs in the relay's process."""
 
     def __init__(self, redis: Redis, conf: RealtimeConf) -> None:
+        self._redis = redis
         self._presence = Presence(redis, "", conf)
         self._every = conf.presence_lease / 3
         self._grace = conf.presence_lease
@@ -30,11 +32,12 @@ class Reaper:
 
     async def run(self) -> None:
         """Look for dead gateways three times per presence lease, until cancelled."""
+        self._missing_since.clear()
         while True:
             try:
                 await self.reap()
             except TransientError as error:
-                self._missing_since.clear()  # while Redis is unavailable no gateway counts as missing
+                self._missing_since.clear()  # while Redis takes no writes no gateway counts as missing
                 logger.warning("records of dead gateways could not be closed, retrying: %s", error)
             await asyncio.sleep(self._every)
 
@@ -42,6 +45,8 @@ class Reaper:
         """Close the records of gateways that have been missing for one lease; return how many."""
         live = await self._presence.live_nodes()
         missing = await sync_to_async(_nodes_with_open_records, thread_sensitive=False)() - live
+        if missing:  # while Redis refuses writes, living gateways can't renew their leases either
+            await self._redis.hset(keys.REAPER, mapping={"at": int(time.time())})
         now = time.monotonic()
         self._missing_since = {node: self._missing_since.get(node, now) for node in missing}
         dead = [node for node, since in self._missing_since.items() if now - since >= self._grace]

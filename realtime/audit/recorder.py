@@ -86,6 +86,8 @@ class Audit:
 
     async def run(self) -> None:
         """Append events as they come, until cancelled."""
+        if self._waiting:  # it failed before and was started again
+            self._news.set()
         while True:
             await self._news.wait()
             await asyncio.sleep(GATHER_SECONDS)

@@ -54,7 +54,7 @@ class LocalFeeds:
         ``subscriber``.
 
         Raises:
-            FeedUnavailable: Redis did not answer in time.
+            FeedUnavailable: Redis did not answer in time, or refuses; the text says which.
         """
         try:
             async with asyncio.timeout(OPEN_SECONDS):
@@ -66,7 +66,8 @@ class LocalFeeds:
                         elif feed.opening is not None:
                             await self._opened(feed.opening)
         except TimeoutError:
-            raise FeedUnavailable("Redis did not answer in time") from None
+            why = self._receiver.failure or next((feed.failure for feed in feeds if feed.failure), "no answer in time")
+            raise FeedUnavailable(f"Redis is unavailable: {why}") from None
 
     def close_later_if_empty(self, feed: LocalFeed) -> None:
         """Close the feed after the time it lingers, unless somebody subscribes until then."""
@@ -94,8 +95,10 @@ class LocalFeeds:
             try:
                 await self._layer.group_add(channels_group(feed.name), self._receiver.channel)
                 feed.move_to(await self._log.ensure(feed.name))
+                feed.failure = ""
                 break
             except Exception as error:  # a foreign layer raises errors of its own
+                feed.failure = str(error)
                 if not warned:
                     logger.warning("feed %s can't be opened, retrying: %s", feed.name, error)
                     warned = True

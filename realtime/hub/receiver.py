@@ -22,6 +22,8 @@ class Receiver:
         self.channel = ""
         self.ready = asyncio.Event()
         """Set once the process has a channel of the layer."""
+        self.failure = ""
+        """Why there was no channel when that was last tried."""
 
     async def run(self) -> None:
         """Receive until cancelled; wait for the layer to become available first."""
@@ -47,8 +49,10 @@ class Receiver:
                 await self._layer.group_add(CONTROL_GROUP, channel)
                 self.channel = channel
             except Exception as error:  # a foreign layer raises errors of its own
+                self.failure = str(error)
                 logger.warning("the channel layer is unavailable, retrying: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)
+        self.failure = ""
         self.ready.set()
 
     async def _receive_one(self) -> list[dict[str, Any]]:

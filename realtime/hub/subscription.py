@@ -43,7 +43,7 @@ class LocalFeed:
     """A feed as this process receives it. Only the hub changes it. ``epoch`` is empty until the position is known."""
 
     __slots__ = (
-        "closing", "dirty", "epoch", "fill", "last_id", "linger",
+        "closing", "dirty", "epoch", "failure", "fill", "last_id", "linger",
         "name", "offset", "opened", "opening", "pending", "subscribers", "subscribing",
     )  # fmt: skip
 
@@ -61,6 +61,8 @@ class LocalFeed:
         self.opened = 0
         """The hub's ``openings`` when the position became known; 0 until then."""
         self.opening: asyncio.Task[None] | None = None
+        self.failure = ""
+        """Why it could not be opened when that was last tried."""
         self.fill: asyncio.Task[None] | None = None
         """The task that reads the log, while it runs."""
         self.dirty = False

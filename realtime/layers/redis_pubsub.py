@@ -6,17 +6,18 @@ more slowly.
 
 import asyncio
 import logging
-from collections import Counter
+import math
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from realtime.aio import tasks
 from realtime.aio.backoff import Backoff
-from realtime.exceptions import RedisConnectionLost
+from realtime.exceptions import RedisConnectionLost, RedisRefused
 from realtime.imports import without
-from realtime.redis.client import no_retry  # before channels_redis: it hides parts of redis
-from realtime.redis.errors import translated  # before channels_redis: it hides parts of redis
-from realtime.redis.pipeline import buffered  # before channels_redis: it hides parts of redis
+from realtime.redis.client import database_of, no_retry  # before channels_redis: it hides parts of redis
+from realtime.redis.errors import translate  # before channels_redis: it hides parts of redis
+from realtime.redis.pipeline import buffered, pipelined, response_or_error  # before channels_redis: it hides parts
 from realtime.redis.scripts import Script  # before channels_redis: it hides parts of redis
 
 with without("cryptography.fernet"):  # for messages that are encrypted, which ours aren't
@@ -30,6 +31,8 @@ SILENT_SECONDS = 3.0
 """How long a subscription connection may stay silent, although it is pinged, before it is dropped."""
 CONFIRMED_SECONDS = 5.0
 FIRST_WAIT, LONGEST_WAIT = 0.05, 1.0
+HEALTHY_SECONDS = 10.0
+"""A connection that lasted this long counts as recovered: after its loss the wait is `FIRST_WAIT` again."""
 SUBSCRIBED_AT_ONCE = 500
 PUBLISHED_AT_ONCE = 500
 
@@ -42,6 +45,15 @@ class RedisPubSubLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # channe
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._listeners: list[Callable[[], None]] = []
+
+    @staticmethod
+    def prefix_of(prefix: str, database: int) -> str:
+        """Return the prefix of every channel of a deployment on this database.
+
+        Redis has no channels per database: two deployments would receive each other's messages. Database 0 has the
+        stock layer's prefix.
+        """
+        return f"{prefix}:{database}" if database else prefix
 
     def on_resubscribed(self, listener: Callable[[], None]) -> None:
         """Call ``listener``, in the loop, each time all subscriptions are restored after a lost connection."""
@@ -80,6 +92,7 @@ class RedisPubSubLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # channe
         fresh = asyncio.get_running_loop() not in self._layers
         layer = super()._get_layer()
         if fresh:
+            layer.prefix = self.prefix_of(layer.prefix, database_of(layer._shards[0].host))
             layer._shards = [SubscribedConnection(shard.host, layer) for shard in layer._shards]
         return layer
 
@@ -94,8 +107,13 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
         self._connection: Any = None
         self._pool: Any = None
         self._pending: Counter[str] = Counter()
-        """Unconfirmed SUBSCRIBEs, by channel."""
+        """Unanswered SUBSCRIBEs, by channel."""
+        self._asked: deque[tuple[tuple[str, ...], int]] = deque()
+        """The unanswered commands, each with the count of its replies: Redis answers in order."""
         self._confirmed: set[str] = set()
+        self._refusals = Backoff(FIRST_WAIT, LONGEST_WAIT)
+        self._refusal = ""
+        """How Redis last refused a SUBSCRIBE."""
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._unsent: list[str] = []
         self._was_connected = False
@@ -103,8 +121,7 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
     async def publish(self, channel: str, message: bytes) -> None:
         """Publish one message."""
         self._ensure_redis()
-        with translated():
-            await self._redis.publish(channel, message)
+        await pipelined(self._redis, [("PUBLISH", channel, message)])
 
     async def publish_all(self, messages: Sequence[tuple[str, bytes]]) -> None:
         """Publish in one round trip."""
@@ -115,6 +132,7 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
         """Subscribe to a channel; return once Redis has confirmed it.
 
         Raises:
+            RedisRefused: Redis refused it and did not confirm in time. It is tried again.
             RedisConnectionLost: Redis did not confirm in time. The channel is subscribed to after the next connect.
         """
         self._subscribed_to.add(channel)
@@ -131,7 +149,10 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
             async with asyncio.timeout(CONFIRMED_SECONDS):
                 await asyncio.shield(waiting)
         except TimeoutError:
-            raise RedisConnectionLost(f"the subscription was not confirmed in {CONFIRMED_SECONDS:g} s") from None
+            problem = f"the subscription was not confirmed in {CONFIRMED_SECONDS:g} s"
+            if self._refusal:
+                raise RedisRefused(f"{problem}: {self._refusal}") from None
+            raise RedisConnectionLost(problem) from None
 
     async def unsubscribe(self, channel: str) -> None:
         """Unsubscribe from a channel. Redis does not have to confirm that."""
@@ -195,26 +216,27 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
         if connection is not None:
             if not connection.is_connected:  # redis-py would reconnect by itself, without our subscriptions
                 raise RedisConnectionLost("the connection is lost")
+            self._asked.append((command, max(len(command) - 1, 1)))
             await connection.send_command(*command, check_health=False)
 
     async def _do_receiving(self) -> None:
         """Receive until cancelled; reconnect after any failure. The first of a row of failures is logged."""
-        backoff, is_reported = Backoff(FIRST_WAIT, LONGEST_WAIT), False
+        loop, backoff, is_reported = asyncio.get_running_loop(), Backoff(FIRST_WAIT, LONGEST_WAIT), False
         while True:
-            is_connected = False
+            connected_at = math.inf
             try:
                 await self._connect()
-                is_connected = True
+                connected_at = loop.time()
                 await self._receive_until_lost()
             except BaseException as error:  # it supervises the connection; redis-py turns some time-outs into cancels
                 if isinstance(error, asyncio.CancelledError) and tasks.is_cancelled():
                     raise
-                if is_connected or not is_reported:
+                if connected_at < math.inf or not is_reported:
                     is_reported = True
                     logger.warning("the channel layer lost its connection, reconnecting: %s", error or repr(error))
             finally:
                 await self._disconnect()
-            if is_connected:
+            if loop.time() - connected_at >= HEALTHY_SECONDS:
                 backoff.reset()
             await backoff.sleep()
 
@@ -236,7 +258,10 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
         for start in range(0, len(names), SUBSCRIBED_AT_ONCE):
             await self._send("SUBSCRIBE", *names[start : start + SUBSCRIBED_AT_ONCE])
         while self._pending:
-            self._received(await connection.read_response(timeout=SILENT_SECONDS))
+            reply = await connection.read_response(timeout=SILENT_SECONDS)
+            if reply is None:
+                raise RedisConnectionLost(f"no answer in {SILENT_SECONDS:g} s")
+            self._received(reply)
         if self._was_connected:
             logger.warning("the channel layer is connected again, with %d subscriptions", len(names))
             self.channel_layer.channel_layer.resubscribed()
@@ -262,31 +287,63 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
 
     async def _read(self, connection: Any) -> None:
         while True:
-            reply = await connection.read_response(timeout=float("inf"))
+            reply = await response_or_error(connection)
             self._silent = False
             self._received(reply)
             for more in buffered(connection):
                 self._received(more)
 
     def _received(self, reply: Any) -> None:
-        if not isinstance(reply, list):
-            return
-        kind = reply[0]
+        kind = reply[0] if isinstance(reply, list) else None
         if kind == b"message":
             self._receive_message({"channel": reply[1], "data": reply[2]})
-        elif kind == b"subscribe":
-            name = reply[1].decode()
-            self._pending[name] -= 1
-            if self._pending[name] <= 0:
-                del self._pending[name]
-                if name in self._subscribed_to:
-                    self._confirmed.add(name)
-                    if (waiting := self._waiting.pop(name, None)) and not waiting.done():
-                        waiting.set_result(None)
+            return
+        if isinstance(reply, Exception):
+            names, _ = self._asked.popleft() if self._asked else ((), 0)
+            self._refused(names, str(translate(reply)))
+            return
+        if kind == b"subscribe":
+            self._subscribed(reply[1].decode())
+        if self._asked:
+            command, replies = self._asked.popleft()
+            if replies > 1:
+                self._asked.appendleft((command, replies - 1))
+
+    def _subscribed(self, name: str) -> None:
+        self._answered(name)
+        if name not in self._pending and name in self._subscribed_to:
+            self._confirmed.add(name)
+            if not self._pending:
+                self._refusals.reset()
+                self._refusal = ""
+            if (waiting := self._waiting.pop(name, None)) and not waiting.done():
+                waiting.set_result(None)
+
+    def _answered(self, name: str) -> None:
+        self._pending[name] -= 1
+        if self._pending[name] <= 0:
+            del self._pending[name]
+
+    def _refused(self, command: Sequence[str], refusal: str) -> None:
+        """Send a refused SUBSCRIBE again after a while, on this connection: it still receives the other channels."""
+        if not command or command[0] != "SUBSCRIBE":
+            return
+        if not self._refusal:
+            logger.warning("Redis refuses to subscribe to %d channels, trying again: %s", len(command) - 1, refusal)
+        self._refusal = refusal
+        for name in command[1:]:
+            self._answered(name)
+        asyncio.get_running_loop().call_later(self._refusals.take(), self._subscribe_again, command[1:])
+
+    def _subscribe_again(self, names: Sequence[str]) -> None:
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._send_subscribes)
+        self._unsent += [name for name in names if name not in self._confirmed and name not in self._pending]
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         self._pending.clear()
+        self._asked.clear()
         self._confirmed.clear()
         if connection is not None:
             await connection.disconnect(nowait=True)

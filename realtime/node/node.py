@@ -200,9 +200,12 @@ class Node:
                 while requests := await self.terminations.news():
                     for name in requests.keys() & self.connections.keys():
                         self.connections[name].close(requests[name])
-                await self.revocations.refresh()
             except Exception as error:  # it supervises both: whatever fails is tried again in a second
-                logger.warning("termination requests and revocations can't be read now: %s", error)
+                logger.warning("termination requests can't be read now: %s", error)
+            try:
+                await self.revocations.refresh()
+            except Exception as error:  # as above
+                logger.warning("revocations can't be read now: %s", error)
             if await wait_event(self._control_hint, CONTROL_SECONDS):
                 self._control_hint.clear()
 

@@ -87,11 +87,19 @@ dead_letters_dropped = Counter(
     "chatws_dead_letters_dropped_total", "Dead letters dropped, the oldest first: a topic has too many", ("topic",)
 )
 relay_lease = _gauge("chatws_relay_lease", "1 while this relay holds the topic", ("topic",))
+relay_refused = _gauge(
+    "chatws_relay_refused", "1 while Redis refuses the relay's writes: it is full, read-only or can't save", ("topic",)
+)
 
 messages_finished = Counter(
     "chatws_messages_finished_total", "Stored messages published in place of a gateway that died or gave up"
 )
 
+waiting_events = _gauge(
+    "chatws_reference_waiting_events",
+    "Events that wait in the reference chat service's outbox for Redis",
+    mode="livemax",
+)
 served_seconds = Histogram(
     "chatws_reference_seconds", "Calls served by the reference chat service", ("method", "outcome"), buckets=_SLOW
 )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from realtime.aio.waiting import wait_event
 from realtime.conf import RealtimeConf
 from realtime.exceptions import RealtimeError, TransientError
+from realtime.ids import new_epoch
 from realtime.redis import keys
 from realtime.redis.client import Redis
 from realtime.redis.scripts import Script
@@ -74,6 +75,10 @@ class Presence:
         self._changes: dict[str, tuple[str, int]] = {}
         self._news = asyncio.Event()
         self._quiet_until = 0.0
+        self._mark: bytes | None = b""
+        """What the last write left in Redis; None if its answer was lost."""
+        self._is_sure = True
+        """Whether Redis still has all that was written."""
 
     def opened(self, user_id: int, connection_id: str) -> None:
         """Note that a connection of this node has authenticated."""
@@ -94,6 +99,8 @@ class Presence:
             try:
                 self._news.clear()
                 count = await self._flush()
+                while not self._is_sure:
+                    count = await self._repair()
                 if time.monotonic() >= renew_at:
                     await self._renew(count)
                     renew_at = time.monotonic() + self._lease / 3
@@ -119,6 +126,7 @@ class Presence:
         try:
             await self._flush()
             await self._take_off(self._node, even_alive=True)
+            await self._redis.delete(keys.node_mark(self._node))
         except TransientError as error:
             logger.warning("presence of this node could not be removed and expires with its lease: %s", error)
 
@@ -186,24 +194,43 @@ class Presence:
                 return count
 
     async def _write(self, changes: list[str]) -> int:
-        of_node = [keys.NODES, keys.node_connections(self._node), keys.ONLINE]
-        given: list[str | float] = [self._node, self._lease, STATUS_DAYS, self._limit]
+        of_node = [keys.NODES, keys.node_connections(self._node), keys.ONLINE, keys.node_mark(self._node)]
+        new_mark = new_epoch()
+        given: list[str | float] = [self._node, self._lease, STATUS_DAYS, self._limit, new_mark]
+        before, self._mark = self._mark, None
         answer = await _presence_update.run(self._redis, [*of_node, *_keys_of(changes[2::3])], [*given, *changes])
-        count, *oldest = answer
+        count, mark, *oldest = answer
+        self._mark = new_mark.encode()
+        if mark != before:
+            self._lost_something(before)
         if oldest:
             await self._on_excess([connection_id.decode() for connection_id in oldest])
         return int(count)
 
-    async def _repair(self) -> None:
-        """Write the differences to Redis: it was emptied, or another node removed this one as expired."""
+    def _lost_something(self, mark: bytes | None) -> None:
+        """Compare with Redis: it went back in time (it was restored, or a replica that lagged took over), or may have.
+
+        The count of our connections may be right nevertheless, if one opening and one closing were lost.
+        """
+        if mark is not None:
+            logger.warning("Redis lost a part of this node's presence: it went back in time")
+        self._is_sure = False
+        self._quiet_until = time.monotonic() + self._lease  # it may have lost the leases of the other nodes as well
+
+    async def _repair(self) -> int:
+        """Write the differences to Redis: it was emptied or restored, or another node removed this one as expired.
+
+        Returns how many connections Redis holds for this node then.
+        """
         known = {name.decode(): int(user) for name, user in (await self._redis.hgetall(self._key())).items()}
+        self._is_sure = True
         for name, user in self._users.items():
             if name not in known:
                 self._changes.setdefault(name, ("+", user))
         for name, user in known.items():
             if name not in self._users:
                 self._changes.setdefault(name, ("-", user))
-        await self._flush()
+        return await self._flush()
 
     async def _take_off(self, node: str, *, even_alive: bool) -> None:
         """Remove a node with its connections, some at a time. Each script call names all keys that it uses."""

@@ -2,22 +2,25 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from redis import asyncio as redis_asyncio
-from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import client as redis_client
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 
 from realtime.exceptions import RealtimeError, RedisUnavailable, TransientError
 from realtime.redis.commands import Redis
-from realtime.redis.errors import translated
+from realtime.redis.pool import Pool, with_fresh_connection
 
-__all__ = ["Redis", "address_of", "connect", "eviction_problem", "no_retry", "ping", "state_of", "wait_for_redis"]
+__all__ = [
+    "Redis", "address_of", "connect", "database_of", "eviction_problem", "no_retry", "ping", "state_of",
+    "wait_for_redis",
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +34,14 @@ WAIT_SECONDS = 20
 """How long a call waits for a free connection of the client."""
 
 
+REPEATABLE = frozenset({
+    "DEL", "EXPIRE", "GET", "HDEL", "HGET", "HGETALL", "HLEN", "HMGET", "HRANDFIELD", "HSET", "INFO", "MEMORY", "PING", "SADD", "SCRIPT", "SET",
+    "SMEMBERS", "TIME", "XGROUP", "XINFO", "XDEL", "XLEN", "XPENDING", "XRANGE", "XREAD", "XREVRANGE", "XTRIM", "ZADD",
+    "ZRANGEBYSCORE", "ZREM",
+})  # fmt: skip
+"""Commands that have the same effect if they run twice. Another one is not repeated after its answer was lost."""
+
+
 class ClientPipeline(redis_client.Pipeline):
     """redis-py's pipeline; it raises our own errors (`realtime.redis.errors`)."""
 
@@ -38,19 +49,31 @@ class ClientPipeline(redis_client.Pipeline):
         """Leave the error as it is: the code at the beginning of its text says what it means."""
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
-        with translated():
-            return await super().execute(raise_on_error)
+        stack = list(self.command_stack)
+
+        async def run() -> list[Any]:
+            self.command_stack = list(stack)  # redis-py empties it, also after an error
+            return await super(ClientPipeline, self).execute(raise_on_error)
+
+        is_repeatable = all(_is_repeatable(command) for command, _ in stack)
+        return await with_fresh_connection(self.connection_pool, run, is_repeatable=is_repeatable)
 
 
 class Client(redis_asyncio.Redis):
     """redis-py's client; it raises our own errors (`realtime.redis.errors`)."""
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
-        with translated():
-            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        async def run() -> Any:
+            return await super(Client, self).execute_command(*args, **options)  # type: ignore[no-untyped-call]
+
+        return await with_fresh_connection(self.connection_pool, run, is_repeatable=_is_repeatable(args))
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> ClientPipeline:
         return ClientPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+
+def _is_repeatable(command: Sequence[Any]) -> bool:
+    return str(command[0]).partition(" ")[0].upper() in REPEATABLE
 
 
 def connect(url: str, *, timeout: float = 5.0, max_connections: int = 50) -> Redis:
@@ -64,7 +87,7 @@ def connect(url: str, *, timeout: float = 5.0, max_connections: int = 50) -> Red
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
         **no_retry(timeout),
     }
-    pool: Any = BlockingConnectionPool.from_url(url, max_connections=max_connections, timeout=WAIT_SECONDS, **options)
+    pool: Any = Pool.from_url(url, max_connections=max_connections, timeout=WAIT_SECONDS, **options)
     client: Any = Client(connection_pool=pool)  # redis-py types answers as bytes or str
     client.auto_close_connection_pool = True
     redis: Redis = client
@@ -80,6 +103,12 @@ def address_of(url: str) -> str:
     """Return ``host:port`` of a Redis URL, without its password, for messages."""
     parts = urlsplit(url)
     return parts.path if parts.scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"
+
+
+def database_of(options: Mapping[str, Any]) -> int:
+    """Return the number of the database that the options of a connection name, by its URL (``address``) or ``db``."""
+    found = parse_url(options["address"]).get("db") if "address" in options else None
+    return int(options.get("db") or 0 if found is None else found)
 
 
 async def wait_for_redis(client: Redis, url: str, seconds: float) -> None:

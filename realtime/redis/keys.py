@@ -10,6 +10,8 @@ PREFIX = "chatws:"
 AUDIT_STREAM = f"{PREFIX}audit"
 NODES = f"{PREFIX}nodes"
 """Sorted set: the gateways, by the end of their lease (Unix seconds)."""
+REAPER = f"{PREFIX}reaper"
+"""Hash: written by the relays to find out whether Redis takes writes."""
 ONLINE = f"{PREFIX}online"
 """Hash: the number of connections of each online user."""
 TERMINATIONS = f"{PREFIX}terminations"
@@ -43,6 +45,11 @@ def feed(name: str) -> FeedKeys:
 def node_connections(node: str) -> str:
     """Return the key of a hash: the connections of a gateway, with their users."""
     return f"{PREFIX}node:{node}"
+
+
+def node_mark(node: str) -> str:
+    """Return the key of a string: the mark of a gateway's last write of its presence, so that a loss shows."""
+    return f"{PREFIX}node:{node}:mark"
 
 
 def user_connections(user_id: int | str) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-from realtime.exceptions import RedisConnectionLost
 from realtime.redis.commands import Redis
 from realtime.redis.errors import UnknownScript
 from realtime.redis.pipeline import pipelined
@@ -31,13 +30,11 @@ class Script:
         """
         commands = [("EVALSHA", self._digest, len(keys), *keys, *args) for keys, args in calls]
         try:
-            try:
-                return await pipelined(client, commands)
-            except RedisConnectionLost:
-                return await pipelined(client, commands)
+            return await pipelined(client, commands)
         except UnknownScript:
-            await client.script_load(self._source)
-            return await self.run_all(client, calls)
+            # On one connection: another one may lead to a server that was just started as well.
+            _, *answers = await pipelined(client, [("SCRIPT", "LOAD", self._source), *commands])
+            return answers
 
     async def run(self, client: Redis, keys: Sequence[str | bytes], args: Sequence[str | bytes | int | float]) -> Any:
         """Run the script once; return its answer, with bytes for strings."""

@@ -158,12 +158,17 @@ class Topic:
             logger.error("%s: the %d oldest dead letters were dropped: there were too many", self.name, letters)
 
     async def lag(self) -> int | None:
-        """Return how many entries wait; None if Redis does not know."""
+        """Return how many entries wait; None if the stream or the cursor doesn't exist. It only reads."""
         for group in await self._groups():
-            if group["name"] == self._group.encode():
-                lag: int | None = group["lag"]
+            if group["name"] == self._group.encode() and group["lag"] is not None:
+                lag: int = group["lag"]
                 return lag
-        return None
+        read = await self._redis.hget(self._cursor_key, "read")
+        try:
+            info = await self._redis.xinfo_stream(self.name)
+        except MissingKey:
+            return None
+        return None if read is None else min(info["length"], max(0, info["entries-added"] - int(read)))
 
     async def _first_position(self) -> str:
         with suppress(GroupExists):

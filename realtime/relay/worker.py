@@ -15,7 +15,7 @@ from realtime.aio import tasks
 from realtime.aio.backoff import Backoff
 from realtime.aio.waiting import wait_event
 from realtime.conf import RealtimeConf
-from realtime.exceptions import LeaseLost, PoisonEntry, TransientError
+from realtime.exceptions import LeaseLost, PoisonEntry, RedisRefused, TransientError
 from realtime.feeds.publication import Publication
 from realtime.observability import metrics, tracing
 from realtime.redis.client import Redis
@@ -103,22 +103,28 @@ class TopicWorker(Generic[T]):
     async def run(self) -> None:
         """Relay, or wait for the lease, until `stop`."""
         backoff, reported_at = Backoff(FIRST_WAIT, LONGEST_WAIT), -REPORT_SECONDS
+        loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
-            wait = self._third
+            wait, began = self._third, loop.time()
             try:
                 await self._relay_if_leased()
                 backoff.reset()
                 reported_at = -REPORT_SECONDS
             except TransientError as error:
                 metrics.relay_retries.labels(self.topic.name).inc()
+                is_refused = isinstance(error, RedisRefused)
+                metrics.relay_refused.labels(self.topic.name).set(is_refused)
                 if time.monotonic() - reported_at >= REPORT_SECONDS:
                     reported_at = time.monotonic()
-                    logger.warning("%s: relaying failed, retrying: %s", self.topic.name, error)
+                    what = "Redis refuses writes, so no relay can hold the topic" if is_refused else "relaying failed"
+                    logger.warning("%s: %s, retrying: %s", self.topic.name, what, error)
                 wait = min(backoff.take(), self._third)  # a standby has to take over soon after a lease expires
             except Exception:  # it supervises the topic: the relay must not stop
                 metrics.relay_retries.labels(self.topic.name).inc()
                 wait = backoff.take()
                 logger.exception("%s: relaying failed, retrying in %.1f s", self.topic.name, wait)
+            if loop.time() - began >= tasks.HEALTHY_SECONDS:
+                backoff.reset()
             await wait_event(self._stopping, wait)
         await self._release()
 
@@ -132,6 +138,7 @@ class TopicWorker(Generic[T]):
     async def _relay_if_leased(self) -> None:
         await self._lease.announce()
         token = await self._lease.take()
+        metrics.relay_refused.labels(self.topic.name).set(0)
         if not token:
             return
         metrics.relay_lease.labels(self.topic.name).set(1)

@@ -258,8 +258,13 @@ async def relaying_is_counted(watch: Watch) -> None:
             full.xadd("chat.message.new", {"payload": json.dumps(watch.event(f"m-{number}"))})
         full.config_set("maxmemory", "1mb").execute()
         await watch.relay_until(lambda seen: seen.total("chatws_relay_lag_entries", **message_new) == 50)
+        await watch.relay_until(lambda seen: seen.total("chatws_relay_refused", **message_new) == 1)
+        await watch.chat.say(watch.group, watch.user, "waits in the outbox", "m-outbox")
+        await watch.see(f"{watch.at_rpc}/metrics", lambda seen: seen.total("chatws_reference_waiting_events") == 1)
         client.config_set("maxmemory", 0)
         await watch.relay_until(lambda seen: seen.total("chatws_relay_lag_entries") == 0)
+        await watch.relay_until(lambda seen: seen.total("chatws_relay_refused") == 0)
+        await watch.see(f"{watch.at_rpc}/metrics", lambda seen: seen.total("chatws_reference_waiting_events") == 0)
     await watch.one.expect("new_message", lambda frame: frame["message_id"] == "m-49")
 
 
@@ -275,7 +280,7 @@ async def a_slow_reader_is_counted(watch: Watch) -> None:
 
 async def the_chat_service_is_counted(watch: Watch) -> None:
     seen = await watch.see(f"{watch.at_rpc}/metrics", lambda seen: seen.total("chatws_loop_lag_seconds_count") > 0)
-    assert seen.total("chatws_reference_seconds_count", method="SaveMessage", outcome="OK") == 153
+    assert seen.total("chatws_reference_seconds_count", method="SaveMessage", outcome="OK") == 154
     expected = (200, {"redis": "ok", "database": "ok"})
     assert (await asyncio.to_thread(get_json, f"{watch.at_rpc}/ready")) == expected
     assert (await asyncio.to_thread(get, f"{watch.at_rpc}/health")) == (200, "OK")

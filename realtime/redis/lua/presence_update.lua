@@ -1,12 +1,14 @@
 #!lua
 -- Write which connections of one node opened or closed; renew the node's lease.
--- Returns how many connections the node has now, then the oldest connections of users that have too many.
+-- Returns how many connections the node has now, the mark of the write before this one, then the oldest connections of
+-- users that have too many. The mark shows the node whether Redis still has what the node wrote last.
 -- `connections` says that a change has been counted, so it is written last. All before the count can be repeated.
-local nodes, connections, online = KEYS[1], KEYS[2], KEYS[3]
-local first_user_key = 4  -- from there on, in KEYS, for each change: the user's connections, the user's status
+local nodes, connections, online, mark = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local first_user_key = 5  -- from there on, in KEYS, for each change: the user's connections, the user's status
 local node, lease_seconds, status_seconds = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]) * 86400  -- ARGV[3]: days
 local max_connections = tonumber(ARGV[4])  -- of one user; 0: any number
-local first_change = 5  -- from there on, for each change: '+' or '-', connection, user
+local new_mark = ARGV[5]
+local first_change = 6  -- from there on, for each change: '+' or '-', connection, user
 
 --@include presence_write_status
 --@include presence_remove_connection
@@ -45,6 +47,7 @@ for i = first_change, #ARGV, 3 do
     end
     user_key = user_key + 2
 end
-local reply = {redis.call('HLEN', connections)}
+local reply = {redis.call('HLEN', connections), redis.call('GET', mark) or ''}
+redis.call('SET', mark, new_mark, 'EX', 86400)
 for _, connection in ipairs(oldest) do reply[#reply + 1] = connection end
 return reply

@@ -8,6 +8,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connection
 
+from realtime.aio import tasks
 from realtime.audit import recorder
 from realtime.audit.events import Event, parse
 from realtime.audit.reaper import Reaper
@@ -15,13 +16,14 @@ from realtime.audit.recorder import Audit
 from realtime.audit.sink import database_sink
 from realtime.conf import RealtimeConf
 from realtime.connection.handshake import MAX_USER_AGENT
-from realtime.exceptions import DatabaseUnavailable, PoisonEntry
+from realtime.exceptions import DatabaseUnavailable, PoisonEntry, RedisRefused
 from realtime.ids import new_connection_id, new_node_name
 from realtime.models import ConnectionRecord
 from realtime.observability import metrics
 from realtime.redis.keys import AUDIT_STREAM
-from tests.support.redis import Redis
-from tests.support.waiting import until_answer
+from tests.support.redis import Redis, RedisServer, connect
+from tests.support.redis_errors import ELEVEN, ErrorProxy
+from tests.support.waiting import until_answer, until_news
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -156,3 +158,60 @@ async def test_records_of_a_dead_gateway_close_after_the_lease(redis: Redis, con
     assert await reaper.reap() == 0
     assert await until_answer(reaper.reap, what="it is closed") == 1
     assert (await record("c1")).close_code == 1006
+
+
+@pytest.mark.parametrize("kind", ["OOM", "LOADING"])
+async def test_living_gateway_is_not_reaped_after_a_refusal(
+    redis: Redis, redis_server: RedisServer, conf: RealtimeConf, kind: str
+) -> None:
+    """While Redis refuses writes no gateway can renew its lease, so a lease that is over says nothing."""
+    told = Audit(redis, "alive", conf)
+    told.opened("c1", address="", user_agent="")
+    await told.stop()
+    await database_sink(await entries(redis))
+    async with ErrorProxy(redis_server.port) as proxy:
+        client = connect(proxy.url)
+        reaper = Reaper(client, replace(conf, presence_lease=0))
+        proxy.answer_kind(kind)
+        with pytest.raises(RedisRefused):
+            await reaper.reap()
+        assert (await record("c1")).closed_at is None
+        await client.aclose()
+
+
+@pytest.mark.parametrize("kind", ELEVEN)
+async def test_events_wait_out_every_refusal(
+    redis: Redis, redis_server: RedisServer, conf: RealtimeConf, kind: str
+) -> None:
+    async with ErrorProxy(redis_server.port) as proxy:
+        client = connect(proxy.url)
+        audit = Audit(client, "node", conf)
+        running = tasks.supervise(audit.run, "audit")
+        proxy.answer_kind(kind)
+        audit.opened("c1", address="", user_agent="")
+        await until_news(proxy.news, lambda: proxy.refused, "the event is refused")
+        audit.closed("c1", code=1000, frames_in=0, frames_out=0, bytes_in=0, bytes_out=0)
+        proxy.restore()
+        await until_answer(lambda: redis.xlen(AUDIT_STREAM), lambda length: length == 2, "both are written")
+        await tasks.end([running])
+        await client.aclose()
+
+
+async def test_audit_that_failed_writes_what_waits(
+    redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failure of any kind restarts the task; no other event has to come for the rest to be written."""
+    monkeypatch.setattr(tasks, "FIRST_WAIT", 0.01)
+    audit = Audit(redis, "node", conf)
+    flush, failures = audit._flush, [AttributeError("'NoneType' object has no attribute 'writelines'")]
+
+    async def failing() -> None:
+        if failures:
+            raise failures.pop()
+        await flush()
+
+    monkeypatch.setattr(audit, "_flush", failing)
+    running = tasks.supervise(audit.run, "audit")
+    audit.opened("c1", address="", user_agent="")
+    await until_answer(lambda: redis.xlen(AUDIT_STREAM), lambda length: length == 1, "it is written")
+    await tasks.end([running])

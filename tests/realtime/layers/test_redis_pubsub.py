@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
-from realtime.exceptions import RedisConnectionLost
+from realtime.aio.backoff import Backoff
+from realtime.exceptions import RedisConnectionLost, RedisRefused
 from realtime.layers import redis_pubsub as layers
 from realtime.layers.redis_pubsub import RedisPubSubLayer
 from tests.support.proxy import Proxy
 from tests.support.redis import Redis, RedisServer
+from tests.support.redis_errors import ELEVEN, KINDS, ErrorProxy, is_any_of
 from tests.support.waiting import LIMIT, until, until_answer, until_news
 
 
@@ -209,3 +211,93 @@ async def test_many_messages_reach_both_layers_in_order(ears: Ears, redis_server
     await ears.until(*range(len(messages)))
     await stock.until(*range(len(messages)))
     await stock.close()
+
+
+async def test_refused_subscription_keeps_the_connection(redis: Redis, redis_server: RedisServer) -> None:
+    async with ErrorProxy(redis_server.port) as proxy:
+        ears = await Ears(proxy.url).open()
+        await ears.layer.group_add("g", ears.channel)
+        proxy.answer("BUSY Redis is busy running a script.", is_any_of("SUBSCRIBE"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(layers, "CONFIRMED_SECONDS", 0.3)
+            with pytest.raises(RedisRefused, match="BUSY"):
+                await asyncio.gather(*(ears.layer.group_add(f"h{number}", ears.channel) for number in range(3)))
+        await until(lambda: proxy.refused["SUBSCRIBE"] >= 2, what="it is tried again")
+        await ears.say(1)
+        await ears.until(1)
+        proxy.restore()
+        await ears.layer.group_add("h1", ears.channel)
+        await ears.say(2, group="h1")
+        await ears.until(1, 2)
+        assert not ears.back.is_set()
+        await ears.close()
+
+
+@pytest.mark.parametrize("kind", ELEVEN)
+async def test_layer_survives_every_refusal(redis: Redis, redis_server: RedisServer, kind: str) -> None:
+    async with ErrorProxy(redis_server.port) as proxy:
+        ears = await Ears(proxy.url).open()
+        await ears.layer.group_add("g", ears.channel)
+        _, text = KINDS[kind]
+        proxy.answer(text, lambda words: True)
+        await until(lambda: proxy.refused["PING"] >= 1, what="a ping is refused")
+        proxy.restore()
+        await until_answer(lambda: numsub(ears), lambda count: count == 1, "it has subscribed")
+        await ears.say(1)
+        await ears.until(1)
+        await ears.close()
+
+
+async def test_connections_that_end_soon_wait_longer_each_time(
+    ears: Ears, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = []
+
+    async def sleep(self: Backoff) -> None:
+        waits.append(self.take())
+
+    monkeypatch.setattr(Backoff, "sleep", sleep)
+    await ears.layer.group_add("g", ears.channel)
+    for _ in range(4):
+        ears.back.clear()
+        await redis.client_kill_filter(_type="pubsub")
+        async with asyncio.timeout(LIMIT):
+            await ears.back.wait()
+    monkeypatch.setattr(layers, "HEALTHY_SECONDS", 0)
+    await redis.client_kill_filter(_type="pubsub")
+    await until(lambda: len(waits) == 5, what="the fifth loss")
+    assert waits == [0.05, 0.1, 0.2, 0.4, 0.05]
+
+
+async def test_silent_redis_ends_an_attempt_to_connect(redis: Redis, redis_server: RedisServer) -> None:
+    async with Proxy(redis_server.port) as proxy:
+        ears = await Ears(proxy.redis_url).open()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(layers, "SILENT_SECONDS", 0.3)
+            proxy.swallow_answers()
+            proxy.reset()
+            async with asyncio.timeout(LIMIT):
+                for _ in range(2):
+                    proxy.connected.clear()
+                    await proxy.connected.wait()
+        proxy.restore()
+        await ears.layer.group_add("g", ears.channel)
+        await ears.say(1)
+        await ears.until(1)
+        await ears.close()
+
+
+async def test_databases_do_not_hear_each_other(redis: Redis, redis_server: RedisServer) -> None:
+    here = await Ears(redis_server.url).open()
+    there = await Ears(redis_server.url.removesuffix("0") + "3").open()
+    for one in (here, there):
+        await one.layer.group_add("g", one.channel)
+    await here.say(1)
+    await there.say(2)
+    await here.say(3)
+    await here.until(1, 3)
+    await there.until(2)
+    channels = {channel.decode() for channel in await redis.pubsub_channels("*group*")}
+    assert channels == {"chatws:layer__group__g", "chatws:layer:3__group__g"}
+    for one in (here, there):
+        await one.close()

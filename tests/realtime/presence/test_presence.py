@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ import pytest
 from realtime.aio import tasks
 from realtime.conf import RealtimeConf
 from realtime.presence.presence import Presence, Stats
-from tests.support.redis import Redis
-from tests.support.waiting import until_answer
+from tests.support.redis import Redis, RedisServer, connect
+from tests.support.redis_errors import ELEVEN, ErrorProxy
+from tests.support.waiting import until_answer, until_news
 
 
 @asynccontextmanager
@@ -97,3 +99,82 @@ async def test_repeated_connection_counts_once(redis: Redis, conf: RealtimeConf)
         presence.closed(7, "phone")
         presence.closed(7, "phone")
         await until(presence.stats, Stats(0, 0, 1))
+
+
+async def test_redis_that_went_back_is_compared_not_counted(redis: Redis, conf: RealtimeConf, tmp_path: Path) -> None:
+    """Lose one opening and one closing: the count of connections stays right."""
+    server = RedisServer(tmp_path)
+    server.start()
+    client = connect(server.url)
+    async with running(client, "a", conf) as presence:
+        presence.opened(7, "phone")
+        await until(presence.stats, Stats(1, 1, 1))
+        before = {key: await client.dump(key) for key in await client.keys()}
+        presence.closed(7, "phone")
+        presence.opened(8, "laptop")
+        await until(presence.stats, Stats(1, 1, 1))
+        await until(lambda: online(presence, 7, 8), [False, True])
+        async with client.pipeline(transaction=True) as back:
+            back.flushall()
+            for key, value in before.items():
+                back.restore(key, 0, value)
+            await back.execute()
+        assert await online(presence, 7, 8) == [True, False]
+        presence.opened(9, "tablet")
+        await until(lambda: online(presence, 7, 8, 9), [False, True, True])
+        assert await presence.stats() == Stats(2, 2, 1)
+    await client.aclose()
+    await asyncio.to_thread(server.stop)
+
+
+async def online(presence: Presence, *users: int) -> list[bool]:
+    """Return which users are online, by the counts that others read."""
+    return [bool(one.connections) and (await presence.status(one.user_id)).is_online
+            for one in await presence.of_users(users)]  # fmt: skip
+
+
+async def test_node_that_never_wrote_more_finds_the_loss_when_it_renews(redis: Redis, fast: RealtimeConf) -> None:
+    async with running(redis, "a", fast) as presence:
+        presence.opened(7, "phone")
+        await until(presence.stats, Stats(1, 1, 1))
+        async with redis.pipeline(transaction=True) as back:
+            back.hdel("chatws:node:a", "phone").hset("chatws:node:a", mapping={"ghost": 6})
+            back.hdel("chatws:online", "7").hset("chatws:online", "6", 1).set("chatws:node:a:mark", 0)
+            await back.execute()
+        await until(lambda: online(presence, 6, 7), [False, True])
+        assert await presence.stats() == Stats(1, 1, 1)
+
+
+async def test_nobody_is_removed_as_expired_right_after_redis_went_back(redis: Redis, fast: RealtimeConf) -> None:
+    """The leases in Redis are old ones then, and the other nodes need a moment to renew theirs."""
+    presence = Presence(redis, "a", replace(fast, presence_lease=1_000))
+    await presence._flush()
+    await redis.zadd("chatws:nodes", {"other": 1})
+    await redis.hset("chatws:node:other", mapping={"phone": 7})
+    await redis.set("chatws:node:a:mark", 0)
+    await presence._renew(await presence._flush())
+    assert await redis.hlen("chatws:node:other") == 1
+    presence._quiet_until = 0
+    await presence._renew(await presence._flush())
+    assert await redis.hlen("chatws:node:other") == 0
+
+
+@pytest.mark.parametrize("kind", ELEVEN)
+async def test_presence_is_true_after_every_refusal(
+    redis: Redis, redis_server: RedisServer, conf: RealtimeConf, kind: str
+) -> None:
+    async with ErrorProxy(redis_server.port) as proxy:
+        client = connect(proxy.url)
+        async with running(client, "a", conf) as presence:
+            presence.opened(7, "phone")
+            presence.opened(8, "laptop")
+            await until(Presence(redis, "reader", conf).stats, Stats(2, 2, 1))
+            proxy.answer_kind(kind)
+            presence.closed(7, "phone")
+            presence.opened(9, "tablet")
+            await until_news(proxy.news, lambda: proxy.refused, "the change is refused")
+            presence.opened(8, "watch")
+            proxy.restore()
+            await until(Presence(redis, "reader", conf).stats, Stats(2, 3, 1))
+            assert await online(presence, 7, 8, 9) == [False, True, True]
+        await client.aclose()

@@ -12,6 +12,7 @@ from realtime.conf import RealtimeConf
 from realtime.exceptions import RealtimeError, RedisUnavailable
 from realtime.feeds import log
 from realtime.feeds.log import FeedLog
+from realtime.presence import presence as presence_module
 from realtime.presence.presence import Presence
 from realtime.publishing import intents
 from realtime.publishing.intents import Intents, Noted
@@ -209,6 +210,7 @@ CASES = {
 @pytest.fixture(params=CASES)
 def case(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Case:
     monkeypatch.setattr(log, "new_epoch", lambda: "e")
+    monkeypatch.setattr(presence_module, "new_epoch", lambda: "e")
     monkeypatch.setattr(intents, "LEASE_MS", 600_000)
     return CASES[request.param]
 

@@ -14,14 +14,17 @@ from realtime.conf import RealtimeConf
 from realtime.exceptions import DatabaseUnavailable, PoisonEntry, RedisUnavailable
 from realtime.feeds.log import FeedLog
 from realtime.feeds.publication import Publication, decode_publication
+from realtime.observability import metrics
 from realtime.relay import worker as worker_module
+from realtime.relay.dead_letters import DeadLetters
 from realtime.relay.lease import Lease
 from realtime.relay.publisher import Publisher, Routed
 from realtime.relay.reporting import report
 from realtime.relay.topic import Topic
 from realtime.relay.watermill import Entry
 from realtime.relay.worker import TopicWorker, to_feeds
-from tests.support.redis import Redis
+from tests.support.redis import Redis, RedisServer, connect
+from tests.support.redis_errors import ELEVEN, ErrorProxy
 from tests.support.waiting import LIMIT, until, until_answer
 
 TOPIC = "topic"
@@ -277,3 +280,46 @@ async def test_next_batch_is_prepared_during_the_append(bench: Bench) -> None:
     bench.running.append((worker, asyncio.create_task(worker.run())))
     await bench.until_relayed(19)
     assert await bench.contents() == in_order(20)
+
+
+@pytest.mark.parametrize("kind", ELEVEN)
+async def test_worker_survives_every_refusal(
+    bench: Bench, redis_server: RedisServer, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Entries and dead letters wait; the relay says that Redis refuses, and its lag is known meanwhile."""
+    direct = bench.redis
+    refused = metrics.relay_refused.labels(TOPIC)._value
+    async with ErrorProxy(redis_server.port) as proxy:
+        bench.redis = connect(proxy.url)
+        worker = bench.start()
+        lag = Topic(direct, TOPIC, bench.conf).lag
+        await bench.begun()
+        await bench.write(0, 1)
+        await bench.until_relayed(1)
+        await until_answer(lag, lambda entries: entries == 0, "nothing waits")
+        bench.redis, behind = direct, bench.redis
+        proxy.answer_kind(kind)
+        await until(refused.get, what="the refusal is a metric")
+        await bench.write(2, "poison", 3)
+        await until_answer(lag, lambda entries: entries == 3, "three entries wait")
+        assert "Redis refuses writes, so no relay can hold the topic" in caplog.text
+        assert await DeadLetters(direct).count(TOPIC) == 0
+        proxy.restore()
+        await bench.until_relayed(3)
+        assert await bench.contents() == in_order(4)
+        await until_answer(lambda: DeadLetters(direct).count(TOPIC), lambda count: count == 1, "the dead letter")
+        await until(refused.get, lambda value: value == 0, "the metric is back")
+        worker.stop()
+        await bench.running[0][1]
+        await behind.aclose()
+
+
+async def test_lag_is_counted_where_redis_does_not_know_it(redis: Any, conf: RealtimeConf) -> None:
+    topic = Topic(redis, TOPIC, conf)
+    assert await topic.lag() is None
+    entries = [(await redis.xadd(TOPIC, {"payload": "1"})).decode() for _ in range(5)]
+    await redis.hset("chatws:{topic}:pos", mapping={"id": entries[1], "read": 2})
+    assert await topic.lag() == 3
+    await redis.xgroup_create(TOPIC, conf.consumer_group, id=entries[1])  # without ENTRIESREAD
+    await redis.xdel(TOPIC, entries[3])  # so Redis can't count
+    assert await topic.lag() == 3
