@@ -166,7 +166,7 @@ async def test_living_gateway_is_not_reaped_after_a_refusal(
 ) -> None:
     """While Redis refuses writes no gateway can renew its lease, so a lease that is over says nothing."""
     told = Audit(redis, "alive", conf)
-    told.opened("c1", address="", user_agent="")
+    told.opened("c1", address="", user_agent="", is_authenticated=True)
     await told.stop()
     await database_sink(await entries(redis))
     async with ErrorProxy(redis_server.port) as proxy:
@@ -188,7 +188,7 @@ async def test_events_wait_out_every_refusal(
         audit = Audit(client, "node", conf)
         running = tasks.supervise(audit.run, "audit")
         proxy.answer_kind(kind)
-        audit.opened("c1", address="", user_agent="")
+        audit.opened("c1", address="", user_agent="", is_authenticated=True)
         await until_news(proxy.news, lambda: proxy.refused, "the event is refused")
         audit.closed("c1", code=1000, frames_in=0, frames_out=0, bytes_in=0, bytes_out=0)
         proxy.restore()
@@ -212,6 +212,6 @@ async def test_audit_that_failed_writes_what_waits(
 
     monkeypatch.setattr(audit, "_flush", failing)
     running = tasks.supervise(audit.run, "audit")
-    audit.opened("c1", address="", user_agent="")
+    audit.opened("c1", address="", user_agent="", is_authenticated=True)
     await until_answer(lambda: redis.xlen(AUDIT_STREAM), lambda length: length == 1, "it is written")
     await tasks.end([running])
