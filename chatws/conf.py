@@ -30,6 +30,8 @@ class ChatConf:
     """Whether the relay trims the chat service's streams, behind their slowest consumer group."""
     owns_messages: bool = False
     """The same for `chat.message.new`."""
+    is_owner_known: bool = True
+    """Whether it was said who trims these streams. If not, and the relay doesn't, perhaps nobody does."""
     demo_login: bool = False
     """Whether `POST /api/token/` issues tokens for Django's users."""
     http_threads: int = 16

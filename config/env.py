@@ -123,8 +123,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_message_publisher: Literal["rpc", "gateway"] = "rpc"
     """who publishes `chat.message.new`: `rpc` (the chat service) or `gateway`"""
     chatws_own_topics: bool | None = None
-    """trim the chat service's streams behind their slowest consumer group; on by default with the reference service,
-    and for `chat.message.new` if the gateway publishes it"""
+    """trim the chat service's streams behind their slowest consumer group (`0`: the chat service trims them); on by
+    default with the reference service, and for `chat.message.new` if the gateway publishes it"""
     chatws_max_image_url: Annotated[int, msgspec.Meta(ge=0, le=2_048)] = 0
     """most characters of an image's URL that the chat service can store; 0: 512 if the gateway publishes messages, else
     2,048"""

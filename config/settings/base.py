@@ -172,6 +172,7 @@ CHATWS = ChatConf(
     rpc_tls_ca=ENV.chatws_rpc_tls_ca,
     membership_seconds=ENV.chatws_membership_seconds,
     owns_topics=ENV.owns(ENV.uses_reference_rpc),
+    is_owner_known=ENV.chatws_own_topics is not None,
     owns_messages=ENV.owns(ENV.uses_reference_rpc or PUBLISHES_MESSAGES),
     publishes_messages=PUBLISHES_MESSAGES,
     max_image_url=ENV.chatws_max_image_url or (512 if PUBLISHES_MESSAGES else 2_048),

@@ -81,6 +81,9 @@ relayed = Counter("chatws_relayed_total", "Stream entries relayed", ("topic",))
 relay_lag = _gauge(
     "chatws_relay_lag_entries", "Stream entries that wait for the relay, if Redis can count them", ("topic",)
 )
+topic_entries = _gauge(
+    "chatws_topic_entries", "Stream entries that Redis holds, processed ones included", ("topic",), mode="livemax"
+)
 relay_retries = Counter("chatws_relay_retries_total", "Failed attempts that are retried", ("topic",))
 dead_letters = Counter("chatws_dead_letters_total", "Stream entries that can never succeed", ("topic",))
 dead_letters_dropped = Counter(

@@ -34,13 +34,14 @@ async def report(workers: Sequence[TopicWorker[Any]], every: float = 60.0) -> No
 
 
 async def watch_lag(workers: Sequence[TopicWorker[Any]], every: float = 1.0) -> None:
-    """Update the lag gauge of every topic, including topics that another relay holds and topics that fail."""
+    """Update lag and length of every topic, including topics that another relay holds and topics that fail."""
     while True:
         for worker in workers:
             try:
-                lag = await worker.topic.lag()
+                lag, length = await worker.topic.lag(), await worker.topic.length()
             except TransientError:
                 continue
             else:
                 metrics.relay_lag.labels(worker.topic.name).set(lag or 0)
+                metrics.topic_entries.labels(worker.topic.name).set(length)
         await asyncio.sleep(every)

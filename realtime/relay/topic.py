@@ -170,6 +170,10 @@ class Topic:
             return None
         return None if read is None else min(info["length"], max(0, info["entries-added"] - int(read)))
 
+    async def length(self) -> int:
+        """Return how many entries the stream holds, processed ones included."""
+        return int(await self._redis.xlen(self.name))
+
     async def _first_position(self) -> str:
         with suppress(GroupExists):
             await self._redis.xgroup_create(self.name, self._group, id="$", mkstream=True)

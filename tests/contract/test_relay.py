@@ -28,6 +28,23 @@ def message(number: int) -> dict[str, Any]:
     return {"message_id": f"m-{number}", "group_id": "g", "sender_id": 1, "msg_type": 1, "created_at": 1_700_000_000}
 
 
+@pytest.mark.parametrize("settings", [
+    {"CHATWS_RPC_TARGET": "127.0.0.1:1", "CHATWS_OWN_TOPICS": "0"},
+    {"CHATWS_RPC_TARGET": "127.0.0.1:1", "CHATWS_OWN_TOPICS": "1"},
+    {},
+])  # fmt: skip
+async def test_relay_warns_of_no_topic_with_an_owner(tmp_path: Path, settings: dict[str, str]) -> None:
+    stack = Stack(tmp_path, **settings)
+    try:
+        stack.redis.start()
+        stack.migrate()
+        relay = stack.start_relay()
+        stack.wait_until_relaying()
+        assert "CHATWS_OWN_TOPICS" not in relay.log.read_text()
+    finally:
+        stack.stop()
+
+
 def until_relayed(client: redis_py.Redis, count: int) -> None:
     wait_until(lambda: client.llen("chatws:{group:g}:log"), lambda length: length == count, f"{count} are relayed")
 
@@ -53,8 +70,11 @@ def test_relay_trims_only_its_own_streams(tmp_path: Path) -> None:
     try:
         stack.redis.start()
         stack.migrate()
-        stack.start_relay()
+        relay = stack.start_relay()
         stack.wait_until_relaying()
+        [warning] = [line for line in relay.log.read_text().splitlines() if "CHATWS_OWN_TOPICS is not set" in line]
+        assert "chat.message.new" in warning
+        assert "chatws:audit" not in warning
         with redis_py.Redis.from_url(stack.redis.url) as client:
             client.config_set("stream-node-max-entries", 1)
             for number in range(3):

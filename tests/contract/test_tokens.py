@@ -34,7 +34,7 @@ async def test_key_set_tokens_work_while_its_address_is_unavailable(stack: Stack
 async def test_unfetched_key_set_is_no_token_error(stack: Stack) -> None:
     endpoint = KeySet()
     endpoint.close()
-    gateway = stack.start_gateway(CHATWS_JWT_JWKS_URL=endpoint.url)
+    gateway = stack.start_gateway(probe="health", CHATWS_JWT_JWKS_URL=endpoint.url)
     token = signed(new_key("EdDSA"), "EdDSA", "one", new_user())
     at_once = await with_token(gateway, token)
     by_frame = await connect(gateway.ws)

@@ -35,6 +35,13 @@ logger = logging.getLogger(__name__)
 TOPICS = [*sorted(ROUTES), keys.AUDIT_STREAM]
 
 
+UNTRIMMED = (
+    "this relay does not trim %s: CHATWS_OWN_TOPICS is not set. If the chat service does not trim them either, they "
+    "grow until Redis is full. Set it to 1 to trim them behind their slowest consumer group, or to 0 if the chat "
+    "service trims them"
+)
+
+
 class Command(BaseCommand):
     help = (
         "Relay Redis Streams to feeds and notify the gateways. Run two or more: each topic has one active relay, "
@@ -76,6 +83,9 @@ async def relay(topics: list[str], settings: conf.RealtimeConf, probes_at: str =
         name = new_node_name()
         workers = [_worker(topic, redis, publisher, settings, name) for topic in topics]
         logger.info("this is relay %s", name)
+        untrimmed = [worker.topic.name for worker in workers if not worker.topic.is_ours]
+        if untrimmed and not chat_conf.get().is_owner_known:
+            logger.warning(UNTRIMMED, ", ".join(untrimmed))
         cursors = cursor_backup.CursorBackup(workers)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
