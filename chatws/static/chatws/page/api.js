@@ -1,10 +1,14 @@
 // The page's requests over HTTP: tokens, groups, members, messages, notifications. Tokens are kept in sessionStorage,
 // one login per window; or in localStorage if the user stays logged in, so that all tabs share them.
 
+import { parseJson } from "../client/chatws.js";
+import { device, tab } from "./storage.js";
+
 /** @import { Id, HistoryPage } from "../client/chatws.js" */
 
 /** @typedef {{ access: string, refresh: string }} Tokens */
-/** @typedef {{ userId?: Id, name?: string, avatar?: string, exp?: number }} Claims */
+/** @typedef {{ userId?: Id, name?: string, avatar?: string }} Claims */
+/** @import { Shelf } from "./storage.js" */
 
 /**
  * A chat group in the list of a user's groups. Times are Unix seconds.
@@ -35,7 +39,6 @@ export const BASE = document.documentElement.dataset.base ?? "/";
 /** The name of what this page stores. Pages below different paths of one host share the storage. */
 export const STORE = BASE === "/" ? "chatws" : `chatws:${BASE}`;
 const REQUEST_TIMEOUT_MS = 15_000;
-const RENEW_SECONDS = 5; // a token that expires sooner is refreshed first
 const PAGE_SIZE = 100;
 const MAX_MEMBER_PAGES = 5;
 
@@ -49,21 +52,22 @@ export class Refused extends Error {
   }
 }
 
-const shelf = () => (sessionStorage.getItem(STORE) ? sessionStorage : localStorage);
+const shelf = () => (tab.get(STORE) ? tab : device);
 
 /** @returns {Tokens | null} */
 export function tokens() {
-  return JSON.parse(shelf().getItem(STORE) ?? "null");
+  const kept = shelf().get(STORE);
+  return typeof kept?.access === "string" ? kept : null;
 }
 
-/** @param {string} access @param {string} refresh @param {Storage} [where] */
+/** @param {string} access @param {string} refresh @param {Shelf} [where] */
 function keep(access, refresh, where = shelf()) {
-  where.setItem(STORE, JSON.stringify({ access, refresh }));
+  where.set(STORE, { access, refresh });
 }
 
 export function forget() {
-  sessionStorage.removeItem(STORE);
-  localStorage.removeItem(STORE);
+  tab.remove(STORE);
+  device.remove(STORE);
 }
 
 /**
@@ -72,19 +76,19 @@ export function forget() {
  */
 export function onForgotten(act) {
   addEventListener("storage", ({ key, newValue }) => {
-    if (key === STORE && newValue === null && !sessionStorage.getItem(STORE)) act();
+    if (key === STORE && newValue === null && !tab.get(STORE)) act();
   });
 }
 
 /** @param {string} username @param {string} password @param {boolean} stay logged in on this device */
 export async function logIn(username, password, stay) {
   const pair = await request("/api/token/", { body: { username, password } });
-  keep(pair.access, pair.refresh, stay ? localStorage : sessionStorage);
+  keep(pair.access, pair.refresh, stay ? device : tab);
 }
 
 /** @param {string} access */
 export function useToken(access) {
-  keep(access.trim(), "", sessionStorage);
+  keep(access.trim(), "", tab);
 }
 
 /**
@@ -94,25 +98,40 @@ export function useToken(access) {
 export function claims() {
   try {
     const text = (tokens()?.access ?? "").split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
-    return JSON.parse(new TextDecoder().decode(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))));
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    return Object(parseJson(new TextDecoder().decode(bytes)));
   } catch {
     return {}; // the server will refuse it
   }
 }
 
 /**
- * Return the access token. Refresh it first if it expires within seconds.
- * @param {boolean} fresh refresh it in any case: the present one was refused
- * @returns {Promise<string>}
+ * Return the access token. Only the server judges whether it has expired: this device's clock may be wrong.
+ * @param {boolean} fresh refresh it first: the present one was refused, or expires soon
  */
 export async function accessToken(fresh) {
   const { access, refresh } = tokens() ?? {};
   if (!access) throw new Refused(401, "no login");
-  const left = (claims().exp ?? Infinity) - Date.now() / 1000;
-  if (!fresh && !(left < RENEW_SECONDS)) return access;
+  if (!fresh) return access;
   if (!refresh) throw new Refused(401, "the token has expired");
+  refreshing ??= refreshed(refresh).finally(() => {
+    refreshing = null;
+  });
+  return refreshing;
+}
+
+/** @type {Promise<string> | null} */
+let refreshing = null; // several requests may need it at once
+
+/**
+ * @param {string} refresh
+ * @returns {Promise<string>}
+ */
+async function refreshed(refresh) {
   const answer = await request("/api/token/refresh/", { body: { refresh } });
-  if (tokens()?.refresh !== refresh) return accessToken(false); // logged out meanwhile, or another tab was faster
+  const now = tokens();
+  if (!now) throw new Refused(401, "no login"); // logged out meanwhile
+  if (now.refresh !== refresh) return now.access; // another tab was faster
   keep(answer.access, answer.refresh ?? refresh);
   return answer.access;
 }
@@ -191,17 +210,26 @@ export function markNotificationsRead(userId, ids) {
 }
 
 /** @param {string} path */
-async function get(path) {
-  return (await request(path, { headers: await bearer() })).data;
-}
+const get = (path) => authorized(path);
 
 /** @param {string} path @param {object} body */
-async function post(path, body) {
-  return (await request(path, { headers: await bearer(), body })).data;
-}
+const post = (path, body) => authorized(path, body);
 
-async function bearer() {
-  return { Authorization: `Bearer ${await accessToken(false)}` };
+/**
+ * Request with the access token; with a fresh one, once, if that is refused.
+ * @param {string} path @param {object} [body]
+ */
+async function authorized(path, body) {
+  const access = await accessToken(false);
+  const ask = async (/** @type {string} */ token) =>
+    (await request(path, { headers: { Authorization: `Bearer ${token}` }, body })).data;
+  try {
+    return await ask(access);
+  } catch (error) {
+    if (!(error instanceof Refused && error.final)) throw error;
+    const now = tokens()?.access;
+    return ask(now && now !== access ? now : await accessToken(true));
+  }
 }
 
 /**
@@ -218,7 +246,12 @@ async function request(path, { body, headers = {} } = {}) {
     options.headers["Content-Type"] = "application/json";
   }
   const response = await fetch(BASE + path.slice(1), options);
-  const answer = await response.json().catch(() => ({}));
+  const answer = Object(
+    await response
+      .text()
+      .then(parseJson)
+      .catch(() => ({})),
+  );
   if (!response.ok) throw new Refused(response.status, answer.message ?? answer.detail ?? `HTTP ${response.status}`);
   return answer;
 }

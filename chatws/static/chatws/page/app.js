@@ -6,9 +6,9 @@ import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { $, avatar, buttonOf } from "./dom.js";
 import { Groups } from "./groups.js";
-import { isWord, reason, t } from "./i18n.js";
+import { dayOf, isWord, reason, t } from "./i18n.js";
 import { Outbox } from "./outbox.js";
-import { received } from "./room.js";
+import { isMessage, received } from "./room.js";
 import { Settings } from "./settings.js";
 import { Timeline } from "./timeline.js";
 import { Tray } from "./tray.js";
@@ -22,6 +22,7 @@ const MAX_COUNTED_GROUPS = 20;
 const MAX_UNREAD_MESSAGES = 100; // of a group whose unread messages the page counts
 const JOINED_MS = 200; // many groups are joined at once
 const AGAIN_MS = 5_000;
+const DAY_CHECK_MS = 60_000;
 
 /** @type {ChatClient | null} */
 let client = null;
@@ -279,6 +280,7 @@ async function countUnread({ group, readAt }) {
 
 /** @param {MessageData} data */
 function arrived(data) {
+  if (!isMessage(data)) return;
   const message = received(data);
   groups.arrived(data.group_id, message, conversation.arrived(data.group_id, message, client?.userId ?? null));
 }
@@ -368,6 +370,13 @@ function redraw() {
   timeline.render();
   if (client) showState({ state: client.state, ...stoppedBy });
 }
+
+let day = dayOf(Date.now() / 1000);
+setInterval(() => {
+  const now = dayOf(Date.now() / 1000);
+  if (now !== day && client) redraw(); // "Today" has become "Yesterday"
+  day = now;
+}, DAY_CHECK_MS);
 
 if (api.tokens()) begin();
 else show("login");

@@ -1,7 +1,7 @@
 // The rows of the timeline. A row is drawn again if its signature changed.
 
 import { avatar, h, linked } from "./dom.js";
-import { clock, t } from "./i18n.js";
+import { clock, dateOf, t } from "./i18n.js";
 
 /** @import { Message, Room, Written } from "./room.js" */
 
@@ -142,7 +142,7 @@ function meta(message, { mine, readers, waits }) {
   if (message.state === "failed") return h("span.meta");
   if (message.state === "sending")
     return h("span.meta", {}, waits ? t("waiting") : t("sending"), h("span.tick.clock", { "aria-hidden": "true" }));
-  const at = new Date(message.at * 1000);
+  const at = dateOf(message.at);
   const time = h(
     "time",
     { dateTime: at.toISOString(), title: at.toLocaleString(document.documentElement.lang) },

@@ -5,7 +5,7 @@ import { messagesBefore } from "../client/history.js";
 import * as api from "./api.js";
 import { $, announce, avatar } from "./dom.js";
 import { reason, t } from "./i18n.js";
-import { Room, received } from "./room.js";
+import { isMessage, Room, received } from "./room.js";
 
 /** @import { ChatClient, ChatEvents, HistoryPage } from "../client/chatws.js" */
 /** @import { Group } from "./groups.js" */
@@ -357,7 +357,7 @@ export class Conversation {
  * @returns {Page}
  */
 function page({ messages, has_more }) {
-  return { messages: messages.map(received), has_more };
+  return { messages: messages.filter(isMessage).map(received), has_more };
 }
 
 /**

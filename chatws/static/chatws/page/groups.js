@@ -3,7 +3,8 @@
 
 import { STORE } from "./api.js";
 import { $, avatar, buttonOf, h } from "./dom.js";
-import { shortTime, t } from "./i18n.js";
+import { clamped, shortTime, t } from "./i18n.js";
+import { device } from "./storage.js";
 
 /** @import { GroupData } from "./api.js" */
 /** @import { Message } from "./room.js" */
@@ -102,12 +103,12 @@ export class Groups {
       /** @type {Group} */
       const group = {
         id: data.group_id,
-        name: data.name,
+        name: String(data.name ?? ""),
         cover: data.cover_url,
         members: data.member_count,
-        last: data.last_message,
-        from: data.last_sender_name,
-        at: Number(data.last_message_at),
+        last: String(data.last_message ?? ""),
+        from: String(data.last_sender_name ?? ""),
+        at: clamped(data.last_message_at),
         unread: old?.unread ?? 0,
         counted: old?.counted ?? { at: 0 },
         live: old?.live ?? early.get(data.group_id) ?? [],
@@ -230,11 +231,11 @@ export class Groups {
   }
 
   #load() {
-    this.#read = JSON.parse(localStorage.getItem(this.#store) ?? "{}");
+    this.#read = { ...device.get(this.#store) };
   }
 
   #save() {
-    if (this.#store) localStorage.setItem(this.#store, JSON.stringify(this.#read));
+    if (this.#store) device.set(this.#store, this.#read);
   }
 }
 

@@ -197,8 +197,6 @@ const WORDS = {
 /** @type {Record<Language, string>} */
 export const LANGUAGES = { en: "English", "zh-Hans": "简体中文" };
 
-const DAY_SECONDS = 86_400;
-
 /** @type {Language} */
 let language = "en";
 
@@ -207,9 +205,9 @@ let language = "en";
  * @param {string} [chosen]
  */
 export function chooseLanguage(chosen) {
-  const wanted = chosen ? [chosen] : navigator.languages;
+  const wanted = typeof chosen === "string" ? [chosen] : navigator.languages;
   const tags = wanted.map((tag) => (/^zh\b/i.test(tag) ? "zh-Hans" : tag.split("-")[0]));
-  language = /** @type {Language | undefined} */ (tags.find((tag) => tag in WORDS)) ?? "en";
+  language = /** @type {Language | undefined} */ (tags.find((tag) => Object.hasOwn(WORDS, tag))) ?? "en";
   document.documentElement.lang = language;
   return language;
 }
@@ -244,6 +242,19 @@ export function reason(error) {
   return code < 1000 ? error.message : t("disconnected");
 }
 
+const LAST_DATE_SECONDS = 8.64e12; // a Date reaches no further
+
+/**
+ * Return a time in Unix seconds that a Date can hold: 0 if it is no number, the nearest date if it is beyond all dates.
+ * @param {unknown} seconds
+ */
+export function clamped(seconds) {
+  return Math.min(Math.max(Number(seconds) || 0, -LAST_DATE_SECONDS), LAST_DATE_SECONDS);
+}
+
+/** @param {unknown} seconds */
+export const dateOf = (seconds) => new Date(clamped(seconds) * 1000);
+
 /** @param {Intl.DateTimeFormatOptions} options */
 const format = (options) => new Intl.DateTimeFormat(language, options);
 
@@ -251,14 +262,14 @@ const format = (options) => new Intl.DateTimeFormat(language, options);
  * Return the time of day.
  * @param {number} seconds
  */
-export const clock = (seconds) => format({ hour: "2-digit", minute: "2-digit" }).format(seconds * 1000);
+export const clock = (seconds) => format({ hour: "2-digit", minute: "2-digit" }).format(dateOf(seconds));
 
 /**
  * Return the day as a key that is equal for all times of that day.
  * @param {number} seconds
  */
 export function dayOf(seconds) {
-  const date = new Date(seconds * 1000);
+  const date = dateOf(seconds);
   return `${date.getFullYear()}-${date.getMonth() + 1}-${date.getDate()}`;
 }
 
@@ -267,16 +278,18 @@ export function dayOf(seconds) {
  * @param {number} seconds
  */
 export function dayName(seconds) {
-  const now = Date.now() / 1000;
-  if (dayOf(seconds) === dayOf(now)) return t("today");
-  if (dayOf(seconds) === dayOf(now - DAY_SECONDS)) return t("yesterday");
-  const sameYear = new Date(seconds * 1000).getFullYear() === new Date().getFullYear();
+  const today = new Date();
+  // By the calendar: a day on which the clocks change doesn't have 24 hours.
+  const yesterday = new Date(today.getFullYear(), today.getMonth(), today.getDate() - 1, 12);
+  if (dayOf(seconds) === dayOf(today.getTime() / 1000)) return t("today");
+  if (dayOf(seconds) === dayOf(yesterday.getTime() / 1000)) return t("yesterday");
+  const sameYear = dateOf(seconds).getFullYear() === today.getFullYear();
   return format({
     weekday: "long",
     day: "numeric",
     month: "long",
     ...(sameYear ? {} : { year: "numeric" }),
-  }).format(seconds * 1000);
+  }).format(dateOf(seconds));
 }
 
 /**
@@ -285,7 +298,7 @@ export function dayName(seconds) {
  */
 export function shortTime(seconds) {
   if (dayOf(seconds) === dayOf(Date.now() / 1000)) return clock(seconds);
-  return format({ day: "numeric", month: "short" }).format(seconds * 1000);
+  return format({ day: "numeric", month: "short" }).format(dateOf(seconds));
 }
 
 export const everyWord = WORDS;

@@ -5,6 +5,7 @@ import { ClosedError, newId } from "../client/chatws.js";
 import { STORE } from "./api.js";
 import { reason } from "./i18n.js";
 import { written } from "./room.js";
+import { tab } from "./storage.js";
 
 /** @import { Ack, ChatClient, ClientFrame } from "../client/chatws.js" */
 /** @import { Room, Written } from "./room.js" */
@@ -38,8 +39,9 @@ export class Outbox {
     const store = `${STORE}:outbox:${userId}`;
     if (store === this.#store) return this.#sendAgain();
     this.#store = store;
+    const found = tab.get(store);
     /** @type {(ClientFrame & { why?: string })[]} */
-    const frames = JSON.parse(sessionStorage.getItem(store) ?? "[]");
+    const frames = Array.isArray(found) ? found.filter((frame) => typeof frame?.data?.group_id === "string") : [];
     const kept = frames.map(({ why, ...frame }) => {
       const message = Object.assign(written(frame, userId), why && { state: "failed", why });
       this.#roomOf(message).pending.push(message);
@@ -92,7 +94,7 @@ export class Outbox {
    * @param {boolean} forget
    */
   end(forget) {
-    if (forget && this.#store) sessionStorage.removeItem(this.#store);
+    if (forget && this.#store) tab.remove(this.#store);
     this.#store = "";
   }
 
@@ -129,7 +131,7 @@ export class Outbox {
       ...message.frame,
       why: isRefused(message) ? message.why : undefined,
     }));
-    if (this.#store) sessionStorage.setItem(this.#store, JSON.stringify(frames));
+    if (this.#store) tab.set(this.#store, frames);
     this.onChange(room, mine);
   }
 }

@@ -1,5 +1,7 @@
 // One chat group in this window: its messages in the server's order, and the messages that were written here and wait.
 
+import { clamped } from "./i18n.js";
+
 /** @import { ClientFrame, Message as MessageData } from "../client/chatws.js" */
 
 /**
@@ -25,8 +27,20 @@
 /** @typedef {Message & { id: string }} Stored a message of the server */
 /** @typedef {Message & { frame: ClientFrame }} Written a message that was written here */
 
+/** @param {unknown} value */
+const text = (value) => (typeof value === "string" ? value : "");
+
 /**
- * Make a message of the server's data, live or from the history.
+ * Return whether the page can show this as a message: it names itself and its group. All else may be missing.
+ * @param {Partial<MessageData> | null | undefined} data
+ */
+export function isMessage(data) {
+  return Boolean(text(data?.message_id) && text(data?.group_id));
+}
+
+/**
+ * Make a message of the server's data, live or from the history. A value of the wrong type counts as missing, so that
+ * one bad message hides no other.
  * @param {MessageData} data
  * @returns {Stored}
  */
@@ -34,13 +48,13 @@ export function received(data) {
   return {
     key: data.message_id,
     id: data.message_id,
-    sender: data.sender ?? String(data.sender_id),
-    name: data.sender_name,
-    avatar: data.sender_avatar,
-    type: data.msg_type,
-    text: data.content,
-    image: data.image_url,
-    at: Number(data.created_at),
+    sender: String(data.sender ?? data.sender_id ?? ""),
+    name: text(data.sender_name),
+    avatar: text(data.sender_avatar),
+    type: data.msg_type === 2 ? 2 : 1,
+    text: text(data.content),
+    image: text(data.image_url),
+    at: clamped(data.created_at),
     recalled: data.status === 2,
     state: "sent",
   };

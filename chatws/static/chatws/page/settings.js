@@ -2,6 +2,7 @@
 
 import { $, translate } from "./dom.js";
 import { chooseLanguage, LANGUAGES } from "./i18n.js";
+import { device } from "./storage.js";
 
 /** @typedef {{ language?: string, theme?: string, images?: boolean }} Chosen */
 
@@ -9,7 +10,7 @@ const STORE = "chatws:settings";
 
 export class Settings {
   /** @type {Chosen} */
-  #chosen = JSON.parse(localStorage.getItem(STORE) ?? "{}");
+  #chosen = { ...device.get(STORE) };
 
   /** @param {() => void} onChange */
   constructor(onChange) {
@@ -30,7 +31,7 @@ export class Settings {
   /** @param {Chosen} change */
   #choose(change) {
     Object.assign(this.#chosen, change);
-    localStorage.setItem(STORE, JSON.stringify(this.#chosen));
+    device.set(STORE, this.#chosen);
     this.#apply();
     this.onChange();
   }

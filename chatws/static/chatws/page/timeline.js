@@ -113,7 +113,7 @@ export class Timeline {
       const message = all[index];
       const [before, after] = [all[index - 1], all[index + 1]];
       if (index === this.#from || dayOf(before.at) !== dayOf(message.at))
-        rows.push(separator(`day-${dayOf(message.at)}`, dayName(message.at), "day"));
+        rows.push(separator(`day-${message.key}`, dayName(message.at), "day"));
       if (message.id && message.id === room.newFrom) rows.push(separator("new", t("newMessages"), "new"));
       const place = {
         first: !together(before, message) || message.id === room.newFrom,

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { $, announce, buttonOf, h } from "./dom.js";
-import { shortTime, t } from "./i18n.js";
+import { clamped, shortTime, t } from "./i18n.js";
 
 /** @import { ChatEvents } from "../client/chatws.js" */
 
@@ -20,7 +20,7 @@ export class Tray {
   #unread = 0;
   /** @type {string | null} */
   #userId = null;
-  #others = new BroadcastChannel("chatws:notifications"); // this user's other tabs
+  #others = otherTabs();
   #marked = 0; // how often something was marked as read
   #stored = true; // whether the chat service stores them
 
@@ -29,7 +29,7 @@ export class Tray {
       $("bell").setAttribute("aria-expanded", String(newState === "open"));
       if (newState === "open") this.load();
     });
-    this.#others.addEventListener("message", ({ data }) => data.userId === this.#userId && this.#mark(data.ids));
+    this.#others?.addEventListener("message", ({ data }) => data.userId === this.#userId && this.#mark(data.ids));
     $("read-all").addEventListener("click", () => this.#tell(null));
   }
 
@@ -44,9 +44,9 @@ export class Tray {
       this.#stored = true;
       const items = found.notifications.map((item) => ({
         id: item.notification_id,
-        title: item.title,
-        content: item.content,
-        at: Number(item.created_at),
+        title: String(item.title ?? ""),
+        content: String(item.content ?? ""),
+        at: clamped(item.created_at),
         isRead: item.is_read,
       }));
       const live = this.#items.filter((item) => item.isLive && isMissing(item, items));
@@ -64,7 +64,14 @@ export class Tray {
    */
   arrived({ notification_id: id, title, content }, at) {
     if (this.#items.some((item) => item.id === id)) return;
-    this.#items.unshift({ id, title, content, at, isRead: false, isLive: true });
+    this.#items.unshift({
+      id,
+      title: String(title ?? ""),
+      content: String(content ?? ""),
+      at: clamped(at),
+      isRead: false,
+      isLive: true,
+    });
     this.#unread += 1;
     announce(`${t("notifications")}: ${title}`);
     this.render();
@@ -132,8 +139,17 @@ export class Tray {
    */
   async #tell(ids) {
     this.#mark(ids);
-    this.#others.postMessage({ userId: this.#userId, ids });
+    this.#others?.postMessage({ userId: this.#userId, ids });
     if (this.#stored && this.#userId) await api.markNotificationsRead(this.#userId, ids).catch(() => this.load());
+  }
+}
+
+/** Return the channel to this user's other tabs; null where the browser's policy allows none. */
+function otherTabs() {
+  try {
+    return new BroadcastChannel(`${api.STORE}:notifications`);
+  } catch {
+    return null;
   }
 }
 
