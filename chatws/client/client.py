@@ -9,19 +9,18 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 from chatws.client.backoff import Backoff
 from chatws.client.connection import ABNORMAL, Broken, Connection, address, connection
-from chatws.client.events import Closed, Connected, Disconnected, Event, Frame, Lost, Received, encoded
+from chatws.client.events import Closed, Connected, Disconnected, Event, Frame, Lost, Received, duration, encoded
 from chatws.client.history import older_messages
 from chatws.client.positions import Position, Positions, Step
+from chatws.client.reports import Reports
 from chatws.client.requests import Requests
 from chatws.client.tokens import NoToken, TokenFunction, Tokens
 
 logger = logging.getLogger(__name__)
-
 HEARTBEAT_SECONDS = 25.0
 STEADY_SECONDS = 10.0
 """A connection that was authenticated this long resets the back-off."""
@@ -45,7 +44,8 @@ class ChatClient:
         heartbeat_seconds: How long the server may be silent before a ping; None: the server's value.
         first_wait: Longest wait in seconds before the second attempt to connect, doubled for each further one up to
             ``longest_wait``.
-        observer: Called with every received frame, before it is processed.
+        token_timeout: How long the token function may take, in seconds.
+        observer: Called with every received frame, before it is processed; its errors are logged.
 
     Raises:
         ValueError: ``url`` is not a WebSocket URL.
@@ -60,16 +60,17 @@ class ChatClient:
         heartbeat_seconds: float | None = None,
         first_wait: float = 0.5,
         longest_wait: float = 30.0,
+        token_timeout: float = 20.0,
         observer: Callable[[Frame], None] | None = None,
     ) -> None:
         self.url = address(url)
         self.positions = Positions(positions)
         self.repeats = 0
         """How many publications were dropped because they had been received before."""
-        self._tokens = Tokens(token)
+        self._tokens = Tokens(token, token_timeout)
         self._heartbeat = heartbeat_seconds
         self._backoff = Backoff(first_wait, longest_wait)
-        self._observer = observer
+        self._reports = Reports(self.url, observer)
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
         self._room = asyncio.Semaphore(MAX_EVENTS)
         self._requests = Requests(self._write, self._backoff.window)
@@ -78,8 +79,7 @@ class ChatClient:
         self._ready_at = 0.0
         self._why: Frame = {}
         """Data of the last `auth_failed`, or of the last error that was not a reply."""
-        self._types = True
-        """Whether the server supports `typing`, as far as known."""
+        self._types = True  # until the server answers that it doesn't know `typing`
         self._task: asyncio.Task[None] | None = None
         self._renewal: asyncio.Task[None] | None = None
         self._closed: Closed | None = None
@@ -89,9 +89,7 @@ class ChatClient:
         self._task.add_done_callback(self._ended)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.close()
 
     async def __aiter__(self) -> AsyncIterator[Event]:
@@ -128,8 +126,7 @@ class ChatClient:
             Closed: the client ended before there was a reply.
         """
         data = {"group_id": group_id, "msg_type": msg_type, "content": content, "image_url": image_url}
-        message_id: str = (await self.request("send_message", data))["message_id"]
-        return message_id
+        return str((await self.request("send_message", data))["message_id"])
 
     async def mark_read(self, group_id: str, message_id: str) -> None:
         """Mark the group as read by this user, up to this message."""
@@ -175,16 +172,14 @@ class ChatClient:
 
         Raises like `send_message`; TypeError or ValueError for data that cannot be encoded as JSON in UTF-8.
         """
-        return await self.resend(
-            {"type": kind, "message_id": uuid.uuid4().hex, "timestamp": int(time.time()), "data": data}
-        )
+        frame = {"type": kind, "message_id": uuid.uuid4().hex, "timestamp": int(time.time()), "data": data}
+        return await self.resend(frame)
 
     async def resend(self, frame: Frame) -> Frame:
         """Send a frame from `pending` or from an error again, unchanged: the server stores it only once."""
         if self._closed is not None:
             raise Closed(self._closed.code, "the client has ended", frame=frame)
-        data: Frame = (await self._requests.ask(frame)).get("data", {})
-        return data
+        return dict((await self._requests.ask(frame))["data"])
 
     async def close(self) -> None:
         """Close the connection; calls that wait for a reply raise `Closed`."""
@@ -227,10 +222,13 @@ class ChatClient:
                 self._auth(opened, {"token": token, "resume": self.positions.resume()})
                 await self._read(opened)
         except NoToken as error:
-            logger.warning("%s: %s", self.url, error)
-            return Disconnected(ABNORMAL, str(error))
+            self._reports.unreachable(f"{self.url}: {error}")
+            return Disconnected(ABNORMAL, str(error), "token")
         except Broken as error:
-            logger.debug("%s", error)
+            self._backoff.wait_for(error.retry_after)
+            if not error.opened:
+                self._reports.unreachable(str(error))
+                return Disconnected(error.code, str(error), "unreachable")
             return Disconnected(error.code, self._why.get("message", str(error)), self._why.get("reason", ""))
         finally:
             self._stop_renewing()
@@ -240,8 +238,7 @@ class ChatClient:
         """Read frames until the connection breaks, or a gap makes the client close it."""
         while True:
             frame = await opened.read()
-            if self._observer is not None:
-                self._observer(frame)
+            self._reports.observe(frame)
             if not await self._take(frame, opened):
                 await opened.give_up()
                 return
@@ -253,7 +250,7 @@ class ChatClient:
         kind, data = frame["type"], frame.get("data", {})
         answered = self._requests.answer(frame)
         if kind == "auth_success":
-            self._tokens.lives(data.get("expires_at", 0) - frame.get("timestamp", 0))
+            self._tokens.accepted(data.get("expires_at"), frame.get("timestamp"))
             self._renew(opened)
             if self._connection is None:
                 await self._authenticated(frame, data, opened)
@@ -263,23 +260,26 @@ class ChatClient:
         elif kind == "auth_failed":
             self._why = data
         elif kind == "shutdown":
-            self._backoff.wait_for(data.get("retry_after", 0))
+            self._backoff.wait_for(data.get("retry_after"))
         elif kind == "error" and not answered:
             if frame.get("message_id") == "typing":
                 self._types &= data.get("code") not in (400, 501)
                 return True
             self._why = data
-            self._backoff.wait_for(data.get("retry_after", 0))
+            self._backoff.wait_for(data.get("retry_after"))
         if kind != "new_message" or self.positions.is_new(frame.get("message_id", "")):
             await self._tell(Received(frame))
         return True
 
     async def _authenticated(self, frame: Frame, data: Frame, opened: Connection) -> None:
-        opened.heartbeat = self._heartbeat or data.get("heartbeat_seconds", HEARTBEAT_SECONDS)
+        opened.heartbeat = self._heartbeat or max(1.0, duration(data.get("heartbeat_seconds")) or HEARTBEAT_SECONDS)
+        self._reports.online()
         self._ready_at = time.monotonic()
         await self._tell(Connected(frame))
-        for position in data.get("feeds", ()):
+        feeds = data.get("feeds") or ()
+        for position in feeds:
             await self._reported(position)
+        self.positions.prune({position["feed"] for position in feeds})
         self._connection = opened
         self._ready.set()
         self._requests.pump()
@@ -333,8 +333,11 @@ class ChatClient:
         return gone.code == NORMAL or (4400 <= gone.code < 4500 and gone.code != UNAUTHENTICATED)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """Log a failure of the client's task, and end the client."""
-        if not task.cancelled() and (error := task.exception()) is not None:
+        """End the client as its task has failed, or as the program has cancelled it; `close` ends it itself."""
+        if task.cancelled():
+            if self._task is not None:
+                self._end(ABNORMAL, "the client's task was cancelled")
+        elif (error := task.exception()) is not None:
             logger.error("the client of %s failed", self.url, exc_info=error)
             self._end(ABNORMAL, f"the client failed: {error!r}")
 

@@ -4,16 +4,18 @@ import asyncio
 import contextlib
 import json
 import os
+import ssl
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 from urllib.parse import urlsplit, urlunsplit
 
 try:
     from websockets.asyncio.client import ClientConnection, connect
-    from websockets.exceptions import ConnectionClosed, WebSocketException
+    from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError("chatws.client needs websockets: pip install 'websockets>=15'", name=error.name) from None
 
-from chatws.client.events import Frame, encoded
+from chatws.client.events import Frame, duration, encoded
 
 OPEN_SECONDS = 15.0
 WELCOME_SECONDS = 15.0
@@ -27,17 +29,28 @@ PING = encoded({"type": "ping", "message_id": "ping"})
 
 
 class Broken(Exception):
-    """The connection failed or ended; the text has the URL and the reason, ``code`` is the close code."""
+    """The connection failed or ended; the text has the URL and the reason, ``code`` is the close code.
 
-    def __init__(self, url: str, why: str, code: int = ABNORMAL) -> None:
+    ``retry_after``: how long the server asked to wait, in seconds. ``opened``: whether there was a connection.
+    """
+
+    def __init__(
+        self, url: str, why: str, code: int = ABNORMAL, *, retry_after: float = 0.0, opened: bool = True
+    ) -> None:
         super().__init__(f"{url}: {why}")
         self.code = code
+        self.retry_after = retry_after
+        self.opened = opened
 
 
 def address(url: str) -> str:
     """Return the WebSocket's URL; ``http`` becomes ``ws``. Raises ValueError for an invalid URL."""
     parts = urlsplit(url)
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+    try:
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(f"not the address of a WebSocket: {url!r} ({error})") from None
     if scheme not in ("ws", "wss") or not parts.hostname or parts.fragment:
         raise ValueError(f"not the address of a WebSocket: {url!r} (it should look like wss://chat.example/ws)")
     return urlunsplit(parts._replace(scheme=scheme))
@@ -90,7 +103,9 @@ class Connection:
                 self._patience = None
 
     def probe(self) -> None:
-        """Ping the server; `read` raises within `PROBE_SECONDS` if there is no answer."""
+        """Ping the server; `read` raises within `PROBE_SECONDS` if there is no answer. Do nothing while one waits."""
+        if self._asked:
+            return
         self.write(PING)
         if self._patience is not None:
             self._asked = True
@@ -110,25 +125,60 @@ class Connection:
     def _decode(self, text: str | bytes) -> Frame:
         try:
             frame = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             frame = None
         if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):
             raise Broken(self._url, "received data that is not a frame; is it a chatws gateway?")
+        if not isinstance(frame.get("data"), dict):
+            frame["data"] = {}
         return frame
+
+
+class _Connect(connect):
+    """A handshake that follows no redirect, as browsers don't: the token would go to wherever it points."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Return the error as it is."""
+        return exc
+
+
+HINTS = {
+    HTTPStatus.UNAUTHORIZED: "a proxy in front of the gateway asks for a login",
+    HTTPStatus.FORBIDDEN: "a proxy in front of the gateway refuses",
+    HTTPStatus.NOT_FOUND: "there is no WebSocket at this path",
+    HTTPStatus.OK: "what answers there speaks HTTP, not WebSocket",
+}
+
+
+def _why(error: Exception) -> str:
+    """Return in words why a handshake failed."""
+    if isinstance(error, InvalidStatus):
+        status, headers = error.response.status_code, error.response.headers
+        if "Location" in headers and 300 <= status < 400:
+            return f"HTTP {status}, a redirect to {headers['Location']}; it is not followed, use the final address"
+        hint = HINTS.get(status, error.response.reason_phrase)  # type: ignore[call-overload]  # any number
+        return f"HTTP {status}: {hint}" if hint else f"HTTP {status}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate is not accepted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {error.reason or error}"
+    number = getattr(error, "errno", None)
+    if number and number > 0:
+        return os.strerror(number)
+    return getattr(error, "strerror", None) or str(error) or "no answer"
 
 
 @contextlib.asynccontextmanager
 async def connection(url: str) -> AsyncIterator[Connection]:
     """Open a connection to the gateway, not authenticated yet, and close it afterwards. Raises `Broken`."""
-    options = connect(
+    options = _Connect(
         url, open_timeout=OPEN_SECONDS, ping_interval=None, close_timeout=1, max_size=None, compression=None
     )
     try:
         socket = await options
-    except (OSError, WebSocketException, TimeoutError) as error:
-        number = getattr(error, "errno", None)
-        why = os.strerror(number) if number and number > 0 else str(error) or "no answer"
-        raise Broken(url, f"can't connect: {why}") from error
+    except (OSError, WebSocketException, TimeoutError, UnicodeError) as error:
+        wait = duration(error.response.headers.get("Retry-After")) if isinstance(error, InvalidStatus) else 0.0
+        raise Broken(url, f"can't connect: {_why(error)}", retry_after=wait, opened=False) from error
     opened = Connection(url, socket)
     writing = asyncio.create_task(opened.write_out(), name=f"writes to {url}")
     try:

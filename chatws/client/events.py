@@ -1,6 +1,7 @@
 """The events and errors of a client."""
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,18 @@ Frame = dict[str, Any]
 def encoded(frame: Frame) -> bytes:
     """Encode a frame. Raises TypeError or ValueError for data that cannot be encoded as JSON in UTF-8."""
     return json.dumps(frame, ensure_ascii=False).encode()
+
+
+MAX_WAIT_SECONDS = 86_400.0
+
+
+def duration(value: object) -> float:
+    """Return seconds that a server named, at most a day; 0.0 if they are not a positive number."""
+    try:
+        seconds = float(value)  # type: ignore[arg-type]  # whatever the server sent
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+    return 0.0 if math.isnan(seconds) else min(max(seconds, 0.0), MAX_WAIT_SECONDS)
 
 
 class Closed(Exception):

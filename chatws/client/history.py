@@ -18,7 +18,7 @@ async def older_messages(ask: Ask, known: Sequence[Mapping[str, Any]], limit: in
     Some services leave out all messages of the second of the given id. So the request uses a known message of a later
     second, and known messages are removed from the answer.
     """
-    oldest, seconds = known[-1], [int(message["created_at"]) for message in known]
+    oldest, seconds = known[-1], [_second(message) for message in known]
     later = max((position for position, second in enumerate(seconds) if second > seconds[-1]), default=-1)
     before_id = known[later]["message_id"] if later >= 0 else ""
     found = await ask(before_id, min(limit + len(known) - 1 - later, MAX_PAGE))
@@ -27,8 +27,16 @@ async def older_messages(ask: Ask, known: Sequence[Mapping[str, Any]], limit: in
     messages = [
         message
         for n, message in enumerate(found["messages"])
-        if (n > behind or int(message["created_at"]) == seconds[-1]) and message["message_id"] not in ids
+        if (n > behind or _second(message) == seconds[-1]) and message["message_id"] not in ids
     ]
     if behind < 0 or (not messages and found["has_more"]):
         return await ask(oldest["message_id"], limit)
     return {**found, "messages": messages}
+
+
+def _second(message: Mapping[str, Any]) -> int:
+    """Return a message's time; 0 if it has none that can be read, so that one bad message hides no other."""
+    try:
+        return int(message["created_at"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return 0

@@ -10,6 +10,8 @@ from enum import Enum
 from typing import Any
 
 KNOWN_IDS = 10_000
+MAX_POSITIONS = 1_000
+"""Most positions that are kept beside those of the connection's own feeds."""
 RESUMED_FEEDS = 400
 """Most feeds in one `auth`."""
 
@@ -37,7 +39,7 @@ class Positions:
     """The positions of one client in all its feeds."""
 
     def __init__(self, positions: Mapping[str, Position] | None = None) -> None:
-        self._positions: dict[str, Position] = dict(positions or {})
+        self._positions = {feed: at for feed, at in (positions or {}).items() if _is_position(at)}
         """In the order of their last change."""
         self._ids: OrderedDict[str, None] = OrderedDict()
 
@@ -66,6 +68,12 @@ class Positions:
         self._move(feed, position)
         return recovered is False or before not in (None, position)
 
+    def prune(self, own: set[str]) -> None:
+        """Forget the oldest of too many positions, except those of the connection's ``own`` feeds."""
+        others = [feed for feed in self._positions if feed not in own]
+        for feed in others[:-MAX_POSITIONS]:
+            del self._positions[feed]
+
     def step(self, feed: str, epoch: str, offset: int, publication_id: str) -> Step:
         """Classify a publication, and advance the position if it is the next; an empty id is not compared."""
         position = self._positions.get(feed)
@@ -88,3 +96,8 @@ class Positions:
     def _move(self, feed: str, position: Position) -> None:
         self._positions.pop(feed, None)
         self._positions[feed] = position
+
+
+def _is_position(value: object) -> bool:
+    """Return whether saved content is a position; what a program saved may have been damaged."""
+    return isinstance(value, Position) and isinstance(value.epoch, str) and isinstance(value.offset, int)

@@ -9,9 +9,10 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from chatws.client.events import Closed, Frame, Refused, encoded
+from chatws.client.events import Closed, Frame, Refused, duration, encoded
 
 MAX_PENDING = 1_000
+MAX_PENDING_BYTES = 8_000_000
 MAX_FAILURES = 3
 """How often a frame is sent if the server replies with 500."""
 TRY_AGAIN = frozenset({429, 500, 503})
@@ -48,9 +49,10 @@ class Requests:
 
     async def ask(self, frame: Frame) -> Frame:
         """Send a frame until there is a reply, and return the reply."""
-        if len(self._entries) >= MAX_PENDING:
-            raise Refused(429, "too many frames wait", frame=frame)
         entry = _Entry(frame, encoded(frame))
+        waiting = sum(len(one.text) for one in self._entries) + len(entry.text)
+        if len(self._entries) >= MAX_PENDING or waiting > MAX_PENDING_BYTES:
+            raise Refused(429, "too many frames wait", frame=frame)
         self._entries[entry] = None
         try:
             self.pump()
@@ -73,10 +75,11 @@ class Requests:
         elif code in TRY_AGAIN and (code != 500 or entry.failures < MAX_FAILURES - 1):
             entry.failures += 1
             entry.sent = False
-            delay = data.get("retry_after", 0) + random.uniform(0, self._wait(entry.failures))  # noqa: S311  # jitter
+            delay = duration(data.get("retry_after")) + random.uniform(0, self._wait(entry.failures))  # noqa: S311  # jitter
             entry.not_before = asyncio.get_running_loop().time() + delay
         elif code != 401:  # after 401 the server closes the connection, and the next one repeats the frame
-            self._refuse(entry, code, data["message"], data.get("reason", ""), data.get("retry_after", 0.0))
+            wait = duration(data.get("retry_after"))
+            self._refuse(entry, code or 0, data.get("message", ""), data.get("reason", ""), wait)
         self.pump()
         return True
 
@@ -86,7 +89,7 @@ class Requests:
         busy, soonest = set(), math.inf
         for entry in self._open():
             if entry.frame["type"] == "send_message":
-                lane = entry.frame["data"].get("group_id")
+                lane = entry.frame.get("data", {}).get("group_id")
                 if lane in busy:
                     continue
                 busy.add(lane)

@@ -39,6 +39,14 @@ def number(text: str) -> int:
     return int(text) if re.fullmatch(r"\s*[0-9]{1,6}\s*", text) else 0
 
 
+def clock(seconds: object) -> str:
+    """Return the local time of day; ``--:--`` if it is no time that there is."""
+    try:
+        return time.strftime("%H:%M", time.localtime(float(seconds)))  # type: ignore[arg-type]  # whatever was sent
+    except (TypeError, ValueError, OverflowError, OSError):
+        return "--:--"
+
+
 async def lines(descriptor: int) -> AsyncIterator[str]:
     """Yield the lines of a terminal, a pipe or a file as they arrive."""
     rest = b""
@@ -110,7 +118,10 @@ class Terminal:
 
     async def _listen(self) -> None:
         async for event in self._client:
-            await self._show(event)
+            try:
+                await self._show(event)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:  # odd values of another service
+                say(f"-- something that can't be shown arrived ({type(error).__name__})")
 
     async def _show(self, event: Event) -> None:
         match event:
@@ -189,7 +200,8 @@ class Terminal:
     async def _history(self, count: int) -> None:
         answer = await self._client.history(self._group, limit=min(max(count, 1), 100))
         for message in reversed(answer["messages"]):
-            self._message(message, self._group)
+            if isinstance(message, dict):
+                self._message(message, self._group)
         if answer["messages"]:
             await self._client.mark_read(self._group, answer["messages"][0]["message_id"])
 
@@ -199,13 +211,14 @@ class Terminal:
         say(f"-- online in {self._name(self._group)}: {', '.join(online) or 'nobody'}")
 
     def _message(self, message: Frame, here: str) -> None:
-        at = time.strftime("%H:%M", time.localtime(message["created_at"]))
-        sender = str(message.get("sender", message["sender_id"]))
-        who = "you" if sender == self._me else plain(message["sender_name"]) or sender
-        where = "" if message["group_id"] == here else f"[{self._name(message['group_id'])}] "
-        text = plain(message["image_url"]) if message["msg_type"] == 2 else message["content"]
+        group_id, content = str(message.get("group_id", "")), message.get("content")
+        sender = str(message.get("sender") or message.get("sender_id") or "?")
+        who = "you" if sender == self._me else plain(str(message.get("sender_name") or sender))
+        where = "" if group_id == here else f"[{self._name(group_id)}] "
+        text = plain(str(message.get("image_url") or "")) if message.get("msg_type") == 2 else str(content or "")
         first, *more = text.split("\n")
-        say("\n".join([f"{at} {where}{who}: {plain(first)}", *(f"      {plain(line)}" for line in more)]))
+        said = [f"{clock(message.get('created_at'))} {where}{who}: {plain(first)}"]
+        say("\n".join([*said, *(f"      {plain(line)}" for line in more)]))
 
     def _name(self, group_id: str) -> str:
         return plain(self._groups.get(group_id, group_id))

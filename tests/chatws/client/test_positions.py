@@ -76,3 +76,15 @@ def test_accepted_steps_have_no_gap_or_repeat(offsets: list[int]) -> None:
     positions = standing_at(0)
     taken = [offset for offset in offsets if positions.step(FEED, "e", offset, "") is Step.NEXT]
     assert taken == list(range(1, len(taken) + 1))
+
+
+def test_positions_of_other_feeds_are_bounded() -> None:
+    positions = Positions({f"group:{number}": Position("e", 1) for number in range(3_000)})
+    positions.prune({"group:0", "group:1"})
+    assert len(positions.all()) == 2 + module.MAX_POSITIONS
+    assert list(positions.all())[:3] == ["group:0", "group:1", "group:2000"]
+
+
+def test_damaged_positions_are_ignored() -> None:
+    saved = {"a": None, "b": {"epoch": "e", "offset": 1}, "c": Position("e", 3), "d": Position("e", "3")}  # type: ignore[arg-type]  # damaged
+    assert Positions(saved).all() == {"c": Position("e", 3)}  # type: ignore[arg-type]  # damaged

@@ -25,9 +25,9 @@ async def enter(proxy: Proxy) -> AsyncIterator[Callable[..., Any]]:
     entered: list[tuple[ChatClient, asyncio.Task[None]]] = []
 
     async def enter(user_id: int, **options: Any) -> User:
-        options = {"token": make_token(user_id), "first_wait": 0.05, **options}
         raw: list[dict[str, Any]] = []
-        client = ChatClient(f"ws://127.0.0.1:{proxy.port}/ws", observer=raw.append, **options)
+        options = {"token": make_token(user_id), "first_wait": 0.05, "observer": raw.append, **options}
+        client = ChatClient(f"ws://127.0.0.1:{proxy.port}/ws", **options)
         user = User(client)
         user.raw = raw
         await client.__aenter__()

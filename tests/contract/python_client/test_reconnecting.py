@@ -94,20 +94,25 @@ async def test_invalid_frame_names_the_address_and_reconnects() -> None:
     assert user.of(Disconnected)[0].message == f"{url}: received data that is not a frame; is it a chatws gateway?"
 
 
-async def test_internal_failure_closes_the_client_with_its_reason(enter: Enter) -> None:
-    def broken(frame: Any) -> None:
-        raise ZeroDivisionError("an observer's mistake")
+async def test_internal_failure_closes_the_client_with_its_reason(
+    enter: Enter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: Any) -> None:
+        raise ZeroDivisionError("a mistake of the client's")
 
     user = await enter(new_user())
-    client = ChatClient(user.client.url, make_token(new_user()), observer=broken)
+    client = ChatClient(user.client.url, make_token(new_user()))
+    monkeypatch.setattr(client.positions, "report", broken)
     async with client:
-        with pytest.raises(Closed, match="an observer's mistake"):
+        with pytest.raises(Closed, match="a mistake of the client's"):
             await client.ready()
         with pytest.raises(Closed, match="has ended"):
             await client.send_message("g", "x")
 
 
-@pytest.mark.parametrize("url", ["chat.example/ws", "ftp://chat.example/ws", "ws://", "ws:///ws"])
+@pytest.mark.parametrize(
+    "url", ["chat.example/ws", "ftp://chat.example/ws", "ws://", "ws:///ws", "ws://h:99999/ws", "ws://h:x/ws"]
+)
 def test_invalid_address_is_rejected_by_name(url: str) -> None:
     with pytest.raises(ValueError, match=re.escape(repr(url))):
         ChatClient(url, "t")
