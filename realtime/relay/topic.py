@@ -132,7 +132,7 @@ class Topic:
             if name not in (UUID, METADATA, PAYLOAD):
                 written += [name, value]
         of_topic = [self._cursor_key, keys.dead_letters(self.name), keys.DEAD_LETTER_TOPICS]
-        given = [entry_id, self._dead_letters, self.name, *written]
+        given: list[str | bytes | int] = [entry_id, self._dead_letters, self.name, *written]
         dropped = int(await _relay_dead_letter.run(self._redis, of_topic, given))
         if dropped >= 0:
             logger.warning("%s: entry %s was moved to %s.dlq: %s", self.name, entry_id, self.name, reason)
