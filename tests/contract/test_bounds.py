@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 import redis as redis_py
 
@@ -78,3 +79,29 @@ async def test_made_up_groups_leave_nothing_in_redis(stack: Stack, log_in: Conne
         assert found == []
         channels: Any = client_of_redis.pubsub_channels("*made-up-*")
         assert channels == []
+
+
+async def test_clients_cannot_add_metrics(stack: Stack) -> None:
+    gateway = stack.start_gateway()
+    await choose_labels(gateway, "first")
+    before = await series(gateway)
+    for name in ("second", "third", "fourth"):
+        await choose_labels(gateway, name)
+    assert await series(gateway) == before
+
+
+async def choose_labels(gateway: Gateway, name: str) -> None:
+    """Send what a metric might take as a label: a frame's type, a path, a method, a close code."""
+    client = await connect(f"{gateway.ws}?token={make_token(new_user(), role=name)}")
+    assert (await client.expect("auth_success"))["data"]["groups"] == []
+    await client.ask(f"type-{name}")
+    await client.socket.close(code=3_000 + len(name) * 7, reason=name)
+    async with httpx.AsyncClient(base_url=gateway.http) as http:
+        for method in ("GET", "DELETE", f"METHOD{name.upper()}"):
+            await http.request(method, f"/{name}/{new_user()}", headers={"Host": f"{name}.example"})
+
+
+async def series(gateway: Gateway) -> set[tuple[str, ...]]:
+    """Return the names and labels of the gateway's metrics, without those of histograms' limits."""
+    seen = await scraped(f"{gateway.http}/metrics", lambda seen: seen.total("chatws_connections") == 0)
+    return {(sample.name, *sorted(sample.labels.items())) for sample in seen.samples}

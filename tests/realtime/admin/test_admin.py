@@ -11,6 +11,7 @@ import pytest
 from django.conf import settings
 from django.contrib.admin.models import ADDITION, LogEntry
 from django.contrib.auth.models import Permission, User
+from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
 from django.test import Client, override_settings
 from redis import Redis
@@ -318,3 +319,11 @@ def test_no_revocation_is_stored_without_redis(admin_client: Client) -> None:
     assert 'name="jti"' in page, "it can be tried again at once"
     assert not Revocation.objects.exists()
     assert not LogEntry.objects.exists()
+
+
+def test_strangers_create_no_sessions(client: Client) -> None:
+    for path in ("/admin/", "/admin/login/", LIST, "/"):
+        client.get(path)
+    for number in range(3):
+        client.post("/admin/login/", {"username": f"nobody-{number}", "password": "wrong"})
+    assert Session.objects.count() == 0
