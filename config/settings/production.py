@@ -42,6 +42,10 @@ if "*" in ALLOWED_ORIGINS:
     sys.exit("CHATWS_ALLOWED_ORIGINS: production accepts no wildcard")
 if ENV.chatws_jwt_secret == ENV.django_secret_key:
     sys.exit("CHATWS_JWT_SECRET: it is DJANGO_SECRET_KEY; who issues tokens could also log in to the admin")
+if ENV.chatws_jwt_previous_secret and ENV.chatws_jwt_previous_secret == ENV.chatws_jwt_secret:
+    sys.exit(
+        "CHATWS_JWT_PREVIOUS_SECRET: it is CHATWS_JWT_SECRET; during a rotation one is the old, one the new secret"
+    )
 if ENV.chatws_hsts_preload and not (ENV.chatws_hsts_subdomains and ENV.chatws_hsts_seconds >= YEAR):
     sys.exit(f"CHATWS_HSTS_PRELOAD: it needs CHATWS_HSTS_SUBDOMAINS=1 and CHATWS_HSTS_SECONDS={YEAR} or more")
 if ENV.chatws_hsts_subdomains and not ENV.chatws_hsts_seconds:

@@ -49,6 +49,7 @@ def test_deployment_check_is_clean(redis_server: RedisServer) -> None:
         ("DJANGO_SECRET_KEY", "abcd" * 20, "random"),
         ("DJANGO_SECRET_KEY", f"django-insecure-{GOOD['DJANGO_SECRET_KEY']}", "random"),
         ("CHATWS_JWT_SECRET", GOOD["DJANGO_SECRET_KEY"], "admin"),
+        ("CHATWS_JWT_PREVIOUS_SECRET", GOOD["CHATWS_JWT_SECRET"], "rotation"),
         ("CHATWS_HSTS_PRELOAD", "1", "CHATWS_HSTS_SUBDOMAINS"),
         ("CHATWS_HSTS_SUBDOMAINS", "1", "CHATWS_HSTS_SECONDS"),
         ("CHATWS_JWT_SECRET", "x" * 31, "CHATWS_ALLOW_SHORT_SECRETS"),

@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+import httpx
 import jwt
 import pytest
 
@@ -10,7 +11,7 @@ from tests.contract.test_revocation import welcomed, with_token
 from tests.support.chat import new_user
 from tests.support.client import connect, make_token
 from tests.support.key_set import KeySet, jwk, new_key
-from tests.support.stack import Stack
+from tests.support.stack import Gateway, Stack
 from tests.support.waiting import LIMIT
 
 
@@ -75,3 +76,31 @@ async def test_query_token_can_be_disabled_and_is_not_logged(stack: Stack) -> No
 def test_invalid_setting_is_named(stack: Stack, name: str, value: str) -> None:
     with pytest.raises(AssertionError, match=f"{name}: "):
         stack.manage("check", **{name: value})
+
+
+async def test_secret_is_replaced_in_the_documented_order(stack: Stack) -> None:
+    """Run the gateways of two neighbouring steps side by side (docs/operations.md, "Changing a secret")."""
+    old, new = "an old secret of tokens, of 32 bytes", "a new secret of tokens, of 32 bytes"
+    steps = [(old, ""), (old, new), (new, old), (new, "")]
+    gateways = [
+        stack.start_gateway(CHATWS_JWT_SECRET=secret, CHATWS_JWT_PREVIOUS_SECRET=previous) for secret, previous in steps
+    ]
+    valid = [(0, 1, [old]), (1, 2, [old, new]), (2, 3, [new])]
+    for *both, secrets in valid:
+        for gateway in (gateways[number] for number in both):
+            for secret in secrets:
+                await (await welcomed(gateway, signed(secret, "HS256", "", new_user()))).close()
+    issued = [await asyncio.to_thread(demo_token, gateway) for gateway in gateways]
+    for one, other in ((0, 1), (1, 0), (1, 2), (2, 1), (2, 3), (3, 2)):
+        await (await welcomed(gateways[other], issued[one])).close()
+    too_early = await with_token(gateways[0], signed(new, "HS256", "", new_user()))
+    assert (await too_early.expect("auth_failed"))["data"]["reason"] == "invalid"
+    await too_early.close()
+    for gateway in gateways:
+        gateway.kill()
+
+
+def demo_token(gateway: Gateway) -> str:
+    """Return a token that this gateway signs."""
+    answer = httpx.post(f"{gateway.http}/api/token/", json={"username": "alice", "password": "demo"}, timeout=LIMIT)
+    return str(answer.raise_for_status().json()["access"])
