@@ -1,14 +1,20 @@
 """Check what a process knows of revoked tokens, by Redis's copy."""
 
+import threading
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
+from realtime.aio import tasks
+from realtime.auth import revocation_rows
+from realtime.auth import revocations as revocations_module
 from realtime.auth.principal import Principal
 from realtime.auth.revocation_rows import FOREVER, Row
 from realtime.auth.revocations import COPIED_AT_ONCE, Revocations, _number_of
 from realtime.redis import keys
 from tests.support.redis import Redis
+from tests.support.waiting import LIMIT, until, until_answer
 
 NO_LAYER: Any = None
 
@@ -63,6 +69,44 @@ async def test_next_revocation_is_read_without_the_others(redis: Any) -> None:
     await revocations.refresh()
     assert revocations.is_revoked(user_of(rows[3]))
     assert revocations.is_revoked(Principal(user_id=9, expires_at=FOREVER, issued_at=1))
+
+
+async def test_hanging_database_delays_the_start_by_seconds_only(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+    monkeypatch.setattr(revocation_rows, "number", lambda: answered.wait(LIMIT) and 1)
+    monkeypatch.setattr(revocations_module, "DATABASE_SECONDS", 0.2)
+    revocations = Revocations(redis, NO_LAYER)
+    await revocations._copy(1, [Row("user:7", 1_000, FOREVER)])
+    running = tasks.spawn(revocations.run(), "comparing")
+    await revocations.refresh()
+    assert not revocations.are_known, "Redis's copy may be an old one"
+
+    async def known() -> bool:
+        await revocations.refresh()
+        return revocations.are_known
+
+    await until_answer(known, bool, "Redis's copy is enough")
+    answered.set()
+    await tasks.end([running])
+
+
+async def test_unavailable_database_is_logged_once(redis: Redis, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    asked: list[int] = []
+
+    def number() -> int:
+        asked.append(1)
+        raise OperationalError("no route")
+
+    monkeypatch.setattr(revocation_rows, "number", number)
+    monkeypatch.setattr(revocations_module, "COMPARE_SECONDS", 0.01)
+    revocations = Revocations(redis, NO_LAYER)
+    await revocations._copy(1, [])
+    running = tasks.spawn(revocations.run(), "comparing")
+    await until(lambda: len(asked) > 3, what="the database is asked again")
+    await revocations.refresh()
+    assert revocations.are_known
+    assert caplog.text.count("can't be compared with the database now") == 1
+    await tasks.end([running])
 
 
 async def test_later_times_stay_in_the_copy(redis: Any) -> None:
