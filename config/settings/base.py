@@ -104,6 +104,12 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "transaction_mode": "IMMEDIATE",  # several processes write: without it a third of the writes fail as locked
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
+elif DATABASES["default"]["ENGINE"].endswith(
+    "postgresql"
+):  # libpq's: without them a connection whose other end is gone is waited for many minutes
+    DATABASES["default"]["OPTIONS"] = {
+        "connect_timeout": 5, "tcp_user_timeout": 10_000, **DATABASES["default"].get("OPTIONS", {}),
+    }  # fmt: skip
 
 CHANNEL_LAYERS = {
     "default": {

@@ -1,5 +1,6 @@
 """Check which settings production rejects, and the errors of a real process."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,13 @@ def manage(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
 
 def check(*options: str, **changes: str) -> subprocess.CompletedProcess[str]:
     return manage("check", *options, **changes)
+
+
+def test_lost_database_connection_is_not_waited_for() -> None:
+    shown = manage("diffsettings", DATABASE_URL="postgres://chatws@127.0.0.1/chatws?sslmode=require&connect_timeout=3")
+    assert "'tcp_user_timeout': 10000" in shown.stdout, shown.stderr
+    assert "'sslmode': 'require'" in shown.stdout, "the URL's options stay"
+    assert re.search(r"'connect_timeout': '?3\b", shown.stdout), "the URL's options count"
 
 
 def test_deployment_check_is_clean(redis_server: RedisServer) -> None:
