@@ -5,7 +5,8 @@ import contextlib
 import json
 import os
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from urllib.parse import urlsplit, urlunsplit
 
@@ -150,6 +151,15 @@ HINTS = {
 }
 
 
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """Return the seconds of the header: a number, or a date, which is compared with the server's own clock."""
+    value = headers.get("Retry-After", "")
+    try:
+        return (parsedate_to_datetime(value) - parsedate_to_datetime(headers["Date"])).total_seconds()
+    except (KeyError, TypeError, ValueError):
+        return duration(value)
+
+
 def _why(error: Exception) -> str:
     """Return in words why a handshake failed."""
     if isinstance(error, InvalidStatus):
@@ -176,8 +186,8 @@ async def connection(url: str) -> AsyncIterator[Connection]:
     )
     try:
         socket = await options
-    except (OSError, WebSocketException, TimeoutError, UnicodeError) as error:
-        wait = duration(error.response.headers.get("Retry-After")) if isinstance(error, InvalidStatus) else 0.0
+    except (OSError, WebSocketException, TimeoutError, ValueError, ImportError) as error:  # the last two: a proxy's URL
+        wait = _retry_after(error.response.headers) if isinstance(error, InvalidStatus) else 0.0
         raise Broken(url, f"can't connect: {_why(error)}", retry_after=wait, opened=False) from error
     opened = Connection(url, socket)
     writing = asyncio.create_task(opened.write_out(), name=f"writes to {url}")

@@ -336,18 +336,25 @@ test("positions of groups that were left are bounded", async () => {
   assert.deepEqual(kept.slice(0, 4), ["group:0", "group:1", "group:2", "group:2000"]);
 });
 
-test("a clock that jumps changes no timer", async (context) => {
-  const id = await control("user");
-  const ann = await newUser({ user: id });
-  const clock = context.mock.method(Date, "now", () => 5_000_000_000_000).mock;
-  await online(ann.client);
-  assert.equal((await ann.client.request("ping", {})) !== undefined, true);
-  clock.mockImplementation(() => 1);
-  const timers = context.mock.method(globalThis, "setTimeout").mock;
-  await control("reset");
-  await until(ann.client, () => ann.of("ready").length === 2);
-  assert.ok(
-    waits(timers).every((wait) => wait === undefined || wait <= 600_000),
-    String(waits(timers)),
-  );
-});
+for (const years of [10, -10]) {
+  test(`a clock that jumps by ${years} years changes no timer`, async (context) => {
+    context.mock.method(Math, "random", () => 0);
+    const { client, socket, of } = await faked({ token: async () => "t" });
+    const timers = context.mock.method(globalThis, "setTimeout").mock;
+    socket.welcome({ expires_at: 1600, heartbeat_seconds: 20 });
+    socket.receive({ type: "shutdown", message_id: "", timestamp: 1, data: { retry_after: 100 } });
+    const jumped = Date.now() + years * 365 * 86_400_000;
+    context.mock.method(Date, "now", () => jumped);
+    socket.welcome({ expires_at: 1600 });
+    const renewals = waits(timers).filter((wait) => wait > 400_000);
+    assert.equal(renewals.length, 2);
+    assert.ok(renewals.every((wait) => wait > 530_000 && wait <= 540_000)); // a minute before 600 s
+    const beat = timers.calls.find(({ arguments: [, wait] }) => wait === 20_000);
+    assert.ok(beat);
+    socket.onclose?.({ code: 4501 });
+    const retry = waits(timers).at(-1) ?? 0;
+    assert.ok(retry > 90_000 && retry <= 100_000, `waits ${retry} ms`);
+    assert.equal(client.state, "waiting");
+    assert.deepEqual(of("error"), []);
+  });
+}

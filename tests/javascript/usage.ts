@@ -1,10 +1,11 @@
-import { ChatClient, type ChatEvents, ClosedError, type Message, newId, RefusedError } from "chatws";
+import { ChatClient, type ChatEvents, ClosedError, type Message, newId, parseJson, RefusedError } from "chatws";
 import { messagesBefore } from "chatws/history";
 
 const chat = new ChatClient("/ws", {
   token: async ({ fresh }) => (fresh ? null : "t"),
   positions: {},
   longestWait: 10,
+  tokenTimeout: 5,
 });
 const stop: () => void = chat.listen("new_message", (message, event) => {
   const text: string = message.content;
@@ -39,4 +40,6 @@ async function main(): Promise<void> {
 }
 const names: keyof ChatEvents = "typing";
 void names;
+const parsed: unknown = parseJson("{}");
+void parsed;
 void main;

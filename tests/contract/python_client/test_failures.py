@@ -4,8 +4,10 @@ import asyncio
 import json
 import logging
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
 
@@ -79,8 +81,10 @@ async def test_redirect_is_not_followed() -> None:
     assert connected == []
 
 
-async def test_retry_after_of_a_handshake_is_obeyed() -> None:
-    async with answering(503, Retry_After="1000") as url:
+@pytest.mark.parametrize("form", ["seconds", "date"])
+async def test_retry_after_of_a_handshake_is_obeyed(form: str) -> None:
+    value = "1000" if form == "seconds" else formatdate(time.time() + 1000, usegmt=True)
+    async with answering(503, Retry_After=value) as url:
         client = ChatClient(url, "t", first_wait=0.0, longest_wait=0.0)
         user = User(client)
         async with client:
@@ -105,6 +109,21 @@ async def test_unreachable_host_is_told_and_retried(url: str, expected: str) -> 
     for gone in await failures(ChatClient(url, "t", first_wait=0.01)):
         assert expected in gone.message
         assert (gone.code, gone.reason) == (1006, "unreachable")
+
+
+@pytest.mark.parametrize(
+    ("proxy", "expected"),
+    [("socks5://127.0.0.1:1", "SOCKS"), ("nonsense", "proxy"), ("http://127.0.0.1:99999", "ort out of range")],
+)
+async def test_bad_proxy_of_the_environment_is_told(monkeypatch: pytest.MonkeyPatch, proxy: str, expected: str) -> None:
+    for name in ("no_proxy", "NO_PROXY", "all_proxy", "socks_proxy", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("https_proxy", proxy)
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.setenv("all_proxy", proxy)
+    [gone] = await failures(ChatClient("ws://chat.invalid/ws", "t", first_wait=0.01), 1)
+    assert gone.reason == "unreachable"
+    assert expected in gone.message
 
 
 async def test_tls_failure_says_so(tmp_path: Any) -> None:
