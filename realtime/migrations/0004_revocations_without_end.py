@@ -4,8 +4,9 @@ FOREVER = 253_402_300_799
 
 
 def keep_for_ever(apps, schema_editor):
-    """Nobody knows when the tokens of these revocations expire."""
+    """Nobody knows when the tokens of these revocations expire. The first number is here before two could create it."""
     apps.get_model("realtime", "Revocation").objects.update(kept_until=FOREVER)
+    apps.get_model("realtime", "RevocationNumber").objects.get_or_create(id=1, defaults={"number": 0})
 
 
 class Migration(migrations.Migration):

@@ -225,6 +225,23 @@ async def test_revocations_are_kept_as_long_as_their_tokens(stack: Stack) -> Non
     }  # fmt: skip
 
 
+async def test_concurrent_revocations_all_count(stack: Stack, gateway: Gateway) -> None:
+    tokens = {user: make_token(user) for user in (new_user() for _ in range(6))}
+    [(before,)] = stack.query("SELECT number FROM realtime_revocationnumber")
+    await asyncio.gather(*(revoke(stack, "--user", str(user)) for user in tokens))
+    for token in tokens.values():
+        await refused(gateway, token)
+    [(number,)] = stack.query("SELECT number FROM realtime_revocationnumber")
+    assert number == before + len(tokens)
+    async with connect_redis(stack.redis.url) as redis:
+        version = await until_answer(
+            lambda: redis.get(REVOKED_VERSION), lambda version: version.startswith(b"%d:" % number), "a complete copy"
+        )
+        assert version
+        copied = await redis.hkeys(REVOKED)
+    assert {f"user:{user}".encode() for user in tokens} <= set(copied)
+
+
 async def test_numeric_token_id_is_revoked_by_its_decimal_text(stack: Stack, gateway: Gateway) -> None:
     user = new_user()
     token = make_token(user, jti=user, sub=user)
