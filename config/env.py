@@ -154,6 +154,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """most bytes of a frame; a longer one closes the socket with 1009"""
     chatws_waiting_frames: Count = 64
     """most frames of a connection that wait to be served; at this number its socket is not read"""
+    chatws_waiting_bytes: Count = 262_144
+    """most bytes of a connection's frames that wait to be served; over this number its socket is not read"""
     chatws_bad_frames_per_minute: Count = 20
     """bad frames per minute that close a socket (4400)"""
     chatws_outbox_bytes: Count = 1_048_576

@@ -52,6 +52,8 @@ class RealtimeConf:
     max_frame_bytes: int = 65_536
     waiting_frames: int = 64
     """Most frames of a connection that wait to be served; at this number its socket is not read."""
+    waiting_bytes: int = 262_144
+    """Most bytes of memory that the waiting frames take, before the last of them; then its socket is not read."""
     bad_frames_per_minute: int = 20
     outbox_bytes: int = 1_048_576
     """Most bytes that wait for one slow client."""

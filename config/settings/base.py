@@ -151,6 +151,7 @@ REALTIME = RealtimeConf(
     drain_retry_seconds=ENV.chatws_drain_retry_seconds,
     max_frame_bytes=ENV.chatws_max_frame_bytes,
     waiting_frames=ENV.chatws_waiting_frames,
+    waiting_bytes=ENV.chatws_waiting_bytes,
     bad_frames_per_minute=ENV.chatws_bad_frames_per_minute,
     outbox_bytes=ENV.chatws_outbox_bytes,
     max_connections=ENV.chatws_max_connections,

@@ -96,7 +96,7 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
         self._conf = conf.get()
-        self.waiting_frames = self._conf.waiting_frames
+        self.waiting_frames, self.waiting_bytes = self._conf.waiting_frames, self._conf.waiting_bytes
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._changed: set[Any] = set()  # connections that were lost, or whose application has ended
         self._young: deque[tuple[float, weakref.ref[Any]]] = deque()  # deadlines of first bytes

@@ -1,6 +1,7 @@
 """The queue of ASGI messages between the server and one connection's application."""
 
 import asyncio
+import sys
 from typing import Any
 
 
@@ -10,15 +11,18 @@ class Inbox:
     It has the methods of `asyncio.Queue` that daphne uses, and takes a tenth of the memory.
     """
 
-    __slots__ = ("_messages", "_reader")
+    __slots__ = ("_messages", "_reader", "size")
 
     def __init__(self) -> None:
         self._messages: list[dict[str, Any]] = []
         self._reader: asyncio.Future[None] | None = None
+        self.size = 0
+        """Bytes of memory that the contents of the waiting frames take."""
 
     def put_nowait(self, message: dict[str, Any]) -> None:
         """Add a message, and wake the reader."""
         self._messages.append(message)
+        self.size += _size_of(message)
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
 
@@ -30,8 +34,14 @@ class Inbox:
                 await self._reader
             finally:
                 self._reader = None
-        return self._messages.pop(0)
+        message = self._messages.pop(0)
+        self.size -= _size_of(message)
+        return message
 
     def qsize(self) -> int:
         """Return how many messages wait."""
         return len(self._messages)
+
+
+def _size_of(message: dict[str, Any]) -> int:
+    return sys.getsizeof(message.get("text") or message.get("bytes"))

@@ -142,7 +142,8 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
             return
         self.heard_at, self._pinged_at = time.monotonic(), 0.0
         self.application_queue.put_nowait(message)
-        if self.application_queue.qsize() >= self.server.waiting_frames and self._is_read:
+        inbox, server = self.application_queue, self.server
+        if self._is_read and (inbox.qsize() >= server.waiting_frames or inbox.size >= server.waiting_bytes):
             self._is_read = False
             metrics.refusals.labels("waiting").inc()
             self.transport.pauseProducing()
@@ -151,7 +152,8 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
     def _read_on(self) -> None:
         """Resume reading when the application has caught up."""
         self.heard_at, self._pinged_at = time.monotonic(), 0.0  # a client that is not read is not idle
-        if self.application_queue.qsize() > self.server.waiting_frames // 2:
+        inbox, server = self.application_queue, self.server
+        if inbox.qsize() > server.waiting_frames // 2 or inbox.size > server.waiting_bytes // 2:
             reactor.callLater(LOOK_AGAIN_SECONDS, self._read_on)
         else:
             self._is_read = True
