@@ -6,9 +6,13 @@ neither the loop nor the other requests. A thread has at most one database conne
 """
 
 import asyncio
+import os
+import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -25,6 +29,8 @@ Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 LOGIN_THREADS = 2
 """How many passwords are hashed at a time."""
+NICE = 10
+"""The loop, and other processes, come before the hashing of passwords: it has a tenth of their weight."""
 WAITING_PER_THREAD = 16
 """How many requests may wait for each thread; further ones are answered with 503 at once."""
 RETRY_AFTER_SECONDS = 2
@@ -39,8 +45,9 @@ class Busy(Exception):
 class Pool:
     """Some threads, each lent to one request at a time."""
 
-    def __init__(self, name: str, threads: int) -> None:
-        self._idle = [ThreadPoolExecutor(1, thread_name_prefix=name) for _ in range(threads)]
+    def __init__(self, name: str, threads: int, nice: int = 0) -> None:
+        start = partial(_yield_processor, nice)
+        self._idle = [ThreadPoolExecutor(1, thread_name_prefix=name, initializer=start) for _ in range(threads)]
         self._slots = asyncio.Semaphore(threads)
         self._waiting = 0
         self._most_waiting = threads * WAITING_PER_THREAD
@@ -110,7 +117,7 @@ class Handler(StreamingHandler):
     def __init__(self, threads: int) -> None:
         super().__init__()
         self._requests = Pool("http", threads)
-        self._logins = Pool("login", LOGIN_THREADS)
+        self._logins = Pool("login", LOGIN_THREADS, NICE)
 
     async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
         """Serve a request, or answer 503 if too many wait."""
@@ -127,6 +134,13 @@ class Handler(StreamingHandler):
         if not response.streaming or isinstance(response, FileResponse):
             send.lent.give_back()
         await super().send_response(response, send)
+
+
+def _yield_processor(nice: int) -> None:
+    """Lower the priority of the calling thread; only on Linux a thread has one of its own."""
+    if nice and sys.platform == "linux":
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + nice))
 
 
 async def _refuse(send: Send) -> None:

@@ -1,6 +1,8 @@
 """Check that HTTP requests share a bounded number of threads, and who has to wait for one."""
 
 import asyncio
+import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 
-from chatws.web.threads import WAITING_PER_THREAD, Busy, Handler, Pool
+from chatws.web.threads import NICE, WAITING_PER_THREAD, Busy, Handler, Pool
 from realtime.observability import metrics
 from tests.support.waiting import LIMIT, until
 
@@ -49,6 +51,16 @@ async def test_requests_share_the_threads() -> None:
     await asyncio.gather(*(run(pool, work) for _ in range(20)))
     assert len(seen) <= 2
     assert most <= 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
+async def test_only_passwords_are_hashed_at_a_lower_priority() -> None:
+    def priority() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    here = priority()
+    assert await run(Pool("test", 1, nice=NICE), priority) == min(19, here + NICE)
+    assert await run(Pool("test", 1), priority) == priority() == here
 
 
 async def test_one_request_keeps_its_thread() -> None:
