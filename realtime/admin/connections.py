@@ -3,7 +3,6 @@
 import csv
 import itertools
 from datetime import datetime
-from typing import Any
 
 import msgspec
 from asgiref.sync import async_to_sync
@@ -22,6 +21,7 @@ from django.views.decorators.http import require_safe
 from realtime import conf
 from realtime.admin import overview
 from realtime.admin.base import UserIdSearch, redis_problem
+from realtime.admin.filters import BoundedPaginator, CloseCodeFilter, DayFilter, NodeFilter, OpenNow
 from realtime.admin.revocations import revoke
 from realtime.close_codes import CloseCode
 from realtime.exceptions import RealtimeError
@@ -34,45 +34,19 @@ ROWS_AT_ONCE = 2_000
 admin.site.index_template = "admin/realtime/index.html"
 
 
-class OpenNow(admin.SimpleListFilter):
-    """Filter by state: open or closed."""
-
-    title = "state"
-    parameter_name = "open"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("1", "Open now"), ("0", "Closed")]
-
-    def queryset(self, request: HttpRequest, queryset: "QuerySet[ConnectionRecord]") -> "QuerySet[ConnectionRecord]":
-        return queryset if self.value() is None else queryset.filter(closed_at__isnull=self.value() == "1")
-
-
-class CloseCodeFilter(admin.SimpleListFilter):
-    """Filter by close code, each shown with its meaning."""
-
-    title = "close code"
-    parameter_name = "code"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(str(int(code)), f"{int(code)} {code.meaning}") for code in CloseCode]
-
-    def queryset(self, request: HttpRequest, queryset: "QuerySet[ConnectionRecord]") -> "QuerySet[ConnectionRecord]":
-        value = self.value() or ""
-        return queryset.filter(close_code=int(value)) if value.isascii() and value.isdigit() else queryset
-
-
 @admin.register(ConnectionRecord)
 class ConnectionRecordAdmin(UserIdSearch):
     """Every connection, newest first. Rows are read-only; actions close connections and revoke tokens."""
 
     list_display = ("opened_at", "user", "state", "traffic", "address", "node", "way", "closed_at", "agent")
     list_display_links = ("opened_at",)
-    list_filter = (OpenNow, CloseCodeFilter, "node", "opened_at")
+    list_filter = (OpenNow, CloseCodeFilter, NodeFilter, DayFilter)
+    sortable_by = ("opened_at",)  # only this order has an index for every filter
+    paginator = BoundedPaginator
     search_fields = ("address__startswith", "=connection_id")
     search_help_text = "A user's id, the beginning of an address, or a connection's id"
     ordering = ("-opened_at", "-id")
     list_per_page = 50
-    date_hierarchy = "opened_at"
     actions = ("end_connections", "revoke_tokens", "download_csv")
 
     closes = overview.ClosesByCode()
@@ -94,11 +68,11 @@ class ConnectionRecordAdmin(UserIdSearch):
         seen = async_to_sync(overview.collect)(conf.get(), self.closes)
         return HttpResponse(msgspec.json.encode(seen), "application/json")
 
-    @admin.display(description="user", ordering="user_id")
+    @admin.display(description="user")
     def user(self, record: ConnectionRecord) -> str:
         return "-" if record.user_id is None else str(record.user_id)
 
-    @admin.display(description="state", ordering="close_code")
+    @admin.display(description="state")
     def state(self, record: ConnectionRecord) -> str:
         return "open" if record.closed_at is None else f"{record.close_code} {record.close_meaning}"
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from asgiref.sync import sync_to_async
 
 from realtime import database
+from realtime.audit.open_nodes import nodes_with_open_records
 from realtime.close_codes import CloseCode
 from realtime.conf import RealtimeConf
 from realtime.exceptions import TransientError
@@ -16,6 +17,9 @@ from realtime.models import ConnectionRecord
 from realtime.presence.presence import Presence
 from realtime.redis import keys
 from realtime.redis.client import Redis
+
+MOST_NODES = 10_000
+"""Most gateways that are looked at in one go; the records of dead ones are closed, so the next go finds others."""
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +62,7 @@ class Reaper:
 
 def _nodes_with_open_records() -> set[str]:
     with database.database_access():
-        nodes = ConnectionRecord.objects.filter(closed_at=None).order_by().values_list("node", flat=True).distinct()
-        return set(nodes)
+        return set(nodes_with_open_records(MOST_NODES))
 
 
 def _close_records(nodes: Sequence[str]) -> int:
