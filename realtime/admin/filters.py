@@ -2,7 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.contrib import admin
 from django.core.paginator import Paginator
@@ -11,8 +11,9 @@ from django.http import HttpRequest
 
 from realtime.audit.open_nodes import nodes_with_open_records
 from realtime.close_codes import CloseCode
+from realtime.models import ConnectionRecord
 
-Records = "QuerySet[ConnectionRecord]"
+Records: TypeAlias = QuerySet[ConnectionRecord]
 MOST_COUNTED = 10_000
 """A list counts no further; its last page ends there."""
 NODES_SHOWN = 50
@@ -23,7 +24,7 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # django-stubs: ge
     """A paginator that counts up to `MOST_COUNTED` rows, because counting millions takes seconds for each page."""
 
     @cached_property
-    def count(self) -> int:  # type: ignore[override]  # django-stubs has it as a method's property
+    def count(self) -> int:
         rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]  # the admin passes a query set
         return rows.order_by()[:MOST_COUNTED].count()
 
