@@ -52,26 +52,31 @@ async def ready(request: HttpRequest) -> HttpResponse:
 
     Dependencies are shown but have no vote: a slow chat service would take all gateways out of the balancer at once.
     """
-    return _states(request, services.of(request).node.state == "ok")
+    return _answer(request, services.of(request).node.state == "ok")
 
 
 @require_safe
 async def startup(request: HttpRequest) -> HttpResponse:
     """Answer 200 from the moment on when this process has all it needs: each required dependency has answered once."""
     here = services.of(request)
-    return _states(request, not here.node.missing and here.dependencies.have_answered("redis", "chat_rpc"))
+    return _answer(request, not here.node.missing and here.dependencies.have_answered("redis", "chat_rpc"))
 
 
-def _states(request: HttpRequest, well: bool) -> JsonResponse:
+def states_of(here: services.Services) -> dict[str, object]:
+    """Return the state of the gateway and of each dependency, and the instances that are called."""
+    states: dict[str, object] = {"gateway": here.node.state}
+    instances = {"chat_rpc": here.chat.instances, "user_rpc": here.names.instances}
+    for name, state in here.dependencies.states.items():
+        states[name] = state
+        if called := instances.get(name):
+            states[f"{name}_instances"] = list(called)
+    return states
+
+
+def _answer(request: HttpRequest, well: bool) -> JsonResponse:
     """Answer with the gateway's state; an operator sees the dependencies as well."""
     here = services.of(request)
-    states: dict[str, object] = {"gateway": here.node.state}
-    if _is_operator(request):
-        states |= here.dependencies.states
-        if instances := here.chat.instances:
-            states["chat_rpc_instances"] = list(instances)
-        if instances := here.names.instances:
-            states["user_rpc_instances"] = list(instances)
+    states = states_of(here) if _is_operator(request) else {"gateway": here.node.state}
     return JsonResponse(states, status=200 if well else 503)
 
 
@@ -84,6 +89,8 @@ def _is_operator(request: HttpRequest) -> bool:
     trusted = [*services.of(request).node.conf.trusted_proxies, *LOOPBACK]
     headers = request.scope["headers"]  # type: ignore[attr-defined]  # ASGIRequest has it
     address = client_address(request.META.get("REMOTE_ADDR", ""), forwarded_for(headers), trusted)
+    if not address:  # a Unix socket, and nobody forwarded the request
+        return True
     try:
         return any(ip_address(address) in network for network in trusted)
     except ValueError:

@@ -420,13 +420,13 @@ async function ask() {
 }
 
 /**
- * Ask the gateway for its state. One that isn't ready answers with 503 and the reasons.
+ * Ask the gateway for its state and those of its services.
  * @param {string} url
  */
 async function askHere(url) {
   try {
     const answer = await fetch(url, { signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS), cache: "no-store" });
-    if (!answer.ok && answer.status !== 503) throw new Error(answer.statusText);
+    if (!answer.ok) throw new Error(answer.statusText);
     here.show(await answer.json());
   } catch {
     here.fail(); // a proxy may hide this path from browsers

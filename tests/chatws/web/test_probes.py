@@ -129,6 +129,14 @@ async def test_only_operators_see_the_dependencies(stack: Stack) -> None:
             assert answer.status_code == 200
             assert answer.json()["gateway"] == "ok"
             assert ("redis" in answer.json()) == sees
+        assert (await http.get("/admin/gateway", headers=outside)).status_code == 302, "to the login"
+        page = await http.get("/admin/login/")
+        await http.post(
+            "/admin/login/", headers=outside,
+            data={"username": "admin", "password": "demo", "csrfmiddlewaretoken": page.cookies["csrftoken"]},
+        )  # fmt: skip
+        staff = await http.get("/admin/gateway", headers=outside)
+        assert staff.json() == {"gateway": "ok", "redis": "ok", "chat_rpc": "ok"}
     gateway.kill()
 
 
