@@ -16,6 +16,7 @@ METRICS = re.findall(r'"(chatws_\w+)"', (BASE_DIR / "realtime" / "observability"
 COMMANDS = {path.stem for path in BASE_DIR.glob("*/**/management/commands/*.py")} | {
     "migrate",
     "check",
+    "clearsessions",
     "collectstatic",
 }
 

@@ -101,7 +101,7 @@ async def choose_labels(gateway: Gateway, name: str) -> None:
             await http.request(method, f"/{name}/{new_user()}", headers={"Host": f"{name}.example"})
 
 
-async def series(gateway: Gateway) -> set[tuple[str, ...]]:
+async def series(gateway: Gateway) -> set[tuple[object, ...]]:
     """Return the names and labels of the gateway's metrics, without those of histograms' limits."""
     seen = await scraped(f"{gateway.http}/metrics", lambda seen: seen.total("chatws_connections") == 0)
     return {(sample.name, *sorted(sample.labels.items())) for sample in seen.samples}
