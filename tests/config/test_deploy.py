@@ -1,11 +1,9 @@
-"""Check `deploy/` against the code (variables, commands, ports, files, metrics) and against its readers: Kubernetes'
-schemas, systemd, nginx, PromQL."""
+"""Check the image, compose, nginx, alerts and dashboard of `deploy/` against the code and against their readers."""
 
-import configparser
+import ipaddress
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -13,26 +11,18 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import promql_parser
 import pytest
 import yaml
 
 from config.env import BASE_DIR, Environment
+from tests.support.deploy import DEPLOY, VARIABLES, check_command
+from tests.support.postgres import PostgresServer
 from tests.support.scrape import OURS
 
-DEPLOY = BASE_DIR / "deploy"
-VARIABLES = {
-    *Environment.__struct_encode_fields__,
-    "DJANGO_SETTINGS_MODULE",
-    "POSTGRES_PASSWORD",
-    "POSTGRES_USER",
-    "POSTGRES_DB",
-}
-COMMANDS = {
-    path.stem for folder in ("realtime", "chatws", "chatws/reference")
-    for path in (BASE_DIR / folder / "management/commands").glob("[a-z]*.py")
-} | {"migrate", "collectstatic"}  # fmt: skip
+COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS_BY_NAME = {name: service for name, service in SERVICES.items() if service["image"] == "chatws"}
 METRICS = set(
     chain.from_iterable(
         [f"{name}_total"] if kind == "counter" else [f"{name}_bucket"] if kind == "histogram" else [name]
@@ -41,125 +31,124 @@ METRICS = set(
 )
 
 
-def check_command(command: list[str]) -> None:
-    """Check that a command of a container or unit exists."""
-    assert command[0].endswith("python")
-    if command[1] == "manage.py":
-        assert command[2] in COMMANDS, command
-    elif command[1] == "-m":
-        assert command[2] == "realtime.server"
-        assert command[-1] == "config.asgi:application"
-
-
 def metrics_of(expression: str) -> set[str]:
     return set(re.findall(r"chatws_\w+", expression))
 
 
-def test_dockerfile_copies_existing_files_and_drops_root() -> None:
-    text = (DEPLOY / "Dockerfile").read_text().replace("\\\n", " ")
-    steps = [line.split(None, 1) for line in text.splitlines() if line and not line.startswith("#")]
+def steps() -> list[tuple[str, str]]:
+    """Return the Dockerfile's instructions, with what follows each."""
+    text = re.sub(r"^#.*\n", "", (DEPLOY / "Dockerfile").read_text(), flags=re.MULTILINE).replace("\\\n", " ")
+    return [(line.partition(" ")[0], line.partition(" ")[2]) for line in text.splitlines() if line]
+
+
+def copied() -> list[str]:
+    """Return the files and folders of the project that get into the image."""
+    lines = [rest.split() for name, rest in steps() if name == "COPY" and not rest.startswith("--from")]
+    return [source for line in lines for source in line[:-1]]
+
+
+def test_image_is_built_from_what_exists_and_drops_root() -> None:
     known = {"FROM", "ARG", "ENV", "RUN", "COPY", "WORKDIR", "USER", "EXPOSE", "HEALTHCHECK", "CMD"}
-    assert {name for name, _ in steps} <= known
-    for name, rest in steps:
-        if name == "COPY" and not rest.startswith("--from"):
-            for source in rest.split()[:-1]:
-                assert (BASE_DIR / source).exists(), source
-        if name == "RUN":
-            for variable in re.findall(r"\b([A-Z_]{4,})=", rest):
-                assert variable in VARIABLES, variable
-    assert [rest for name, rest in steps if name == "USER"] == ["10001"]
-    check_command(json.loads(next(rest for name, rest in steps if name == "CMD")))
-    needed = {"config", "realtime", "chatws", "manage.py"}
-    assert needed <= set(re.findall(r"[\w.]+", " ".join(rest for name, rest in steps if name == "COPY")))
+    assert {name for name, _ in steps()} <= known
+    allowed = set(re.findall(r"^!(\S+)$", (BASE_DIR / ".dockerignore").read_text(), re.MULTILINE))
+    assert set(copied()) == allowed, "nothing else is sent to the builder"
+    for source in allowed:
+        assert (BASE_DIR / source).exists(), source
+    [user] = [rest for name, rest in steps() if name == "USER"]
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user), "Kubernetes can't tell from a name that it isn't root"
+    check_command(json.loads(next(rest for name, rest in steps() if name == "CMD")))
+    assert {"config", "realtime", "chatws", "manage.py"} <= allowed
+
+
+def test_image_collects_its_files_without_a_secret(tmp_path: Path) -> None:
+    for source in copied():
+        whole = BASE_DIR / source
+        (shutil.copytree if whole.is_dir() else shutil.copy)(whole, tmp_path / source)
+    [step] = [rest for name, rest in steps() if name == "RUN" and "collectstatic" in rest]
+    assert set(re.findall(r"\b([A-Z_]{4,})=", step)) <= VARIABLES
+    environment = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(["sh", "-c", step], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "staticfiles/staticfiles.json").exists()
 
 
 def test_compose_starts_existing_commands() -> None:
-    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
-    services = compose["services"]
-    assert {"gateway", "relay", "rpc", "valkey", "postgres", "nginx", "migrate"} == services.keys()
-    for service in services.values():
+    everything = {"gateway", "admin", "relay", "rpc", "valkey", "postgres", "nginx", "migrate"}
+    assert everything == SERVICES.keys()
+    for service in SERVICES.values():
         assert set(service.get("environment", {})) <= VARIABLES
         if service["image"] == "chatws" and "command" in service:
             check_command(service["command"])
         for name in service.get("depends_on", {}):
-            assert name in services
-    assert set(re.findall(r"\$\{(\w+)", (DEPLOY / "compose.yaml").read_text())) <= VARIABLES
-    for volume in services["nginx"]["volumes"]:
-        source = volume.partition(":")[0]
-        assert source == "./certificates" or (DEPLOY / source).exists()
-    assert "noeviction" in services["valkey"]["command"]
+            assert name in SERVICES
+        assert set(service["networks"]) <= COMPOSE["networks"].keys()
+        for volume in service.get("volumes", []):
+            source = volume.partition(":")[0]
+            assert source in COMPOSE["volumes"] or source == "./certificates" or (DEPLOY / source).exists()
+    assert "noeviction" in SERVICES["valkey"]["command"]
+    grace = int(SERVICES["gateway"]["stop_grace_period"].removesuffix("s"))
+    assert grace > Environment().chatws_drain_seconds + 5
+    assert SERVICES["gateway"]["ulimits"]["nofile"]["soft"] > Environment().chatws_max_connections
+    for service in OURS_BY_NAME.values():
+        assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
 
 
-def containers(document: Any) -> list[dict[str, Any]]:
-    """Return all containers of a Kubernetes document."""
-    if isinstance(document, dict):
-        own: list[dict[str, Any]] = document.get("containers", [])
-        return own + [found for value in document.values() for found in containers(value)]
-    return []
+def test_compose_trims_the_topics_of_its_chat_service() -> None:
+    for service in OURS_BY_NAME.values():
+        assert service["environment"]["CHATWS_RPC_TARGET"] == "rpc:9003"
+        assert service["environment"]["CHATWS_OWN_TOPICS"] == "1", "nobody else would trim them"
 
 
-def test_kubernetes_probes_served_paths() -> None:
-    documents = list(yaml.safe_load_all((DEPLOY / "kubernetes/chatws.yaml").read_text()))
-    kinds = [document["kind"] for document in documents]
-    assert sorted(set(kinds)) == [
-        "ConfigMap", "CronJob", "Deployment", "Job", "PodDisruptionBudget", "Service",
-    ]  # fmt: skip
-    assert set(documents[0]["data"]) <= VARIABLES
-    for document in documents:
-        for container in containers(document):
-            if "command" in container:
-                check_command(container["command"])
-            ports = {port["name"] for port in container.get("ports", [])}
-            paths = {"readinessProbe": "/ready", "livenessProbe": "/health", "startupProbe": "/startup"}
-            for probe in paths.keys() & container.keys():
-                asked = container[probe]["httpGet"]
-                assert asked["port"] in ports
-                assert asked["path"] == paths[probe]
-    gateway = next(d for d in documents if d["metadata"]["name"] == "chatws-gateway" and d["kind"] == "Deployment")
-    grace = gateway["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
-    drain = Environment().chatws_drain_seconds + float(documents[0]["data"]["CHATWS_DRAIN_DELAY"])
-    assert grace > drain + 5, "the kernel's kill would come before the last connection was closed"
+def test_compose_trusts_its_nginx_alone() -> None:
+    address = SERVICES["nginx"]["networks"]["front"]["ipv4_address"]
+    assert OURS_BY_NAME["gateway"]["environment"]["CHATWS_TRUSTED_PROXIES"] == address
+    own = COMPOSE["networks"]["front"]["ipam"]["config"][0]
+    assert ipaddress.ip_address(address) in ipaddress.ip_network(own["subnet"])
+    assert ipaddress.ip_address(address) not in ipaddress.ip_network(own["ip_range"]), "another container could get it"
+    assert {name for name, service in SERVICES.items() if "front" in service["networks"]} == {
+        "nginx", "gateway", "admin",
+    }  # fmt: skip
+    assert [name for name, service in SERVICES.items() if "ports" in service] == ["nginx"]
 
 
-@pytest.mark.parametrize("unit", sorted((DEPLOY / "systemd").iterdir()), ids=lambda path: path.name)
-def test_units_start_existing_commands(unit: Path) -> None:
-    parsed = configparser.ConfigParser(strict=False, interpolation=None)
-    parsed.optionxform = str  # type: ignore[assignment,method-assign]  # as configparser's documentation has it
-    parsed.read_string(unit.read_text())
-    assert parsed.sections() == ["Unit", "Service", "Install"]
-    command = shlex.split(parsed["Service"]["ExecStart"])
-    assert command[0].startswith(parsed["Service"]["WorkingDirectory"])
-    check_command(command)
-    if "gateway" in unit.name:
-        assert int(parsed["Service"]["TimeoutStopSec"]) > Environment().chatws_drain_seconds + 5
+def test_compose_runs_the_admin_apart() -> None:
+    modes = {name: service["environment"]["CHATWS_ADMIN"] for name, service in OURS_BY_NAME.items()}
+    assert {name for name, mode in modes.items() if mode != "off"} == {"admin"}
+    assert modes["admin"] == "only"
 
 
-def missing(program: str) -> bool:
-    """Return whether a program is missing; fail in CI, which must have it."""
-    is_missing = shutil.which(program) is None
-    assert not (is_missing and os.environ.get("CI")), f"CI has no {program}"
-    return is_missing
+def test_compose_puts_no_url_together() -> None:
+    text = (DEPLOY / "compose.yaml").read_text()
+    assert set(re.findall(r"\$\{(\w+)", text)) <= VARIABLES
+    assert not re.search(r"://\S*\$", text), "a / or @ in a password would break the URL"
 
 
-def test_systemd_accepts_the_units(tmp_path: Path) -> None:
-    if missing("systemd-analyze"):
-        pytest.skip("no systemd-analyze")
-    units = []
-    for unit in (DEPLOY / "systemd").iterdir():
-        units.append(tmp_path / unit.name)
-        text = unit.read_text()
-        units[-1].write_text(re.sub(r"^ExecStart=\S+", f"ExecStart={sys.executable}", text, flags=re.MULTILINE))
-    done = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True)
-    ours = [line for line in done.stderr.splitlines() if "chatws-" in line]
-    assert (done.returncode, ours) == (0, [])
+def test_database_accepts_any_password_beside_its_url() -> None:
+    server = PostgresServer()
+    password = "a/b@c:d%e#f?g"
+    asked = "import django; django.setup(); from django.db import connection; connection.ensure_connection()"
+    try:
+        server.start()
+        url = server.fresh_database()
+        server.require_password(password)
+        environment = {**os.environ, "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "config.settings.test"}
+        for given, status in ((password, 0), ("another", 1)):
+            command = [sys.executable, "-c", asked]
+            done = subprocess.run(
+                command, cwd=BASE_DIR, env={**environment, "PGPASSWORD": given}, capture_output=True, text=True
+            )
+            assert done.returncode == status, done.stderr
+    finally:
+        server.stop()
 
 
-def test_kubernetes_accepts_the_manifests() -> None:
-    latest = kubernetes_validate.latest_version()
-    for document in yaml.safe_load_all((DEPLOY / "kubernetes/chatws.yaml").read_text()):
-        kubernetes_validate.validate(document, latest, strict=True)
-    with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate({**document, "spec": {"no": "such key"}}, latest, strict=True)
+def test_nginx_passes_on_the_headers_a_gateway_needs() -> None:
+    text = (DEPLOY / "nginx/nginx.conf").read_text()
+    for header in ("Host", "Upgrade", "Connection", "X-Forwarded-For", "X-Forwarded-Proto"):
+        assert len(re.findall(rf"proxy_set_header {header} ", text)) == 1
+    assert "$request " not in text, "the address may hold a token"
+    for service in re.findall(r"set \$\w+ (\w+):8889;", text):
+        assert service in SERVICES
 
 
 def test_prometheus_accepts_every_expression() -> None:
@@ -192,11 +181,3 @@ def test_alerts_and_dashboard_use_existing_metrics() -> None:
         "chatws_feeds", "chatws_received_bytes_total", "chatws_sent_bytes_total", "chatws_outbox_dropped_total",
         "chatws_position_checks_total", "chatws_reference_seconds_bucket",
     }  # fmt: skip
-
-
-def test_nginx_passes_on_the_headers_a_gateway_needs() -> None:
-    text = (DEPLOY / "nginx/chatws.conf").read_text()
-    assert text.count("{") == text.count("}")
-    for header in ("Host", "Upgrade", "Connection", "X-Forwarded-For", "X-Forwarded-Proto"):
-        assert f"proxy_set_header {header} " in text
-    assert "$request " not in text, "the address may hold a token"

@@ -14,6 +14,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psycopg
+from psycopg import sql
+
 from tests.support.redis import free_port
 from tools.postgres import find
 
@@ -61,6 +64,29 @@ class PostgresServer:
         name = f"test_{self._databases}"
         self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "chatws", name)
         return f"postgres://chatws@127.0.0.1:{self.port}/{name}"
+
+    def require_password(self, password: str) -> None:
+        """Accept only new connections with this password."""
+        with psycopg.connect(self.fresh_database(), autocommit=True) as connection:
+            connection.execute(sql.SQL("ALTER ROLE chatws PASSWORD {}").format(sql.Literal(password)))
+            (self.folder / "data/pg_hba.conf").write_text("host all all 127.0.0.1/32 scram-sha-256\n")
+            connection.execute("SELECT pg_reload_conf()")
+        deadline = time.monotonic() + SECONDS
+        while (
+            subprocess.run(
+                [
+                    self.programs / "psql",
+                    "-w",
+                    "-c",
+                    "",
+                    f"host=127.0.0.1 port={self.port} user=chatws dbname=postgres",
+                ],
+                capture_output=True,
+            ).returncode
+            == 0
+        ):
+            assert time.monotonic() < deadline, "it still accepts connections without a password"
+            time.sleep(0.05)
 
     def stop(self) -> None:
         """End it and remove its folder."""
