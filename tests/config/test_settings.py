@@ -24,9 +24,7 @@ def attributes_read(*paths: Path) -> set[str]:
     }
 
 
-CODE = [
-    path for package in ("realtime", "chatws") for path in (BASE_DIR / package).rglob("*.py") if path.name != "conf.py"
-]  # fmt: skip
+CODE = [path for package in ("realtime", "chatws") for path in (BASE_DIR / package).rglob("*.py")]
 CODE.append(BASE_DIR / "config/asgi.py")
 
 

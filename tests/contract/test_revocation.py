@@ -235,7 +235,9 @@ async def test_concurrent_revocations_all_count(stack: Stack, gateway: Gateway) 
     assert number == before + len(tokens)
     async with connect_redis(stack.redis.url) as redis:
         version = await until_answer(
-            lambda: redis.get(REVOKED_VERSION), lambda version: version.startswith(b"%d:" % number), "a complete copy"
+            lambda: redis.get(REVOKED_VERSION),
+            lambda version: (version or b"").startswith(b"%d:" % number),
+            "a complete copy",
         )
         assert version
         copied = await redis.hkeys(REVOKED)
