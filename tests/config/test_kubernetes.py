@@ -145,3 +145,7 @@ def test_chat_service_is_balanced_by_its_name() -> None:
     service = found("Service", name)["spec"]
     assert service["clusterIP"] == "None"
     assert int(port) in {each["port"] for each in service["ports"]}
+
+
+def test_it_is_said_who_trims_the_topics() -> None:
+    assert found("ConfigMap", "chatws")["data"]["CHATWS_OWN_TOPICS"] in ("0", "1"), "else perhaps nobody trims them"

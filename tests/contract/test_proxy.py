@@ -174,6 +174,7 @@ async def test_proxy_follows_a_name_to_its_new_address(
         while (await http.get("/")).text != "127.0.0.2":  # the test's time limit ends it
             await asyncio.sleep(0.1)
         assert (await http.get("/admin/")).text == "127.0.0.1", "the admin is another process"
+        assert (await http.get("/admin")).status_code == 301
 
 
 async def test_proxy_serves_many_sockets_of_both_families(
