@@ -166,19 +166,6 @@ def _to_ascii(text: str) -> str:
     return f"{scheme}{separator}{prefix}{name}{port}"
 
 
-def check_certificates(path: str) -> None:
-    """Check the file of `CHATWS_RPC_TLS_CA`.
-
-    Raises:
-        ImproperlyConfigured: it can't be read, or holds no certificate in PEM.
-    """
-    try:
-        if path and b"-----BEGIN CERTIFICATE-----" not in Path(path).read_bytes():
-            raise ImproperlyConfigured(f"CHATWS_RPC_TLS_CA: {path}: no certificate in PEM")
-    except OSError as error:
-        raise ImproperlyConfigured(f"CHATWS_RPC_TLS_CA: {path}: {error.strerror}") from None
-
-
 def key_set_of(url: str) -> str:
     """Check and return `CHATWS_JWT_JWKS_URL`, which may be empty.
 

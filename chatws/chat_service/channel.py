@@ -89,6 +89,8 @@ class Channel:
     def __init__(self, setting: str, address: str, *services: str, tls_ca: str = "") -> None:
         self._options = options_of(*services)
         self._tls_ca = tls_ca
+        if tls_ca:
+            _read_certificates(tls_ca)  # a mistake is told at the start; each channel reads the file anew
         self._opened: grpc.aio.Channel | None = None
         self._is_open = asyncio.Event()
         self._tasks = tasks.Group()
@@ -178,9 +180,19 @@ class Channel:
         options = [*self._options, ("grpc.default_authority", self._name)] if self._name else self._options
         if not self._tls_ca:
             return grpc.aio.insecure_channel(target, options=options)
-        credentials = grpc.ssl_channel_credentials(root_certificates=Path(self._tls_ca).read_bytes())
+        credentials = grpc.ssl_channel_credentials(root_certificates=_read_certificates(self._tls_ca))
         options = [*options, ("grpc.ssl_target_name_override", host)]
         return grpc.aio.secure_channel(target, credentials, options=options)
+
+
+def _read_certificates(path: str) -> bytes:
+    try:
+        certificates = Path(path).read_bytes()
+    except OSError as error:
+        raise ImproperlyConfigured(f"CHATWS_RPC_TLS_CA: {path}: {error.strerror}") from None
+    if b"-----BEGIN CERTIFICATE-----" not in certificates:
+        raise ImproperlyConfigured(f"CHATWS_RPC_TLS_CA: {path}: no certificate in PEM")
+    return certificates
 
 
 async def _target_of_all(addresses: Sequence[str]) -> str:

@@ -20,7 +20,6 @@ try:
     ALLOWED_ORIGINS = addresses.origins_of(ENV.chatws_allowed_origins)
     DATABASE = addresses.database_of(ENV.database_url, ENV.data_dir / "db.sqlite3")
     addresses.check_redis(ENV.redis_address)
-    addresses.check_certificates(ENV.chatws_rpc_tls_ca)
     TRUSTED_PROXIES = environment.networks_of(ENV.chatws_trusted_proxies)
 except ImproperlyConfigured as _error:
     sys.exit(str(_error))  # one line instead of a traceback, in every process

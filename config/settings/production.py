@@ -46,6 +46,8 @@ if ENV.chatws_jwt_previous_secret and ENV.chatws_jwt_previous_secret == ENV.chat
     sys.exit(
         "CHATWS_JWT_PREVIOUS_SECRET: it is CHATWS_JWT_SECRET; during a rotation one is the old, one the new secret"
     )
+if ENV.chatws_demo_login and not ENV.chatws_jwt_secret:
+    sys.exit("CHATWS_DEMO_LOGIN: it signs tokens with CHATWS_JWT_SECRET, which is not set")
 if ENV.chatws_hsts_preload and not (ENV.chatws_hsts_subdomains and ENV.chatws_hsts_seconds >= YEAR):
     sys.exit(f"CHATWS_HSTS_PRELOAD: it needs CHATWS_HSTS_SUBDOMAINS=1 and CHATWS_HSTS_SECONDS={YEAR} or more")
 if ENV.chatws_hsts_subdomains and not ENV.chatws_hsts_seconds:

@@ -109,14 +109,6 @@ def test_bad_key_set_address_is_refused_without_password(url: str) -> None:
     assert PASSWORD not in str(caught.value)
 
 
-def test_certificates_have_to_be_readable(tmp_path: Path) -> None:
-    with pytest.raises(ImproperlyConfigured, match=r"^CHATWS_RPC_TLS_CA: .*No such file"):
-        addresses.check_certificates(str(tmp_path / "ca.pem"))
-    (tmp_path / "ca.pem").write_text("nothing")
-    with pytest.raises(ImproperlyConfigured, match=r"^CHATWS_RPC_TLS_CA: .*no certificate"):
-        addresses.check_certificates(str(tmp_path / "ca.pem"))
-
-
 @pytest.mark.parametrize(("path", "prefix"), [
     ("", ""), ("/", ""), ("/chat", "/chat"), ("chat/", "/chat"), ("/a/b.c/", "/a/b.c"), ("/api/chat", "/api/chat"),
 ])  # fmt: skip

@@ -59,7 +59,7 @@ def test_white_space_counts_only_within_secrets(monkeypatch: pytest.MonkeyPatch)
     [
         ("PORT", "http"), ("REDIS_URL", "redis://:pass/word@h:6379/0"), ("DATABASE_URL", "postgres://u:pass/word@h/n"),
         ("CHATWS_ALLOWED_ORIGINS", "app.example"), ("CHATWS_ALLOWED_HOSTS", "chat.example:443"),
-        ("CHATWS_JWT_JWKS_URL", "https://["), ("CHATWS_RPC_TLS_CA", "/no/such/file"),
+        ("CHATWS_JWT_JWKS_URL", "https://["),
         ("CHATWS_TRUSTED_PROXIES", "proxy"),
     ],
 )  # fmt: skip

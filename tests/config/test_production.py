@@ -99,6 +99,11 @@ def test_only_probes_may_use_address_and_plain_http(stack: Stack) -> None:
     gateway.kill()
 
 
+def test_demo_login_needs_a_secret_to_sign_with() -> None:
+    done = check(CHATWS_JWT_SECRET="", CHATWS_JWT_JWKS_URL="https://issuer.example/jwks", CHATWS_DEMO_LOGIN="1")
+    assert (done.returncode, done.stderr.startswith("CHATWS_DEMO_LOGIN: ")) == (1, True)
+
+
 def test_short_secret_of_tokens_can_be_allowed() -> None:
     assert check(CHATWS_JWT_SECRET="x" * 8, CHATWS_ALLOW_SHORT_SECRETS="1").returncode == 0
     assert check(DJANGO_SECRET_KEY="x" * 8, CHATWS_ALLOW_SHORT_SECRETS="1").returncode == 1

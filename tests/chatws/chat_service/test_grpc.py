@@ -253,6 +253,15 @@ async def test_tls_connects_to_a_trusted_certificate(tmp_path: Path) -> None:
     await server.stop(None)
 
 
+@pytest.mark.parametrize(("content", "problem"), [(None, "No such file"), (b"nothing", "no certificate")])
+def test_unusable_certificates_are_refused_by_name(tmp_path: Path, content: bytes | None, problem: str) -> None:
+    """Check it where the channel is made: the other processes of a deployment may lack the file."""
+    if content is not None:
+        (tmp_path / "ca.pem").write_bytes(content)
+    with pytest.raises(ImproperlyConfigured, match=rf"^CHATWS_RPC_TLS_CA: .*{problem}"):
+        GrpcChatGateway(ChatConf(rpc_target="127.0.0.1:1", rpc_tls_ca=str(tmp_path / "ca.pem")))
+
+
 async def test_reference_service_reports_health_and_methods(stack: Stack) -> None:
     async with grpc.aio.insecure_channel(stack.rpc_target) as channel:
         check = health_pb2_grpc.HealthStub(channel).Check
