@@ -151,3 +151,59 @@ async def test_odd_message_hides_no_room(browser: Browser, stack: Stack, gateway
     await alice.say("and life goes on")
     await expect(alice.message("and life goes on").locator(".tick")).to_be_attached()
     assert errors == []
+
+
+async def test_time_in_microseconds_hides_no_later_message(
+    browser: Browser, stack: Stack, gateway: Gateway, chat: Chat
+) -> None:
+    """Deliver a read message in microseconds, for a service without read cursors: the next one is unread."""
+    ids = stack.demo_users()
+    group = await chat.group(ids["bob"], ids["alice"], name="Microseconds")
+    alice = await arrive(browser, gateway.http)
+
+    async def without_counts(route: Route) -> None:
+        answer = await route.fetch()
+        body = await answer.json()
+        for one in body["data"]["groups"]:
+            one.pop("unread_count", None)
+        await route.fulfill(response=answer, json=body)
+
+    def odd(text: str | bytes) -> str:
+        frame: dict[str, Any] = json.loads(text)
+        if frame["type"] == "new_message" and frame["data"]["content"] == "odd":
+            frame["data"]["created_at"] *= 1_000_000
+        return json.dumps(frame)
+
+    async def between(page_side: WebSocketRoute) -> None:
+        server_side = page_side.connect_to_server()
+        server_side.on_message(lambda text: page_side.send(odd(text)))
+
+    await alice.page.route("**/api/users/*/groups*", without_counts)
+    await alice.page.route_web_socket("**/ws", between)
+    await alice.log_in("alice")
+    await alice.open("Microseconds")
+    await expect(alice.page.get_by_text("This is the beginning of the conversation.")).to_be_attached()
+    await chat.say(group, ids["bob"], "odd", f"{group}-odd")
+    await expect(alice.message("odd")).to_be_visible()
+    await alice.open("Lunch")
+    await alice.is_online()
+    await chat.say(group, ids["bob"], "later", f"{group}-later")
+    row = alice.page.locator("#groups button", has_text="Microseconds")
+    await expect(row.locator(".unread")).to_contain_text("unread")
+    await alice.page.reload()
+    await expect(row.locator(".unread")).to_contain_text("unread")
+
+
+async def test_today_becomes_yesterday_at_midnight(
+    browser: Browser, stack: Stack, gateway: Gateway, chat: Chat
+) -> None:
+    ids = stack.demo_users()
+    group = await chat.group(ids["bob"], ids["alice"], name="Midnight")
+    await chat.say(group, ids["bob"], "good night")
+    alice = await arrive(browser, gateway.http)
+    await alice.page.clock.install()
+    await alice.log_in("alice")
+    await alice.open("Midnight")
+    await expect(alice.page.locator("#messages .separator.day")).to_have_text("Today")
+    await alice.page.clock.fast_forward("24:00:00")
+    await expect(alice.page.locator("#messages .separator.day")).to_have_text("Yesterday")

@@ -346,13 +346,8 @@ export class ChatClient extends Emitter {
     this.url = address.replace(/^http/i, "ws");
     /** @type {string | null} */
     this.userId = null;
-    this.#options = {
-      firstWait: 0.5,
-      longestWait: 30,
-      tokenTimeout: 20,
-      WebSocket: globalThis.WebSocket,
-      ...options,
-    };
+    const { firstWait = 0.5, longestWait = 30, tokenTimeout = 20, WebSocket = globalThis.WebSocket } = options;
+    this.#options = { ...options, firstWait, longestWait, tokenTimeout, WebSocket };
     this.#positions = new Positions(this.#options.positions);
   }
 

@@ -28,6 +28,7 @@ import { device } from "./storage.js";
  */
 
 const IMAGE_URL = /^https?:\/\/\S+\.(avif|gif|jpe?g|png|svg|webp)$/i; // the list doesn't tell texts from images
+const YEAR_9999_SECONDS = 253_402_300_799;
 const MAX_LIVE_MESSAGES = 100; // kept for each group to compare with what the service counts
 const MAX_SHOWN_COUNT = 99;
 
@@ -108,7 +109,7 @@ export class Groups {
         members: data.member_count,
         last: String(data.last_message ?? ""),
         from: String(data.last_sender_name ?? ""),
-        at: clamped(data.last_message_at),
+        at: orderly(data.last_message_at),
         unread: old?.unread ?? 0,
         counted: old?.counted ?? { at: 0 },
         live: old?.live ?? early.get(data.group_id) ?? [],
@@ -150,9 +151,10 @@ export class Groups {
 
   /**
    * Take a live message.
-   * @param {string} id @param {Message} message @param {boolean} isRead it is on the screen, or the user's own
+   * @param {string} id @param {Message} arrived @param {boolean} isRead it is on the screen, or the user's own
    */
-  arrived(id, message, isRead) {
+  arrived(id, arrived, isRead) {
+    const message = { ...arrived, at: orderly(arrived.at) };
     const group = this.#groups.get(id);
     if (!group) {
       this.#early.set(
@@ -237,6 +239,16 @@ export class Groups {
   #save() {
     if (this.#store) device.set(this.#store, this.#read);
   }
+}
+
+/**
+ * Return a time to sort and to compare by; 0 for one beyond the year 9999, such as microseconds: as the time of the last
+ * message that was read, it would hide all later ones.
+ * @param {unknown} seconds
+ */
+function orderly(seconds) {
+  const at = clamped(seconds);
+  return at > YEAR_9999_SECONDS ? 0 : at;
 }
 
 /** @param {Message} message */
