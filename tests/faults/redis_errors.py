@@ -29,8 +29,9 @@ from django.conf import settings  # noqa: E402
 
 from realtime.presence.presence import Presence, Stats  # noqa: E402
 from realtime.redis import keys  # noqa: E402
-from tests.faults.redis_report import Outcome, Row, problems, table  # noqa: E402
+from tests.faults.redis_report import TRUE_SECONDS, Outcome, Row, problems, table  # noqa: E402
 from tests.faults.redis_users import Member, Round  # noqa: E402
+from tests.proofs.figures import Figure, all_of, at_most, none_of  # noqa: E402
 from tests.support.client import bearer  # noqa: E402
 from tests.support.redis import connect as connect_redis  # noqa: E402
 from tests.support.redis import free_port  # noqa: E402
@@ -215,6 +216,23 @@ class Run(Round):
         for member in self.members:
             await member.socket.close()
             await member.reading
+
+
+async def measured(folder: Path, seconds: float = 10.0, seed: int = 1) -> list[Figure]:
+    """Run it and return its figures, for a proof."""
+    outcome = await Run(folder, seconds, seed)()
+    sys.stdout.write(table(outcome) + "\n")
+    acked, answered = sum(row.acked for row in outcome.rows), sum(row.answered for row in outcome.rows)
+    return [
+        none_of(f"broken promises, {len(outcome.rows)} kinds of error, {answered:,} errors", problems(outcome)),
+        all_of(
+            "connections that stayed open",
+            WRITERS + READERS - sum(row.disconnected for row in outcome.rows),
+            WRITERS + READERS,
+        ),
+        at_most("slowest until presence, audit and delivery are true again", outcome.slowest, TRUE_SECONDS),
+        Figure("messages acked", f"{acked:,}", "1 or more", acked > 0),
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

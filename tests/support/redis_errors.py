@@ -177,7 +177,7 @@ class Link:
         elif name in (b"EXEC", b"DISCARD") and self._in_transaction:
             self._in_transaction = False
             if self._is_aborted:
-                self._far.write(b"*1\r\n$7\r\nDISCARD\r\n")
+                _write(self._far, b"*1\r\n$7\r\nDISCARD\r\n")
                 self._due.append((1, "EXECABORT Transaction discarded because of previous errors."))
                 return
         elif text and self._in_transaction:
@@ -186,16 +186,16 @@ class Link:
             self._due.append((0, text))
             self._give_errors()
             return
-        self._far.write(command)
+        _write(self._far, command)
         self._due.append((len(words) - 1 if name.endswith(b"SUBSCRIBE") and len(words) > 1 else 1, ""))
 
     def _reply(self, reply: bytes) -> None:
         if not self._due or (reply[:1] in b"*>" and words_of(reply)[:1] == [b"message"]):
-            self._near.write(reply)
+            _write(self._near, reply)
             return
         replies, text = self._due.popleft()
         if not text:
-            self._near.write(reply)
+            _write(self._near, reply)
         if replies > 1:
             self._due.appendleft((replies - 1, text))
         elif text:
@@ -205,7 +205,12 @@ class Link:
     def _give_errors(self) -> None:
         while self._due and not self._due[0][0]:
             _, text = self._due.popleft()
-            self._near.write(f"-{text}\r\n".encode())
+            _write(self._near, f"-{text}\r\n".encode())
+
+
+def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
+    if not writer.is_closing():
+        writer.write(data)
 
 
 def is_write(words: list[bytes]) -> bool:
