@@ -206,11 +206,26 @@ async def test_unavailable_redis_keeps_sockets_and_fails_sends_with_503(talk: Ta
     assert set(await talk.chat.history(talk.group)) == {"back"}
 
 
-@pytest.mark.parametrize(("option", "refusing", "well"), [
-    pytest.param("maxmemory", "1mb", "0", id="OOM"),
-    pytest.param("min-replicas-to-write", "1", "0", id="NOREPLICAS"),
+async def test_killed_connections_cost_no_frame(talk: Talk) -> None:
+    with redis_py.Redis.from_url(talk.stack.redis.url) as redis:
+        for number in range(5):
+            redis.client_kill_filter(_type="normal", skipme=True)
+            answers = await asyncio.gather(*(
+                talk.speaker.send("send_message", {"group_id": talk.group, "msg_type": 1, "content": f"{number} {one}"})
+                for one in range(8)
+            ))  # fmt: skip
+            for message_id in answers:
+                assert (await talk.speaker.answer(message_id))["type"] == "ack"
+    await talk.listener.expect("new_message", lambda frame: frame["data"]["content"] == "4 7")
+
+
+@pytest.mark.parametrize(("option", "refusing", "well", "words"), [
+    pytest.param("maxmemory", "1mb", "0", "OOM", id="OOM"),
+    pytest.param("min-replicas-to-write", "1", "0", "NOREPLICAS", id="NOREPLICAS"),
 ])  # fmt: skip
-async def test_full_redis_loses_nothing_and_recovers(talk: Talk, option: str, refusing: str, well: str) -> None:
+async def test_full_redis_loses_nothing_and_recovers(
+    talk: Talk, option: str, refusing: str, well: str, words: str
+) -> None:
     assert await sent(talk.speaker, talk.group, "before") == 0
     await talk.listener.expect("new_message")
     with redis_py.Redis.from_url(talk.stack.redis.url) as redis:
@@ -221,6 +236,7 @@ async def test_full_redis_loses_nothing_and_recovers(talk: Talk, option: str, re
         late = await connect(talk.gateway.ws)
         answer = await late.ask("auth", {"token": make_token(new_user())})
         assert (answer["data"]["code"], answer["data"]["retry_after"] > 0) == (503, True)
+        assert words in answer["data"]["message"]
         assert await late.closed() == 4501
         assert not [frame for frame in await talk.listener.settled() if frame["type"] == "new_message"]
         redis.config_set(option, well)

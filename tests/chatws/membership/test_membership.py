@@ -130,6 +130,31 @@ async def test_timer_checks_connected_users_in_turn() -> None:
     assert times[74] - began >= 0.6, "three rounds take three times as long"
 
 
+async def test_every_user_gets_a_turn_between_reconnects() -> None:
+    """A channel layer that keeps losing its connection must not have the same users refreshed again and again."""
+    chat = ChatService()
+    memberships = Memberships(chat, Hub())  # type: ignore[arg-type]
+    asked: list[int] = []
+    answer = chat.user_groups
+
+    async def user_groups(user_id: int, page: int, page_size: int) -> Page[Any]:
+        asked.append(user_id)
+        if len(asked) % registry.REFRESHED_AT_ONCE == 0 and len(asked) <= 40:
+            memberships.reconnected()
+        return await answer(user_id, page, page_size)
+
+    chat.user_groups = user_groups  # type: ignore[method-assign]
+    here = Listener()
+    for user_id in range(1, 31):
+        memberships.enter(user_id, here)
+    memberships.reconnected()
+    await until(lambda: len(asked) >= 30, what="three batches")
+    assert set(asked[:30]) == set(range(1, 31))
+    await until(lambda: len(asked) >= 70, what="everybody again after the last reconnect")
+    assert set(asked[40:]) == set(range(1, 31))
+    await memberships.stop()
+
+
 async def test_disbanded_group_is_left_before_every_removal_has_come() -> None:
     chat, asked = ChatService(), 0
 
