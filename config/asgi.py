@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.local")
 
 import django
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 django.setup(set_prefix=False)
 
@@ -61,8 +63,11 @@ def _checks() -> dict[str, Check]:
 
 tracing.configure("chatws-gateway", on=realtime_conf.get().tracing)
 node = Node(realtime_conf.get())
-chat = GrpcChatGateway(chat_conf.get())
-names = Names(node.redis, _users())
+try:
+    chat = GrpcChatGateway(chat_conf.get())
+    names = Names(node.redis, _users())
+except ImproperlyConfigured as _error:
+    sys.exit(str(_error))  # one line instead of a traceback, on any server
 http_application = body.limited(Handler(chat_conf.get().http_threads), node.conf.max_body_bytes)
 logins = Logins(node.redis, chat_conf.get().logins_per_name, chat_conf.get().logins_per_address)
 limit = UserLimit(node.redis, "sends", node.conf.sends_per_second, node.conf.burst_seconds)

@@ -11,6 +11,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from config import env
 from config.env import BASE_DIR, Environment
+from tests.support.redis import free_port
+from tests.support.stack import SERVERS
 
 NAMES = set(Environment.__struct_encode_fields__)
 
@@ -92,3 +94,15 @@ def test_development_secret_is_created_once_and_private(tmp_path: Path) -> None:
     assert env.development_secret(tmp_path / "data", "jwt-secret") == secret
     assert env.development_secret(tmp_path / "data", "other") != secret
     assert stat.S_IMODE((tmp_path / "data" / "jwt-secret").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("server", SERVERS.values(), ids=SERVERS)
+@pytest.mark.parametrize("name", ["REDIS_URL", "CHATWS_RPC_TARGET", "CHATWS_USER_RPC_TARGET"])
+def test_bad_address_ends_every_server_with_one_line(server: list[str], name: str) -> None:
+    command = [sys.executable, *server, "127.0.0.1", "--port", str(free_port()), "config.asgi:application"]
+    own = {"DJANGO_SETTINGS_MODULE": "config.settings.test", name: "etcd://root:se/cret@127.0.0.1:1/key"}
+    done = subprocess.run(command, cwd=BASE_DIR, env=own, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"{name}: ")
+    assert "cret" not in line
