@@ -95,7 +95,12 @@ def environment(combination: Combination) -> str:
 
 def test(combination: Combination, log: Path) -> tuple[bool, str]:
     """Run the fast part, with its output in ``log``; return whether it passed, and its counts."""
-    command = [environment(combination), "-m", "pytest", *OPTIONS, *FAST]
+    try:
+        python = environment(combination)
+    except subprocess.CalledProcessError as error:
+        log.write_text(f"{error}\n")
+        return False, "its packages could not be installed"
+    command = [python, "-m", "pytest", *OPTIONS, *FAST]
     with log.open("w") as output:
         done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
     lines = log.read_text().splitlines()

@@ -1,5 +1,6 @@
 """Check that `tools.matrix` tests what it finds, names what it lacks, and fails if a part fails."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -51,6 +52,19 @@ def test_failed_part_fails_the_matrix(parts: Path, capsys: pytest.CaptureFixture
         matrix.main()
     assert stopped.value.code == 1
     assert "environments/" in capsys.readouterr().err
+
+
+def test_packages_that_cannot_be_installed_fail_the_matrix(
+    parts: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(combination: Combination) -> str:
+        raise subprocess.CalledProcessError(2, ["uv"])
+
+    monkeypatch.setattr(matrix, "environment", fail)
+    with pytest.raises(SystemExit) as stopped:
+        matrix.main()
+    assert stopped.value.code == 1
+    assert "could not be installed" in capsys.readouterr().out
 
 
 def test_command_that_only_fails_is_no_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
