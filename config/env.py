@@ -150,6 +150,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """most seconds that a client waits before it reconnects after a drain"""
     chatws_trusted_proxies: str = ""
     """comma-separated addresses and networks of proxies with a trusted `X-Forwarded-For`"""
+    chatws_proxy_protocol: bool = False
+    """connections of trusted proxies (and over a Unix socket) begin with a PROXY header, version 1 or 2"""
     chatws_max_frame_bytes: Count = 65_536
     """most bytes of a frame; a longer one closes the socket with 1009"""
     chatws_waiting_frames: Count = 64

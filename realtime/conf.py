@@ -49,6 +49,8 @@ class RealtimeConf:
     """Origins that may open a socket, besides the request's own host; `*` allows all."""
     trusted_proxies: tuple[Network, ...] = ()
     """Networks of proxies with a trusted `X-Forwarded-For`."""
+    proxy_protocol: bool = False
+    """Whether connections of trusted proxies begin with a PROXY header."""
     max_frame_bytes: int = 65_536
     waiting_frames: int = 64
     """Most frames of a connection that wait to be served; at this number its socket is not read."""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+from functools import partial
 
 import grpc
 from django.db import connection
@@ -22,8 +23,8 @@ from realtime.aio import tasks
 from realtime.conf import RealtimeConf
 from realtime.exceptions import DatabaseUnavailable
 from realtime.observability import metrics, tracing
-from realtime.observability.probes import listening_on
-from realtime.redis.client import connect, ping, wait_for_redis
+from realtime.observability.probes import Check, listening_on
+from realtime.redis.client import connect, state_of, wait_for_redis
 
 logger = logging.getLogger(__name__)
 
@@ -46,11 +47,14 @@ async def serve(address: str, probes_at: str, conf: RealtimeConf) -> None:
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        states = lambda: {"redis": ping(redis, conf.redis_url, loop), "database": _database_state()}  # noqa: E731
+        states: dict[str, Check] = {
+            "redis": partial(state_of, redis, conf.redis_url),
+            "database": partial(asyncio.to_thread, _database_state),
+        }
         async with tasks.Group() as beside:
             beside.supervise(publisher.run, "the outbox")
             beside.supervise(metrics.watch_loop, "the loop's lag")
-            with listening_on(probes_at, states):
+            async with listening_on(probes_at, states):
                 await stop.wait()
             await checks.enter_graceful_shutdown()
             await server.stop(GRACE_SECONDS)

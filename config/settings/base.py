@@ -144,6 +144,7 @@ REALTIME = RealtimeConf(
     feed_seconds=ENV.chatws_feed_seconds,
     id_seconds=ENV.chatws_id_seconds,
     trusted_proxies=TRUSTED_PROXIES,
+    proxy_protocol=ENV.chatws_proxy_protocol,
     drain_seconds=ENV.chatws_drain_seconds,
     drain_delay=ENV.chatws_drain_delay,
     drain_per_second=ENV.chatws_drain_per_second,

@@ -18,7 +18,7 @@ from realtime.redis.commands import Redis
 from realtime.redis.pool import Pool, with_fresh_connection
 
 __all__ = [
-    "Redis", "address_of", "connect", "database_of", "eviction_problem", "no_retry", "ping", "state_of",
+    "Redis", "address_of", "connect", "database_of", "eviction_problem", "no_retry", "state_of",
     "wait_for_redis",
 ]  # fmt: skip
 
@@ -26,9 +26,6 @@ logger = logging.getLogger(__name__)
 
 OLDEST_MAJOR = 7
 """The oldest supported major version. Valkey reports the version of Redis that it is compatible with."""
-
-PING_SECONDS = 2.0
-"""The deadline of a probe."""
 
 WAIT_SECONDS = 20
 """How long a call waits for a free connection of the client."""
@@ -142,16 +139,6 @@ def eviction_problem(url: str, info: Mapping[str, Any]) -> str:
     if policy == "noeviction":
         return ""
     return f"Redis at {address_of(url)} has maxmemory-policy {policy}: it may evict undelivered entries"
-
-
-def ping(redis: Redis, url: str, loop: asyncio.AbstractEventLoop) -> str:
-    """Return ``ok`` or the problem, for probes; the call runs in ``loop``, which uses the client."""
-    asking = asyncio.run_coroutine_threadsafe(state_of(redis, url), loop)
-    try:
-        return asking.result(PING_SECONDS)
-    except TimeoutError:
-        asking.cancel()
-        return f"no answer from {address_of(url)} within {PING_SECONDS:g} s"
 
 
 async def state_of(redis: Redis, url: str) -> str:

@@ -17,6 +17,7 @@ from twisted.internet import defer
 from twisted.internet.error import ReactorNotRunning
 
 from realtime import conf
+from realtime.addresses import is_in
 from realtime.aio import tasks
 from realtime.connection.extension import EXTENSION
 from realtime.observability import metrics
@@ -24,7 +25,7 @@ from realtime.server import supervisor
 from realtime.server.compat import find_unsupported, patch_autobahn
 from realtime.server.http import Channel, Request
 from realtime.server.inbox import Inbox
-from realtime.server.sniffer import Sniffer, is_silent
+from realtime.server.sniffer import ProxiedSniffer, Sniffer, is_silent
 from realtime.server.transport import reactor
 from realtime.server.websocket import FramesProtocol
 
@@ -73,13 +74,19 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
             return channel
 
         def sniffer(address: Any) -> Sniffer:
-            return Sniffer(partial(self.ws_factory.buildProtocol, address), partial(http, address), self._opened)
+            kind = ProxiedSniffer if self._is_balancer(address) else Sniffer
+            return kind(partial(self.ws_factory.buildProtocol, address), partial(http, address), self._opened)
 
         factory.protocol = Channel
         factory.acceptableProtocols = lambda: [b"http/1.1"]  # the limits are not in Twisted's HTTP/2
         factory.buildProtocol = sniffer
         factory.timeOut = self._conf.request_seconds
         self._http_factory = factory
+
+    def _is_balancer(self, address: Any) -> bool:
+        """Return whether a peer has to send a PROXY header; one without an address uses a Unix socket."""
+        host = getattr(address, "host", "")
+        return self._conf.proxy_protocol and (not host or is_in(host, self._conf.trusted_proxies))
 
     def _opened(self, transport: Any) -> None:
         self._young.append((time.monotonic() + self._conf.request_seconds, weakref.ref(transport)))

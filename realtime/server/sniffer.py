@@ -3,15 +3,24 @@
 This saves time: daphne parses each request as HTTP, serializes it again and lets autobahn parse it a second time.
 """
 
+import logging
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
 from realtime.server import lean_daphne  # noqa: F401  # isort: skip  # before daphne, autobahn and Twisted
 
 from twisted.internet import tcp  # isort: skip
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.protocol import Protocol
 
+from realtime.observability import metrics
+from realtime.server.proxy_protocol import Malformed, read_header
+
+logger = logging.getLogger(__name__)
+
+REPORT_SECONDS = 60.0
 MAX_BYTES = 16_384
 """Largest request that is recognised here."""
 REQUEST = re.compile(
@@ -55,6 +64,50 @@ class Sniffer(Protocol):
         setattr(transport, _attribute(transport), protocol)
         protocol.makeConnection(transport)
         protocol.dataReceived(data)
+
+
+class ProxiedSniffer(Sniffer):
+    """The protocol of a balancer's connection, which has to begin with a PROXY header.
+
+    Without one it is dropped: a client could send a header itself through a balancer that adds none.
+    """
+
+    _data = b""
+    _has_header = False
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        if not self._has_header:
+            self._data += data
+            try:
+                header = read_header(self._data)
+            except Malformed as error:
+                _report(self.transport.getPeer(), error)
+                self.transport.abortConnection()
+                return
+            if header is None:
+                return
+            self._has_header = True
+            if header.address:
+                family: Any = IPv6Address if ":" in header.address else IPv4Address
+                peer = family("TCP", header.address, header.port)
+                self.transport.getPeer = lambda: peer
+            data = self._data[header.size :]
+        if data:
+            super().dataReceived(data)
+
+
+def _report(peer: object, error: Malformed) -> None:
+    """Count a malformed header, and log one a minute."""
+    metrics.refusals.labels("proxy").inc()
+    now = time.monotonic()
+    if now >= _Reported.until:
+        _Reported.until = now + REPORT_SECONDS
+        logger.warning("a connection from %s was refused: PROXY protocol: %s", getattr(peer, "host", peer), error)
+
+
+class _Reported:
+    until = 0.0
+    """When the next malformed header is logged, by the monotonic clock."""
 
 
 def is_silent(transport: Any) -> bool:

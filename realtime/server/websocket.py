@@ -89,6 +89,15 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
         elif not write_now(self.transport, data):
             self.pauseProducing()
 
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        """Send the application's message. daphne drops an empty text and empty bytes."""
+        text, data = message.get("text"), message.get("bytes")
+        is_empty = not text and not data and (text is not None or data is not None)
+        if is_empty and message.get("type") == "websocket.send" and self.state != self.STATE_CONNECTING:
+            self.serverSend(b"" if text is None else "", binary=text is None)
+        else:
+            super().handle_reply(message)
+
     def sendCloseFrame(self, *given: Any, **named: Any) -> None:  # noqa: N802
         if self.flow is not None:
             self.flow.stop_sending()

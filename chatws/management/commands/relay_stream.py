@@ -5,6 +5,7 @@ import dataclasses
 import logging
 import signal
 from argparse import ArgumentParser
+from functools import partial
 from typing import Any
 
 from channels.layers import get_channel_layer
@@ -23,7 +24,7 @@ from realtime.feeds.log import FeedLog
 from realtime.ids import new_node_name
 from realtime.observability import metrics, probes, tracing
 from realtime.redis import keys
-from realtime.redis.client import Redis, connect, ping, wait_for_redis
+from realtime.redis.client import Redis, connect, state_of, wait_for_redis
 from realtime.relay import cursor_backup
 from realtime.relay.publisher import Publisher
 from realtime.relay.reporting import report, watch_lag
@@ -96,7 +97,7 @@ async def relay(topics: list[str], settings: conf.RealtimeConf, probes_at: str =
             beside.supervise(Reaper(redis, settings).run, "the reaper")
             beside.supervise(cursors.run, "copying the cursors")
             beside.supervise(metrics.watch_loop, "the loop's lag")
-            with probes.listening_on(probes_at, lambda: {"redis": ping(redis, settings.redis_url, loop)}):
+            async with probes.listening_on(probes_at, {"redis": partial(state_of, redis, settings.redis_url)}):
                 await asyncio.gather(*(worker.run() for worker in workers))
         await cursors.write()
     await tracing.current.stop()
