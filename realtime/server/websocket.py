@@ -26,6 +26,8 @@ PINGS_PER_SECOND, PINGS_AT_ONCE = 10, 50
 PING = b"\x89\x00"
 """A ping frame without payload (RFC 6455 section 5.5.2)."""
 LOOK_AGAIN_SECONDS = 0.05
+ANSWER_SECONDS = 1.0
+"""How long the application may take to answer what came before a malformed frame."""
 READ_ONCE = (
     "http_headers", "http_request_data", "http_request_host", "http_request_params", "http_request_uri",
     "http_response_data", "http_status_line", "websocket_extensions", "websocket_origin", "websocket_protocols",
@@ -59,6 +61,8 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
     _pinged_at = 0.0
     """When the last ping was sent; 0 if the client has sent something since."""
     _is_read = True
+    _is_failing = False
+    """Whether a frame was malformed; the close frame follows the answers to the messages before it."""
     muted: bool = False
     _parts = 0
     _pings: Bucket | None = None
@@ -126,6 +130,8 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         """Parse complete text frames here; leave everything else to autobahn, at ten times the cost."""
+        if self._is_failing and self.state == self.STATE_OPEN:
+            return
         max_bytes = min(self.maxMessagePayloadSize or LARGEST, self.maxFramePayloadSize or LARGEST)
         while data and self._is_between_messages():
             text, size = whole_text(data, max_bytes)
@@ -177,6 +183,27 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
         if self._parts > MAX_PARTS:
             self._end(CloseCode.BAD_FRAMES)
         super().onMessageFrameBegin(length)
+
+    def _protocol_violation(self, reason: str) -> bool:
+        return self._fail_behind_answers(super()._protocol_violation, reason)
+
+    def _invalid_payload(self, reason: str) -> bool:
+        return self._fail_behind_answers(super()._invalid_payload, reason)
+
+    def _fail_behind_answers(self, fail: Callable[[str], bool], reason: str) -> bool:
+        """Close after a malformed frame, when the application has answered what came before. Return as ``fail``."""
+        if self.state != self.STATE_OPEN or self._is_failing:
+            return fail(reason)
+        self._is_failing = True
+        self.data, self.current_frame = b"", None  # nothing of this frame or behind it is read
+
+        def fail_once() -> None:
+            if self.state == self.STATE_OPEN:
+                fail(reason)
+
+        self.application_queue.when_idle(fail_once)
+        reactor.callLater(ANSWER_SECONDS, fail_once)
+        return True
 
     def onPing(self, payload: bytes) -> None:  # noqa: N802
         """Answer a ping; close a client that sends too many, because the application's limits do not count pings."""
