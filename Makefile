@@ -12,7 +12,7 @@ PYTEST = $(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),5) --dist loadfile --
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test suite test-postgres proofs rolling soak fuzz test-servers test-platform pythons matrix bench bench-quick faults screenshots check lint format types floors migrations stubs-check docs docs-check lock lock-check audit stubs chromium postgres npm nginx etcd clean
+.PHONY: help run test suite test-postgres proofs rolling soak fuzz test-servers test-platform pythons matrix bench bench-quick faults screenshots check lint format types floors migrations stubs-check docs docs-check lock lock-check audit stubs chromium postgres npm nginx pgbouncer etcd clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,14 +20,14 @@ help: ## list the commands
 run: $(VENV)/run.stamp ## start the whole chat with a demo: two browsers can talk
 	@$(BIN)/python -m tools.run
 
-test: $(VENV)/dev.stamp chromium postgres npm nginx etcd ## run all checks and all tests: SEED=7 repeats the order of an earlier run
+test: $(VENV)/dev.stamp chromium postgres npm nginx pgbouncer etcd ## run all checks and all tests: SEED=7 repeats the order of an earlier run
 	@$(MAKE) --no-print-directory --jobs=2 suite check pythons
 
 suite: $(VENV)/dev.stamp
 	@$(PYTEST)
 	@$(ON_POSTGRES) $(PYTEST) -m database
 
-test-postgres: $(VENV)/dev.stamp chromium postgres nginx etcd ## run all tests on PostgreSQL instead of SQLite
+test-postgres: $(VENV)/dev.stamp chromium postgres nginx pgbouncer etcd ## run all tests on PostgreSQL instead of SQLite
 	@$(ON_POSTGRES) $(PYTEST)
 
 proofs: $(VENV)/dev.stamp chromium etcd ## measure what depends on the machine's speed, with nothing else running, half an hour: ONLY=soak SEED=7
@@ -129,6 +129,9 @@ npm: $(VENV)/dev.stamp ## install the tools that check the browser code
 
 nginx: $(VENV)/dev.stamp ## install an nginx for the test of its configuration if it is missing
 	@$(BIN)/python -m tools.nginx
+
+pgbouncer: $(VENV)/dev.stamp ## install a PgBouncer for the test of pooling if it is missing
+	@$(BIN)/python -m tools.pgbouncer
 
 clean: ## remove the virtual environment and the caches of tools; keep the data
 	@rm -rf $(VENV) .venvs node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis staticfiles

@@ -37,6 +37,9 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """port of the embedded Redis"""
     database_url: str = ""
     """e.g. `postgres://user:password@host/name`, percent-encoded as `REDIS_URL`; unset: SQLite in the data folder"""
+    chatws_database_pooler: bool = False
+    """`DATABASE_URL` leads to a pooler in transaction mode, such as PgBouncer: no server-side cursors and prepared
+    statements, which outlive a transaction on its connection"""
     chatws_rpc_target: str = ""
     """chat service: comma-separated IPs with ports (balanced), one DNS name with a port, or
     `etcd://host:port,…/<key>` (`?user=…&password=…`, `&tls=1`, `&tls_ca=…`, `&tls_cert=…&tls_key=…`); unset: `make

@@ -110,6 +110,10 @@ elif DATABASES["default"]["ENGINE"].endswith(
         "connect_timeout": 5, "tcp_user_timeout": 10_000, **DATABASES["default"].get("OPTIONS", {}),
     }  # fmt: skip
 
+if ENV.chatws_database_pooler:  # the next transaction may run on another connection of the pooler
+    DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = True
+    DATABASES["default"]["OPTIONS"]["prepare_threshold"] = None
+
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "realtime.layers.redis_pubsub.RedisPubSubLayer",

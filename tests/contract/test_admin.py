@@ -26,7 +26,7 @@ class Admin:
 
     async def log_in(self) -> None:
         await self._http.get("/admin/login/")
-        answer = await self._post("/admin/login/", {"username": "admin", "password": "demo", "next": LIST})
+        answer = await self.post("/admin/login/", {"username": "admin", "password": "demo", "next": LIST})
         assert answer.status_code == 302, answer.text
 
     async def rows(self, **query: str) -> list[str]:
@@ -45,17 +45,17 @@ class Admin:
     async def end(self, row: str, action: str = "end_connections") -> str:
         key = row.rpartition("key=")[2]
         data = {"action": action, "_selected_action": key}
-        answer = await self._post(LIST, data)
+        answer = await self.post(LIST, data)
         assert answer.status_code == 302, answer.text
         return (await self._http.get(LIST)).text
 
     async def revoke(self, **fields: str) -> None:
         """Post the form that adds a revocation."""
         empty = {"jti": "", "user": "", "until_0": "", "until_1": ""}
-        answer = await self._post("/admin/realtime/revocation/add/", {**empty, **fields})
+        answer = await self.post("/admin/realtime/revocation/add/", {**empty, **fields})
         assert answer.status_code == 302, answer.text
 
-    async def _post(self, path: str, data: dict[str, str]) -> httpx.Response:
+    async def post(self, path: str, data: dict[str, str]) -> httpx.Response:
         token = self._http.cookies["csrftoken"]
         return await self._http.post(path, data={**data, "csrfmiddlewaretoken": token})
 

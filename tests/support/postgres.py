@@ -51,7 +51,7 @@ class PostgresServer:
             "-c", "max_connections=400",  # each thread of each process keeps one for a minute
         ]  # fmt: skip
         log = (self.folder / "log").open("ab")
-        self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._as_user())
+        self._process = subprocess.Popen(command, stdout=log, stderr=log, **self.as_owner())
         log.close()
         deadline = time.monotonic() + SECONDS
         while subprocess.run([self.programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]).returncode:
@@ -96,10 +96,11 @@ class PostgresServer:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _run(self, program: str, *arguments: str) -> None:
-        done = subprocess.run([self.programs / program, *arguments], capture_output=True, text=True, **self._as_user())
+        done = subprocess.run([self.programs / program, *arguments], capture_output=True, text=True, **self.as_owner())
         assert done.returncode == 0, done.stdout + done.stderr
 
-    def _as_user(self) -> dict[str, Any]:
+    def as_owner(self) -> dict[str, Any]:
+        """Return the arguments of `subprocess` that run a program as the server's own user, in its folder."""
         if self._user is None:
             return {"cwd": str(self.folder)}
         return {"cwd": str(self.folder), "user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
