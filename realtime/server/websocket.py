@@ -25,6 +25,7 @@ MAX_PARTS = 256
 PINGS_PER_SECOND, PINGS_AT_ONCE = 10, 50
 PING = b"\x89\x00"
 """A ping frame without payload (RFC 6455 section 5.5.2)."""
+CLOSE_OPCODE = 8
 LOOK_AGAIN_SECONDS = 0.05
 ANSWER_SECONDS = 1.0
 """How long the application may take to answer what came before a malformed frame."""
@@ -55,6 +56,8 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
     the next turn of the event loop. Frames are not compressed even if compression was negotiated; RFC 7692 allows that.
     """
 
+    data: bytes
+    current_frame: Any
     flow: Flow | None = None
     heard_at = 0.0
     """When the client last sent something, by the monotonic clock."""
@@ -195,11 +198,15 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
         if self.state != self.STATE_OPEN or self._is_failing:
             return fail(reason)
         self._is_failing = True
+        frame = self.current_frame  # None while its header is read
+        is_last = (frame.opcode if frame is not None else (self.data or b"\0")[0] & 15) == CLOSE_OPCODE
         self.data, self.current_frame = b"", None  # nothing of this frame or behind it is read
 
         def fail_once() -> None:
             if self.state == self.STATE_OPEN:
                 fail(reason)
+                if is_last:  # the client has sent its close frame, so no answer to ours will come
+                    self.dropConnection(abort=False)
 
         self.application_queue.when_idle(fail_once)
         reactor.callLater(ANSWER_SECONDS, fail_once)

@@ -66,7 +66,8 @@ async def test_messages_before_a_malformed_frame_are_answered(sent: bytes, code:
         seen = [await raw.frame() for _ in range(4)]
         assert seen[:3] == [(TEXT, b"one"), (BINARY, b""), (TEXT, b"two")]
         assert (seen[3][0], int.from_bytes(seen[3][1][:2])) == (CLOSE, code)
-        raw.send(CLOSE, code.to_bytes(2))
+        if sent[0] != FINAL | CLOSE:
+            raw.send(CLOSE, code.to_bytes(2))
         with suppress(ConnectionError):  # the server drops the connection once it has the answer to its close
             async with asyncio.timeout(LIMIT):
                 assert await raw.reader.read() == b""
