@@ -27,7 +27,7 @@ from benchmarks import machine  # noqa: E402
 from benchmarks.scenarios import fan_out  # noqa: E402
 from tests.abuse import beside, fuzz, hostile, idle  # noqa: E402
 from tests.e2e import long_group, tutorial  # noqa: E402
-from tests.faults import rolling, run, soak  # noqa: E402
+from tests.faults import redis_errors, rolling, run, soak  # noqa: E402
 from tests.faults.plan import Plan  # noqa: E402
 from tests.faults.report import table  # noqa: E402
 from tests.proofs import latency  # noqa: E402
@@ -67,7 +67,7 @@ async def rolling_restart(size: Size) -> list[Figure]:
 
 async def a_soak(size: Size) -> list[Figure]:
     soaked = soak.Soak(size.folder)
-    before, after = await soaked.run(minutes=2.5 * size.scale)
+    before, after = await soaked.run(minutes=2 * size.scale)
     say(soak.table(soaked, before, after))
     growth = max(after.memory[name] - held for name, held in before.memory.items()) / 1e6
     return [
@@ -80,11 +80,11 @@ async def a_soak(size: Size) -> list[Figure]:
 
 
 async def fault_run(size: Size) -> list[Figure]:
-    return await _broken(Plan(minutes=2.5 * size.scale, seed=size.seed))
+    return await _broken(Plan(minutes=2 * size.scale, seed=size.seed))
 
 
 async def beside_the_platform(size: Size) -> list[Figure]:
-    return await _broken(Plan(minutes=2.5 * size.scale, seed=size.seed, rate=80, platform=True))
+    return await _broken(Plan(minutes=2 * size.scale, seed=size.seed, rate=80, platform=True))
 
 
 async def _broken(plan: Plan) -> list[Figure]:
@@ -101,7 +101,7 @@ async def _broken(plan: Plan) -> list[Figure]:
 
 def nonsense(size: Size) -> list[Figure]:
     began = time.monotonic()
-    count = size.of(500_000)
+    count = size.of(400_000)
     seen, memory = fuzz.run(count, size.seed, size.folder)
     say(fuzz.table(seen, memory, time.monotonic() - began))
     growth = (max(memory) - memory[0]) / 1e6
@@ -151,9 +151,13 @@ def attacks(size: Size) -> list[Figure]:
     ]
 
 
+async def errors_of_redis(size: Size) -> list[Figure]:
+    return await redis_errors.measured(size.folder, 4 * size.scale, size.seed)
+
+
 async def hostile_clients(size: Size) -> list[Figure]:
     """Run some minutes of what `python -m tests.abuse.hostile` does for ten."""
-    plan = hostile.Plan(count=size.of(4_800), seconds=120 * size.scale, quiet_seconds=20 * size.scale, seed=size.seed)
+    plan = hostile.Plan(count=size.of(3_200), seconds=80 * size.scale, quiet_seconds=20 * size.scale, seed=size.seed)
     outcome = await hostile.Hostile(plan, size.folder)()
     say(hostile.table(plan, outcome))
     return [
@@ -197,7 +201,8 @@ async def the_tutorial(size: Size) -> list[Figure]:
 MEASURES: dict[str, Callable[[Size], list[Figure] | Awaitable[list[Figure]]]] = {
     "rolling": rolling_restart, "soak": a_soak, "messages": ten_thousand_messages, "sockets": ten_thousand_sockets,
     "faults": fault_run, "platform": beside_the_platform, "fuzz": nonsense, "attacks": attacks,
-    "hostile": hostile_clients, "slow-readers": slow_readers, "latency": latencies, "tutorial": the_tutorial,
+    "hostile": hostile_clients, "redis-errors": errors_of_redis, "slow-readers": slow_readers,
+    "latency": latencies, "tutorial": the_tutorial,
 }  # fmt: skip
 
 
