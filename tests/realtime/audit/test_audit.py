@@ -186,14 +186,14 @@ async def test_events_wait_out_every_refusal(
     async with ErrorProxy(redis_server.port) as proxy:
         client = connect(proxy.url)
         audit = Audit(client, "node", conf)
-        running = tasks.supervise(audit.run, "audit")
         proxy.answer_kind(kind)
-        audit.opened("c1", address="", user_agent="", is_authenticated=True)
-        await until_news(proxy.news, lambda: proxy.refused, "the event is refused")
-        audit.closed("c1", code=1000, frames_in=0, frames_out=0, bytes_in=0, bytes_out=0)
-        proxy.restore()
-        await until_answer(lambda: redis.xlen(AUDIT_STREAM), lambda length: length == 2, "both are written")
-        await tasks.end([running])
+        async with tasks.Group() as group:
+            group.supervise(audit.run, "audit")
+            audit.opened("c1", address="", user_agent="", is_authenticated=True)
+            await until_news(proxy.news, lambda: proxy.refused, "the event is refused")
+            audit.closed("c1", code=1000, frames_in=0, frames_out=0, bytes_in=0, bytes_out=0)
+            proxy.restore()
+            await until_answer(lambda: redis.xlen(AUDIT_STREAM), lambda length: length == 2, "both are written")
         await client.aclose()
 
 
@@ -211,7 +211,7 @@ async def test_audit_that_failed_writes_what_waits(
         await flush()
 
     monkeypatch.setattr(audit, "_flush", failing)
-    running = tasks.supervise(audit.run, "audit")
-    audit.opened("c1", address="", user_agent="", is_authenticated=True)
-    await until_answer(lambda: redis.xlen(AUDIT_STREAM), lambda length: length == 1, "it is written")
-    await tasks.end([running])
+    async with tasks.Group() as group:
+        group.supervise(audit.run, "audit")
+        audit.opened("c1", address="", user_agent="", is_authenticated=True)
+        await until_answer(lambda: redis.xlen(AUDIT_STREAM), lambda length: length == 1, "it is written")

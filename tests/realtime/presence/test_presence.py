@@ -22,8 +22,10 @@ async def running(redis: Redis, name: str, conf: RealtimeConf) -> AsyncIterator[
     """Run a node's presence and end it without a sign-off."""
     presence = Presence(redis, name, conf)
     task = asyncio.create_task(presence.run())
-    yield presence
-    await tasks.end([task])
+    try:
+        yield presence
+    finally:
+        await tasks.end([task])
 
 
 async def until(answer: Callable[[], Awaitable[Any]], wanted: Any) -> None:
