@@ -6,7 +6,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
 import jwt
@@ -67,7 +67,12 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 def _read(url: str) -> bytearray:
     request = urllib.request.Request(url, headers={"User-Agent": USER_AGENT, "Accept": "application/json"})  # noqa: S310  # settings accept http(s) only
     body = bytearray()
-    with urllib.request.build_opener(_Redirects).open(request, timeout=FETCH_SECONDS) as answer:
+    try:
+        opened = urllib.request.build_opener(_Redirects).open(request, timeout=FETCH_SECONDS)
+    except HTTPError as error:
+        error.close()  # it holds the connection
+        raise
+    with opened as answer:
         deadline = time.monotonic() + FETCH_SECONDS
         while part := answer.read1(65_536):
             body += part

@@ -27,7 +27,8 @@ def get(url: str, token: str = "") -> tuple[int, str]:
         with urllib.request.urlopen(request, timeout=LIMIT) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
+        with error:
+            return error.code, error.read().decode()
 
 
 def get_json(url: str) -> tuple[int, Any]:

@@ -222,7 +222,9 @@ class Stack:
             try:
                 with urllib.request.urlopen(f"{gateway.http}/{probe}", timeout=5):
                     return
-            except (urllib.error.URLError, OSError):
+            except OSError as error:
+                if isinstance(error, urllib.error.HTTPError):
+                    error.close()
                 if time.monotonic() > deadline or not gateway.running:
                     raise AssertionError(gateway.log.read_text()) from None
                 time.sleep(0.05)

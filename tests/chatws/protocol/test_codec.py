@@ -93,7 +93,8 @@ def test_answer_to_a_bad_frame_carries_its_message_id() -> None:
 
 
 def test_deep_nesting_is_400() -> None:
-    assert bad('{"type": "ping", "x": ' + "[" * 20_000 + "]" * 20_000 + "}").code == 400
+    depth = 1_000_000  # from Python 3.14 on the C stack is the limit
+    assert bad('{"type": "ping", "x": ' + "[" * depth + "]" * depth + "}").code == 400
 
 
 def test_server_frame_has_envelope_without_unset_fields() -> None:
