@@ -12,6 +12,7 @@ from urllib.parse import unquote_to_bytes
 from realtime.server import lean_daphne  # noqa: F401  # isort: skip  # before daphne, autobahn and Twisted
 
 from daphne.http_protocol import WebRequest
+from twisted.internet import tcp
 from twisted.web import http
 
 from realtime.conf import RealtimeConf
@@ -199,11 +200,12 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         )
         self._networkProducer.unregisterProducer()
         self._unread = self.callLater(LINGER_SECONDS, self.transport.abortConnection)
-        if hasattr(self.transport, "loseWriteConnection"):
-            self.transport.resumeProducing()
-            self.transport.loseWriteConnection()
+        transport: Any = self.transport
+        if isinstance(self.transport, tcp.Connection):
+            transport.resumeProducing()
+            transport.loseWriteConnection()
         else:  # TLS has no half-closed connections
-            self.transport.loseConnection()
+            transport.loseConnection()
 
     def timeoutConnection(self) -> None:  # noqa: N802
         """Close an idle connection; refuse a request that did not come in time."""

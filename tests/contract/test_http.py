@@ -2,17 +2,22 @@
 
 import asyncio
 import hashlib
+import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.contract.test_server import certificate
 from tests.support.chat import new_user
 from tests.support.client import make_token
 from tests.support.raw import PONG, frame_of
 from tests.support.redis import free_port
 from tests.support.stack import Gateway, Stack
 from tests.support.waiting import LIMIT
+
+__all__ = ["certificate"]  # a fixture
 
 PROBES = ("/health", "/ws/health", "/ready", "/metrics")
 LARGE_FILE = "/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js"
@@ -103,6 +108,20 @@ async def test_frames_behind_the_upgrade_are_served(gateway: Gateway) -> None:
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
         await reader.readuntil(bytes([0x80 | PONG, 5]) + b"early")
     writer.close()
+
+
+@pytest.mark.ours_only
+async def test_body_is_refused_over_tls(stack: Stack, certificate: tuple[Path, Path]) -> None:
+    key, chain = certificate
+    port = free_port()
+    gateway = stack.start_gateway("-e", f"ssl:{port}:privateKey={key}:certKey={chain}:interface=127.0.0.1")
+    tls = ssl.create_default_context(cafile=str(chain))
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname="localhost")
+    writer.write(b"POST /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1500000000\r\n\r\n" + bytes(1_000))
+    async with asyncio.timeout(LIMIT):
+        assert (await reader.read()).startswith(b"HTTP/1.1 413 ")
+    writer.transport.abort()
+    gateway.kill()
 
 
 @pytest.mark.parametrize("server", ["uvicorn"])
