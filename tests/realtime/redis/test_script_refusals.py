@@ -7,6 +7,7 @@ import pytest
 from realtime.conf import RealtimeConf
 from realtime.exceptions import RedisUnavailable
 from realtime.feeds import log
+from realtime.presence import presence
 from realtime.publishing import intents
 from tests.realtime.redis.test_script_stops import CASES, Case, contents
 
@@ -16,7 +17,8 @@ REFUSALS = {"full": ("maxmemory", "1", "0"), "without replicas": ("min-replicas-
 
 @pytest.fixture(params=CASES)
 def case(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Case:
-    monkeypatch.setattr(log, "new_epoch", lambda: "e")
+    for module in (log, presence):
+        monkeypatch.setattr(module, "new_epoch", lambda: "e")
     monkeypatch.setattr(intents, "LEASE_MS", 600_000)
     return CASES[request.param]
 
