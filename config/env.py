@@ -194,6 +194,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_audit_unauthenticated_per_minute: Rate = 60.0
     """connections per minute of a gateway process that the audit records although they may never authenticate; over it
     a connection is recorded once it authenticates"""
+    chatws_audit_per_user_per_hour: Rate = 30.0
+    """connections per hour of one user that a gateway process records in the audit, after a burst of 100"""
     chatws_tracing: bool = False
     """send OpenTelemetry spans to `OTEL_EXPORTER_OTLP_ENDPOINT` (needs `requirements-tracing.txt`); the other `OTEL_`
     variables apply as well"""

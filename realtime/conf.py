@@ -114,6 +114,8 @@ class RealtimeConf:
     """Most bytes of the audit stream while the database is unavailable."""
     audit_unauthenticated_per_minute: float = 60.0
     """Per process: connections that are recorded although they may never authenticate. 0: no limit."""
+    audit_per_user_per_hour: float = 30.0
+    """Per process: connections of one user that are recorded, after a burst of 100. 0: no limit."""
 
     consumer_group: str = "chatws"
     """The consumer group that shows a topic's lag; a relay without a cursor starts at its position."""

@@ -117,6 +117,7 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         CHATWS_PRESENCE_LEASE="10",
         CHATWS_AUTH_TIMEOUT="120",
         CHATWS_AUDIT_UNAUTHENTICATED_PER_MINUTE="0",
+        CHATWS_AUDIT_PER_USER_PER_HOUR="0",
     )
     try:
         stack.start()

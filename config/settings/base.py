@@ -172,6 +172,7 @@ REALTIME = RealtimeConf(
     refusals_per_minute=ENV.chatws_refusals_per_minute,
     groups_per_connection=ENV.chatws_groups_per_connection,
     audit_unauthenticated_per_minute=ENV.chatws_audit_unauthenticated_per_minute,
+    audit_per_user_per_hour=ENV.chatws_audit_per_user_per_hour,
     consumer_group=ENV.chatws_consumer_group,
     dead_letter_bytes=ENV.chatws_dead_letter_bytes,
 )

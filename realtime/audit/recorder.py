@@ -10,7 +10,7 @@ from collections import deque
 
 import msgspec
 
-from realtime.aio.bucket import bucket_of
+from realtime.aio.bucket import KeyedBuckets, bucket_of
 from realtime.audit.events import FIELD, Authenticated, Closed, Event, Opened
 from realtime.conf import RealtimeConf
 from realtime.exceptions import TransientError
@@ -29,6 +29,8 @@ GATHER_SECONDS = 0.05
 
 MAX_WAITING = 50_000
 """Most events that wait for Redis. The oldest are dropped."""
+USER_BURST = 100
+"""How many connections of one user are recorded at once, before the limit by the hour."""
 MAX_EVENT_BYTES = 1_024
 """More than the longest event takes in the stream: a user agent and an address are cut before they come here."""
 
@@ -44,8 +46,10 @@ class Audit:
         self._node = node
         self._max_entries = max(1, conf.audit_bytes // MAX_EVENT_BYTES)
         self._strangers = bucket_of(conf.audit_unauthenticated_per_minute / 60, 60)
-        self._unrecorded: dict[str, Opened] = {}
-        """Live connections over the limit, which are recorded once they authenticate."""
+        per_hour = conf.audit_per_user_per_hour
+        self._users = KeyedBuckets(per_hour / 3600, USER_BURST / per_hour * 3600 if per_hour else 0)
+        self._unrecorded: dict[str, Opened | None] = {}
+        """Live connections without a record: they may still authenticate, or their user is over its limit (None)."""
         self._is_dropping = False
         self._waiting: deque[Event] = deque(maxlen=MAX_WAITING)
         self._news = asyncio.Event()
@@ -54,19 +58,25 @@ class Audit:
         """Record that a socket was accepted.
 
         Anybody can open sockets, and each record is stored for months. So there is a limit of sockets that are recorded
-        without a valid token. Over it, a socket is recorded when it authenticates, or never.
+        without a valid token. Over it, and with a token, a socket is recorded when it authenticates, within the limit
+        of its user, or never.
         """
         event = Opened(
             connection_id=connection_id, node=self._node, at=time.time(), address=address, user_agent=user_agent
         )
-        if is_authenticated or self._strangers is None or not self._strangers.take(1, time.monotonic()):
-            self._add(event)
-        else:
+        if is_authenticated or (self._strangers is not None and self._strangers.take(1, time.monotonic())):
             self._unrecorded[connection_id] = event
+        else:
+            self._add(event)
 
     def authenticated(self, connection_id: str, *, user_id: int, way: str) -> None:
         """Record that a socket was authenticated; ``way`` is how its token came."""
-        if unrecorded := self._unrecorded.pop(connection_id, None):
+        if unrecorded := self._unrecorded.get(connection_id):
+            if self._users.take(str(user_id), 1, time.monotonic()):
+                metrics.audit_dropped.labels("user").inc()
+                self._unrecorded[connection_id] = None
+                return
+            del self._unrecorded[connection_id]
             self._add(unrecorded)
         self._add(Authenticated(connection_id=connection_id, node=self._node, at=time.time(), user_id=user_id, way=way))
 
@@ -74,8 +84,9 @@ class Audit:
         self, connection_id: str, *, code: int, frames_in: int, frames_out: int, bytes_in: int, bytes_out: int
     ) -> None:
         """Record that a socket was closed."""
-        if self._unrecorded.pop(connection_id, None):
-            metrics.audit_dropped.labels("unauthenticated").inc()
+        if connection_id in self._unrecorded:
+            if self._unrecorded.pop(connection_id):
+                metrics.audit_dropped.labels("unauthenticated").inc()
             return
         self._add(
             Closed(

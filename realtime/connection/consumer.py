@@ -223,7 +223,7 @@ class Connection(AsyncConsumer):  # type: ignore[misc]  # channels has no types
         handshake = self.handshake
         self.node.audit.opened(
             self.connection_id, address=handshake.address, user_agent=handshake.user_agent,
-            is_authenticated=handshake.principal is not None,
+            is_authenticated=handshake.principal is not None and handshake.origin_allowed,
         )  # fmt: skip
         if not handshake.origin_allowed:
             self.handler.notify(OriginRefused())

@@ -69,7 +69,7 @@ dependency_up = _gauge(
 log_records_dropped = Counter("chatws_log_records_dropped_total", "Log records of statements that logged too often")
 audit_dropped = Counter(
     "chatws_audit_dropped_total",
-    "Unauthenticated connections over the limit, not recorded; events dropped while Redis is unavailable",
+    "Connections not recorded: unauthenticated, or of a user, over a limit. Events dropped while Redis is unavailable",
     ("reason",),
 )
 loop_lag_seconds = Histogram("chatws_loop_lag_seconds", "Delay of the event loop's timers", buckets=_QUICK)

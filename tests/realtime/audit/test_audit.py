@@ -10,9 +10,9 @@ from django.db import connection
 
 from realtime.aio import tasks
 from realtime.audit import recorder
-from realtime.audit.events import Event, parse
+from realtime.audit.events import Event, Opened, parse
 from realtime.audit.reaper import Reaper
-from realtime.audit.recorder import Audit
+from realtime.audit.recorder import USER_BURST, Audit
 from realtime.audit.sink import database_sink
 from realtime.conf import RealtimeConf
 from realtime.connection.handshake import MAX_USER_AGENT
@@ -98,9 +98,9 @@ def test_unreadable_event_is_poison(fields: dict[bytes, bytes]) -> None:
 
 
 async def test_stream_is_bounded_in_bytes(redis: Any, conf: RealtimeConf) -> None:
-    told = Audit(redis, new_node_name(), replace(conf, audit_bytes=1_000_000))
+    told = Audit(redis, new_node_name(), replace(conf, audit_bytes=1_000_000, audit_unauthenticated_per_minute=0))
     for _ in range(2_000):
-        told.opened(new_connection_id(), address="f" * 45, user_agent="\xff" * MAX_USER_AGENT, is_authenticated=True)
+        told.opened(new_connection_id(), address="f" * 45, user_agent="\xff" * MAX_USER_AGENT, is_authenticated=False)
     await told.stop()
     assert 500_000 < await redis.memory_usage(AUDIT_STREAM, samples=0) <= 1_000_000
 
@@ -117,10 +117,11 @@ async def test_unauthenticated_connections_over_the_limit_are_not_recorded(redis
     before = dropped("unauthenticated")
     told = recording(redis, conf, 3)
     told.opened("known", address="127.0.0.1", user_agent="agent", is_authenticated=True)
+    told.authenticated("known", user_id=7, way="query")
     for name in ("within", "c1", "c2", "c3"):
         told.closed(name, code=4401, frames_in=0, frames_out=1, bytes_in=0, bytes_out=9)
     await told.stop()
-    assert [event.connection_id for event in await entries(redis)] == ["within", "known", "within"]
+    assert [event.connection_id for event in await entries(redis)] == ["within", "known", "known", "within"]
     assert dropped("unauthenticated") == before + 3
 
 
@@ -133,6 +134,24 @@ async def test_connection_over_the_limit_is_recorded_once_it_authenticates(redis
     assert kinds == ["Opened", "Authenticated", "Closed"]
 
 
+async def test_connections_of_one_user_are_recorded_at_a_limited_rate(redis: Any, conf: RealtimeConf) -> None:
+    before = dropped("user")
+    told = Audit(redis, "node", conf)
+    for number in range(USER_BURST + 50):
+        for user in (7, 8) if number < 3 else (7,):
+            name = f"c{user}-{number}"
+            told.opened(name, address="127.0.0.1", user_agent="agent", is_authenticated=True)
+            told.authenticated(name, user_id=user, way="query")
+            told.closed(name, code=1000, frames_in=0, frames_out=1, bytes_in=0, bytes_out=9)
+    await told.stop()
+    opened = [event.connection_id for event in await entries(redis) if isinstance(event, Opened)]
+    assert len([name for name in opened if name.startswith("c8")]) == 3
+    recorded = len([name for name in opened if name.startswith("c7")])
+    assert recorded <= USER_BURST + 1, "one more after two minutes"
+    assert dropped("user") == before + USER_BURST + 50 - recorded
+    assert len(await entries(redis)) == 3 * len(opened)
+
+
 async def test_events_dropped_for_want_of_room_are_counted(
     redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -140,7 +159,7 @@ async def test_events_dropped_for_want_of_room_are_counted(
     before = dropped("waiting")
     told = Audit(redis, "node", conf)
     for number in range(15):
-        told.opened(f"c{number}", address="", user_agent="", is_authenticated=True)
+        told.opened(f"c{number}", address="", user_agent="", is_authenticated=False)
     assert dropped("waiting") == before + 5
     assert len(caplog.records) == 1
 
@@ -151,7 +170,7 @@ def dropped(reason: str) -> float:
 
 async def test_records_of_a_dead_gateway_close_after_the_lease(redis: Redis, conf: RealtimeConf) -> None:
     told = Audit(redis, "gone", conf)
-    told.opened("c1", address="", user_agent="", is_authenticated=True)
+    told.opened("c1", address="", user_agent="", is_authenticated=False)
     await told.stop()
     await database_sink(await entries(redis))
     reaper = Reaper(redis, replace(conf, presence_lease=0.2))
@@ -166,7 +185,7 @@ async def test_living_gateway_is_not_reaped_after_a_refusal(
 ) -> None:
     """While Redis refuses writes no gateway can renew its lease, so a lease that is over says nothing."""
     told = Audit(redis, "alive", conf)
-    told.opened("c1", address="", user_agent="", is_authenticated=True)
+    told.opened("c1", address="", user_agent="", is_authenticated=False)
     await told.stop()
     await database_sink(await entries(redis))
     async with ErrorProxy(redis_server.port) as proxy:
@@ -189,7 +208,7 @@ async def test_events_wait_out_every_refusal(
         proxy.answer_kind(kind)
         async with tasks.Group() as group:
             group.supervise(audit.run, "audit")
-            audit.opened("c1", address="", user_agent="", is_authenticated=True)
+            audit.opened("c1", address="", user_agent="", is_authenticated=False)
             await until_news(proxy.news, lambda: proxy.refused, "the event is refused")
             audit.closed("c1", code=1000, frames_in=0, frames_out=0, bytes_in=0, bytes_out=0)
             proxy.restore()
@@ -213,5 +232,5 @@ async def test_audit_that_failed_writes_what_waits(
     monkeypatch.setattr(audit, "_flush", failing)
     async with tasks.Group() as group:
         group.supervise(audit.run, "audit")
-        audit.opened("c1", address="", user_agent="", is_authenticated=True)
+        audit.opened("c1", address="", user_agent="", is_authenticated=False)
         await until_answer(lambda: redis.xlen(AUDIT_STREAM), lambda length: length == 1, "it is written")
