@@ -117,20 +117,21 @@ class Revocations:
 
     async def run(self) -> None:
         """Compare with the database at the start and every few seconds, at once if Redis lost its copy."""
-        try:
-            while True:
-                try:
-                    await self.compare()
-                    self._problem = ""
-                except RealtimeError as error:  # Redis's copy is enough meanwhile
-                    if str(error) != self._problem:  # it is tried every few seconds, and said once
-                        logger.warning("the revoked tokens can't be compared with the database now: %s", error)
-                    self._problem = str(error)
-                self._compared = True
-                await wait_event(self._lost, COMPARE_SECONDS)
-                self._lost.clear()
-        finally:
-            self._thread.shutdown(wait=False)
+        while True:
+            try:
+                await self.compare()
+                self._problem = ""
+            except RealtimeError as error:  # Redis's copy is enough meanwhile
+                if str(error) != self._problem:  # it is tried every few seconds, and said once
+                    logger.warning("the revoked tokens can't be compared with the database now: %s", error)
+                self._problem = str(error)
+            self._compared = True
+            await wait_event(self._lost, COMPARE_SECONDS)
+            self._lost.clear()
+
+    def close(self) -> None:
+        """End the thread, also while the database hangs."""
+        self._thread.shutdown(wait=False)
 
     async def compare(self) -> None:
         """Load the database's rows if there are new ones, and copy them to Redis if it lacks some.
@@ -238,4 +239,8 @@ def _row(name: bytes, value: bytes) -> Row:
 async def connected(conf: RealtimeConf, layer: Layer) -> AsyncIterator[Revocations]:
     """Give a `Revocations` with its own Redis client, for the command and the admin; close the client afterwards."""
     async with connect(conf.redis_url) as redis:
-        yield Revocations(redis, layer)
+        revocations = Revocations(redis, layer)
+        try:
+            yield revocations
+        finally:
+            revocations.close()

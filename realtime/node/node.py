@@ -116,6 +116,7 @@ class Node:
         """End the background tasks, remove this node's presence, write the rest of the audit, close Redis."""
         async with AsyncExitStack() as stack:  # each step runs, also where one before it failed
             stack.push_async_callback(self.redis.aclose)
+            stack.callback(self.revocations.close)
             stack.push_async_callback(self.audit.stop)
             stack.push_async_callback(self.presence.stop)
             stack.push_async_callback(self.hub.stop)

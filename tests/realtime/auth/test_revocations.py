@@ -1,5 +1,6 @@
 """Check what a process knows of revoked tokens, by Redis's copy."""
 
+import asyncio
 import threading
 from typing import Any
 
@@ -88,6 +89,34 @@ async def test_hanging_database_delays_the_start_by_seconds_only(redis: Redis, m
     await until_answer(known, bool, "Redis's copy is enough")
     answered.set()
     await tasks.end([running])
+
+
+async def test_comparing_goes_on_after_a_failure(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ended its thread with the first failure of another kind, and failed for ever."""
+    answers: list[Any] = [RuntimeError("not the database's"), 7]
+
+    def number() -> int:
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return int(answer)
+
+    monkeypatch.setattr(revocation_rows, "number", number)
+    monkeypatch.setattr(revocation_rows, "read", lambda: (7, []))
+    monkeypatch.setattr(tasks, "FIRST_WAIT", 0.01)
+    revocations = Revocations(redis, NO_LAYER)
+    compared = asyncio.Event()
+    compare = revocations.compare
+
+    async def watched() -> None:
+        await compare()
+        compared.set()
+
+    monkeypatch.setattr(revocations, "compare", watched)
+    comparing = tasks.supervise(revocations.run, "comparing revocations")
+    await asyncio.wait_for(compared.wait(), LIMIT)
+    await tasks.end([comparing])
+    revocations.close()
 
 
 async def test_unavailable_database_is_logged_once(redis: Redis, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
