@@ -271,6 +271,16 @@ def redirect_to(url: str) -> Callable[[BaseHTTPRequestHandler], None]:
     return answer
 
 
+def elsewhere(request: BaseHTTPRequestHandler) -> None:
+    """Redirect to a host that anybody could answer for; it has a good key set."""
+    if request.headers["Host"].startswith("localhost"):
+        with_body(GOOD_SET)(request)
+    else:
+        redirect_to(f"http://localhost:{request.connection.getsockname()[1]}/jwks.json")(request)
+
+
+GOOD_SET = b'{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "' + b"A" * 43 + b'"}]}'
+
 BAD_ANSWERS = {
     "cut short": cut_short,
     "no HTTP": no_http,
@@ -279,8 +289,8 @@ BAD_ANSWERS = {
     "HTML": with_body(b"<html>"),
     "no UTF-8": with_body(b'{"keys": "\xff"}'),
     "deep": with_body(b"[" * 200_000),
-    "huge": with_body(b" " * 3_000_000 + b'{"keys": []}'),
-    "elsewhere": redirect_to("http://keys.example/jwks.json"),
+    "huge": with_body(b" " * 3_000_000 + GOOD_SET),
+    "elsewhere": elsewhere,
     "a file": redirect_to("file:///etc/passwd"),
     "itself": redirect_to("/jwks.json"),
 }
@@ -369,8 +379,9 @@ def test_answer_that_drips_is_given_up(private: dict[str, PrivateKey], monkeypat
         request.send_response(200)
         request.end_headers()
         with suppress(OSError):
-            while not ended.wait(0.02):
-                request.wfile.write(b" ")
+            for _ in range(500):
+                if not ended.wait(0.02):
+                    request.wfile.write(b" ")
 
     with KeySet() as endpoint:
         endpoint.answer = drip
