@@ -1,14 +1,17 @@
 """Check membership lookups: a bounded number at once, and one per user."""
 
 import asyncio
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from chatws.chat_service.port import ChatServiceError, Group, Page, all_user_group_ids, error_of
+from chatws.chat_service.port import DISBANDED, ChatServiceError, Group, Page, all_user_group_ids, error_of
 from chatws.membership import registry
+from chatws.membership.membership import Membership
 from chatws.membership.registry import Memberships
+from realtime.aio import tasks
 from realtime.conf import RealtimeConf
 from tests.support.hub import Listener as HubSubscriber
 from tests.support.hub import World
@@ -180,6 +183,38 @@ async def test_disbanded_group_is_left_before_every_removal_has_come() -> None:
     assert asked == 1
     assert changed
     await asyncio.gather(*(user.refreshed() for user in users))
+    await memberships.stop()
+
+
+async def test_disbanded_group_is_left_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of members who leave in one turn of the loop would delay everybody else's frames."""
+    turn, left_in = 0, Counter[int]()
+    ended = Membership.ended
+
+    def noted(self: Membership, group_id: str) -> None:
+        left_in[turn] += 1
+        ended(self, group_id)
+
+    async def take_turns() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    async def group_info(group_id: str) -> Any:
+        return SimpleNamespace(status=DISBANDED)
+
+    monkeypatch.setattr(Membership, "ended", noted)
+    chat = ChatService()
+    chat.group_info = group_info  # type: ignore[attr-defined]
+    memberships = Memberships(chat, Hub())  # type: ignore[arg-type]
+    for user_id in range(1, 4 * registry.ENDED_AT_ONCE):
+        memberships.enter(user_id, Listener()).groups = frozenset({"g"})
+    turns = tasks.spawn(take_turns(), "taking turns")
+    await memberships._end_if_disbanded("g")
+    await tasks.end([turns])
+    assert left_in.total() == 4 * registry.ENDED_AT_ONCE - 1
+    assert max(left_in.values()) <= registry.ENDED_AT_ONCE
     await memberships.stop()
 
 

@@ -74,6 +74,14 @@ async def test_reset_connections_cost_no_command(proxy: ErrorProxy, client: Redi
         await burst(client)
 
 
+async def test_reset_connections_cost_no_command_that_never_repeats(proxy: ErrorProxy, client: Redis) -> None:
+    incr = client.incr
+    for turn in range(1, 4):
+        proxy.reset()
+        await asyncio.gather(*(incr("n") for _ in range(CONNECTIONS)))
+        assert await client.get("n") == b"%d" % (turn * CONNECTIONS)
+
+
 async def test_reset_during_a_command_repeats_what_is_safe(proxy: ErrorProxy, client: Redis) -> None:
     reading = asyncio.ensure_future(client.xread({"stream": "$"}, count=1, block=1_000))
     blocked = asyncio.ensure_future(client.blpop("list", timeout=1))
