@@ -20,6 +20,7 @@ def test_good_redis_address_is_accepted(url: str) -> None:
 
 @pytest.mark.parametrize(("url", "hint"), [
     *((f"redis://u:{PASSWORD}{sign}x@h:6379/0", "%2F") for sign in "/#?[]"),
+    ("redis://u:1/2x@h:6379/0", "%2F"),
     (f"redis://u:{PASSWORD}%x@h:6379/0", "%25"), (f"redis://u:{PASSWORD} x@h/0", "%20"),
     (f"redis://u:{PASSWORD}@h:http/0", "port"), (f"redis://u:{PASSWORD}@h:0/0", "port"),
     (f"redis://u:{PASSWORD}@h:65536/0", "port"), (f"redis://u:{PASSWORD}@/0", "host"), ("redis://", "host"),
@@ -49,6 +50,7 @@ def test_good_database_address_is_read(url: str, expected: dict[str, object]) ->
 
 @pytest.mark.parametrize(("url", "hint"), [
     *((f"postgres://u:{PASSWORD}{sign}x@h/n", "%2F") for sign in "/#?[]"),
+    ("postgres://u:1/2x@h/n", "%2F"),
     (f"postgres://u:{PASSWORD}%x@h/n", "%25"), (f"postgres://u:{PASSWORD}@h:http/n", "port"),
     (f"postgres://u:{PASSWORD}@h", "name"), (f"mysql://u:{PASSWORD}@h/n", "postgres://"), (f"{PASSWORD}", "postgres://"),
     ("sqlite://", "file"), ("sqlite:///", "file"), ("sqlite://db.sqlite3", "file"),
