@@ -21,10 +21,14 @@ OWN_PATHS = {
 _SEGMENT = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*")
 
 REDIS_SCHEMES = "redis", "rediss", "unix"
-REDIS_OPTIONS = {
-    "db", "username", "password", "client_name", "protocol", "max_connections", "timeout", "health_check_interval",
-    "socket_timeout", "socket_connect_timeout", "socket_keepalive", "ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile",
-    "ssl_keyfile", "ssl_check_hostname", "ssl_min_version", "ssl_ciphers", "ssl_password",
+_WHOLE, _DECIMAL = re.compile(r"[0-9]{1,9}"), re.compile(r"[0-9]{1,9}(?:\.[0-9]+)?")
+REDIS_NUMBERS = {
+    **dict.fromkeys(("protocol", "max_connections", "health_check_interval", "ssl_min_version"), _WHOLE),
+    **dict.fromkeys(("timeout", "socket_timeout", "socket_connect_timeout"), _DECIMAL),
+}
+REDIS_OPTIONS = REDIS_NUMBERS.keys() | {
+    "db", "username", "password", "client_name", "socket_keepalive", "ssl_cert_reqs", "ssl_ca_certs", "ssl_ca_data",
+    "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname", "ssl_ciphers", "ssl_password",
 }  # fmt: skip
 DATABASE_SCHEMES = "postgres", "postgresql", "pgsql", "sqlite"
 
@@ -65,6 +69,8 @@ def check_redis(url: str) -> None:
     for number, name in enumerate(options, 1):
         if name not in REDIS_OPTIONS:  # the message does not show it: it may be the rest of a password
             raise ImproperlyConfigured(f"REDIS_URL: parameter {number} after the ? is unknown; {RESERVED}")
+        if name in REDIS_NUMBERS and options[name] and not REDIS_NUMBERS[name].fullmatch(options[name]):
+            raise ImproperlyConfigured(f"REDIS_URL: {name} is no valid number")
     database = options.get("db", "0")
     if parts.scheme == "unix":
         if not parts.path.strip("/"):

@@ -82,6 +82,8 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.local")
     try:
         settings = env.read()
+        if settings.chatws_admin == "only":
+            raise ImproperlyConfigured("CHATWS_ADMIN: with `only` the chat would have no gateway")
         commands = _commands(settings)
         _refuse_taken_ports(settings, commands)
     except ImproperlyConfigured as error:
@@ -149,7 +151,8 @@ def _say_when_ready(settings: Environment) -> None:
     lines = [f"The chat is ready: {address}"]
     if settings.uses_reference_rpc:
         lines.append("Log in as alice, bob or carol, password demo, each in a browser window of its own.")
-        lines.append(f"The admin: {address}admin/ as admin, password demo.")
+        if settings.chatws_admin == "on":
+            lines.append(f"The admin: {address}admin/ as admin, password demo.")
     lines.append("Ctrl-C ends it.")
     print("\n  " + "\n  ".join(lines) + "\n", flush=True)
 

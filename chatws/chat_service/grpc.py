@@ -160,7 +160,7 @@ class GrpcChatGateway:
 
     @property
     def instances(self) -> Sequence[str]:
-        """Return ``host:port`` of each instance that is called; empty without etcd."""
+        """Return ``host:port`` of each instance that is called; empty if the setting lists IP addresses."""
         return self._channel.instances
 
     async def state(self) -> str:

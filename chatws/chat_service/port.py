@@ -16,7 +16,8 @@ MAX_READINGS = 5
 """How often a listing that changes is read."""
 DISBANDED = 2
 """The status of a disbanded chat group."""
-REFUSED = 400, 403, 404, 409
+NOT_FOUND = 404
+REFUSED = 400, 403, NOT_FOUND, 409
 OVERLOADED, UNAVAILABLE = 429, 503
 UNSUPPORTED = 501
 RETRY_AFTER_SECONDS = 2
@@ -105,7 +106,7 @@ class Users(Protocol):
 
     @property
     def instances(self) -> Sequence[str]:
-        """Return ``host:port`` of each instance that is called; empty without etcd."""
+        """Return ``host:port`` of each instance that is called; empty if the setting lists IP addresses."""
 
     async def state(self) -> str:
         """Return ``ok``, or why the user service is unavailable."""
@@ -261,7 +262,7 @@ class ChatGateway(Protocol):
 
     @property
     def instances(self) -> Sequence[str]:
-        """Return ``host:port`` of each instance that is called; empty without etcd."""
+        """Return ``host:port`` of each instance that is called; empty if the setting lists IP addresses."""
 
     async def state(self) -> str:
         """Return ``ok``, or why the chat service is unavailable."""

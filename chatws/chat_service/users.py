@@ -79,7 +79,7 @@ class Names:
 
     @property
     def instances(self) -> Sequence[str]:
-        """Return ``host:port`` of each instance of the user service; empty without etcd."""
+        """Return ``host:port`` of each instance of the user service; empty if the setting lists IP addresses."""
         return self._users.instances if self._users is not None else ()
 
     async def state(self) -> str:

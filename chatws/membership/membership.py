@@ -9,6 +9,7 @@ import asyncio
 import logging
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -55,7 +56,10 @@ class Membership:
         self._hub = hub
         self._calls = calls
         self._max_followed = max_followed or sys.maxsize
-        self._joining: set[str] = set()
+        self._followed_before: frozenset[str] = frozenset()
+        """The groups that were followed after the last answer, also those that were lost since."""
+        self._joining = Counter[str]()
+        """How many connections are joining each chat group."""
         self._refreshing: asyncio.Task[frozenset[str]] | None = None
         self._in_background: asyncio.Task[None] | None = None
         self._stale = False
@@ -105,6 +109,11 @@ class Membership:
         """
         self._incomplete = True
 
+    @property
+    def known(self) -> frozenset[str] | None:
+        """The user's chat groups, followed or not; None until the chat service has answered."""
+        return None if self.groups is None else self.groups | self.others
+
     async def is_member(self, group_id: str) -> bool:
         """Return whether the user is in a chat group; ask about one that no connection receives, at most once in 5 s.
 
@@ -116,7 +125,7 @@ class Membership:
         now = time.monotonic()
         is_fresh = self.groups is not None and not self._stale and self._refreshing is None
         if is_fresh and now - self._asked_at < ASK_AGAIN_SECONDS:
-            return group_id in (self.groups or ()) or group_id in self.others
+            return group_id in (self.known or ())
         if is_fresh:
             self._asked_at = now
         return group_id in await self.refresh()
@@ -124,11 +133,13 @@ class Membership:
     @contextmanager
     def joining(self, group_id: str) -> Iterator[None]:
         """Follow a chat group, inside the context, until a connection receives it."""
-        self._joining.add(group_id)
+        self._joining[group_id] += 1
         try:
             yield
         finally:
-            self._joining.discard(group_id)
+            self._joining[group_id] -= 1
+            if not self._joining[group_id]:
+                del self._joining[group_id]
 
     async def may_receive(self, group_id: str) -> bool:
         """Return whether the user is in a chat group, as of a moment after which no removal is missed.
@@ -166,11 +177,15 @@ class Membership:
         return any(feed in self._hub.feeds_of(listener) for listener in self.listeners)
 
     def _followed(self, groups: frozenset[str]) -> frozenset[str]:
-        """Return the groups to follow: those that a connection receives or joins, then the first by id."""
+        """Return the groups to follow: those that a connection receives or joins, then the first by id.
+
+        Those that were followed before come first: a connection that lost one, as its log is lost, waits for it.
+        """
         if len(groups) <= self._max_followed:
             return groups
         kept = {group_id for group_id in groups if group_id in self._joining or self._is_received(group_id)}
-        return frozenset(kept.union(sorted(groups - kept)[: max(0, self._max_followed - len(kept))]))
+        rest = sorted(groups - kept, key=lambda group_id: (group_id not in self._followed_before, group_id))
+        return frozenset(kept.union(rest[: max(0, self._max_followed - len(kept))]))
 
     async def _refresh(self) -> frozenset[str]:
         while True:
@@ -184,6 +199,7 @@ class Membership:
             if not self._stale and not not_received:
                 break
         self.groups, self.others = followed, groups - followed
+        self._followed_before = followed
         for listener in list(self.listeners):
             listener.membership_changed()
         return groups

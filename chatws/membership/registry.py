@@ -6,7 +6,7 @@ import logging
 import time
 from collections import Counter, OrderedDict
 
-from chatws.chat_service.port import DISBANDED, ChatGateway, ChatServiceError, Refused
+from chatws.chat_service.port import DISBANDED, NOT_FOUND, ChatGateway, ChatServiceError
 from chatws.membership.membership import Listener, Membership, group_of
 from realtime.aio import tasks
 from realtime.hub.hub import Hub
@@ -105,11 +105,10 @@ class Memberships:
         try:
             if (await self._chat.group_info(group_id)).status != DISBANDED:
                 return
-        except Refused:
-            pass  # there is no such group any more
         except ChatServiceError as error:
-            logger.info("can't ask whether chat group %s was disbanded: %s", group_id, error)
-            return
+            if error.code != NOT_FOUND:
+                logger.info("can't ask whether chat group %s was disbanded: %s", group_id, error)
+                return
         for number, membership in enumerate(list(self._users.values())):
             if group_id in (membership.groups or ()):
                 membership.ended(group_id)

@@ -59,7 +59,7 @@ class Session:
 
     def _groups(self) -> list[str]:
         """Return the user's chat groups, received or not, as far as they fit into a frame."""
-        return sorted((self.membership.groups or frozenset()) | self.membership.others)[:MAX_GROUPS_TOLD]
+        return sorted(self.membership.known or ())[:MAX_GROUPS_TOLD]
 
     def renewed(self) -> AuthSuccess:
         """Return the answer to a newer token."""

@@ -145,8 +145,8 @@ class Subscriptions:
 
     def leave(self, group_id: str) -> None:
         """Unsubscribe from a chat group because the client asked; nothing of it is sent from now on."""
-        groups = self.membership.groups
-        if group_id in groups if groups is not None else len(self._left) < MAX_LEFT:
+        known = self.membership.known
+        if group_id in known if known is not None else len(self._left) < MAX_LEFT:
             self._left.add(group_id)
         if self._hub.unsubscribe(self, group_feed(group_id)):
             self.membership.mark_incomplete()
@@ -198,14 +198,14 @@ class Subscriptions:
 
     def _missing_feeds(self) -> list[str]:
         groups, received = self.membership.groups or frozenset(), self._hub.feeds_of(self)
-        self._left &= groups
+        self._left &= self.membership.known or frozenset()
         wanted = groups - self._left
         return [feed for feed in feeds_of(wanted) if feed not in received]
 
     def _within_limit(self, feeds: list[str]) -> list[str]:
         """Return as many of the feeds as the connection may still receive; tell the client of the others once."""
         room = self._room()
-        over_limit = len(feeds[room:]) + len(self.membership.others)
+        over_limit = len(feeds[room:]) + len(self.membership.others - self._left)
         if over_limit and over_limit != self._over_limit:
             metrics.refusals.labels("groups").inc()
             problem = f"{over_limit} of your groups are over the limit of this connection"

@@ -3,13 +3,13 @@
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.templatetags.static import static
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from chatws import conf
 from chatws.web import csp
 
 
-@require_GET
+@require_safe
 async def page(request: HttpRequest) -> HttpResponse:
     """Serve the chat page."""
     here = conf.get()
@@ -18,7 +18,7 @@ async def page(request: HttpRequest) -> HttpResponse:
     return response
 
 
-@require_GET
+@require_safe
 async def favicon(request: HttpRequest) -> HttpResponse:
     """Redirect to the icon: browsers request this path for pages that name no icon."""
     return HttpResponseRedirect(static("chatws/icon.svg"))  # not `redirect`: it would try to resolve a view's name

@@ -6,7 +6,7 @@ is none of the names that Django serves.
 
 from collections.abc import Awaitable, Callable
 from io import BytesIO
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from typing import Any
 
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
@@ -18,7 +18,8 @@ from django.views.decorators.http import require_safe
 from chatws import conf, services
 from chatws.web.bearer import bearer_token
 from chatws.web.csp import POLICY
-from realtime.connection.proxies import client_address, forwarded_for
+from realtime.addresses import is_in
+from realtime.connection.proxies import client_address_of
 from realtime.observability import metrics as realtime_metrics
 
 Send = Callable[[dict[str, object]], Awaitable[None]]
@@ -87,14 +88,8 @@ def _is_operator(request: HttpRequest) -> bool:
     if here.public_status or (here.metrics_token and constant_time_compare(token, here.metrics_token)):
         return True
     trusted = [*services.of(request).node.conf.trusted_proxies, *LOOPBACK]
-    headers = request.scope["headers"]  # type: ignore[attr-defined]  # ASGIRequest has it
-    address = client_address(request.META.get("REMOTE_ADDR", ""), forwarded_for(headers), trusted)
-    if not address:  # a Unix socket, and nobody forwarded the request
-        return True
-    try:
-        return any(ip_address(address) in network for network in trusted)
-    except ValueError:
-        return False
+    address = client_address_of(request.scope, trusted)  # type: ignore[attr-defined]  # ASGIRequest has it
+    return not address or is_in(address, trusted)  # without an address: a Unix socket, and nobody forwarded the request
 
 
 @require_safe

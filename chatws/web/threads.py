@@ -13,10 +13,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 from asgiref.sync import ThreadSensitiveContext
+from django.core.exceptions import RequestAborted
 from django.db import connections
 from django.http import FileResponse
 from django.http.response import HttpResponseBase
@@ -25,6 +26,7 @@ from chatws.web.streaming import StreamingHandler
 from realtime.observability import metrics
 
 Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 LOGIN_THREADS = 2
@@ -100,6 +102,17 @@ class Lent(Executor):
             closing.add_done_callback(lambda _: self._taken_back(thread))
 
 
+class _Receiving:
+    """The server's ``receive`` once the body was read, with the body for `Handler.read_body`."""
+
+    def __init__(self, receive: Receive, body: IO[bytes]) -> None:
+        self._receive = receive
+        self.body = body
+
+    async def __call__(self) -> Any:
+        return await self._receive()
+
+
 class _Sending:
     """The server's ``send``, with the request's thread for `Handler.send_response`."""
 
@@ -119,15 +132,25 @@ class Handler(StreamingHandler):
         self._requests = Pool("http", threads)
         self._logins = Pool("login", LOGIN_THREADS, NICE)
 
-    async def __call__(self, scope: Scope, receive: Any, send: Send) -> None:
-        """Serve a request, or answer 503 if too many wait."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, or answer 503 if too many wait. Its body comes first, so that a slow one keeps no thread."""
         hashes = scope["method"] == "POST" and scope["path"].endswith(HASHING)
         try:
-            async with (self._logins if hashes else self._requests).lend() as lent:
-                await super().__call__(scope, receive, _Sending(send, lent))
-        except Busy:
-            metrics.refusals.labels("http").inc()
-            await _refuse(send)
+            body = await super().read_body(receive)
+        except RequestAborted:
+            return
+        with body:
+            try:
+                async with (self._logins if hashes else self._requests).lend() as lent:
+                    await super().__call__(scope, _Receiving(receive, body), _Sending(send, lent))
+            except Busy:
+                metrics.refusals.labels("http").inc()
+                await _refuse(send)
+
+    async def read_body(self, receive: Any) -> IO[bytes]:
+        """Return the request's body, which has been read."""
+        body: IO[bytes] = receive.body
+        return body
 
     async def send_response(self, response: HttpResponseBase, send: Any) -> None:
         """Send a response. A complete one no longer needs the thread, so a client that reads slowly keeps none."""

@@ -103,16 +103,14 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "transaction_mode": "IMMEDIATE",  # several processes write: without it a third of the writes fail as locked
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
-elif DATABASES["default"]["ENGINE"].endswith(
-    "postgresql"
-):  # libpq's: without them a connection whose other end is gone is waited for many minutes
+else:
+    # libpq's: without them a connection whose other end is gone is waited for many minutes
     DATABASES["default"]["OPTIONS"] = {
         "connect_timeout": 5, "tcp_user_timeout": 10_000, **DATABASES["default"].get("OPTIONS", {}),
     }  # fmt: skip
-
-if ENV.chatws_database_pooler:  # the next transaction may run on another connection of the pooler
-    DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = True
-    DATABASES["default"]["OPTIONS"]["prepare_threshold"] = None
+    if ENV.chatws_database_pooler:  # the next transaction may run on another connection of the pooler
+        DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = True
+        DATABASES["default"]["OPTIONS"]["prepare_threshold"] = None
 
 CHANNEL_LAYERS = {
     "default": {
@@ -207,8 +205,8 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "chatws",
     "DESCRIPTION": "The HTTP API of the chat gateway. Every error is answered with `code`, `message` and `data`. "
-    "docs/protocol.md (HTTP) also describes `/health`, `/ws/health`, `/ready` and `/metrics`, which are for operators, "
-    "and `/ws/stats`, another name of `/stats`.",
+    "docs/protocol.md (HTTP) also describes `/health`, `/ws/health`, `/ready`, `/startup` and `/metrics`, which are "
+    "for operators, and `/ws/stats`, another name of `/stats`.",
     "VERSION": "1",
     "LICENSE": {"name": "MIT"},
     "SERVERS": [{"url": URL_PREFIX or "/"}],

@@ -48,6 +48,13 @@ def test_bad_value_error_names_variable_and_value(monkeypatch: pytest.MonkeyPatc
         env.read()
 
 
+def test_pooler_changes_nothing_with_sqlite(tmp_path: Path) -> None:
+    environment = {"CHATWS_DATABASE_POOLER": "1", "CHATWS_DATA_DIR": str(tmp_path)}
+    command = [sys.executable, "manage.py", "migrate", "--plan"]
+    done = subprocess.run(command, cwd=BASE_DIR, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_white_space_counts_only_within_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT", " 9000\n")
     monkeypatch.setenv("REDIS_URL", " \t")

@@ -19,7 +19,8 @@ from tests.support.waiting import LIMIT
 
 __all__ = ["certificate"]  # a fixture
 
-PROBES = ("/health", "/ws/health", "/ready", "/metrics")
+PROBES = ("/health", "/ws/health", "/ready", "/startup", "/metrics")
+PAGES = ("/", "/docs/socket", "/docs/asyncapi.yaml", "/docs/api", "/docs/openapi.yaml", "/favicon.ico", "/admin/login/")
 LARGE_FILE = "/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js"
 
 
@@ -33,12 +34,12 @@ async def answer_to(port: int, request: bytes) -> bytes:
     return answer
 
 
-@pytest.mark.parametrize("path", PROBES)
-async def test_head_of_a_probe_is_answered_as_get(path: str, http: httpx.AsyncClient) -> None:
+@pytest.mark.parametrize("path", [*PROBES, *PAGES])
+async def test_head_is_answered_as_get(path: str, http: httpx.AsyncClient) -> None:
     head, get = await http.head(path), await http.get(path)
     assert (head.status_code, head.headers["Content-Type"]) == (get.status_code, get.headers["Content-Type"])
     assert head.content == b""
-    assert get.content
+    assert get.content or get.is_redirect
 
 
 @pytest.mark.parametrize("path", PROBES)

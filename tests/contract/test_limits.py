@@ -186,6 +186,25 @@ async def test_number_of_groups_per_connection_is_limited(stack: Stack, chat: Ch
     await client.close()
 
 
+async def test_group_left_at_the_limit_stays_left(stack: Stack, chat: Chat) -> None:
+    gateway = stack.start_gateway(CHATWS_GROUPS_PER_CONNECTION="2")
+    owner, user = new_user(), new_user()
+    groups = sorted([await chat.group(owner, user) for _ in range(3)])
+    headers = {"Authorization": f"Bearer {make_token(user)}"}
+    client = await connect(gateway.ws, additional_headers=headers)
+    assert (await client.ask("leave_group", {"group_id": groups[0]}))["type"] == "group_left"
+    assert (await client.ask("join_group", {"group_id": groups[2]}))["type"] == "group_joined"
+    await chat.remove(groups[1], user, operator=owner)  # now there is room for the first one again
+    assert (await client.expect("group_left"))["data"]["group_id"] == groups[1]
+    other = await connect(gateway.ws, additional_headers=headers)  # after the lookup
+    feeds = [place["feed"] for place in (await other.expect("auth_success"))["data"]["feeds"]]
+    assert feeds == [f"user:{user}", f"group:{groups[0]}", f"group:{groups[2]}"]
+    assert (await client.ask("join_group", {"group_id": groups[2]}))["type"] == "group_joined"
+    assert [frame for frame in await client.settled() if frame["type"] == "group_joined"] == []
+    for device in (client, other):
+        await device.close()
+
+
 @pytest.mark.ours_only
 async def test_waiting_limit_of_one_still_serves_all_frames(stack: Stack) -> None:
     gateway = stack.start_gateway(CHATWS_WAITING_FRAMES="1")

@@ -115,6 +115,15 @@ def test_used_port_error_names_the_variable(run: Run, variable: str) -> None:
     assert str(run.ports[variable]) in line
 
 
+def test_chat_without_a_gateway_is_refused(run: Run) -> None:
+    environment = {**run.env, "CHATWS_ADMIN": "only"}
+    command = [sys.executable, "-m", "tools.run"]
+    done = subprocess.run(command, cwd=BASE_DIR, env=environment, capture_output=True, text=True, timeout=LIMIT)
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith("CHATWS_ADMIN: ")
+
+
 @pytest.mark.parametrize(
     "command",
     [

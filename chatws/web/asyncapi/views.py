@@ -5,7 +5,7 @@ from functools import cache
 import yaml
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from chatws.web.asyncapi.document import document
 from chatws.web.asyncapi.reference import Section, sections
@@ -23,13 +23,13 @@ def _sections() -> tuple[Section, ...]:
     return sections(document())
 
 
-@require_GET
+@require_safe
 def asyncapi(request: HttpRequest) -> HttpResponse:
     """Serve the YAML."""
     return HttpResponse(as_yaml(), content_type="application/yaml; charset=utf-8")
 
 
-@require_GET
+@require_safe
 def socket(request: HttpRequest) -> HttpResponse:
     """Serve the page."""
     return render(request, "chatws/socket_docs.html", {"sections": _sections()})

@@ -218,6 +218,23 @@ async def test_disbanded_group_is_left_in_slices(monkeypatch: pytest.MonkeyPatch
     await memberships.stop()
 
 
+@pytest.mark.parametrize(("code", "left"), [(403, False), (404, True), (503, False)])
+async def test_only_a_group_that_is_gone_is_left_by_all(code: int, left: bool) -> None:
+    chat = ChatService()
+
+    async def group_info(group_id: str) -> Any:
+        raise error_of(code, "of the chat service")
+
+    chat.group_info = group_info  # type: ignore[attr-defined]
+    memberships = Memberships(chat, Hub())  # type: ignore[arg-type]
+    user = memberships.enter(1, Listener())
+    user.groups = frozenset({"g"})
+    await memberships._end_if_disbanded("g")
+    assert ("g" not in user.groups) == left
+    await user.refreshed()
+    await memberships.stop()
+
+
 def group(group_id: str, status: int) -> Group:
     return Group(group_id, 0, "", 1, status, 500, 1, 0, 1, 0, "", 0, "", "")
 
@@ -228,6 +245,27 @@ async def test_listed_disbanded_group_is_ignored() -> None:
             return Page([group("alive", 1), group("disbanded", 2)], 2)
 
     assert await all_user_group_ids(Lists(), 1) == {"alive"}  # type: ignore[arg-type]
+
+
+async def test_group_is_followed_until_the_last_connection_has_joined(redis: Redis, conf: RealtimeConf) -> None:
+    world = World(redis, conf)
+    world.hub.start()
+    chat = ChatService()
+
+    async def user_groups(user_id: int, page: int, page_size: int) -> Page[Any]:
+        return Page([SimpleNamespace(group_id=name, status=1) for name in "ab"], 2)
+
+    chat.user_groups = user_groups  # type: ignore[method-assign]
+    user = Memberships(chat, world.hub, max_followed=1).enter(1, Listener())  # type: ignore[arg-type]
+    with user.joining("b"):
+        with user.joining("b"):
+            pass  # another connection of the user ends its join
+        await user.refresh()
+        assert (user.groups, user.others) == ({"b"}, {"a"})
+    user.removed("b")  # its log is lost: no connection receives it until the chat service has answered
+    await user.refreshed()
+    assert (user.groups, user.others) == ({"b"}, {"a"})
+    await world.stop()
 
 
 async def test_feed_opened_during_the_call_makes_it_repeat(redis: Redis, conf: RealtimeConf) -> None:

@@ -16,7 +16,7 @@ def subscriptions_of(membership: Any) -> Subscriptions:
 
 def test_only_groups_of_the_user_are_remembered_as_left() -> None:
     noted: list[str] = []
-    membership = SimpleNamespace(groups=frozenset({"own"}), mark_incomplete=lambda: noted.append("incomplete"))
+    membership = SimpleNamespace(known=frozenset({"own"}), mark_incomplete=lambda: noted.append("incomplete"))
     subscriptions = subscriptions_of(membership)
     for group_id in ("own", *(f"made-up-{number}" for number in range(100))):
         subscriptions.leave(group_id)
@@ -24,7 +24,7 @@ def test_only_groups_of_the_user_are_remembered_as_left() -> None:
 
 
 def test_groups_left_before_the_user_s_are_known_are_bounded() -> None:
-    subscriptions = subscriptions_of(SimpleNamespace(groups=None))
+    subscriptions = subscriptions_of(SimpleNamespace(known=None))
     for number in range(MAX_LEFT + 100):
         subscriptions.leave(f"made-up-{number}")
     assert len(subscriptions._left) == MAX_LEFT

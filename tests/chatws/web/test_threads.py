@@ -133,6 +133,26 @@ async def test_slow_reader_keeps_no_thread() -> None:
     await asyncio.gather(*slow)
 
 
+async def test_slow_body_keeps_no_thread() -> None:
+    handler, breaks_off, statuses = Handler(1), asyncio.Event(), []
+
+    async def receive() -> Any:
+        await breaks_off.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        statuses.append(message.get("status"))
+
+    slow = asyncio.ensure_future(handler({**SCOPE, "path": "/api/messages", "method": "POST"}, receive, send))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(LIMIT):
+        await serve(handler, "/favicon.ico", send)
+    assert statuses[0] == 302
+    breaks_off.set()
+    await slow
+    assert len(statuses) == 2, "nobody is there for an answer"
+
+
 async def test_refusal_is_503_with_retry_after(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chatws.web.threads.WAITING_PER_THREAD", 0)
     handler, reads, messages = Handler(1), asyncio.Event(), []
