@@ -77,6 +77,7 @@ const WORDS = {
       chat_rpc_instances: "Its instances",
       user_rpc: "User service",
       user_rpc_instances: "Its instances",
+      jwks: "Key set",
     },
   },
   zh: {
@@ -118,6 +119,7 @@ const WORDS = {
       chat_rpc_instances: "实例",
       user_rpc: "用户服务",
       user_rpc_instances: "实例",
+      jwks: "密钥集",
     },
   },
 };
