@@ -17,6 +17,7 @@ from twisted.web import http
 
 from realtime.conf import RealtimeConf
 from realtime.observability import metrics
+from realtime.server.transport import forget_unsent
 
 HTTPChannel: Any = http.HTTPChannel  # few of its methods have types
 
@@ -222,7 +223,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     def connectionLost(self, reason: Any) -> None:  # noqa: N802
         self._is_lost = True
         self._stop_unread()
+        transport = self.transport
         super().connectionLost(reason)
+        forget_unsent(transport)
         self._wake()
 
     def _is_head(self) -> bool:

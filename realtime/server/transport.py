@@ -5,6 +5,7 @@ from typing import Any
 from realtime.server import lean_daphne  # noqa: F401  # isort: skip  # before daphne, autobahn and Twisted
 
 from twisted.internet import reactor as twisted_reactor
+from twisted.internet import tcp
 
 reactor: Any = twisted_reactor  # the type checker does not know its interface
 
@@ -13,6 +14,17 @@ def backlog(transport: Any) -> int:
     """Return how many bytes a TCP transport has not written to its socket yet."""
     size: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
     return size
+
+
+def forget_unsent(transport: Any) -> None:
+    """Free the bytes of a lost connection: its objects are a cycle, which the garbage collector may find much later."""
+    while not isinstance(transport, tcp.Connection):
+        transport = getattr(transport, "transport", None)  # below TLS, or an HTTP channel
+        if transport is None:
+            return
+    transport.dataBuffer = b""
+    transport.offset = transport._tempDataLen = 0
+    transport._tempDataBuffer.clear()
 
 
 def write_now(transport: Any, data: bytes) -> bool:

@@ -16,7 +16,7 @@ from realtime.close_codes import CloseCode
 from realtime.connection.extension import Flow
 from realtime.observability import metrics
 from realtime.server.parsing import whole_text
-from realtime.server.transport import backlog, reactor, write_now
+from realtime.server.transport import backlog, forget_unsent, reactor, write_now
 
 LARGEST = 0xFFFF
 """The longest payload that is parsed here."""
@@ -261,6 +261,11 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
 
     def stopProducing(self) -> None:  # noqa: N802
         """Do nothing: ASGI notifies the application of the lost connection."""
+
+    def connectionLost(self, reason: Any) -> None:  # noqa: N802
+        transport = self.transport
+        super().connectionLost(reason)
+        forget_unsent(transport)
 
     def _closeConnection(self, abort: bool = False) -> None:  # noqa: N802
         if self.flow is not None:
