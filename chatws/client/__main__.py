@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import getpass
+import logging
 import os
 import signal
 import sys
@@ -44,6 +45,7 @@ def main() -> None:
         url = address(given.url)
     except ValueError as error:
         parser.error(str(error))
+    logging.getLogger("chatws.client").addHandler(logging.NullHandler())  # the terminal itself says what happens
     http = Http(url)
     try:
         asyncio.run(_chat(url, token or _login(http, given.user), http, given.group))

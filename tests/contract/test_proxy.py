@@ -137,8 +137,10 @@ async def replaced(
 ) -> AsyncIterator[tuple[Nginx, list[asyncio.StreamWriter]]]:
     """Serve two gateways without a chat at 127.0.0.1 and 127.0.0.2, that answer with their address or open a socket."""
     sockets: list[asyncio.StreamWriter] = []
+    accepted: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(writer)
         head = await reader.readuntil(b"\r\n\r\n")
         here = writer.get_extra_info("sockname")[0].encode()
         if b"upgrade: websocket" in head.lower():
@@ -161,6 +163,9 @@ async def replaced(
         nginx.stop(seconds=LIMIT)
         for server in servers:
             server.close()
+        for writer in accepted:
+            writer.transport.abort()
+        await asyncio.gather(*(writer.wait_closed() for writer in accepted), return_exceptions=True)
 
 
 async def test_proxy_follows_a_name_to_its_new_address(
