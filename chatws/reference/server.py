@@ -23,7 +23,8 @@ from realtime.aio import tasks
 from realtime.conf import RealtimeConf
 from realtime.exceptions import DatabaseUnavailable
 from realtime.observability import metrics, tracing
-from realtime.observability.probes import Check, listening_on
+from realtime.observability.dependencies import Check
+from realtime.observability.probes import listening_on
 from realtime.redis.client import connect, state_of, wait_for_redis
 
 logger = logging.getLogger(__name__)

@@ -15,6 +15,15 @@ INTERVAL_SECONDS = 1.0
 CHECK_SECONDS = 2.0
 
 
+async def answer_of(check: Check) -> str:
+    """Return what a check answers; after `CHECK_SECONDS` that it does not."""
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            return await check()
+    except TimeoutError:
+        return f"no answer within {CHECK_SECONDS:g} s"
+
+
 class Dependencies:
     """The state of each dependency, as last seen. ``states``: ``ok``, or why it is unavailable."""
 
@@ -34,12 +43,7 @@ class Dependencies:
             await asyncio.sleep(INTERVAL_SECONDS)
 
     async def _check(self, name: str, check: Check) -> None:
-        try:
-            async with asyncio.timeout(CHECK_SECONDS):
-                state = await check()
-        except TimeoutError:
-            state = f"no answer within {CHECK_SECONDS:g} s"
-        self.states[name] = state
+        state = self.states[name] = await answer_of(check)
         if state == "ok":
             self._answered.add(name)
         metrics.dependency_up.labels(name).set(state == "ok")

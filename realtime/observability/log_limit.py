@@ -26,7 +26,10 @@ class LogLimit(logging.Filter):
             statement.dropped += 1
             metrics.log_records_dropped.inc()
             return False
-        message = record.getMessage()
+        try:
+            message = record.getMessage()
+        except Exception:  # the arguments don't fit: the handler reports that, a filter would raise it in the caller
+            return True
         if len(message) > MAX_CHARACTERS:
             message = f"{message[:MAX_CHARACTERS]}… ({len(message)} characters)"
             record.msg, record.args = message, ()

@@ -9,18 +9,16 @@ import json
 import logging
 import re
 from argparse import ArgumentParser
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 
 from realtime.exceptions import ListenError
 from realtime.observability import metrics
+from realtime.observability.dependencies import Check, answer_of
 
 logger = logging.getLogger(__name__)
 
-Check = Callable[[], Awaitable[str]]
-"""Returns ``ok``, or why a dependency cannot be used."""
-CHECK_SECONDS = 2.0
 CONNECTION_SECONDS = 5.0
 """How long a connection may take, from its first byte to its end."""
 MOST_CONNECTIONS = 64
@@ -122,19 +120,11 @@ class _Probes:
         if path == b"/metrics":
             return HTTPStatus.OK, metrics.render(), metrics.CONTENT_TYPE_LATEST
         if path == b"/ready":
-            states = dict(zip(self._checks, await asyncio.gather(*map(_state, self._checks.values())), strict=True))
+            states = dict(zip(self._checks, await asyncio.gather(*map(answer_of, self._checks.values())), strict=True))
             is_well = all(state == "ok" for state in states.values())
             status = HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE
             return status, json.dumps(states).encode(), "application/json"
         return HTTPStatus.NOT_FOUND, b"not found", "text/plain"
-
-
-async def _state(check: Check) -> str:
-    try:
-        async with asyncio.timeout(CHECK_SECONDS):
-            return await check()
-    except TimeoutError:
-        return f"no answer within {CHECK_SECONDS:g} s"
 
 
 def _response(

@@ -201,6 +201,8 @@ class Presence:
         answer = await _presence_update.run(self._redis, [*of_node, *_keys_of(changes[2::3])], [*given, *changes])
         count, mark, *oldest = answer
         self._mark = new_mark.encode()
+        if mark == self._mark:  # the script ran twice: the answer of the first run was lost with its connection
+            before = None
         if mark != before:
             self._lost_something(before)
         if oldest:
@@ -209,6 +211,8 @@ class Presence:
 
     def _lost_something(self, mark: bytes | None) -> None:
         """Compare with Redis: it went back in time (it was restored, or a replica that lagged took over), or may have.
+
+        ``mark`` is the one that Redis lost; None where an answer was lost, so that nobody knows.
 
         The count of our connections may be right nevertheless, if one opening and one closing were lost.
         """

@@ -32,9 +32,9 @@ WAIT_SECONDS = 20
 
 
 REPEATABLE = frozenset({
-    "DEL", "EXPIRE", "GET", "HDEL", "HGET", "HGETALL", "HLEN", "HMGET", "HRANDFIELD", "HSET", "INFO", "MEMORY", "PING",
-    "SADD", "SCRIPT", "SMEMBERS", "TIME", "XGROUP", "XINFO", "XDEL", "XLEN", "XPENDING", "XRANGE", "XREAD",
-    "XREVRANGE", "XTRIM", "ZADD", "ZRANGEBYSCORE", "ZREM",
+    "DEL", "EXPIRE", "GET", "HDEL", "HGET", "HGETALL", "HLEN", "HMGET", "HRANDFIELD", "HSET", "INFO", "LRANGE",
+    "MEMORY", "PING", "SADD", "SCRIPT", "SMEMBERS", "TIME", "XGROUP", "XINFO", "XDEL", "XLEN", "XPENDING", "XRANGE",
+    "XREAD", "XREVRANGE", "XTRIM", "ZADD", "ZRANGEBYSCORE", "ZREM",
 })  # fmt: skip
 """Commands that have the same effect if they run twice. Another one is not repeated after its answer was lost."""
 

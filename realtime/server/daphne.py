@@ -6,6 +6,7 @@ import socket
 import time
 import weakref
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -33,6 +34,10 @@ logger = logging.getLogger(__name__)
 
 CLOSE_SECONDS = 5
 """How long a client may take to answer a close frame. If the socket is dropped earlier, it may miss the code."""
+CHECK_SECONDS = 2.0
+"""How often the time-outs of each connection are checked."""
+CHECKED_AT_ONCE = 500
+"""How many are checked in one turn of the loop: each takes some microseconds, and one that is idle gets a ping."""
 SEND_BUFFER = 65_536
 """SO_SNDBUF of each socket; Linux doubles it. By default the kernel would hold 2.5 MB of a slow client's backlog."""
 
@@ -175,6 +180,15 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
             del every[protocol]
         self._changed = {protocol for protocol, details in looked_at.items() if details.get("disconnected")}
 
+    def timeout_checker(self) -> None:
+        """Check the time-outs of all connections, some at a time over `CHECK_SECONDS`, so that frames come between."""
+        everyone = list(self.connections)
+        firsts = range(0, len(everyone), CHECKED_AT_ONCE)
+        for number, first in enumerate(firsts):
+            some = everyone[first : first + CHECKED_AT_ONCE]
+            reactor.callLater(number * CHECK_SECONDS / len(firsts), _check_timeouts, some)
+        reactor.callLater(CHECK_SECONDS, self.timeout_checker)
+
     def _start_application(self) -> None:
         self._events.put_nowait({"type": "lifespan.startup"})
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self._state}
@@ -200,6 +214,11 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
         if self._started:
             self._events.put_nowait({"type": "lifespan.shutdown"})
             await self._lifespan
+
+
+def _check_timeouts(protocols: Sequence[Any]) -> None:
+    for protocol in protocols:
+        protocol.check_timeouts()
 
 
 async def _ignore(message: dict[str, Any]) -> None:

@@ -99,6 +99,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             self._websocket.dataReceived(data)
         elif not self._is_refused:
             super().rawDataReceived(data)
+            if self._handlingRequest and self._waitingForTransport:  # here Twisted reads on, without a bound
+                self._networkProducer.pauseProducing()
 
     def lineLengthExceeded(self, line: bytes) -> None:  # noqa: N802
         self._refuse_long_head()
@@ -149,7 +151,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             return HTTPStatus.BAD_REQUEST
         if self.length is not None and self.length > self.max_body:
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-        if self.length != 0 and headers.hasHeader(b"Upgrade"):
+        protocols = headers.getRawHeaders(b"Upgrade", [])  # others are ignored: HTTP/2 clients offer `h2c`
+        if self.length != 0 and b"websocket" in (protocol.lower() for protocol in protocols):
             return HTTPStatus.BAD_REQUEST
         return None
 

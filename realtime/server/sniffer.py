@@ -5,7 +5,6 @@ This saves time: daphne parses each request as HTTP, serializes it again and let
 
 import logging
 import re
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +19,6 @@ from realtime.server.proxy_protocol import Malformed, read_header
 
 logger = logging.getLogger(__name__)
 
-REPORT_SECONDS = 60.0
 MAX_BYTES = 16_384
 """Largest request that is recognised here."""
 REQUEST = re.compile(
@@ -81,7 +79,10 @@ class ProxiedSniffer(Sniffer):
             try:
                 header = read_header(self._data)
             except Malformed as error:
-                _report(self.transport.getPeer(), error)
+                metrics.refusals.labels("proxy").inc()
+                peer: Any = self.transport.getPeer()
+                host = getattr(peer, "host", peer)
+                logger.warning("a connection from %s was refused: PROXY protocol: %s", host, error)
                 self.transport.abortConnection()
                 return
             if header is None:
@@ -89,25 +90,11 @@ class ProxiedSniffer(Sniffer):
             self._has_header = True
             if header.address:
                 family: Any = IPv6Address if ":" in header.address else IPv4Address
-                peer = family("TCP", header.address, header.port)
-                self.transport.getPeer = lambda: peer
+                client = family("TCP", header.address, header.port)
+                self.transport.getPeer = lambda: client
             data = self._data[header.size :]
         if data:
             super().dataReceived(data)
-
-
-def _report(peer: object, error: Malformed) -> None:
-    """Count a malformed header, and log one a minute."""
-    metrics.refusals.labels("proxy").inc()
-    now = time.monotonic()
-    if now >= _Reported.until:
-        _Reported.until = now + REPORT_SECONDS
-        logger.warning("a connection from %s was refused: PROXY protocol: %s", getattr(peer, "host", peer), error)
-
-
-class _Reported:
-    until = 0.0
-    """When the next malformed header is logged, by the monotonic clock."""
 
 
 def is_silent(transport: Any) -> bool:

@@ -142,7 +142,9 @@ class FramesProtocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no 
                 break
             data = data[size:]
             self._received({"type": "websocket.receive", "text": text})
-        if data:
+        if self.state == self.STATE_CONNECTING and len(self.data) > LARGEST:
+            self.transport.abortConnection()  # it sends frames while its handshake is served, and autobahn keeps all
+        elif data:
             super().dataReceived(data)
 
     def _is_between_messages(self) -> bool:

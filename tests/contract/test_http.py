@@ -66,6 +66,15 @@ async def test_connection_is_closed_where_the_client_expects_it(head: bytes, gat
     assert answer.endswith(b"\r\n\r\nOK")
 
 
+@pytest.mark.ours_only
+async def test_offered_upgrade_to_http2_is_ignored(gateway: Gateway) -> None:
+    """Java's client offers it with every request over plain HTTP."""
+    offer = b"Connection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
+    head = b"POST /api/token/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
+    answer = await answer_to(gateway.port, head + offer + b"\r\n{}")
+    assert b'"username"' in answer, "Django has read the body"
+
+
 async def test_large_file_arrives_whole(http: httpx.AsyncClient) -> None:
     whole = (await http.get(LARGE_FILE, headers={"Accept-Encoding": "identity"})).content
     assert len(whole) > 1_000_000

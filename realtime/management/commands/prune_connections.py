@@ -34,11 +34,13 @@ class Command(BaseCommand):
                 raise CommandError(f"--{name.replace('_', '-')}: 1 or more")
             ages[name] = now - timedelta(days=options[name])
         is_old = Q(closed_at__lt=ages["days"]) | Q(closed_at__lt=ages["unauthenticated_days"], authenticated_at=None)
-        old = ConnectionRecord.objects.filter(is_old)
+        old = ConnectionRecord.objects.filter(is_old, closed_at__lt=max(ages.values())).order_by("closed_at")
         if options["dry_run"]:
             self.stdout.write(f"{old.count()} connections would be removed")
             return
-        removed = 0
-        while some := list(old.values_list("pk", flat=True)[:AT_ONCE]):  # in chunks: a long lock would block the relay
-            removed += ConnectionRecord.objects.filter(pk__in=some).delete()[0]
+        removed, rest = 0, old
+        # In chunks: a long lock would block the relay. Each begins where the last one ended: kept rows are read once.
+        while some := list(rest.values_list("pk", "closed_at")[:AT_ONCE]):
+            removed += ConnectionRecord.objects.filter(pk__in=[pk for pk, _ in some]).delete()[0]
+            rest = old.filter(closed_at__gte=some[-1][1])
         self.stdout.write(f"removed {removed} connections")

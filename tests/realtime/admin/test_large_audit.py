@@ -1,15 +1,18 @@
 """Check that no page of the connections' list reads the whole table, which has millions of rows."""
 
+import io
 import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from realtime.admin import filters
 from realtime.audit.open_nodes import nodes_with_open_records
+from realtime.management.commands import prune_connections
 from realtime.models import ConnectionRecord
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -67,6 +70,26 @@ def test_list_counts_no_further_than_its_bound(
     assert admin_client.get(LIST).context["cl"].result_count == 120
     assert len(admin_client.get(f"{LIST}?p=3").context["cl"].result_list) == 20
     assert admin_client.get(f"{LIST}?p=4").status_code == 302, "there is no such page"
+
+
+def test_pruning_reads_kept_rows_once(rows: list[ConnectionRecord], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each chunk begins where the last one ended. The kept rows before it would otherwise be read for every chunk."""
+    monkeypatch.setattr(prune_connections, "AT_ONCE", 20)
+    now = datetime.now(UTC)
+    for number, row in enumerate(rows):
+        row.closed_at = now - timedelta(days=8, seconds=number)
+        row.authenticated_at = now if number % 5 else None
+    ConnectionRecord.objects.bulk_update(rows, ["closed_at", "authenticated_at"])
+    with CaptureQueriesContext(connection) as captured:
+        call_command("prune_connections", stdout=io.StringIO())
+    assert ConnectionRecord.objects.count() == 400
+    chunks = [one["sql"] for one in captured.captured_queries if f"LIMIT {prune_connections.AT_ONCE}" in one["sql"]]
+    begins = [re.search(r'"closed_at" >= ([^)]+)', statement) for statement in chunks]
+    assert len(chunks) == 6
+    assert len({begin[1] for begin in begins if begin}) == 5, "every chunk but the first has its own beginning"
+    for statement in chunks:
+        steps = plan(statement)
+        assert not re.search(r"Seq Scan|SCAN realtime_connectionrecord(?! USING)|Sort|TEMP B-TREE", steps), steps
 
 
 def test_filter_lists_gateways_with_open_connections(

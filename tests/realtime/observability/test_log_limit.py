@@ -66,6 +66,12 @@ def test_next_record_says_how_many_were_dropped(clock: Clock, lines: list[str]) 
     ]
 
 
+def test_record_with_wrong_arguments_harms_no_caller(clock: Clock) -> None:
+    """A filter that raises would raise in the code that logs; a handler reports such a record by itself."""
+    record = logging.LogRecord("some.library", logging.INFO, "library.py", 1, "%d frames", ("two",), None)
+    assert LogLimit().filter(record)
+
+
 def test_long_message_is_cut(clock: Clock, lines: list[str]) -> None:
     say("x" * 1_000_000)
     assert len(lines[0]) < MAX_CHARACTERS + 100

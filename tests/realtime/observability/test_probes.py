@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from realtime.exceptions import ListenError
-from realtime.observability import metrics, probes
+from realtime.observability import dependencies, metrics, probes
 from realtime.observability.probes import listening_on
 from tests.support.redis import free_port
 from tests.support.waiting import LIMIT, until
@@ -117,7 +117,7 @@ async def test_unread_answer_is_dropped(port: int, monkeypatch: pytest.MonkeyPat
 
 
 async def test_hanging_dependency_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(dependencies, "CHECK_SECONDS", 0.1)
     port = free_port()
     async with listening_on(f"127.0.0.1:{port}", {"redis": well, "database": hangs}):
         answer = await answer_to(port, b"GET /ready HTTP/1.1\r\n\r\n")

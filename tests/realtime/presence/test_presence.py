@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import exceptions as redis_errors
 
 from realtime.aio import tasks
 from realtime.conf import RealtimeConf
 from realtime.presence.presence import Presence, Stats
+from realtime.redis import pipeline
 from tests.support.redis import Redis, RedisServer, connect
 from tests.support.redis_errors import ELEVEN, ErrorProxy
 from tests.support.waiting import until_answer, until_news
@@ -145,6 +147,30 @@ async def test_node_that_never_wrote_more_finds_the_loss_when_it_renews(redis: R
             await back.execute()
         await until(lambda: online(presence, 6, 7), [False, True])
         assert await presence.stats() == Stats(1, 1, 1)
+
+
+async def test_lost_answer_is_no_lost_presence(
+    redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Lose the connection behind a write that Redis has run: it is written again, and meets its own mark."""
+    exchange, losses = pipeline._exchange, ["the first"]
+
+    async def losing(*given: Any) -> Any:
+        answers = await exchange(*given)
+        if losses:
+            raise redis_errors.ConnectionError(losses.pop())
+        return answers
+
+    async with running(redis, "a", conf) as presence:
+        presence.opened(7, "phone")
+        await until(presence.stats, Stats(1, 1, 1))
+        monkeypatch.setattr(pipeline, "_exchange", losing)
+        presence.opened(7, "laptop")
+        await until(presence.stats, Stats(1, 2, 1))
+        presence.closed(7, "phone")
+        await until(presence.stats, Stats(1, 1, 1))
+    assert not losses
+    assert "went back in time" not in caplog.text
 
 
 async def test_nobody_is_removed_as_expired_right_after_redis_went_back(redis: Redis, fast: RealtimeConf) -> None:
