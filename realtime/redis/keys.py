@@ -63,7 +63,7 @@ def user_status(user_id: int | str) -> str:
 
 
 def limit(name: str, user_id: int) -> str:
-    """Return the key of a hash: the token bucket of one user for the limit ``name``."""
+    """Return the key of a string: the token bucket of one user for the limit ``name``."""
     return f"{PREFIX}limit:{name}:{user_id}"
 
 

@@ -23,7 +23,7 @@ def test_each_connection_is_checked_once_in_slices(monkeypatch: pytest.MonkeyPat
     scheduled: list[tuple[float, Any, tuple[Any, ...]]] = []
     reactor = SimpleNamespace(callLater=lambda seconds, call, *given: scheduled.append((seconds, call, given)))
     monkeypatch.setattr(module, "reactor", reactor)
-    connections = {Connection(): {} for _ in range(count)}
+    connections: dict[Connection, dict[str, Any]] = {Connection(): {} for _ in range(count)}
     server: Any = SimpleNamespace(connections=connections, timeout_checker=object())
     Server.timeout_checker(server)
     *slices, again = scheduled
