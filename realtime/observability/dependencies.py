@@ -4,9 +4,12 @@ Readiness doesn't vote on them: they are shared, so that all gateways would drop
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from realtime.observability import metrics
+
+logger = logging.getLogger(__name__)
 
 Check = Callable[[], Awaitable[str]]
 """Returns ``ok``, or why the dependency is unavailable."""
@@ -16,12 +19,15 @@ CHECK_SECONDS = 2.0
 
 
 async def answer_of(check: Check) -> str:
-    """Return what a check answers; after `CHECK_SECONDS` that it does not."""
+    """Return what a check answers; after `CHECK_SECONDS` that it does not. It never raises."""
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             return await check()
     except TimeoutError:
         return f"no answer within {CHECK_SECONDS:g} s"
+    except Exception as error:  # a boundary: gRPC raises errors of its own for a channel that is replaced meanwhile
+        logger.exception("a check of a dependency failed")
+        return f"unavailable: {str(error) or type(error).__name__}"
 
 
 class Dependencies:
