@@ -101,4 +101,4 @@ async def metrics(request: HttpRequest) -> HttpResponse:
             return HttpResponse("the token of CHATWS_METRICS_TOKEN is needed", status=401, content_type="text/plain")
     elif not here.public_status:
         raise Http404
-    return HttpResponse(realtime_metrics.render(), content_type=realtime_metrics.CONTENT_TYPE_LATEST)
+    return HttpResponse(await realtime_metrics.render(), content_type=realtime_metrics.CONTENT_TYPE_LATEST)

@@ -118,7 +118,7 @@ class _Probes:
         if path == b"/health":
             return HTTPStatus.OK, b"OK", "text/plain"
         if path == b"/metrics":
-            return HTTPStatus.OK, metrics.render(), metrics.CONTENT_TYPE_LATEST
+            return HTTPStatus.OK, await metrics.render(), metrics.CONTENT_TYPE_LATEST
         if path == b"/ready":
             states = dict(zip(self._checks, await asyncio.gather(*map(answer_of, self._checks.values())), strict=True))
             is_well = all(state == "ok" for state in states.values())

@@ -107,7 +107,11 @@ async def test_dripping_connection_is_dropped(port: int, monkeypatch: pytest.Mon
 
 async def test_unread_answer_is_dropped(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "CONNECTION_SECONDS", 0.5)
-    monkeypatch.setattr(metrics, "render", lambda: bytes(20_000_000))
+
+    async def render() -> bytes:
+        return bytes(20_000_000)
+
+    monkeypatch.setattr(metrics, "render", render)
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.transport.pause_reading()  # type: ignore[attr-defined]
     writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
