@@ -12,7 +12,7 @@ from twisted.internet.testing import StringTransport
 def test_requests_behind_an_unread_answer_are_not_read_on() -> None:
     """A client that sends on while an answer is sent that it does not read would fill the memory."""
     channel: Any = Channel()
-    transport: Any = StringTransport()
+    transport: Any = StringTransport()  # type: ignore[no-untyped-call]
     channel.conf, channel.timeOut, channel.callLater = settings.REALTIME, None, reactor.callLater
     channel.makeConnection(transport)
     channel._handlingRequest = True
