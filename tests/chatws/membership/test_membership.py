@@ -257,15 +257,17 @@ async def test_group_is_followed_until_the_last_connection_has_joined(redis: Red
 
     chat.user_groups = user_groups  # type: ignore[method-assign]
     user = Memberships(chat, world.hub, max_followed=1).enter(1, Listener())  # type: ignore[arg-type]
-    with user.joining("b"):
+    try:
         with user.joining("b"):
-            pass  # another connection of the user ends its join
-        await user.refresh()
+            with user.joining("b"):
+                pass  # another connection of the user ends its join
+            await user.refresh()
+            assert user.groups == frozenset("b")
+        user.removed("b")  # its log is lost: no connection receives it until the chat service has answered
+        await user.refreshed()
         assert user.groups == frozenset("b")
-    user.removed("b")  # its log is lost: no connection receives it until the chat service has answered
-    await user.refreshed()
-    assert user.groups == frozenset("b")
-    await world.stop()
+    finally:
+        await world.stop()
 
 
 async def test_feed_opened_during_the_call_makes_it_repeat(redis: Redis, conf: RealtimeConf) -> None:
