@@ -26,6 +26,7 @@ from realtime.server import supervisor
 from realtime.server.compat import find_unsupported, patch_autobahn
 from realtime.server.http import Channel, Request
 from realtime.server.inbox import Inbox
+from realtime.server.memory import return_large_blocks
 from realtime.server.sniffer import ProxiedSniffer, Sniffer, is_silent
 from realtime.server.transport import reactor
 from realtime.server.websocket import FramesProtocol
@@ -107,6 +108,7 @@ class Server(daphne_server.Server):  # type: ignore[misc]  # daphne has no types
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
+        return_large_blocks()
         self._conf = conf.get()
         self.waiting_frames, self.waiting_bytes = self._conf.waiting_frames, self._conf.waiting_bytes
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
