@@ -175,8 +175,9 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     """most connections of a user over all gateways; the oldest is closed (4409)"""
     chatws_accepts_per_second: Rate = 1_000.0
     """connections per second that a gateway process accepts (4503)"""
-    chatws_accepts_per_address: Rate = 100.0
-    """connections per second from one address that a gateway process accepts (4503)"""
+    chatws_accepts_per_address: Rate | None = None
+    """connections per second from one address that a gateway process accepts (4503), 0: no limit; default: a fifth of
+    `CHATWS_ACCEPTS_PER_SECOND`"""
     chatws_frames_per_second: Rate = 50.0
     """frames per second that are served on a connection (429, then 4529)"""
     chatws_bytes_per_second: Rate = 65_536.0
@@ -218,6 +219,12 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     def redis_address(self) -> str:
         """The URL of Redis: `REDIS_URL`, else the embedded one."""
         return self.redis_url or f"redis://127.0.0.1:{self.chatws_redis_port}/0"
+
+    @property
+    def accepts_per_address(self) -> float:
+        """`CHATWS_ACCEPTS_PER_ADDRESS`, else a fifth of the rate for all: several addresses fit beside each other."""
+        given = self.chatws_accepts_per_address
+        return self.chatws_accepts_per_second / 5 if given is None else given
 
     @property
     def rpc_target(self) -> str:

@@ -80,7 +80,7 @@ class RealtimeConf:
     """Over all gateways; the oldest connection is closed."""
     accepts_per_second: float = 1_000.0
     """Per process."""
-    accepts_per_address: float = 100.0
+    accepts_per_address: float = 200.0
     """Per second and process."""
     frames_per_second: float = 50.0
     """Per connection."""

@@ -113,3 +113,11 @@ def test_bad_address_ends_every_server_with_one_line(server: list[str], name: st
     [line] = done.stderr.splitlines()
     assert line.startswith(f"{name}: ")
     assert "cret" not in line
+
+
+def test_accept_rate_of_an_address_follows_that_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert env.read().accepts_per_address == 200
+    monkeypatch.setenv("CHATWS_ACCEPTS_PER_SECOND", "0")
+    assert env.read().accepts_per_address == 0, "who lifts the limit lifts both"
+    monkeypatch.setenv("CHATWS_ACCEPTS_PER_ADDRESS", "3")
+    assert env.read().accepts_per_address == 3
