@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -68,6 +69,9 @@ NO_LIMITS = {
 """No limits: a load generator has one address, and its clients are faster than any real ones."""
 
 
+SECRET_KEY = secrets.token_urlsafe(48)
+
+
 def production(bench: Bench, chat_service: str, log_level: str = "WARNING") -> dict[str, str]:
     """Return production settings without limits; under DEBUG, Django would record each statement."""
     return {
@@ -75,6 +79,7 @@ def production(bench: Bench, chat_service: str, log_level: str = "WARNING") -> d
         "DJANGO_SETTINGS_MODULE": "config.settings.production", "CHATWS_ALLOWED_HOSTS": "127.0.0.1",
         "DATABASE_URL": f"sqlite:///{bench.folder / 'db.sqlite3'}", "REDIS_URL": bench.redis_url,
         "CHATWS_RPC_TARGET": chat_service, "CHATWS_DATA_DIR": str(bench.folder), "CHATWS_LOG_LEVEL": log_level,
+        "DJANGO_SECRET_KEY": SECRET_KEY,
     }  # fmt: skip
 
 
