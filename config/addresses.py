@@ -1,4 +1,4 @@
-"""Check the settings that are addresses. A mistake is told in one line that names the setting and shows no password."""
+"""Check the settings that are addresses. An error is one line, names the setting and shows no password."""
 
 import re
 from pathlib import Path

@@ -90,7 +90,7 @@ class Channel:
         self._options = options_of(*services)
         self._tls_ca = tls_ca
         if tls_ca:
-            _read_certificates(tls_ca)  # a mistake is told at the start; each channel reads the file anew
+            _read_certificates(tls_ca)  # so that a mistake is reported at the start; each channel reads the file anew
         self._opened: grpc.aio.Channel | None = None
         self._is_open = asyncio.Event()
         self._tasks = tasks.Group()

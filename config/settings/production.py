@@ -61,7 +61,7 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENV.chatws_behi
 SECURE_HSTS_SECONDS = ENV.chatws_hsts_seconds
 SECURE_HSTS_INCLUDE_SUBDOMAINS = ENV.chatws_hsts_subdomains
 SECURE_HSTS_PRELOAD = ENV.chatws_hsts_preload
-# HSTS can't be taken back and reaches other services of the host: whoever owns the host decides, often in the proxy.
+# HSTS can't be taken back and reaches other services of the host: its owner decides, often in the proxy.
 SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W005", "security.W021"]
 SESSION_COOKIE_SECURE = True
 CSRF_COOKIE_SECURE = True

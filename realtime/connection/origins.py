@@ -37,7 +37,7 @@ def normalised(origin: str) -> str:
 def is_listed(origin: str, allowed: Collection[str]) -> bool:
     """Return whether an origin is among the allowed ones, which are normalised; `*` allows any.
 
-    The wildcard of ``https://*.example.com`` stands for one label. The origin ``null`` of sandboxed and local pages is
+    The wildcard of ``https://*.example.com`` matches one label. The origin ``null`` of sandboxed and local pages is
     never listed: every site can make such a page.
     """
     if ANY in allowed:

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,8 @@ class Hostile:
         self.outcome = Outcome()
         self._sent_at: dict[str, float] = {}
         self._waiting: Counter[str] = Counter()
+        """By message, how many members have not received it yet."""
+        self._all_arrived = asyncio.Event()
         self._delays = self.outcome.quiet
 
     async def __call__(self) -> Outcome:
@@ -158,9 +161,9 @@ class Hostile:
         printed, _ = await attacking.communicate()
         found = json.loads(printed)
         self.outcome.made, self.outcome.outcomes = Counter(found["made"]), Counter(found["outcomes"])
-        deadline = time.monotonic() + SETTLE_SECONDS
-        while self._waiting and time.monotonic() < deadline:
-            await asyncio.sleep(0.1)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await self._all_arrived.wait()
         self.outcome.missed = self._waiting.total()
         for task in (probing, watching, *reading):
             task.cancel()
@@ -179,6 +182,7 @@ class Hostile:
             self.outcome.sent += 1
             self._sent_at[content] = time.monotonic()
             self._waiting[content] = MEMBERS
+            self._all_arrived.clear()
             try:
                 await client.say(content)
             except websockets.ConnectionClosed as error:
@@ -191,6 +195,8 @@ class Hostile:
         self._waiting[content] -= 1
         if not self._waiting[content]:
             del self._waiting[content]
+        if not self._waiting:
+            self._all_arrived.set()
 
     async def _probe(self, gateway: Gateway) -> None:
         while True:

@@ -36,11 +36,11 @@ test("no global of a browser is needed", async () => {
   const group = await control("group", id);
   const client = new ChatClient(gateway, { token: () => control("token", id), firstWait: 0.05 });
   /** @type {string[]} */
-  const heard = [];
+  const received = [];
   const both = new Promise((resolve) =>
     client.listen(
       "new_message",
-      (/** @type {{ content: string }} */ { content }) => heard.push(content) === 2 && resolve(null),
+      (/** @type {{ content: string }} */ { content }) => received.push(content) === 2 && resolve(null),
     ),
   );
   client.connect();
@@ -49,7 +49,7 @@ test("no global of a browser is needed", async () => {
   client.hurry();
   await client.send(group, "two");
   await both;
-  assert.deepEqual(heard, ["one", "two"]);
+  assert.deepEqual(received, ["one", "two"]);
   await assert.rejects(client.send("not-mine", "x"), (error) => error instanceof RefusedError);
   client.close();
   assert.equal(client.state, "stopped");

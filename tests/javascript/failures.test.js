@@ -226,21 +226,21 @@ test("a listener that throws stops nothing", async (context) => {
   });
   const { ann, ben, group } = await twoInAGroup();
   /** @type {string[]} */
-  const heard = [];
+  const received = [];
   const mistake = new Error("an application's mistake");
   const fail = () => {
     throw mistake;
   };
   ann.client.listen("new_message", fail);
   ann.client.listen("state", fail);
-  ann.client.listen("new_message", ({ content }) => heard.push(content));
+  ann.client.listen("new_message", ({ content }) => received.push(content));
   await ben.client.send(group, "one");
-  await until(ann.client, () => heard.length === 1);
+  await until(ann.client, () => received.length === 1);
   await control("reset");
   await ben.client.send(group, "two");
-  await until(ann.client, () => heard.length === 2);
+  await until(ann.client, () => received.length === 2);
   await untilTrue(() => reported.length >= 4);
-  assert.deepEqual(heard, ["one", "two"]);
+  assert.deepEqual(received, ["one", "two"]);
   assert.ok(reported.every((error) => error === mistake));
 });
 
