@@ -218,12 +218,12 @@ async def test_waiting_limit_of_one_still_serves_all_frames(stack: Stack) -> Non
 @pytest.mark.ours_only
 async def test_few_large_frames_wait_in_the_socket_too(stack: Stack) -> None:
     gateway = stack.start_gateway(
-        CHATWS_WAITING_BYTES="100000", CHATWS_FRAMES_PER_SECOND="0", CHATWS_BYTES_PER_SECOND="0"
+        CHATWS_WAITING_BYTES="15000", CHATWS_FRAMES_PER_SECOND="0", CHATWS_BYTES_PER_SECOND="0"
     )
-    large = json.dumps({"type": "ping", "message_id": "f", "data": {"x": "y" * 60_000}}).encode()
+    large = json.dumps({"type": "ping", "message_id": "f", "data": {"x": "y" * 10_000}}).encode()
     async with raw_socket(gateway.port, new_user()) as raw:
-        raw.writer.write(10 * frame_of(0x80 | TEXT, large))
-        for _ in range(10):
+        raw.writer.write(3 * frame_of(0x80 | TEXT, large))  # one TCP segment, so that they arrive together
+        for _ in range(3):
             await raw.until("pong")
     await scraped(f"{gateway.http}/metrics", lambda seen: seen.total("chatws_refusals_total", limit="waiting") > 0)
 
