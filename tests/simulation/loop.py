@@ -1,0 +1,172 @@
+"""An event loop without input and output: its time is virtual, its connections are simulated, its threads are not."""
+
+import asyncio
+import random
+from asyncio import events
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from tests.simulation.scheduler import Event, Scheduler
+
+if TYPE_CHECKING:
+    from tests.simulation.process import Process
+
+THREAD_SECONDS = 0.002
+"""How long a call in a thread takes: the loop goes on meanwhile."""
+
+
+class Task(asyncio.Task[Any]):
+    """A task whose hash is its number: a set of tasks has the same order in each run."""
+
+    _numbers = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        Task._numbers += 1
+        self._number = Task._numbers
+        super().__init__(*args, **kwargs)
+
+    def __hash__(self) -> int:
+        return self._number
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+class Timer(asyncio.TimerHandle):
+    """A timer that leaves the world's events when it is cancelled."""
+
+    event: Event
+
+    def cancel(self) -> None:
+        self.event.cancel()
+        super().cancel()
+
+
+class Loop(asyncio.BaseEventLoop):
+    """The loop of one process. It is run by the world's scheduler.
+
+    Callbacks run in the order in which they were registered, as asyncio promises. In a ``shuffled`` loop the callbacks
+    of different tasks that are ready in one turn run in a drawn order; those of one task, and plain callbacks among
+    themselves, keep theirs.
+    """
+
+    def __init__(self, scheduler: Scheduler, process: "Process", *, shuffled: bool = False) -> None:
+        super().__init__()
+        self.scheduler = scheduler
+        self.process = process
+        self._ready: deque[asyncio.Handle] = deque()
+        self._order: random.Random | None = scheduler.draws(f"order of {process.name}") if shuffled else None
+        self._has_work = False
+        self._signals: dict[int, tuple[Callable[..., object], tuple[Any, ...]]] = {}
+        self.set_task_factory(lambda loop, coro, **kwargs: Task(coro, loop=loop, **kwargs))
+
+    # Time and turns
+
+    def time(self) -> float:
+        return self.scheduler.now
+
+    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]
+        handle = super().call_soon(callback, *args, context=context)
+        self.wake()
+        return handle
+
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]
+        return self.call_soon(callback, *args, context=context)
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:  # type: ignore[override]
+        timer = Timer(when, callback, args, self, context)
+        timer.event = self.scheduler.at(when, self._timer_due, timer)
+        return timer
+
+    def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:  # type: ignore[override]
+        return self.call_at(self.time() + delay, callback, *args, context=context)
+
+    def _timer_due(self, timer: Timer) -> None:
+        if self.process.is_alive and not timer._cancelled:
+            self._ready.append(timer)
+            self.wake()
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """Do nothing: a cancelled timer has left the world's events."""
+
+    def wake(self) -> None:
+        """Have the ready callbacks run, unless the process is paused or dead."""
+        if not self._has_work and self._ready and self.process.runs:
+            self._has_work = True
+            self.scheduler.has_work(self)
+
+    def take_ready(self) -> list[asyncio.Handle]:
+        """Return the callbacks of one turn, in the order in which they are to run."""
+        if not self.process.runs:
+            self._has_work = False
+            return []
+        batch: list[asyncio.Handle] = list(self._ready)
+        self._ready.clear()
+        self._has_work = bool(batch)
+        if self._order is not None and len(batch) > 1:
+            return _drawn(batch, self._order)
+        return batch
+
+    # What a process asks of its machine
+
+    async def create_connection(  # type: ignore[override]
+        self, protocol_factory: Callable[[], asyncio.Protocol], host: str, port: int, **options: Any
+    ) -> tuple[asyncio.Transport, asyncio.Protocol]:
+        return await self.process.connect(protocol_factory, host, port)
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
+        """Run a function in no thread: at once, with its result a moment later."""
+        answer: asyncio.Future[Any] = self.create_future()
+
+        def run() -> None:
+            if answer.cancelled():
+                return
+            try:
+                result = func(*args)
+            except Exception as error:  # a boundary: the caller gets it
+                answer.set_exception(error)
+            else:
+                answer.set_result(result)
+
+        self.call_later(THREAD_SECONDS, run)
+        return answer
+
+    def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:  # type: ignore[override]
+        self._signals[sig] = (callback, args)
+
+    def signal(self, number: int) -> None:
+        """Deliver a signal to the process."""
+        callback, args = self._signals[number]
+        self.call_soon(callback, *args)
+
+    def start(self, work: Coroutine[Any, Any, Any], name: str) -> "asyncio.Task[Any]":
+        """Start a task from outside of the process."""
+        before = events._get_running_loop()
+        events._set_running_loop(self)
+        try:
+            return self.create_task(work, name=name)
+        finally:
+            events._set_running_loop(before)
+
+    def close(self) -> None:
+        """Do nothing: a process ends by `Process.kill`."""
+
+    def __del__(self) -> None:
+        """Do not warn: a world's loops are never closed."""
+
+
+def _drawn(batch: list[asyncio.Handle], order: random.Random) -> list[asyncio.Handle]:
+    """Return the callbacks in a drawn order that keeps the order of each owner's: of a task, of all plain ones."""
+    by_owner: dict[object, list[asyncio.Handle]] = {}
+    owners: list[object] = []
+    for handle in batch:
+        owner = getattr(getattr(handle, "_callback", None), "__self__", None)
+        owner = owner if isinstance(owner, Task) else None
+        by_owner.setdefault(owner, []).append(handle)
+        owners.append(owner)
+    if len(by_owner) == 1:
+        return batch
+    order.shuffle(owners)
+    queues = {owner: iter(handles) for owner, handles in by_owner.items()}
+    return [next(queues[owner]) for owner in owners]

@@ -1,0 +1,100 @@
+"""Run the processes of a world on one virtual clock: time jumps to the next event, and events run in a fixed order."""
+
+import heapq
+import itertools
+import random
+from asyncio import events as asyncio_events
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.simulation.loop import Loop
+
+MAX_CALLBACKS = 200_000
+"""Callbacks of one process at one moment. A process that runs more never waits, and would stop the world."""
+START = 1_800_000_000.0
+"""The world begins at this time, in Unix seconds."""
+
+
+class Event:
+    """A call that is due at a moment. `cancel` keeps it from running."""
+
+    __slots__ = ("args", "call")
+
+    def __init__(self, call: Callable[..., None], args: tuple[Any, ...]) -> None:
+        self.call: Callable[..., None] | None = call
+        self.args = args
+
+    def cancel(self) -> None:
+        self.call = None
+
+
+class Scheduler:
+    """The clock of a world and the order of its events.
+
+    ``now`` is in seconds since the world began. Events of one moment run in the order in which they were scheduled.
+    Whatever is drawn comes from ``seed``, each draw from the stream of a name (`draws`), so that one part of the world
+    does not change what another part draws.
+    """
+
+    def __init__(self, seed: int | str) -> None:
+        self.seed = seed
+        self.now = 0.0
+        self.running: Loop | None = None
+        """The process whose code runs now; None for the world's own."""
+        self._events: list[tuple[float, int, Event]] = []
+        self._numbers = itertools.count()
+        self._runnable: list[Loop] = []
+
+    def draws(self, name: str) -> random.Random:
+        """Return the random numbers of this name."""
+        return random.Random(f"{self.seed}:{name}")
+
+    def at(self, when: float, call: Callable[..., None], *args: Any) -> Event:
+        """Call at a moment; at once if it has passed."""
+        event = Event(call, args)
+        heapq.heappush(self._events, (max(when, self.now), next(self._numbers), event))
+        return event
+
+    def after(self, seconds: float, call: Callable[..., None], *args: Any) -> Event:
+        """Call after so many seconds."""
+        return self.at(self.now + seconds, call, *args)
+
+    def has_work(self, loop: "Loop") -> None:
+        """Note that a process has callbacks to run."""
+        self._runnable.append(loop)
+
+    def run(self, until: float) -> None:
+        """Run everything that is due up to a moment, and stop there."""
+        heap = self._events
+        self._run_processes()
+        while heap and heap[0][0] <= until:
+            self.now, _, event = heapq.heappop(heap)
+            if event.call is not None:
+                event.call(*event.args)
+                if self._runnable:
+                    self._run_processes()
+        self.now = max(self.now, until)
+
+    def _run_processes(self) -> None:
+        while self._runnable:
+            runnable, self._runnable = self._runnable, []
+            for loop in runnable:
+                self._run_process(loop)
+
+    def _run_process(self, loop: "Loop") -> None:
+        """Run a process until it waits."""
+        before, self.running = self.running, loop
+        asyncio_events._set_running_loop(loop)
+        try:
+            left = MAX_CALLBACKS
+            while batch := loop.take_ready():
+                left -= len(batch)
+                if left < 0:
+                    raise RuntimeError(f"{loop.process.name} never waits: {batch[0]!r}")
+                for handle in batch:
+                    if not handle._cancelled:
+                        handle._run()
+        finally:
+            asyncio_events._set_running_loop(None)
+            self.running = before
