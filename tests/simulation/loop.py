@@ -2,9 +2,8 @@
 
 import asyncio
 import random
-from asyncio import events
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation.scheduler import Event, Scheduler
@@ -139,15 +138,6 @@ class Loop(asyncio.BaseEventLoop):
         """Deliver a signal to the process."""
         callback, args = self._signals[number]
         self.call_soon(callback, *args)
-
-    def start(self, work: Coroutine[Any, Any, Any], name: str) -> "asyncio.Task[Any]":
-        """Start a task from outside of the process."""
-        before = events._get_running_loop()
-        events._set_running_loop(self)
-        try:
-            return self.create_task(work, name=name)
-        finally:
-            events._set_running_loop(before)
 
     def close(self) -> None:
         """Do nothing: a process ends by `Process.kill`."""

@@ -2,7 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
+from asyncio import events
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tests.simulation.loop import Loop
@@ -32,9 +34,21 @@ class Process:
         """Return what this process takes for the time, in Unix seconds."""
         return START + self.scheduler.now + self.wall_offset
 
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Run the block as code of this process."""
+        before, self.scheduler.running = self.scheduler.running, self.loop
+        events._set_running_loop(self.loop)
+        try:
+            yield
+        finally:
+            events._set_running_loop(before)
+            self.scheduler.running = before
+
     def start(self, work: Coroutine[Any, Any, Any], name: str) -> "asyncio.Task[Any]":
         """Start a task in this process."""
-        return self.loop.start(work, name)
+        with self.inside():
+            return self.loop.create_task(work, name=name)
 
     def pause(self) -> None:
         """Stop the process where it is, as SIGSTOP does. Its links stay, and what arrives waits."""
