@@ -1,0 +1,1 @@
+"""The chat service of a world: what it stores, how it answers, its instances, its faults and its events."""
