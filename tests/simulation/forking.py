@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial, wraps
 from typing import Any, Generic, TypeVar
 
 Result = TypeVar("Result")
@@ -71,6 +72,16 @@ def in_child(work: Callable[[], Result]) -> Result:
     while not child.read():
         pass
     return child.result()
+
+
+def forked(test: Callable[..., None]) -> Callable[..., None]:
+    """Run a test in a child: at the end of a world, Python would complain about what never ended there."""
+
+    @wraps(test)
+    def run(*args: Any, **named: Any) -> None:
+        in_child(partial(test, *args, **named))
+
+    return run
 
 
 def in_children(

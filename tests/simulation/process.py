@@ -25,6 +25,8 @@ class Process:
         self.random: random.Random = scheduler.draws(f"random of {name}")
         self.loop = Loop(scheduler, self, shuffled=shuffled)
         self.layers: dict[str, Any] = {}
+        self.at_end: list[Callable[[], None]] = []
+        """Called when the process is killed: what it listened to ends with it."""
 
     @property
     def runs(self) -> bool:
@@ -65,6 +67,8 @@ class Process:
         for link in self.network.of(self.name):
             link.back.end = None  # nothing reaches it any more
             link.reset()
+        for end in self.at_end:
+            end()
 
     async def connect(
         self, protocol_factory: Callable[[], asyncio.Protocol], host: str, port: int

@@ -1,26 +1,15 @@
 """The simulated chat service publishes its events in order and at least once."""
 
 from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 import hiredis
 import msgspec
 
 from realtime.relay.watermill import parse
-from tests.simulation.forking import in_child
+from tests.simulation.forking import forked
 from tests.simulation.network import Link
 from tests.simulation.test_chat_service import World, world
-
-
-def in_a_child(test: Callable[[], None]) -> Callable[[], None]:
-    """Run a test in a forked child: a killed process leaves connections that Python would complain about."""
-
-    @wraps(test)
-    def run() -> None:
-        in_child(test)
-
-    return run
 
 
 class Streams:
@@ -70,7 +59,7 @@ def payloads(streams: Streams) -> list[dict[str, Any]]:
     return [msgspec.json.decode(parse("1-1", fields).payload) for _, fields in streams.entries]
 
 
-@in_a_child
+@forked
 def test_events_are_published_in_order_and_at_least_once() -> None:
     with world() as here:
         streams = Streams(here)
@@ -91,7 +80,7 @@ def test_events_are_published_in_order_and_at_least_once() -> None:
         assert payloads(streams)[3]["message_id"] == "m1"
 
 
-@in_a_child
+@forked
 def test_killed_publisher_goes_on_where_it_was() -> None:
     with world() as here:
         streams = Streams(here)
@@ -107,7 +96,7 @@ def test_killed_publisher_goes_on_where_it_was() -> None:
         assert [one["group_id"] for one in payloads(streams)] == [first, second]
 
 
-@in_a_child
+@forked
 def test_platform_leaves_messages_to_the_gateway() -> None:
     with world(platform=True) as here:
         streams = Streams(here)

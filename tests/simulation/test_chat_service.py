@@ -13,6 +13,7 @@ from chatws.conf import ChatConf
 from tests.simulation.chat_service import channel
 from tests.simulation.chat_service.faults import Fault
 from tests.simulation.chat_service.service import ChatService
+from tests.simulation.forking import forked
 from tests.simulation.network import Network
 from tests.simulation.process import Process
 from tests.simulation.scheduler import Scheduler
@@ -57,9 +58,6 @@ def world(**options: Any) -> Iterator[World]:
         here = World(**options)
         with installed(here.scheduler):
             yield here
-            for task in asyncio.all_tasks(here.gateway.loop):
-                task.cancel()
-            here.scheduler.run(here.scheduler.now + 1)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +74,7 @@ def world(**options: Any) -> Iterator[World]:
         (Fault.UNAVAILABLE, 503, False, 0.0),
     ],
 )
+@forked
 def test_each_fault_has_its_effect_on_one_method(
     fault: Fault | None, answer: str | int, is_stored: bool, seconds: float
 ) -> None:
@@ -97,6 +96,7 @@ def test_each_fault_has_its_effect_on_one_method(
         assert here.stored(group_id) == (["m"] if is_stored else [])
 
 
+@forked
 def test_share_of_calls_is_disturbed() -> None:
     with world() as here:
         group_id = here.service.create(1)
@@ -108,6 +108,7 @@ def test_share_of_calls_is_disturbed() -> None:
         assert 30 < here.run(work()) < 90
 
 
+@forked
 def test_killed_instance_loses_its_calls_and_the_other_one_serves_them() -> None:
     with world() as here:
         group_id = here.service.create(1)
@@ -122,6 +123,7 @@ def test_killed_instance_loses_its_calls_and_the_other_one_serves_them() -> None
 
 
 @pytest.mark.parametrize("end", ["kill", "stop"])
+@forked
 def test_service_without_instances_is_unavailable_until_one_starts(end: str) -> None:
     with world(instances=1) as here:
         group_id = here.service.create(1)
@@ -141,6 +143,7 @@ def test_service_without_instances_is_unavailable_until_one_starts(end: str) -> 
         ]  # fmt: skip
 
 
+@forked
 def test_silent_connection_is_replaced() -> None:
     with world(instances=1) as here:
         group_id = here.service.create(1)
@@ -156,6 +159,7 @@ def test_silent_connection_is_replaced() -> None:
         assert here.run(work()) == ["m0", 503, "m2"]
 
 
+@forked
 def test_paused_instance_serves_its_calls_later() -> None:
     with world(instances=1) as here:
         group_id = here.service.create(1)
@@ -171,6 +175,7 @@ def test_paused_instance_serves_its_calls_later() -> None:
         assert here.stored(group_id) == ["m"]
 
 
+@forked
 def test_lagging_replica_answers_old_membership_and_stores_new_messages() -> None:
     with world() as here:
         group_id = here.service.create(1)
@@ -186,6 +191,7 @@ def test_lagging_replica_answers_old_membership_and_stores_new_messages() -> Non
         assert here.run(work()) == [frozenset(), "m", frozenset({group_id})]
 
 
+@forked
 def test_listing_that_moves_is_read_until_it_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chatws.chat_service.port.PAGE_SIZE", 3)
     with world() as here:
@@ -208,6 +214,7 @@ async def _complete(chat: GrpcChatGateway) -> frozenset[str]:
         return frozenset()
 
 
+@forked
 def test_truth_has_every_interval_of_membership() -> None:
     scheduler = Scheduler(1)
     service = ChatService(scheduler, Network(scheduler))
@@ -221,6 +228,7 @@ def test_truth_has_every_interval_of_membership() -> None:
     assert [service.members_at(group_id, at) for at in (5, 15, 25, 35)] == [{1, 2}, {1}, {1, 2}, set()]
 
 
+@forked
 def test_same_seed_gives_the_same_answers() -> None:
     def times() -> list[float]:
         with world() as here:
