@@ -274,33 +274,35 @@ class ChatGateway(Protocol):
 async def all_user_group_ids(chat: ChatGateway, user_id: int) -> frozenset[str]:
     """Return the ids of all chat groups that a user is in, without disbanded ones.
 
-    The listing is read until two readings agree, or one reading agrees with its total: groups may move between pages
-    during a reading, and a total may count groups that are not listed.
+    The listing is read until two readings agree, or one reading agrees with the total of each of its pages: groups may
+    move between pages during a reading, and a total may count groups that are not listed.
 
     Raises:
         ChatServiceError: a page could not be read, or the listing changed during each of `MAX_READINGS` readings (503).
     """
     before: frozenset[str] | None = None
     for _ in range(MAX_READINGS):
-        listed, ids, total = await _read_user_groups(chat, user_id)
-        if ids == before or listed == total:
+        listed, ids, totals = await _read_user_groups(chat, user_id)
+        if ids == before or totals == {listed}:
             return ids
         before = ids
     raise ChatServiceUnavailable(UNAVAILABLE, f"the groups of user {user_id} kept changing while they were read")
 
 
-async def _read_user_groups(chat: ChatGateway, user_id: int) -> tuple[int, frozenset[str], int]:
-    """Read all pages once; return the number of listed groups, the groups that are not disbanded, and the last total.
+async def _read_user_groups(chat: ChatGateway, user_id: int) -> tuple[int, frozenset[str], set[int]]:
+    """Read all pages once; return the number of listed groups, the groups that are not disbanded, and all totals.
 
     A page is the last one if it is not full or has no new group.
     """
     listed: set[str] = set()
     alive: set[str] = set()
+    totals: set[int] = set()
     for number in itertools.count(1):
         page = await chat.user_groups(user_id, number, PAGE_SIZE)
+        totals.add(page.total)
         new = {group.group_id for group in page.items} - listed
         listed |= new
         alive |= {group.group_id for group in page.items if group.status != DISBANDED}
         if len(page.items) < PAGE_SIZE or not new:
             break
-    return len(listed), frozenset(alive), page.total
+    return len(listed), frozenset(alive), totals

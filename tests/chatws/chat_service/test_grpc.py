@@ -192,6 +192,26 @@ async def test_inconsistent_pages_are_read_again() -> None:
     assert len(await _ids_of(Listing(moved, [HUNDRED, ["a"]]))) == 101
 
 
+class Leaving:
+    """A chat service whose user leaves the first of 102 groups after the first page was read."""
+
+    def __init__(self) -> None:
+        self.groups = [*HUNDRED, "a", "b"]
+
+    async def user_groups(self, user_id: int, page: int, page_size: int) -> Page[Group]:
+        shown = self.groups[(page - 1) * page_size : page * page_size]
+        answer = Page([_group(group_id) for group_id in shown], len(self.groups))
+        if len(self.groups) == 102:
+            self.groups = self.groups[1:]
+        return answer
+
+
+async def test_group_left_between_pages_hides_no_other() -> None:
+    """The second page began one group later, and the total agreed with the number of listed groups."""
+    listing = Leaving()
+    assert await all_user_group_ids(listing, 1) == set(listing.groups)  # type: ignore[arg-type]  # as above
+
+
 async def test_listing_that_stays_inconsistent_is_503() -> None:
     with pytest.raises(ChatServiceError) as refused:
         await _ids_of(Listing(*([["a", name, name]] for name in "bcdef")))
