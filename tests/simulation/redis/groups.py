@@ -17,9 +17,9 @@ NEEDS_KEY = (
 
 @add("xinfo|stream", -3)
 def xinfo_stream(keys: Keyspace, words: Sequence[bytes]) -> Reply:
+    stream = _existing(keys, words[2])
     if len(words) != 3:
         raise Refusal(SYNTAX_ERROR)
-    stream = _existing(keys, words[2])
     entries = shown(stream, 0, 1) + shown(stream, len(stream.ids) - 1, len(stream.ids)) if stream.ids else [None, None]
     return Map([
         b"length", len(stream.ids), b"radix-tree-keys", len(stream.nodes), b"radix-tree-nodes", len(stream.nodes) + 1,
@@ -52,7 +52,7 @@ def _existing(keys: Keyspace, key: bytes) -> Stream:
 @add("xgroup|create", -5, writes=True, needs_memory=True)
 def xgroup_create(keys: Keyspace, words: Sequence[bytes]) -> Reply:
     _, _, key, name, text, *options = words
-    may_create, entries_read = _parse_options(options, may_have_mkstream=True)
+    may_create, entries_read = _parse_options(words[1], options, may_have_mkstream=True)
     stream = keys.find_to_write(key, Stream)
     if stream is None and not may_create:
         raise Refusal(NEEDS_KEY)
@@ -68,7 +68,7 @@ def xgroup_create(keys: Keyspace, words: Sequence[bytes]) -> Reply:
 @add("xgroup|setid", -5, writes=True)
 def xgroup_setid(keys: Keyspace, words: Sequence[bytes]) -> Reply:
     _, _, key, name, text, *options = words
-    _, entries_read = _parse_options(options, may_have_mkstream=False)
+    _, entries_read = _parse_options(words[1], options, may_have_mkstream=False)
     stream = keys.find_to_write(key, Stream)
     if stream is None:
         raise Refusal(NEEDS_KEY)
@@ -78,7 +78,7 @@ def xgroup_setid(keys: Keyspace, words: Sequence[bytes]) -> Reply:
     return OK
 
 
-def _parse_options(options: Sequence[bytes], *, may_have_mkstream: bool) -> tuple[bool, int]:
+def _parse_options(subcommand: bytes, options: Sequence[bytes], *, may_have_mkstream: bool) -> tuple[bool, int]:
     may_create, entries_read, at = False, UNKNOWN_READ, 0
     while at < len(options):
         option = options[at].upper()
@@ -89,7 +89,9 @@ def _parse_options(options: Sequence[bytes], *, may_have_mkstream: bool) -> tupl
             if entries_read < UNKNOWN_READ:
                 raise Refusal("ERR value for ENTRIESREAD must be positive or -1")
         else:
-            raise Refusal(SYNTAX_ERROR)
+            raise Refusal(
+                f"ERR unknown subcommand or wrong number of arguments for '{text_of(subcommand)}'. Try XGROUP HELP."
+            )
     return may_create, entries_read
 
 

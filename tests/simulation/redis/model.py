@@ -14,7 +14,8 @@ from tests.simulation.redis import (  # noqa: F401  # they fill the table of com
     strings,
 )
 from tests.simulation.redis.keyspace import Keyspace, Snapshot
-from tests.simulation.redis.replies import NULL_ARRAY, Blocked, Failure, Push, Refusal, Reply, Simple
+from tests.simulation.redis.pubsub import Channels
+from tests.simulation.redis.replies import NULL_ARRAY, Blocked, Failure, Refusal, Reply, Simple
 from tests.simulation.redis.scripting import Scripts
 from tests.simulation.redis.session import HANDLERS, Session
 from tests.simulation.redis.sets import Set
@@ -37,10 +38,11 @@ class Model:
 
     def __init__(self, random: random.Random) -> None:
         self.keys = Keyspace(random)
-        self.keys.publish = self.publish
         self.scripts = self.keys.scripts = Scripts(self.keys)
-        self._channels: dict[bytes, dict[int, Session]] = {}
-        """The subscribed connections of each channel, by their number."""
+        self.channels = Channels()
+        self.keys.publish = self.channels.publish
+        self.refusal: Callable[[Session, Command, Sequence[bytes]], str] | None = None
+        """Returns why the server refuses a command, or an empty text. None: it refuses none."""
         self._last_session = 0
 
     @property
@@ -69,6 +71,8 @@ class Model:
             found = COMMANDS.get(command[0])
             if found is None or found.subcommands or found.arity < 0 or len(command) != found.arity:
                 found = find(command)
+            if self.refusal is not None and (problem := self.refusal(session, found, command)):
+                raise self._refused(session, found, problem)
             if session.queued is None:
                 if session.channels and session.protocol == 2 and found.name not in WHILE_SUBSCRIBED:
                     return Failure(
@@ -93,6 +97,12 @@ class Model:
         session.queued.append((found, command))
         return QUEUED
 
+    def _refused(self, session: Session, found: Command, problem: str) -> Refusal:
+        if found.name != "exec":
+            return Refusal(problem)
+        session.queued = None
+        return Refusal(f"EXECABORT Transaction discarded because of: {problem}")
+
     def run(self, session: Session, found: Command, command: Sequence[bytes]) -> Reply:
         """Run a command of a transaction. XREAD does not wait there."""
         try:
@@ -102,29 +112,6 @@ class Model:
             return NULL_ARRAY if isinstance(reply, Blocked) else reply
         except Refusal as refusal:
             return refusal.failure
-
-    def subscribe(self, session: Session, channel: bytes) -> None:
-        """Let a connection receive the messages of a channel."""
-        session.channels[channel] = None
-        self._channels.setdefault(channel, {})[session.id] = session
-
-    def unsubscribe(self, session: Session, channel: bytes) -> None:
-        """End what `subscribe` began; nothing happens without it."""
-        if channel in session.channels:
-            del session.channels[channel]
-            subscribed = self._channels[channel]
-            del subscribed[session.id]
-            if not subscribed:
-                del self._channels[channel]
-
-    def publish(self, channel: bytes, message: bytes) -> int:
-        """Push a message to the connections of a channel; return how many there are."""
-        subscribed = self._channels.get(channel)
-        if not subscribed:
-            return 0
-        for session in list(subscribed.values()):
-            session.push(Push([b"message", channel, message]))
-        return len(subscribed)
 
     def snapshot(self) -> Snapshot:
         """Return all data as it is now, without connections and scripts."""

@@ -32,7 +32,10 @@ def double(value: bytes, problem: str = "ERR value is not a valid float") -> flo
 
 
 def number_text(number: float) -> bytes:
-    """Return a number as Redis writes it: the fewest digits that give the same number."""
+    """Return a number as Redis writes it: the fewest digits that give the same number.
+
+    Redis writes some numbers above 2^52 with more digits, which nobody here needs.
+    """
     if -EXACT < number < EXACT and number == int(number):
         return b"%d" % int(number)
     if math.isinf(number):
@@ -40,7 +43,7 @@ def number_text(number: float) -> bytes:
     if number != number:
         return b"nan"
     sign = b"-" if number < 0 else b""
-    mantissa, _, exponent = repr(abs(number)).partition("e")
+    mantissa, _, exponent = repr(abs(float(number))).partition("e")
     whole, _, fraction = mantissa.partition(".")
     shift = int(exponent or 0) - len(fraction)
     digits = (whole + fraction).lstrip("0")

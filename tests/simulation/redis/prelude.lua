@@ -4,9 +4,9 @@ local call, pcall_command, failed_text, sha1, pack = ...
 
 local globals = {
     KEYS = false, ARGV = false,
-    assert = assert, error = error, ipairs = ipairs, next = next, pairs = pairs, pcall = pcall, rawequal = rawequal,
-    rawget = rawget, select = select, tonumber = tonumber, tostring = tostring, type = type, unpack = unpack,
-    xpcall = xpcall, string = string, table = table, math = math,
+    assert = assert, error = error, ipairs = ipairs, next = next, pairs = pairs, rawequal = rawequal, rawget = rawget,
+    select = select, tonumber = tonumber, tostring = tostring, type = type, unpack = unpack,
+    string = string, table = table, math = math, os = {},
     cmsgpack = {pack = function(value) return pack(value) end},
     redis = {
         call = call, pcall = pcall_command,
@@ -45,7 +45,8 @@ end
 
 local function run(script, keys, arguments)
     globals.KEYS, globals.ARGV = keys, arguments
-    return xpcall(script, on_error)
+    local is_done, result = xpcall(script, on_error)
+    return is_done, result
 end
 
 local function compile(code)

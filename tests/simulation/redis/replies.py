@@ -84,8 +84,8 @@ NOT_AN_INTEGER = "ERR value is not an integer or out of range"
 
 
 def text_of(value: bytes) -> str:
-    """Return bytes of a request as text for an error message; `encode` gives the same bytes back."""
-    return value.decode("utf-8", "surrogateescape")
+    """Return bytes of a request as text for an error message, up to a zero byte; `encode` gives the same bytes back."""
+    return value.partition(b"\0")[0].decode("utf-8", "surrogateescape")
 
 
 def encode(reply: Reply, protocol: int) -> bytes:

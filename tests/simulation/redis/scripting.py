@@ -48,6 +48,10 @@ class Scripts:
 
     def __init__(self, keys: Keyspace) -> None:
         self._keys = keys
+        self.refusal: Callable[[frozenset[bytes] | None], str] | None = None
+        """Returns why the server refuses a script with these flags, or an empty text. None: it refuses none."""
+        self.command_refusal: Callable[[Command], str] | None = None
+        """The same for a command of a script without a ``#!lua`` line."""
         self._known: dict[bytes, Script] = {}
         self._compiled: dict[bytes, Script] = {}
         """Every script that was ever compiled: compiling is slow."""
@@ -75,6 +79,8 @@ class Scripts:
 
     def run(self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes]) -> Reply:
         """Run a script and return its reply."""
+        if self.refusal is not None and (problem := self.refusal(script.flags)):
+            raise Refusal(problem)
         self._flags = script.flags
         table_from = self._lua.table_from
         is_done, result = self._run(script.function, table_from(keys), table_from(arguments))
@@ -123,6 +129,8 @@ class Scripts:
                 raise Refusal("ERR This Valkey command is not allowed from script")
             if found.writes and self._flags is not None and b"no-writes" in self._flags:
                 raise Refusal("ERR Write commands are not allowed from read-only scripts.")
+            if self._flags is None and self.command_refusal is not None and (problem := self.command_refusal(found)):
+                raise Refusal(problem)
             reply = found.run(self._keys, words)
             return NULL_ARRAY if isinstance(reply, Blocked) else reply
         except Refusal as refusal:
@@ -154,7 +162,7 @@ class Scripts:
         if lua_type(value) != "table":
             return None
         for field, made in ((b"err", Failure), (b"ok", Simple)):
-            if (text := value[field]) is not None:
+            if isinstance(text := value[field], bytes):
                 return made(text_of(text))
         replies: list[Reply] = []
         while (part := value[len(replies) + 1]) is not None:
@@ -173,7 +181,9 @@ def _find(words: Sequence[bytes]) -> Command:
     except Refusal as refusal:
         if refusal.failure.startswith("ERR wrong number"):
             raise Refusal("ERR Wrong number of args calling command from script") from None
-        raise Refusal("ERR Unknown command called from script") from None
+        if refusal.failure.startswith("ERR unknown command"):
+            raise Refusal("ERR Unknown command called from script") from None
+        raise
 
 
 def _word(value: Any) -> bytes:

@@ -50,10 +50,10 @@ def info(keys: Keyspace, words: Sequence[bytes]) -> Reply:
 @add("memory|usage", -3)
 def memory_usage(keys: Keyspace, words: Sequence[bytes]) -> Reply:
     samples = 5
-    if len(words) > 3:
-        if len(words) != 5 or words[3].upper() != b"SAMPLES":
+    for at in range(3, len(words), 2):
+        if words[at].upper() != b"SAMPLES" or at + 1 == len(words):
             raise Refusal(SYNTAX_ERROR)
-        samples = integer(words[4])
+        samples = integer(words[at + 1])
         if samples < 0:
             raise Refusal(SYNTAX_ERROR)
     value = keys.find_any(words[2])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from tests.simulation.redis import table
 from tests.simulation.redis.keyspace import Keyspace
 from tests.simulation.redis.numbers import integer
-from tests.simulation.redis.replies import OK, SYNTAX_ERROR, Map, Push, Refusal, Replies, Reply, Simple, text_of
+from tests.simulation.redis.replies import OK, SYNTAX_ERROR, Map, Refusal, Reply, Simple, text_of
 from tests.simulation.redis.server_commands import VERSION
 from tests.simulation.redis.table import Command
 
@@ -37,8 +37,7 @@ class Session:
 
     def close(self) -> None:
         """End the subscriptions of the connection."""
-        for channel in list(self.channels):
-            self.model.unsubscribe(self, channel)
+        self.model.channels.unsubscribe_all(self)
         self.queued = None
 
 
@@ -63,7 +62,7 @@ def add(
     return added
 
 
-@add("ping", -1)
+@add("ping", -1, while_loading=False, while_stale=False)
 def ping(model: "Model", session: Session, words: Sequence[bytes]) -> Reply:
     if len(words) > 2:
         raise table.wrong_count("ping")
@@ -115,23 +114,23 @@ def _check_user(name: bytes) -> None:
         raise Refusal("WRONGPASS invalid username-password pair or user is disabled.")
 
 
-@add("client|id", 2)
+@add("client|id", 2, while_busy=True)
 def client_id(model: "Model", session: Session, words: Sequence[bytes]) -> Reply:
     return session.id
 
 
-@add("client|setname", 3)
+@add("client|setname", 3, while_busy=True)
 def client_setname(model: "Model", session: Session, words: Sequence[bytes]) -> Reply:
     session.name = _valid_name(words[2], "Client names")
     return OK
 
 
-@add("client|getname", 2)
+@add("client|getname", 2, while_busy=True)
 def client_getname(model: "Model", session: Session, words: Sequence[bytes]) -> Reply:
     return session.name or None
 
 
-@add("client|setinfo", 4)
+@add("client|setinfo", 4, while_busy=True)
 def client_setinfo(model: "Model", session: Session, words: Sequence[bytes]) -> Reply:
     if words[2].upper() not in (b"LIB-NAME", b"LIB-VER"):
         raise Refusal(f"ERR Unrecognized option '{text_of(words[2])}'")
@@ -145,35 +144,12 @@ def _valid_name(name: bytes, what: str) -> bytes:
     return name
 
 
-@add("select", 2)
+@add("select", 2, while_busy=True)
 def select(model: "Model", session: Session, words: Sequence[bytes]) -> Reply:
     """SELECT: the model has one database, as a server with ``databases 1``."""
     if integer(words[1]):
         raise Refusal("ERR DB index is out of range")
     return OK
-
-
-@add("subscribe", -2)
-def subscribe(model: "Model", session: Session, words: Sequence[bytes]) -> Reply:
-    replies = Replies()
-    for channel in words[1:]:
-        model.subscribe(session, channel)
-        replies.append(Push([b"subscribe", channel, len(session.channels)]))
-    return replies
-
-
-@add("unsubscribe", -1)
-def unsubscribe(model: "Model", session: Session, words: Sequence[bytes]) -> Reply:
-    replies = Replies()
-    for channel in words[1:] or list(session.channels):
-        model.unsubscribe(session, channel)
-        replies.append(Push([b"unsubscribe", channel, len(session.channels)]))
-    return replies or Push([b"unsubscribe", None, 0])
-
-
-@table.add("publish", 3)
-def publish(keys: Keyspace, words: Sequence[bytes]) -> Reply:
-    return keys.publish(words[1], words[2])
 
 
 @add("multi", 1, while_busy=True)

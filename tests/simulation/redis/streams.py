@@ -194,10 +194,10 @@ def xrevrange(keys: Keyspace, words: Sequence[bytes]) -> Reply:
 
 def _range(keys: Keyspace, words: Sequence[bytes], first: Id, last: Id, step: int) -> Reply:
     count = None
-    if len(words) > 4:
-        if len(words) != 6 or words[4].upper() != b"COUNT":
+    for at in range(4, len(words), 2):
+        if words[at].upper() != b"COUNT" or at + 1 == len(words):
             raise Refusal(SYNTAX_ERROR)
-        count = max(0, integer(words[5]))
+        count = max(0, integer(words[at + 1]))
     stream = keys.find(words[1], Stream)
     if stream is None:
         return []
@@ -270,7 +270,7 @@ def _parse_read(words: Sequence[bytes]) -> Read:
             named = words[at + 1 :]
             if len(named) % 2:
                 raise Refusal(
-                    "ERR Unbalanced 'xread' list of streams: for each stream key an ID, '+', or '$' must be specified."
+                    "ERR Unbalanced 'xread' list of streams: for each stream key an ID or '$' must be specified."
                 )
             return Read(count, block_ms, named[: len(named) // 2], named[len(named) // 2 :])
         else:

@@ -1,6 +1,5 @@
 """Commands of strings, and of keys of any type with their expiry."""
 
-import fnmatch
 import pickle
 import re
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ TYPES: dict[type, str] = {
     bytes: "string", dict: "hash", list: "list", Set: "set", SortedSet: "zset", Stream: "stream",
 }  # fmt: skip
 LONGEST_MS = 2**63 - 1
+PATTERN = re.compile(rb"\\(.)|\[(\^?)([^\]]+)\]|(.)", re.DOTALL)
 MS_OF = {b"EX": 1000, b"PX": 1}
 
 
@@ -32,15 +32,16 @@ def set_(keys: Keyspace, words: Sequence[bytes]) -> Reply:
     if len(words) == 3:
         keys.set(words[1], words[2])
         return OK
-    expires, condition, options = None, b"", iter(words[3:])
+    life, condition, options = None, b"", iter(words[3:])
     for option in map(bytes.upper, options):
         unit, amount = MS_OF.get(option), next(options, None) if option in MS_OF else None
-        if unit and amount is not None and expires is None:
-            expires = _expiry(keys, amount, unit, keys.ms, "set", least=1)
+        if unit and amount is not None and life is None:
+            life = amount, unit
         elif option in (b"NX", b"XX") and condition in (b"", option):
             condition = option
         else:
             raise Refusal(SYNTAX_ERROR)
+    expires = _expiry(keys, *life, keys.ms, "set", least=1) if life else None
     if condition and (keys.find_any(words[1]) is not None) is not (condition == b"XX"):
         return None
     keys.set(words[1], words[2], expires)
@@ -134,8 +135,20 @@ def ttl(keys: Keyspace, words: Sequence[bytes]) -> Reply:
 
 def _matching(keys: Keyspace, pattern: bytes) -> list[bytes]:
     keys.expire_all()
-    fits = re.compile(fnmatch.translate(pattern.decode("latin-1"))).match
-    return [key for key in keys.data if fits(key.decode("latin-1"))]
+    fits = re.compile(_regex(pattern), re.DOTALL).fullmatch
+    return [key for key in keys.data if fits(key)]
+
+
+def _regex(pattern: bytes) -> bytes:
+    """Return the regular expression of a pattern with ``*``, ``?``, ``[a-z]``, ``[^a]`` and backslashes."""
+    parts: list[bytes] = []
+    for found in PATTERN.finditer(pattern):
+        escaped, negated, members, other = found.groups()
+        if members is not None:
+            parts.append(b"[%b%b]" % (negated, re.escape(members).replace(rb"\-", b"-")))
+        else:
+            parts.append({b"*": b".*", b"?": b"."}.get(other) or re.escape(escaped or other))
+    return b"".join(parts)
 
 
 @add("keys", 2)
