@@ -65,6 +65,8 @@ class Membership:
         self._stale = False
         """Whether an event came since the call under way began."""
         self._incomplete = False
+        self.answers = 0
+        """How many answers were taken over. A removal makes the next one a later one than the removal."""
         self._asked_at = -ASK_AGAIN_SECONDS
 
     async def refresh(self) -> frozenset[str]:
@@ -200,6 +202,7 @@ class Membership:
                 break
         self.groups, self.others = followed, groups - followed
         self._followed_before = followed
+        self.answers += 1
         for listener in list(self.listeners):
             listener.membership_changed()
         return groups

@@ -151,6 +151,8 @@ async def test_removal_lost_with_its_log_still_applies(log_in: Connect, chat: Ch
     joined = await other.expect("group_joined")
     assert joined["data"]["recovered"] is True
     await speaker.expect("group_joined")
+    assert (await gone.expect("group_left"))["data"] == {"group_id": group}
     await say(speaker, group, "secret")
     await other.expect("new_message")
+    assert "group_left" not in {frame["type"] for client in (other, speaker) for frame in client.seen}
     assert [f["type"] for f in await gone.settled() if f["type"] in ("group_joined", "new_message")] == []

@@ -9,19 +9,22 @@ from pathlib import Path
 import grpc
 from redis.exceptions import RedisError
 
-from chatws.client import ChatClient, Refused
-from tests.faults.faults import Fault, Stage
-from tests.faults.ledger import Ledger, Reader
+from chatws.client import ChatClient, Disconnected, Refused
+from tests.faults.kinds import flushed
 from tests.faults.plan import GROUPS, WRITERS, Outcome, Plan
+from tests.faults.stage import PARTS, Fault, Stage
 from tests.faults.system import RealSystem, System, TwinSystem
 from tests.support.client import make_token
+from tests.support.ledger import CALM_SECONDS, Ledger, Reader
 from tests.support.proxy import Proxy
 
 OWNER, FIRST_USER, LEAVER, COMER = 1, 100, 200, 300
 AT_ONCE = 3
 """Faults that run at the same time."""
 CATCH_UP_SECONDS = 300.0
-"""Seconds to wait for messages after the last fault; a missing message is then lost."""
+"""Seconds to wait for messages after the last fault; a missing message is then lost. The ledger judges lateness."""
+CALM_EVERY = 16
+"""Faults between two stretches without any, in which deliveries are due soon after their ack."""
 
 
 class User:
@@ -37,8 +40,9 @@ class User:
         )  # fmt: skip
 
     async def listen(self) -> None:
-        async for _ in self.client:
-            pass
+        async for event in self.client:
+            if isinstance(event, Disconnected):
+                self.reader.disconnected()
 
 
 class Run:
@@ -52,7 +56,7 @@ class Run:
             environment["DATABASE_URL"] = plan.database
         kind = RealSystem if plan.real else TwinSystem if plan.platform else System
         self.system = kind(folder, **environment)
-        self.ledger = Ledger(forgets=plan.platform)
+        self.ledger = Ledger()
         self.outcome = Outcome(self.ledger)
         self.groups: list[str] = []
         self.users: list[User] = []
@@ -69,15 +73,7 @@ class Run:
             await system.boot()
             self.chat = system.chat()
             await self._people()
-            stage = Stage(
-                system,
-                self.ledger,
-                [user.network for user in self.users],
-                self.groups,
-                self.rng,
-                self.plan.pause_seconds,
-                frozenset(user.reader.name for user in self.users[:WRITERS]),
-            )
+            stage = self._stage()
             async with asyncio.TaskGroup() as tasks:
                 listening = [tasks.create_task(user.listen()) for user in self.users]
                 for user in self.users:
@@ -85,12 +81,13 @@ class Run:
                     await user.client.ready()
                 over = asyncio.Event()
                 writing = [tasks.create_task(self._write(user, stage, over)) for user in self.users[:WRITERS]]
-                moving = tasks.create_task(self._move(over))
+                moving = tasks.create_task(self._move(stage, over))
                 await self._break(stage)
                 over.set()
                 await asyncio.wait([*writing, moving])
                 await self._settle()
                 for user in self.users:
+                    user.reader.disconnected(for_good=True)
                     await user.client.close()
                 await asyncio.wait(listening)
             await self._judge()
@@ -102,6 +99,20 @@ class Run:
         self.outcome.takeovers = system.takeovers
         self.outcome.seconds = time.monotonic() - began
         return self.outcome
+
+    def _stage(self) -> Stage:
+        speaker = self.users[0]
+        return Stage(
+            self.system,
+            self.ledger,
+            {user.reader.name: user.network for user in self.users},
+            self.groups,
+            self.rng,
+            self.plan.pause_seconds,
+            lambda group_id, text: self._say(speaker, group_id, f"{text} {time.monotonic()}"),
+            flushed(self.plan.check_seconds, forgets=self.plan.platform),
+            frozenset(user.reader.name for user in self.users[:WRITERS]),
+        )
 
     async def _people(self) -> None:
         """Create groups and their members: writers in all; one user removed from each in turn; one user added."""
@@ -120,10 +131,9 @@ class Run:
             self._next_message = max(self._next_message, now - 1.0) + 1.0 / self.plan.rate
             if self._next_message > now:
                 await asyncio.sleep(self._next_message - now)
-            while stage.quiet.is_set():
-                await asyncio.sleep(0.05)
             number += 1
-            await self._say(user, self.rng.choice(self.groups), f"{user.user_id}-{number}")
+            async with stage.traffic():
+                await self._say(user, self.rng.choice(self.groups), f"{user.user_id}-{number}")
 
     async def _say(self, user: User, group_id: str, text: str) -> str:
         began = time.monotonic()
@@ -131,7 +141,7 @@ class Run:
         self.ledger.acked(message_id, group_id, began, user.reader.name)
         return message_id
 
-    async def _move(self, over: asyncio.Event) -> None:
+    async def _move(self, stage: Stage, over: asyncio.Event) -> None:
         """From time to time remove one user from a chat group for good, and add another."""
         waiting = list(self.groups)
         self.rng.shuffle(waiting)
@@ -143,9 +153,11 @@ class Run:
                     return
             group_id = waiting.pop()
             self.left[f"user {LEAVER}"].add(group_id)
-            await self._until_done(self.chat.remove, group_id, LEAVER, OWNER)
-            await self._until_done(self.chat.add, group_id, COMER)
-            self.left[f"user {COMER}"].add(group_id)
+            async with stage.traffic():
+                with self.ledger.removing(group_id, LEAVER):
+                    await self._until_done(self.chat.remove, group_id, LEAVER, OWNER)
+                with self.ledger.adding(group_id, COMER):
+                    await self._until_done(self.chat.add, group_id, COMER)
 
     async def _until_done(self, work: object, *arguments: object) -> None:
         while True:
@@ -176,10 +188,14 @@ class Run:
                     deck.extend(self._round())
                 fault = deck.pop()
                 begun += 1
+                is_followed_by_calm = begun % CALM_EVERY == 0
                 async with stage.holding(fault.parts):
                     await fault.work(stage)
                 self.outcome.injected[fault.name] += 1
                 await stage.moment(0, 0.5)
+                if is_followed_by_calm:
+                    async with stage.holding(PARTS):
+                        await asyncio.sleep(2 * CALM_SECONDS)
 
         async with asyncio.TaskGroup() as tasks:
             for _ in range(AT_ONCE):

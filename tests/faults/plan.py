@@ -4,8 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tests.faults.faults import FAULTS, PLATFORM_FAULTS, Fault
-from tests.faults.ledger import Ledger
+from tests.faults.faults import FAULTS
+from tests.faults.kinds import TAKEOVER_SECONDS
+from tests.faults.platform_faults import PLATFORM_FAULTS
+from tests.faults.stage import Fault
+from tests.support.ledger import Ledger
 
 GROUPS, WRITERS = 40, 8
 
@@ -31,6 +34,8 @@ class Plan:
     """Messages that must be acked before the run may end."""
     settings: str = "config.settings.test"
     """The settings module of all processes."""
+    check_seconds: float = 10.0
+    """How often its gateways compare positions with the logs."""
     platform: bool = False
     """Whether the chat service is the platform's twin; the gateways publish then."""
     real: bool = False
@@ -54,10 +59,13 @@ class Outcome:
     takeovers: list[float] = field(default_factory=list)
     seconds: float = 0.0
 
-    def problems(self, takeover_seconds: float | None = None) -> list[str]:
-        """Return every broken promise. ``takeover_seconds``: the limit for a standby relay; None: no limit."""
-        late = [
-            f"the standby relay took over after {took:.1f} s"
-            for took in self.takeovers if takeover_seconds is not None and took > takeover_seconds
-        ]  # fmt: skip
-        return self.ledger.problems + late
+    def problems(self, *, timed: bool = False) -> list[str]:
+        """Return every broken promise. ``timed``: also what came too late; that depends on the machine, too."""
+        return self.ledger.problems + (self.late() if timed else [])
+
+    def late(self) -> list[str]:
+        """Return what came too late, the worst first: takeovers by a standby relay, deliveries, reconnections."""
+        takeovers = [
+            f"the standby relay took over after {took:.1f} s" for took in self.takeovers if took > TAKEOVER_SECONDS
+        ]
+        return takeovers + [str(one) for one in sorted(self.ledger.late, key=lambda one: -one.by)]

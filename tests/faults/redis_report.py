@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from tests.faults.ledger import Ledger
+from tests.support.ledger import Ledger
 
 TRUE_SECONDS = 10.0
 """How soon after the errors presence and audit have to be true, and everything delivered."""

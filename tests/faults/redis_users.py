@@ -9,9 +9,9 @@ from typing import Any
 
 import websockets
 
-from tests.faults.ledger import Ledger
 from tests.faults.redis_report import Row
 from tests.support.client import bearer
+from tests.support.ledger import Ledger
 from tests.support.stack import Gateway
 from tests.support.waiting import LIMIT
 

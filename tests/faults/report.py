@@ -1,6 +1,7 @@
 """Report a run in Markdown."""
 
 from tests.faults.plan import GROUPS, WRITERS, Outcome, Plan
+from tests.support.ledger import CALM_SECONDS
 
 
 def table(plan: Plan, outcome: Outcome) -> str:
@@ -24,7 +25,7 @@ def table(plan: Plan, outcome: Outcome) -> str:
         "| outcome | |",
         "| --- | --- |",
         f"| messages acked | {len(ledger.sent)} |",
-        f"| deliveries checked | {sum(len(places) for r in ledger.readers for places in r.received.values())} |",
+        f"| deliveries checked | {sum(len(r.places) for one in ledger.readers for r in one.received.values())} |",
         f"| lost | {count['lost']} |",
         f"| repeated | {count['repeated']} |",
         f"| swapped | {count['swapped']} |",
@@ -36,5 +37,8 @@ def table(plan: Plan, outcome: Outcome) -> str:
         f"| unrecoverable feeds without such a cause | {without_cause} |",
         f"| errors by code (403: a request of the removed user) | {dict(sorted(ledger.errors.items()))} |",
         f"| slowest takeover by a standby relay | {max(outcome.takeovers, default=0):.1f} s |",
+        f"| deliveries and notices in time | {count['in time']} |",
+        f"| of all, due {CALM_SECONDS:g} s after their ack or the connection | {count['due without a fault']} |",
+        f"| late | {len(ledger.late)} |",
     ]
     return "\n".join(lines)

@@ -26,9 +26,9 @@ django.setup()
 
 from chatws.chat_service.pb import chat_pb2 as pb  # noqa: E402
 from chatws.client import ChatClient, Connected, Disconnected  # noqa: E402
-from tests.faults.ledger import Ledger, Reader  # noqa: E402
 from tests.support.chat import Chat  # noqa: E402
 from tests.support.client import make_token  # noqa: E402
+from tests.support.ledger import Ledger, Reader  # noqa: E402
 from tests.support.proxy import Proxy  # noqa: E402
 from tests.support.scrape import get  # noqa: E402
 from tests.support.stack import Gateway, Stack  # noqa: E402

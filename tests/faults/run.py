@@ -27,8 +27,6 @@ from tests.faults.report import table  # noqa: E402
 from tests.faults.system import System  # noqa: E402
 from tests.support.stack import SERVERS  # noqa: E402
 
-TAKEOVER_SECONDS = 5.0
-
 
 async def run(plan: Plan) -> Outcome:
     """Run a plan in its own folder, which remains if a promise was broken."""
@@ -38,7 +36,7 @@ async def run(plan: Plan) -> Outcome:
         outcome = await Run(plan, folder)()
         return outcome
     finally:
-        if outcome is not None and not outcome.problems(TAKEOVER_SECONDS) and not plan.keep:
+        if outcome is not None and not outcome.problems(timed=True) and not plan.keep:
             shutil.rmtree(folder, ignore_errors=True)
         else:
             sys.stderr.write(f"the logs of all processes are in {folder}\n")
@@ -69,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("chatws.client").setLevel(logging.ERROR)
     outcome = asyncio.run(run(plan))
     sys.stdout.write(table(plan, outcome) + "\n")
-    problems = outcome.problems(TAKEOVER_SECONDS)
+    problems = outcome.problems(timed=True)
     for problem in problems[:40]:
         sys.stdout.write(f"PROBLEM {problem}\n")
     return 1 if problems else 0

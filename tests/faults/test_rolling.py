@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.ledger import Ledger
 from tests.faults.rolling import GATEWAYS, Outcome, Plan, Rolling
+from tests.support.ledger import Ledger
 
 
 @pytest.mark.ours_only
@@ -19,7 +19,8 @@ async def test_rolling_restart_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_each_failure_of_a_rolling_restart_is_reported() -> None:
-    ledger = Ledger(problems=["lost: a message"])
+    ledger = Ledger()
+    ledger.problem("lost: a message")
     assert Outcome(ledger, disconnected=46, returned=299, statuses=(0, -9, 1)).problems(300, share=15) == [
         "gateway 2 ended with exit status -9",
         "gateway 3 ended with exit status 1",

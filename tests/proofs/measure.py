@@ -28,6 +28,7 @@ from benchmarks.scenarios import fan_out  # noqa: E402
 from tests.abuse import beside, fuzz, hostile, idle  # noqa: E402
 from tests.e2e import long_group, tutorial  # noqa: E402
 from tests.faults import redis_errors, rolling, run, soak  # noqa: E402
+from tests.faults.kinds import TAKEOVER_SECONDS  # noqa: E402
 from tests.faults.plan import Plan  # noqa: E402
 from tests.faults.report import table  # noqa: E402
 from tests.proofs import latency  # noqa: E402
@@ -94,7 +95,10 @@ async def _broken(plan: Plan) -> list[Figure]:
     faults = outcome.injected.total()
     return [
         none_of(f"broken promises, {faults} faults, {len(outcome.ledger.sent):,} messages", outcome.ledger.problems),
-        at_most(f"slowest takeover by a standby relay, of {len(outcome.takeovers)}", slowest, run.TAKEOVER_SECONDS),
+        at_most(f"slowest takeover by a standby relay, of {len(outcome.takeovers)}", slowest, TAKEOVER_SECONDS),
+        none_of(
+            f"late, of {outcome.ledger.count['in time']:,} deliveries and notices", [*map(str, outcome.ledger.late)]
+        ),
         Figure("messages acked", f"{len(outcome.ledger.sent):,}", "1 or more", bool(outcome.ledger.sent)),
     ]
 

@@ -1,0 +1,76 @@
+"""Judge membership: an added user is subscribed, a removed one receives nothing more, nobody else is unsubscribed."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING
+
+from tests.support.ledger.reader import Place, Reader
+
+if TYPE_CHECKING:
+    from tests.support.ledger.ledger import Ledger
+
+
+@dataclass(slots=True)
+class Change:
+    """A call that added a user to a chat group or removed it. ``ended``: infinite if it did not succeed."""
+
+    group_id: str
+    user_id: int
+    is_in: bool
+    began: float
+    ended: float = inf
+
+
+def judge(ledger: "Ledger", reader: Reader, groups: Collection[str]) -> None:
+    """Check what a reader is subscribed to at the end: ``groups``, those it was added to, none it was removed from."""
+    wanted: set[str] = set(groups)
+    unwanted: set[str] = set()
+    for change in ledger.changes:
+        if change.user_id == reader.user_id and change.ended < inf:
+            into, out_of = (wanted, unwanted) if change.is_in else (unwanted, wanted)
+            into.add(change.group_id)
+            out_of.discard(change.group_id)
+    for group_id in sorted(wanted | unwanted):
+        spans = reader.spans.get(f"group:{group_id}", [])
+        is_subscribed = bool(spans) and spans[-1].last is None
+        if group_id in wanted and not is_subscribed:
+            ledger.found("unsubscribed", f"{reader.name} is a member of {group_id} and is not subscribed to it")
+        if group_id in unwanted and is_subscribed and reader.was_connected:
+            ledger.found("leaked", f"{reader.name} was removed from {group_id} and is still subscribed to it")
+
+
+def judge_leaks(ledger: "Ledger") -> None:
+    """Check that no reader received anything of a chat group between its user's removal and a new addition."""
+    for (group_id, user_id), removals in ledger.removals.items():
+        for reader in ledger.readers:
+            received = reader.received.get(f"group:{group_id}")
+            if reader.user_id != user_id or received is None:
+                continue
+            for number, (removal, known) in enumerate(removals):
+                until = _added_again(ledger, group_id, user_id, number, known)
+                leaked = [
+                    at
+                    for at, when in zip(received.places, received.at, strict=True)
+                    if when < until and _is_after(ledger, f"group:{group_id}", at, removal)
+                ]
+                ledger.count["leaked"] += len(leaked)
+                if leaked:
+                    what = f"{leaked[:3]} of group:{group_id} after the removal at {removal}"
+                    ledger.problem(f"{reader.name} received {what}")
+
+
+def _is_after(ledger: "Ledger", feed: str, at: Place, removal: Place) -> bool:
+    return ledger.rank(feed, at) > ledger.rank(feed, removal)
+
+
+def _added_again(ledger: "Ledger", group_id: str, user_id: int, number: int, known: float) -> float:
+    """Return when the user began to be added again after its removal of this number; infinite if it wasn't.
+
+    The removals of a user are relayed in the order of the calls. An addition counts from the call's begin: the chat
+    service may answer with the new membership before anybody learns that the call succeeded.
+    """
+    changes = [one for one in ledger.changes if (one.group_id, one.user_id) == (group_id, user_id)]
+    calls = [one for one in changes if not one.is_in]
+    since = calls[number].began if number < len(calls) else known
+    return min((one.began for one in changes if one.is_in and one.began >= since), default=inf)
