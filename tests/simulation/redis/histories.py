@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.simulation.redis.comparison import Earlier, Words
 
-Step: TypeAlias = "tuple[int, Words] | float"
+Step: TypeAlias = tuple[int, Words] | float
 """A command with the number of its connection, or seconds that pass."""
 
 KINDS = ("string", "hash", "list", "set", "zset", "stream")

@@ -34,7 +34,7 @@ def double(value: bytes, problem: str = "ERR value is not a valid float") -> flo
 def number_text(number: float) -> bytes:
     """Return a number as Redis writes it: the fewest digits that give the same number.
 
-    Redis writes some numbers above 2^52 with more digits, which nobody here needs.
+    Redis writes some numbers with more digits than that, which mean the same number.
     """
     if -EXACT < number < EXACT and number == int(number):
         return b"%d" % int(number)
