@@ -6,7 +6,7 @@ The client's waiting time depends on the machine, so a test only records it; `ma
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,26 +51,25 @@ def rss(gateway: Gateway) -> int:
 async def unharmed(gateway: Gateway, megabytes: int = 30) -> AsyncIterator[Beside]:
     """Check meanwhile that a client is served and that the gateway grows by at most so many megabytes."""
     client = await welcomed(gateway, make_token(new_user()))
-    beside, before = Beside(), rss(gateway)
+    beside, before, is_over = Beside(), rss(gateway), asyncio.Event()
 
     async def use() -> None:
-        while True:
+        while not is_over.is_set() or not beside.answered:
             began = time.monotonic()
             assert (await client.ask("ping"))["type"] == "pong"
             beside.slowest = max(beside.slowest, time.monotonic() - began)
             beside.growth = max(beside.growth, rss(gateway) - before)
             beside.answered += 1
-            await asyncio.sleep(0.1)  # the client's own pace
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.1):  # the client's own pace
+                    await is_over.wait()
 
     using = asyncio.create_task(use())
     try:
         yield beside
     finally:
-        if using.done():
-            using.result()
-        using.cancel()
-        await asyncio.gather(using, return_exceptions=True)
-    assert (await client.ask("ping"))["type"] == "pong"
+        is_over.set()
+        await using  # its last answer counts, too
     await client.close()
     SEEN.answers.append(beside.slowest)
     beside.growth = max(beside.growth, rss(gateway) - before)

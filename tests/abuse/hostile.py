@@ -39,6 +39,8 @@ MEMBERS = 10
 HEALTH_EVERY = 0.5
 SETTLE_SECONDS = 20.0
 """How long deliveries may take at the end before they count as missed; it only ends the wait."""
+PROBE_SECONDS = 120.0
+"""Seconds after which a `/health` counts as unanswered."""
 MOST_GROWTH_MB, MOST_SLOWER, HEALTH_SECONDS = 100, 3.0, 1.0
 ATTACKERS = 50
 """Users of the hostile sockets that have a token."""
@@ -69,6 +71,10 @@ class Outcome:
     refused: list[str] = field(default_factory=list)
     """What honest clients got but should not have: errors, closes, failed probes."""
     missed: int = 0
+    unacked: int = 0
+    """Messages of honest clients without an `ack`."""
+    unanswered: int = 0
+    """Whole requests of hostile clients that had no answer within their patience."""
     sent: int = 0
     delivered: int = 0
     made: Counter[str] = field(default_factory=Counter)
@@ -103,6 +109,8 @@ class Honest:
                 frame: dict[str, Any] = json.loads(text)
                 if frame["type"] == "new_message":
                     self.run.arrived(frame["data"]["content"])
+                elif frame["type"] == "ack":
+                    self.run.acked(frame["message_id"])
                 elif frame["type"] in ("error", "auth_failed", "shutdown"):
                     self.run.outcome.refused.append(f"user {self.user}: {text!r}"[:300])
         except websockets.ConnectionClosed as error:
@@ -127,7 +135,9 @@ class Hostile:
         self._sent_at: dict[str, float] = {}
         self._waiting: Counter[str] = Counter()
         """By message, how many members have not received it yet."""
+        self._unacked: set[str] = set()
         self._all_arrived = asyncio.Event()
+        self._is_over = asyncio.Event()
         self._delays = self.outcome.quiet
 
     async def __call__(self) -> Outcome:
@@ -161,13 +171,16 @@ class Hostile:
         printed, _ = await attacking.communicate()
         found = json.loads(printed)
         self.outcome.made, self.outcome.outcomes = Counter(found["made"]), Counter(found["outcomes"])
+        self.outcome.unanswered = found["unanswered"]
         with suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_SECONDS):
                 await self._all_arrived.wait()
-        self.outcome.missed = self._waiting.total()
-        for task in (probing, watching, *reading):
+        self.outcome.missed, self.outcome.unacked = self._waiting.total(), len(self._unacked)
+        self._is_over.set()
+        await asyncio.wait_for(probing, PROBE_SECONDS)
+        for task in (watching, *reading):
             task.cancel()
-        await asyncio.gather(probing, watching, *reading, return_exceptions=True)
+        await asyncio.gather(watching, *reading, return_exceptions=True)
         if "Traceback" in gateway.log.read_text():
             self.outcome.refused.append(f"the gateway logged a traceback: {gateway.log}")
         if not gateway.running:
@@ -182,6 +195,7 @@ class Hostile:
             self.outcome.sent += 1
             self._sent_at[content] = time.monotonic()
             self._waiting[content] = MEMBERS
+            self._unacked.add(content)
             self._all_arrived.clear()
             try:
                 await client.say(content)
@@ -195,22 +209,34 @@ class Hostile:
         self._waiting[content] -= 1
         if not self._waiting[content]:
             del self._waiting[content]
-        if not self._waiting:
+        self._look()
+
+    def acked(self, content: str) -> None:
+        """Note that the sender of a message received its `ack`."""
+        self._unacked.discard(content)
+        self._look()
+
+    def _look(self) -> None:
+        if not self._waiting and not self._unacked:
             self._all_arrived.set()
 
     async def _probe(self, gateway: Gateway) -> None:
-        while True:
+        """Ask for `/health` until the run is over; a request without an answer counts, also the last one."""
+        while not self._is_over.is_set():
             began = time.monotonic()
             try:
-                reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-                writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-                if b" 200 " not in await reader.readline():
-                    self.outcome.refused.append("/health is not 200")
-                writer.close()
-            except OSError as error:
-                self.outcome.refused.append(f"/health: {error}")
+                async with asyncio.timeout(PROBE_SECONDS):
+                    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+                    writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                    if b" 200 " not in await reader.readline():
+                        self.outcome.refused.append("/health is not 200")
+                    writer.close()
+            except (OSError, TimeoutError) as error:
+                self.outcome.refused.append(f"/health: {error!r}")
             self.outcome.health.append(time.monotonic() - began)
-            await asyncio.sleep(HEALTH_EVERY)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(HEALTH_EVERY):
+                    await self._is_over.wait()
 
     async def _watch(self, gateway: Gateway, before: int) -> None:
         while True:
@@ -240,6 +266,7 @@ def table(plan: Plan, outcome: Outcome) -> str:
         f"how they ended: {ended}",
         f"honest clients: {plan.clients}; messages {outcome.sent:,}, deliveries {outcome.delivered:,}",
         f"deliveries missed: {outcome.missed}; refused or disconnected: {len(outcome.refused)}",
+        f"messages without an ack: {outcome.unacked}; hostile requests without an answer: {outcome.unanswered}",
         f"p99 of a delivery: quiet {p99(outcome.quiet) * 1000:.1f} ms, beside {p99(outcome.beside) * 1000:.1f} ms",
         f"slowest /health: {max(outcome.health) * 1000:.0f} ms; memory of the gateway: +{outcome.growth / 1e6:.0f} MB",
     ]
@@ -258,7 +285,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="chatws-hostile-") as folder:
         outcome = asyncio.run(Hostile(plan, Path(folder))())
         sys.stdout.write(table(plan, outcome))
-    is_good = not outcome.refused and not outcome.missed and outcome.slower <= MOST_SLOWER
+    is_whole = not (outcome.refused or outcome.missed or outcome.unacked or outcome.unanswered)
+    is_good = is_whole and outcome.slower <= MOST_SLOWER
     return 0 if is_good and outcome.growth <= MOST_GROWTH_MB * 1e6 and max(outcome.health) <= HEALTH_SECONDS else 1
 
 

@@ -18,6 +18,8 @@ from tests.support.raw import TEXT, frame_of
 GIANT = 200_000
 """Bytes: what a client would send of a body or of headers that it announces as much larger."""
 READ_SLOWLY_SECONDS = 0.5
+WHOLE = {"flood", "unknown_path", "wrong_login", "wrong_admin_login", "wrong_token", "made_up_groups"}
+"""The kinds that send all that they announce, so that each must be answered."""
 
 Peer = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -33,6 +35,8 @@ class Attacker:
         self.made: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
         """The status of each HTTP answer, and how the others ended."""
+        self.unanswered: Counter[str] = Counter()
+        """Whole requests, and frames that need an answer, which had none; by kind."""
         self._kinds: list[Callable[[], Awaitable[str]]] = [
             self.flood, self.unknown_path, self.slow_header, self.slow_body, self.giant_body, self.endless_chunks,
             self.giant_header, self.slow_reader, self.wrong_login, self.wrong_admin_login, self.wrong_token,
@@ -54,6 +58,8 @@ class Attacker:
                 outcome = await kind()
         self.made[kind.__name__] += 1
         self.outcomes[outcome] += 1
+        if kind.__name__ in WHOLE and not outcome.isdecimal():
+            self.unanswered[kind.__name__] += 1
 
     # What an HTTP client does
 
@@ -153,9 +159,9 @@ class Attacker:
             writer.write(frame_of(0x80 | TEXT, json.dumps(frame).encode()))
             await writer.drain()
             await asyncio.sleep(0.05)
+        await reader.readuntil(b'"h59"')  # the answer to the last frame
         writer.close()
-        del reader
-        return "ended"
+        return "200"
 
     async def deaf_socket(self) -> str:
         """Ask and never read."""
@@ -249,7 +255,7 @@ def main() -> None:
     given = parser.parse_args()
     attacker = Attacker(given.port, given.seed, given.tokens.split(","), given.patience)
     asyncio.run(attacker.run(given.count, given.seconds))
-    print(json.dumps({"made": attacker.made, "outcomes": attacker.outcomes}))  # noqa: T201
+    print(json.dumps({"made": attacker.made, "outcomes": attacker.outcomes, "unanswered": attacker.unanswered.total()}))  # noqa: T201
 
 
 if __name__ == "__main__":

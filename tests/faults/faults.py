@@ -92,7 +92,7 @@ async def two_active_relays(stage: Stage) -> None:
 async def chat_service_killed(stage: Stage) -> None:
     system, number = stage.system, stage.rng.randrange(2)
     system.rpcs[number].kill()
-    stage.struck(kinds.PROCESS_KILLED)
+    stage.struck(kinds.SERVICE_KILLED)
     await stage.moment(0, 1)
     await system.restart(system.rpcs, number)
 

@@ -4,12 +4,15 @@ from tests.support.ledger import CALM_SECONDS, Kind
 
 TAKEOVER_SECONDS = 5.0
 """Seconds until a standby relay has taken over."""
+OUTBOX_SECONDS = 3.0
+"""Seconds until another chat service publishes what a killed one stored: the lease of the outbox."""
 SILENT_SECONDS = 3.0
 """Seconds until these clients notice a server that is silent: two of their heartbeats."""
 OPEN_SECONDS = 15.0
 """Seconds for which a client waits for the answer to a handshake."""
 
 PROCESS_KILLED = Kind("a process was killed")
+SERVICE_KILLED = Kind("a chat service was killed", budget=OUTBOX_SECONDS + CALM_SECONDS)
 RELAY_KILLED = Kind("the active relay was killed or stopped", budget=TAKEOVER_SECONDS)
 REDIS_DOWN = Kind("Redis was down")
 SUBSCRIPTIONS_KILLED = Kind("the gateways' subscriptions were killed")

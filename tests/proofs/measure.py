@@ -169,6 +169,8 @@ async def hostile_clients(size: Size) -> list[Figure]:
             f"honest clients refused or disconnected beside {outcome.made.total():,} hostile ones", outcome.refused
         ),
         all_of("deliveries to honest clients", outcome.delivered, outcome.sent * hostile.MEMBERS),
+        all_of("acks to honest clients", outcome.sent - outcome.unacked, outcome.sent),
+        at_most("whole hostile requests without an answer", outcome.unanswered, 0),
         at_most("p99 of a delivery, beside as a multiple of quiet", outcome.slower, hostile.MOST_SLOWER, "times"),
         at_most("slowest /health", max(outcome.health, default=math.inf), hostile.HEALTH_SECONDS),
         at_most("memory that the gateway grew by", outcome.growth / 1e6, hostile.MOST_GROWTH_MB, "MB"),
