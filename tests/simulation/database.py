@@ -1,8 +1,7 @@
 """The database of a world: SQLite in memory, with the real models. It can be away for a while."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import SimpleNamespace
 
 from django.db import OperationalError, connection, connections
@@ -28,11 +27,10 @@ def create() -> None:
     setattr(database, "close_old_connections", _nothing)  # noqa: B010  # it is never closed
 
 
-@contextmanager
-def away() -> Iterator[None]:
-    """Let the database be unavailable inside the block."""
-    with connection.execute_wrapper(_refuse):
-        yield
+def leave() -> Callable[[], None]:
+    """Let the database be unavailable until the returned function is called."""
+    connection.execute_wrappers.append(_refuse)
+    return lambda: connection.execute_wrappers.remove(_refuse)
 
 
 def _refuse(*_: object) -> None:

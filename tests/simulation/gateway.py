@@ -21,21 +21,21 @@ from realtime.observability.dependencies import Dependencies
 from realtime.publishing.intents import Intents
 from realtime.redis.token_bucket import UserLimit
 from tests.simulation.process import Process
+from tests.simulation.socket_servers import SocketServer
 
 LAYER_PREFIX = "chatws:layer"
 
 
 class Gateway:
-    """One gateway. ``channel`` is its simulated channel to the chat service; ``application`` serves WebSockets."""
+    """One gateway. ``server`` takes the links of clients; ``frames``: it offers the extension `chatws.frames`."""
 
-    def __init__(self, process: Process, channel: Any) -> None:
+    def __init__(self, process: Process, *, frames: bool) -> None:
         self.process = process
         conf, chat = realtime_conf.get(), chat_conf.get()
         with process.inside():
             process.layers["default"] = RedisPubSubLayer(hosts=[conf.redis_url], prefix=LAYER_PREFIX)
             self.node = node = Node(conf)
             self.chat = GrpcChatGateway(chat)
-            self.chat._channel = channel
             names = Names(node.redis, None)
             limit = UserLimit(node.redis, "sends", conf.sends_per_second, conf.burst_seconds)
             publisher = None
@@ -50,7 +50,8 @@ class Gateway:
                 node=node, chat=self.chat, names=names, memberships=self.memberships, sender=self.sender,
                 presence=GroupPresence(self.chat, node.presence), dependencies=Dependencies({}),
             )  # fmt: skip
-            self.application = JWTAuthMiddleware(websocket_router(self.services), node.authenticate, conf)
+            application: Any = JWTAuthMiddleware(websocket_router(self.services), node.authenticate, conf)
+            self.server = SocketServer(process, application, frames=frames)
         self._stack = AsyncExitStack()
         process.start(self._begin(), "the gateway's beginning")
 
@@ -58,8 +59,12 @@ class Gateway:
         await self._stack.enter_async_context(self.node)
         self._stack.push_async_callback(self.memberships.stop)
 
-    async def end(self) -> None:
-        """End as after SIGTERM: drain, then stop every part."""
+    def stop(self) -> None:
+        """End it as SIGTERM does: drain, then stop every part; then the process ends."""
+        task = self.process.start(self._end(), "the gateway's end")
+        task.add_done_callback(lambda _: self.process.scheduler.after(0.0, self.process.kill))
+
+    async def _end(self) -> None:
         await self.node.drain()
         await self._stack.aclose()
         await self.process.layers["default"].flush()

@@ -135,9 +135,12 @@ class Loop(asyncio.BaseEventLoop):
         self._signals[sig] = (callback, args)
 
     def signal(self, number: int) -> None:
-        """Deliver a signal to the process."""
-        callback, args = self._signals[number]
-        self.call_soon(callback, *args)
+        """Deliver a signal to the process; without a handler yet it ends the process."""
+        if number in self._signals:
+            callback, args = self._signals[number]
+            self.call_soon(callback, *args)
+        else:
+            self.process.kill()
 
     def close(self) -> None:
         """Do nothing: a process ends by `Process.kill`."""

@@ -1,7 +1,6 @@
 """The network of a world: links between processes, with latency, splits, cuts, silence, stalls and slow readers."""
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -37,14 +36,15 @@ class Pipe:
     """One direction of a link: what is sent arrives in order, later, perhaps in parts, or not at all."""
 
     __slots__ = (
-        "_draws", "_ended", "_is_held", "_last", "_scheduler", "_waiting", "_weather", "bytes_per_second", "end",
-        "in_flight", "is_silent",
+        "_draws", "_ended", "_is_held", "_last", "_name", "_scheduler", "_waiting", "_weather", "bytes_per_second",
+        "end", "in_flight", "is_silent",
     )  # fmt: skip
 
-    def __init__(self, scheduler: Scheduler, weather: Weather, draws: random.Random) -> None:
+    def __init__(self, scheduler: Scheduler, weather: Weather, name: str) -> None:
         self._scheduler = scheduler
         self._weather = weather
-        self._draws = draws
+        self._name = name
+        self._draws = scheduler.draws(name)
         self._last = 0.0
         self._waiting: deque[tuple[Any, int]] = deque()
         self._is_held = False
@@ -107,8 +107,12 @@ class Pipe:
             self._deliver(data, size)
 
     def _deliver(self, data: Any, size: int) -> None:
+        if isinstance(data, _End):
+            self._lose(data.error)
+            return
         self.in_flight -= size
         if self.end is not None and not self.is_silent:
+            self._scheduler.record(self._name, data)
             self.end.received(data)
 
     def _finished(self, error: Exception | None) -> None:
@@ -206,8 +210,7 @@ class Network:
         count = self._counts[source] = self._counts.get(source, 0) + 1
         name = f"{source}#{count}>{target}"
         out, back = (
-            Pipe(self.scheduler, weather or self.weather, self.scheduler.draws(f"{name}:{direction}"))
-            for direction in ("out", "back")
+            Pipe(self.scheduler, weather or self.weather, f"{name}:{direction}") for direction in ("out", "back")
         )
         link = Link(name, out, back)
         link.on_end = self._forget

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 BEGIN_SECONDS = 8.0
 """All processes have started and all clients are connected by then."""
-SETTLE_SECONDS = 20.0
+SETTLE_SECONDS = 60.0
 """After a storm: by then every delivery and every subscription is right again."""
 QUIET_SECONDS = 110.0
 """After a storm: by then presence, audit, tasks and keys are right as well, without any new event to help."""
@@ -22,7 +22,7 @@ class Shape:
     ``platform``: the chat service behaves as the Go platform, and the gateways publish. ``frames``: the server offers
     the extension `chatws.frames`. ``shuffled``: ready callbacks of different tasks run in a drawn order.
     ``everysec``: a crash of Redis loses what it wrote in the last second. ``patience``: by which factor everything that
-    polls is slower, for long calm worlds.
+    polls is slower, for long calm worlds. ``settings``: those that differ from production's, with their values.
     """
 
     gateways: int = 2
@@ -34,6 +34,17 @@ class Shape:
     shuffled: bool = False
     everysec: bool = False
     patience: int = 1
+    settings: tuple[tuple[str, float], ...] = ()
+
+
+SETTINGS: Mapping[str, Sequence[float]] = {
+    "linger_seconds": (1.0, 5.0), "feed_publications": (8, 60), "id_seconds": (15, 60), "presence_lease": (6.0, 12.0),
+    "outbox_bytes": (8_000, 20_000), "relay_batch": (1, 5, 20), "membership_seconds": (20.0, 60.0),
+    "read_at_once": (3, 10), "presence_chunk": (2,),
+}  # fmt: skip
+"""Small values of settings and of constants: what production meets in days, a world then meets in seconds."""
+SMALL_SHARE = 0.25
+"""How often each of them is small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +107,9 @@ def _shape(draws: random.Random) -> Shape:
         gateways=draws.choice((1, 2, 2, 3)), relays=draws.choice((1, 2, 2)), users=draws.randint(2, 6),
         groups=draws.randint(1, 4), platform=draws.random() < 0.3, frames=draws.random() < 0.5,
         shuffled=draws.random() < 0.3, everysec=draws.random() < 0.3, patience=draws.choice((1, 1, 1, 10)),
+        settings=tuple(
+            (name, draws.choice(values)) for name, values in SETTINGS.items() if draws.random() < SMALL_SHARE
+        ),
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ class Relay:
         settings = conf.get()
         process.layers["default"] = RedisPubSubLayer(hosts=[settings.redis_url], prefix=LAYER_PREFIX)
         self.task = process.start(relay(list(topics), settings), "the relay")
+        self.task.add_done_callback(lambda _: process.scheduler.after(0.0, process.kill))
 
     def stop(self) -> None:
         """End it as SIGTERM does."""

@@ -1,5 +1,6 @@
 """Run the processes of a world on one virtual clock: time jumps to the next event, and events run in a fixed order."""
 
+import hashlib
 import heapq
 import itertools
 import random
@@ -45,6 +46,18 @@ class Scheduler:
         self._events: list[tuple[float, int, Event]] = []
         self._numbers = itertools.count()
         self._runnable: list[Loop] = []
+        self._trace = hashlib.blake2b(digest_size=16)
+
+    @property
+    def digest(self) -> str:
+        """Return a hash of everything that was recorded: what crossed the network, and when."""
+        return self._trace.hexdigest()
+
+    def record(self, what: str, data: object) -> None:
+        """Add something that happens now to the digest."""
+        self._trace.update(
+            f"{self.now!r} {what} ".encode() + (data if isinstance(data, bytes) else repr(data).encode())
+        )
 
     def draws(self, name: str) -> random.Random:
         """Return the random numbers of this name."""

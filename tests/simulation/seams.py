@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
+from chatws.management.commands import relay_stream
 from realtime.auth import tokens
 from realtime.node import admission, node
 from realtime.redis import pool
@@ -76,7 +77,7 @@ def installed(scheduler: Scheduler) -> Iterator[None]:
         (topic, "datetime", Datetime),
         (pool, "_is_closed", lambda end: end is None or end.is_closed),
         (admission, "resident_memory", lambda: MEMORY), (node, "resident_memory", lambda: MEMORY),
-        (node, "get_channel_layer", get_channel_layer),
+        (node, "get_channel_layer", get_channel_layer), (relay_stream, "get_channel_layer", get_channel_layer),
         (tokens, "resolve", resolve),
         (asyncio, "to_thread", refused),
     ]  # fmt: skip

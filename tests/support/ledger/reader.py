@@ -38,7 +38,7 @@ class Span:
     last: Place | None = None
     ended: float = inf
     why: str = ""
-    """What ended it: "group_left", or "auth_success" without the feed."""
+    """What ended it: "group_left", "auth_success" without the feed, or "finished"."""
 
 
 @dataclass(slots=True)
@@ -101,6 +101,9 @@ class Reader:
             self.connections[-1].ended = self._ledger.clock()
         if self.connections:
             self.connections[-1].is_over |= for_good
+        if for_good:  # what it had not received then is owed to it no more
+            for feed in self.spans:
+                self._end_span(feed, "finished")
 
     def observe(self, frame: Frame) -> None:
         """Check one frame against all earlier ones."""
@@ -147,6 +150,8 @@ class Reader:
         """Begin a stretch; one that continues where the last one ended is the same."""
         spans = self.spans.setdefault(feed, [])
         if continues and spans:
+            if spans[-1].why == "group_left":  # what was published meanwhile is due from now on
+                spans[-1].began = self._ledger.clock()
             spans[-1].last, spans[-1].ended, spans[-1].why = None, inf, ""
         else:
             spans.append(Span(at, self._ledger.clock()))

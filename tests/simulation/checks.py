@@ -1,0 +1,188 @@
+"""What has to be true of a world after a quiet stretch, without any new event to help.
+
+Each check returns the differences between what should be and what is, in words; an empty list is good.
+"""
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from chatws.socket.connection import ChatConnection
+from realtime.feeds.log import Position
+from realtime.feeds.names import group_feed, user_feed
+from realtime.models import ConnectionRecord
+from realtime.redis import keys
+from tests.simulation.gateway import Gateway
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+GATEWAY_TASKS = frozenset({
+    "presence", "audit", "ending connections", "comparing revocations", "ending revoked connections",
+    "measuring", "finding slow frames", "the loop's lag", "hub receiver", "hub position check", "layer receiver",
+    "layer reader",
+})  # fmt: skip
+"""Tasks that run as long as a gateway."""
+RELAY_TASKS = frozenset({
+    "the relay", "the minute's report", "the lag", "the reaper", "copying the cursors", "the loop's lag",
+})  # fmt: skip
+"""Tasks that run as long as a relay."""
+MAY_RUN = re.compile(
+    r"publishing what was left unpublished$|checking every user's groups$|a connection$|reading ahead$|Task-\d+$"
+    r"|reading (chat|notification|verify|chatws)"
+)
+"""Tasks that may run besides."""
+
+EVER = frozenset({
+    keys.NODES, keys.ONLINE, keys.REVOKED, keys.REVOKED_VERSION, keys.REVOKED_NEWS, keys.TOPICS,
+    keys.DEAD_LETTER_TOPICS, keys.AUDIT_STREAM, keys.REAPER,
+})  # fmt: skip
+"""Keys that have no expiry, one each."""
+
+
+def tasks(world: "World") -> list[str]:
+    """Every supervised task runs, once, and no other task is left over."""
+    found: list[str] = []
+    for gateway in world.live_gateways:
+        found += _tasks_of(gateway.process.name, gateway.process.loop, GATEWAY_TASKS)
+    for relay in world.live_relays:
+        found += _tasks_of(relay.process.name, relay.process.loop, RELAY_TASKS)
+    return found
+
+
+def _tasks_of(process: str, loop: asyncio.AbstractEventLoop, expected: Iterable[str]) -> list[str]:
+    running = Counter(task.get_name() for task in asyncio.all_tasks(loop) if not task.done())
+    found = [f"{process}: task {name!r} runs {running[name]} times" for name in expected if running[name] != 1]
+    others = sorted(name for name in running if name not in expected and not MAY_RUN.match(name))
+    return found + [f"{process}: task {name!r} still runs ({running[name]} times)" for name in others]
+
+
+def subscriptions(world: "World") -> list[str]:
+    """What the chat service says, what each hub serves, and what each client believes are the same."""
+    found: list[str] = []
+    ends = positions(world)
+    for gateway in world.live_gateways:
+        for connection in gateway.node.connections.values():
+            handler = getattr(connection, "handler", None)
+            if isinstance(handler, ChatConnection) and handler.session is not None:
+                subscribed = handler.session.subscriptions
+                groups = world.groups_of(subscribed.user_id) - subscribed._left
+                wanted = {user_feed(subscribed.user_id), *map(group_feed, groups)}
+                served = set(gateway.node.hub.feeds_of(subscribed))
+                found += _differences(f"{gateway.process.name}, user {subscribed.user_id}", wanted, served)
+        for name, feed in gateway.node.hub._feeds.items():
+            if feed.epoch and name in ends and feed.closing is None and feed.position != ends[name]:
+                found.append(f"{gateway.process.name}: {name} is at {feed.position}, its log ends at {ends[name]}")
+    for client in world.clients:
+        found += client.differences(world.groups_of(client.user_id), ends)
+    return found
+
+
+def _differences(whose: str, wanted: set[str], served: set[str]) -> list[str]:
+    found = [f"{whose} is not subscribed to {name}" for name in sorted(wanted - served)]
+    return found + [f"{whose} is still subscribed to {name}" for name in sorted(served - wanted)]
+
+
+def positions(world: "World") -> Mapping[str, Position]:
+    """Return the end of each feed's log."""
+    ends: dict[str, Position] = {}
+    for key, value in world.redis.model.dump().items():
+        if match := re.fullmatch(rb"chatws:\{(.+)\}:meta", key):
+            meta: dict[bytes, bytes] = value  # type: ignore[assignment]  # the values of a hash
+            ends[match[1].decode()] = Position(
+                meta[b"epoch"].decode(), int(meta.get(b"offset", 0)), meta.get(b"id", b"").decode()
+            )
+    return ends
+
+
+def presence(world: "World") -> list[str]:
+    """Redis counts each user's connections, and each gateway's, as they are."""
+    dump = world.redis.model.dump()
+    users = Counter[str]()
+    found: list[str] = []
+    for gateway in world.live_gateways:
+        users.update({str(user): count for user, count in gateway.node.users.items()})
+        held: Any = dump.get(keys.node_connections(gateway.node.name).encode(), {})
+        own = {name for name, one in gateway.node.connections.items() if getattr(one, "user_id", 0)}
+        stored = {name.decode() for name in held}
+        if own != stored:
+            found.append(f"{gateway.node.name} has the connections {sorted(own)}, Redis {sorted(stored)}")
+    online: Any = dump.get(keys.ONLINE.encode(), {})
+    counted = {user.decode(): int(count) for user, count in online.items()}
+    if counted != dict(users):
+        found.append(f"online are {dict(users)}, Redis has {counted}")
+    nodes: Any = dump.get(keys.NODES.encode(), {})
+    names = {gateway.node.name for gateway in world.live_gateways}
+    if {node.decode() for node, _ in nodes} != names:
+        found.append(f"gateways are {sorted(names)}, Redis has {sorted(nodes)}")
+    for user_id in world.users:
+        status: Any = dump.get(keys.user_status(user_id).encode(), {})
+        is_online = status.get(b"is_online") == b"true"
+        if is_online != (users[str(user_id)] > 0) and status:
+            found.append(f"user {user_id} has {users[str(user_id)]} connections, the status says {status}")
+    return found
+
+
+def audit(world: "World") -> list[str]:
+    """The records of open connections are those of the connections that live."""
+    live = {name for gateway in world.live_gateways for name, one in gateway.node.connections.items() if _is_known(one)}
+    rows = {row.connection_id: row for row in ConnectionRecord.objects.all()}
+    still_open = {name for name, row in rows.items() if row.closed_at is None and row.user_id is not None}
+    found = [f"the record of connection {name} is open, but it has ended" for name in sorted(still_open - live)]
+    unrecorded = {name for gateway in world.live_gateways for name in gateway.node.audit._unrecorded}
+    missing = live - set(rows) - unrecorded
+    found += [f"connection {name} has no record" for name in sorted(missing)]
+    found += [
+        f"the record of connection {name} is closed, but it lives" for name in sorted(live & set(rows) - still_open)
+    ]
+    return found
+
+
+def _is_known(connection: object) -> bool:
+    return bool(getattr(connection, "user_id", 0))
+
+
+def redis_keys(world: "World") -> list[str]:
+    """No key is left over: each belongs to something that lives, or expires."""
+    found: list[str] = []
+    topics = {topic.encode() for topic in world.topics}
+    for key in world.redis.model.dump():
+        text = key.decode()
+        is_topic = key in topics or text.removesuffix(".dlq").encode() in topics
+        of_topic = re.fullmatch(r"chatws:\{(.+?)\}:(pos|token|intents|intents:due)", text)
+        if text in EVER or is_topic or (of_topic and of_topic[1].encode() in topics):
+            continue
+        if of_node := re.fullmatch(r"chatws:node:(.+?)(:mark)?", text):
+            names = {gateway.node.name for gateway in world.live_gateways}
+            if of_node[1] in names or (of_node[2] and world.redis.model.ttl(key)):
+                continue
+        elif world.redis.model.ttl(key):
+            continue
+        found.append(f"key {text} is left over, without an expiry")
+    return found
+
+
+def sizes(world: "World") -> list[str]:
+    """What a gateway remembers is bounded by what lives in it."""
+    found: list[str] = []
+    for gateway in world.live_gateways:
+        found += _sizes(gateway)
+    return found
+
+
+def _sizes(gateway: Gateway) -> list[str]:
+    node, name = gateway.node, gateway.process.name
+    connections = len(node.connections)
+    held = {
+        "subscribers": len(node.hub._feeds_by_subscriber), "serving": len(node.serving),
+        "memberships": len(gateway.memberships._users), "users": len(node.users),
+        "unrecorded": len(node.audit._unrecorded),
+    }  # fmt: skip
+    found = [
+        f"{name} holds {size} {what} for {connections} connections" for what, size in held.items() if size > connections
+    ]
+    if gateway.sender._under_way:
+        found.append(f"{name} still sends {list(gateway.sender._under_way)}")
+    return found

@@ -1,0 +1,85 @@
+"""Devices of the users of a world, with a reader of the ledger each, and what they left on purpose."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from chatws.client.events import Closed, Disconnected, Event, Refused
+from tests.simulation.clients import Device, Place
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+URL = "wss://gateway/ws"
+TOKEN_SECONDS = 7 * 86_400
+MAY_BE_REFUSED = (403, 404)
+"""A message of who is no member any more."""
+
+
+class Member(Device):
+    """A device whose frames the ledger sees. ``left``: chat groups that it left although its user is in them."""
+
+    def __init__(self, world: "World", user_id: int, number: int) -> None:
+        self.reader = world.ledger.reader(f"user {user_id} device {number}", user_id)
+        self.left: set[str] = set()
+        self.is_over = False
+        self._world = world
+        super().__init__(
+            world.scheduler, world.network, f"device-{number}", user_id, url=URL, observe=self.reader.observe,
+            acked=self._was_acked, refused=self._was_refused, token_seconds=TOKEN_SECONDS,
+            shuffled=world.shape.shuffled,
+        )  # fmt: skip
+        self.start()
+
+    def _was_acked(self, message_id: str, group_id: str, began: float) -> None:
+        self._world.ledger.acked(message_id, group_id, began, self.name)
+
+    def _was_refused(self, group_id: str, error: Refused) -> None:
+        if error.code not in MAY_BE_REFUSED:
+            self._world.problems.append(f"{self.name}: a message to {group_id} was refused: {error.code} {error}")
+
+    def _happened(self, event: Event) -> None:
+        super()._happened(event)
+        if isinstance(event, Disconnected):
+            self.reader.disconnected()
+
+    def leave(self, group_id: str) -> None:
+        """Leave a chat group, on this device only."""
+        self.process.start(self._leave_or_join(group_id, joins=False), "leaving")
+
+    def join(self, group_id: str) -> None:
+        """Join a chat group again."""
+        if self.is_running:
+            self.process.start(self._leave_or_join(group_id, joins=True), "joining")
+
+    async def _leave_or_join(self, group_id: str, *, joins: bool) -> None:
+        if self.client is None:
+            return
+        self.left.add(group_id)
+        try:
+            await (self.client.join if joins else self.client.leave)(group_id)
+        except (Refused, Closed):
+            return
+        if joins:
+            self.left.discard(group_id)
+
+    def finish(self) -> None:
+        """End the device for good, with a word."""
+        self.is_over = True
+        self.reader.disconnected(for_good=True)
+        self.close()
+
+    def vanish(self) -> None:
+        """End the device for good, without a word."""
+        self.is_over = True
+        self.reader.disconnected(for_good=True)
+        super().vanish()
+
+    def differences(self, groups: set[str], ends: Mapping[str, Place]) -> list[str]:
+        if self.is_over:
+            return []
+        if self.closed is not None:
+            return [f"{self.name} of user {self.user_id}: the client ended: {self.closed}"]
+        found = super().differences(groups - self.left, ends)
+        if self.client is not None and self.client.pending:
+            found.append(f"{self.name} waits for {[frame['type'] for frame in self.client.pending]}")
+        return found

@@ -1,0 +1,108 @@
+"""The machine that Redis runs on: it listens, and it can crash, restart, pause, refuse, and go back in time."""
+
+from typing import Any
+
+from tests.simulation.network import Link, Network
+from tests.simulation.redis.model import Model
+from tests.simulation.redis.server import Server
+from tests.simulation.scheduler import START, Event, Scheduler
+
+HOST, PORT = "redis", 6379
+URL = f"redis://{HOST}:{PORT}/0"
+SECOND = 1.0
+
+
+class RedisHost:
+    """Redis on the network. ``everysec``: a crash loses the writes of up to a second."""
+
+    def __init__(self, scheduler: Scheduler, network: Network, *, everysec: bool = False) -> None:
+        self.scheduler = scheduler
+        self.network = network
+        self.wall_offset = 0.0
+        self.model = Model(scheduler.draws("Redis"))
+        self.server = Server(self.model, self.wall)
+        self._operator = self.model.session(lambda message: None)
+        self.is_up = False
+        self._everysec = everysec
+        self._saved: list[tuple[float, Any]] = []
+        """Snapshots of the last seconds, oldest first."""
+        self._tick: Event | None = None
+        self.start()
+
+    def wall(self) -> float:
+        return START + self.scheduler.now + self.wall_offset
+
+    def start(self) -> None:
+        """Begin to listen."""
+        if not self.is_up:
+            self.is_up = True
+            self.network.listen(HOST, PORT, self._accept)
+            self._save()
+
+    def crash(self) -> bool:
+        """End at once; return whether acknowledged writes are lost. The next `start` has what was saved."""
+        self.is_up = False
+        self.network.stop_listening(HOST, PORT)
+        snapshot = self._saved[0][1] if self._everysec and self._saved else None
+        self.server.crash(snapshot)
+        for link in self.network.to(HOST):
+            link.reset()
+        return snapshot is not None
+
+    def go_back(self) -> None:
+        """Be what was saved up to two seconds ago: a replica that lagged has taken over. All connections end."""
+        self.server.crash(self._saved[0][1])
+        for link in self.network.to(HOST):
+            link.reset()
+
+    def command(self, *words: str) -> Any:
+        """Run a command from outside, as an operator does, and return its reply."""
+        self.model.now = self.wall()
+        reply = self.model.call(self._operator, [word.encode() for word in words])
+        self._wake()
+        return reply
+
+    def _accept(self, link: Link, source: str) -> "_Client":
+        return _Client(self, link)
+
+    def _save(self) -> None:
+        if not self.is_up:
+            return
+        self._saved = [*self._saved[-1:], (self.scheduler.now, self.model.snapshot())]
+        self.scheduler.after(SECOND, self._save)
+
+    def received(self, connection: Any, data: bytes) -> None:
+        self.model.now = self.wall()
+        connection.received(data)
+        self._wake()
+
+    def _wake(self) -> None:
+        """Answer blocked readers when their time is over."""
+        deadline = self.server.next_deadline()
+        if self._tick is not None:
+            self._tick.cancel()
+            self._tick = None
+        if deadline is not None:
+            self._tick = self.scheduler.at(deadline - START - self.wall_offset, self._due)
+
+    def _due(self) -> None:
+        self.model.now = self.wall()
+        self.server.tick(self.model.now)
+        self._tick = None
+        self._wake()
+
+
+class _Client:
+    """Redis's end of a link."""
+
+    def __init__(self, host: RedisHost, link: Link) -> None:
+        self._host = host
+        self._connection = host.server.connect(
+            lambda data: link.back.send(data, len(data)), lambda: link.close_from(link.back)
+        )
+
+    def received(self, data: bytes) -> None:
+        self._host.received(self._connection, data)
+
+    def lost(self, error: Exception | None) -> None:
+        self._connection.lost()

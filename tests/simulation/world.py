@@ -1,0 +1,286 @@
+"""A world: a cluster of gateways and relays with Redis, a chat service and clients, on one virtual clock."""
+
+import random
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import msgspec
+from django.conf import settings
+
+from chatws import conf as chat_conf
+from chatws.events import routes
+from chatws.management.commands import relay_stream
+from realtime.hub import recovery
+from realtime.layers import redis_pubsub
+from realtime.node import node
+from realtime.observability import metrics
+from realtime.presence import presence
+from realtime.redis import keys
+from realtime.relay import reporting
+from realtime.relay.watermill import PAYLOAD
+from tests.simulation import checks, client_sockets
+from tests.simulation.actions import ACTIONS
+from tests.simulation.chat_service import channel
+from tests.simulation.chat_service.service import ChatService
+from tests.simulation.faults import FAULTS
+from tests.simulation.gateway import Gateway
+from tests.simulation.members import Member
+from tests.simulation.network import Network
+from tests.simulation.outcome import Outcome
+from tests.simulation.plan import QUIET_SECONDS, SETTLE_SECONDS, Plan, Shape, Step
+from tests.simulation.process import Process
+from tests.simulation.redis_host import URL, RedisHost
+from tests.simulation.relay import Relay
+from tests.simulation.scheduler import START, Scheduler
+from tests.simulation.seams import installed
+from tests.simulation.socket_servers import Balancer
+from tests.simulation.world_log import WorldLog
+from tests.support.ledger import Ledger
+
+TOPICS = (routes.MESSAGE_NEW, routes.MEMBER_ADDED, routes.MEMBER_REMOVED, routes.NOTIFICATION_PUSH, keys.AUDIT_STREAM)
+
+
+class Slot:
+    """The place of one process of the cluster: what runs there is killed, stopped and started again."""
+
+    def __init__(self, world: "World", name: str, make: Callable[[Process], Any]) -> None:
+        self.name = name
+        self.running: Any = None
+        self._world = world
+        self._make = make
+        self._starts = 0
+
+    def start(self) -> None:
+        """Start a process, unless one runs."""
+        if self.running is None:
+            self._starts += 1
+            process = self._world.process(f"{self.name}.{self._starts}")
+            self.running = self._make(process)
+
+    def kill(self) -> None:
+        """End the process at once."""
+        if self.running is not None:
+            self._world.forget(self.running)
+            self.running.process.kill()
+            self.running = None
+
+    def stop(self) -> None:
+        """End the process as SIGTERM does; what has not ended in some seconds is killed."""
+        running, self.running = self.running, None
+        if running is not None:
+            self._world.leaves(running)
+            running.process.go_on()
+            running.stop()
+
+    def pause(self) -> None:
+        if self.running is not None:
+            self.running.process.pause()
+
+    def go_on(self) -> None:
+        if self.running is not None:
+            self.running.process.go_on()
+
+
+class World:
+    """Everything that runs, from a plan. `run` runs it to its end."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.shape = plan.shape
+        self.scheduler = Scheduler(plan.seed)
+        self.network = Network(self.scheduler)
+        self.log = WorldLog(self.scheduler)
+        resumed = int(min(256, dict(self.shape.settings).get("feed_publications", 256)))
+        self.ledger = Ledger(lambda: self.scheduler.now, lambda: START + self.scheduler.now, resumed=resumed)
+        self.problems: list[str] = []
+        self.checks = 0
+        self.counts: Counter[str] = Counter()
+        """How often each fault and each action happened."""
+        self.topics = TOPICS
+        self.unpromised: set[str] = set()
+        """Messages that Redis lost before a relay had seen them."""
+        self.blind_until = 0.0
+        """Redis lost a change of membership: until then no gateway can know of it."""
+        _configure(self.shape)
+        self.redis = RedisHost(self.scheduler, self.network, everysec=self.shape.everysec)
+        self.chat = ChatService(self.scheduler, self.network, instances=2, platform=self.shape.platform)
+        settings.CHATWS = replace(settings.CHATWS, rpc_target=self.chat.target)
+        self.users = list(range(101, 101 + self.shape.users))
+        self.groups: list[str] = []
+        self.clients: list[Member] = []
+        self.balancer = Balancer(self.network, "gateway")
+        self._texts = 0
+        self.gateways = [Slot(self, f"gateway-{number}", self._gateway) for number in range(self.shape.gateways)]
+        self.relays = [Slot(self, f"relay-{number}", self._relay) for number in range(self.shape.relays)]
+
+    # Parts
+
+    def process(self, name: str) -> Process:
+        """Return a new process."""
+        return Process(self.scheduler, self.network, name, shuffled=self.shape.shuffled)
+
+    def _gateway(self, process: Process) -> Gateway:
+        gateway = Gateway(process, frames=self.shape.frames)
+        self.balancer.add(gateway.server)
+        return gateway
+
+    def _relay(self, process: Process) -> Relay:
+        return Relay(process, self.topics)
+
+    def leaves(self, running: Gateway | Relay) -> None:
+        """Send no new connection to a gateway that ends."""
+        if isinstance(running, Gateway):
+            self.balancer.remove(running.server)
+
+    def forget(self, running: Gateway | Relay) -> None:
+        """Reset the connections of a gateway that is killed."""
+        self.leaves(running)
+        if isinstance(running, Gateway):
+            running.server.kill()
+
+    def add_device(self, user_id: int) -> Member:
+        """Let a user begin to use one more device."""
+        device = Member(self, user_id, len(self.clients) + 1)
+        self.clients.append(device)
+        return device
+
+    def _first_device(self, user_id: int) -> None:
+        self.add_device(user_id)
+
+    def text(self) -> str:
+        """Return a text that nobody has said."""
+        self._texts += 1
+        return f"text {self._texts}"
+
+    @property
+    def live_gateways(self) -> list[Gateway]:
+        return [slot.running for slot in self.gateways if slot.running is not None]
+
+    @property
+    def live_relays(self) -> list[Relay]:
+        return [slot.running for slot in self.relays if slot.running is not None]
+
+    def any_process(self, draws: random.Random) -> Process:
+        """Return one of the processes that run."""
+        running = [gateway.process for gateway in self.live_gateways]
+        running += [relay.process for relay in self.live_relays]
+        return draws.choice(running) if running else self.process("nobody")
+
+    # Running
+
+    def run(self) -> Outcome:
+        """Run the plan to its end, and judge."""
+        self.log.install()
+        with channel.installed(), client_sockets.installed(), installed(self.scheduler):
+            try:
+                self._run()
+            except Exception:  # a boundary: the world itself is broken; the log says what came before
+                self.problems.append(traceback.format_exc())
+        return Outcome(
+            seed=self.plan.seed, seconds=self.scheduler.now, faults=self.counts, messages=len(self.ledger.sent),
+            deliveries=sum(len(feed.places) for reader in self.ledger.readers for feed in reader.received.values()),
+            checks=self.checks, problems=self.problems, events=list(self.log.lines), digest=self.scheduler.digest,
+        )  # fmt: skip
+
+    def _run(self) -> None:
+        self._begin()
+        for step in self.plan.steps:
+            self.scheduler.at(step.at, self._do, step)
+        for end in self.plan.rounds:
+            self.scheduler.run(end + SETTLE_SECONDS)
+            self._check(checks.subscriptions)
+            self.scheduler.run(end + QUIET_SECONDS)
+            self._check(
+                checks.subscriptions, checks.presence, checks.audit, checks.tasks, checks.redis_keys, checks.sizes
+            )
+        self._judge()
+
+    def _begin(self) -> None:
+        draws = self.scheduler.draws("groups")
+        self.chat.start()
+        for _ in range(self.shape.groups):
+            members = draws.sample(self.users, draws.randint(1, len(self.users)))
+            self.groups.append(self.chat.create(members[0], *members[1:]))
+        for slot in (*self.gateways, *self.relays):
+            slot.start()
+        for user_id in self.users:
+            self.scheduler.after(draws.uniform(1, 3), self._first_device, user_id)
+
+    def _do(self, step: Step) -> None:
+        is_fault = step.what in FAULTS
+        work = (FAULTS if is_fault else ACTIONS)[step.what][0]
+        if is_fault:
+            self.counts[step.what] += 1
+        self.log.note(f"{step.what} ({step.number})")
+        work(self, self.scheduler.draws(f"step {step.number}"))
+
+    def _check(self, *some: Callable[["World"], list[str]]) -> None:
+        for check in some:
+            self.checks += 1
+            found = [f"{self.scheduler.now:.0f} s, {check.__name__}: {problem}" for problem in check(self)]
+            self.problems += found[:10]
+            for problem in found:
+                self.log.note(problem)
+
+    def _judge(self) -> None:
+        ledger = self.ledger
+        for message_id in self.unpromised:
+            ledger.sent.pop(message_id, None)
+        stored = {group_id: [one.message_id for one in messages] for group_id, messages in self.chat.stored.items()}
+        ledger.judge(stored, {}, by_feed=self.shape.platform)
+        self.problems += [f"ledger: {problem}" for problem in ledger.problems[:20]]
+        if self.shape.patience == 1:  # in a calm world all that polls is slow
+            self.problems += [f"late: {late}" for late in ledger.late[:10]]
+        self.problems += [f"unexpected in the log: {line}" for line in self.log.unexpected[:10]]
+
+    def groups_of(self, user_id: int) -> set[str]:
+        return self.chat.groups_of(user_id)
+
+    def redis_loses(self, change: Callable[[], Any]) -> Any:
+        """Do something after which Redis may lack data, and note what it lost before a relay saw it.
+
+        That is promised to nobody: messages are in the history, and memberships are read again later.
+        """
+        before = self._entries()
+        answer = change()
+        after = self._entries()
+        for topic, entries in before.items():
+            for entry_id in entries.keys() - after[topic].keys():
+                self._lost_entry(topic, entries[entry_id])
+        return answer
+
+    def _entries(self) -> dict[str, dict[bytes, Any]]:
+        dump: dict[bytes, Any] = self.redis.model.dump()
+        return {topic: dict(dump.get(topic.encode(), ())) for topic in self.topics}
+
+    def _lost_entry(self, topic: str, fields: tuple[bytes, ...]) -> None:
+        payload = dict(zip(fields[::2], fields[1::2], strict=True)).get(PAYLOAD, b"{}")
+        if topic == routes.MESSAGE_NEW:
+            self.unpromised.add(msgspec.json.decode(payload)["message_id"])
+        elif topic in (routes.MEMBER_ADDED, routes.MEMBER_REMOVED):
+            self.blind_until = self.scheduler.now + chat_conf.get().membership_seconds + SETTLE_SECONDS
+
+    def any_feed(self, draws: random.Random) -> str:
+        return f"group:{draws.choice(self.groups)}"
+
+
+def _configure(shape: Shape) -> None:
+    """Set the settings of all processes, and how often they poll: for the rest of this Python process."""
+    patience, small = shape.patience, dict(shape.settings)
+    recovery.READ_AT_ONCE = int(small.pop("read_at_once", recovery.READ_AT_ONCE))
+    presence.CHUNK = int(small.pop("presence_chunk", presence.CHUNK))
+    settings.CHATWS = replace(
+        settings.CHATWS, publishes_messages=shape.platform, owns_topics=True, owns_messages=True,
+        membership_seconds=small.pop("membership_seconds", 300.0),
+    )  # fmt: skip
+    given: Any = {"presence_lease": 30.0, **small}
+    given["presence_lease"] *= min(patience, 2)
+    settings.REALTIME = replace(settings.REALTIME, redis_url=URL, relay_lease_seconds=3.0 * patience, **given)
+    node.CONTROL_SECONDS = 1.0 * patience
+    node.MEASURE_SECONDS = node.SLOW_SECONDS = metrics.LAG_SECONDS = 1.0 * patience
+    redis_pubsub.PING_SECONDS, redis_pubsub.SILENT_SECONDS = 1.0 * patience, 3.0 * patience
+    vars(relay_stream)["watch_lag"] = partial(reporting.watch_lag, every=60.0)
