@@ -80,7 +80,7 @@ COMMANDS = {
         EVALSHA abc x
     """,
     "subscriptions": r"""
-        SUBSCRIBE a b a | SUBSCRIBE | PING | PING x | GET a | UNSUBSCRIBE b x | GET a | FOO | GET | MULTI |
+        SUBSCRIBE a b a | SUBSCRIBE | PING | PING x | GET a | UNSUBSCRIBE b x | GET a | FOO | GET | MULTI | DISCARD |
         UNSUBSCRIBE | UNSUBSCRIBE | GET a | UNSUBSCRIBE q r
     """,
     "XADD": r"""
@@ -137,6 +137,12 @@ COMMANDS = {
         XTRIM n MAXLEN x | XTRIM n MAXLEN -1 | XTRIM n MINID x | XTRIM n MAXLEN | XTRIM n MAXLEN 1 FOO |
         XTRIM n MAXLEN 1 2 | XTRIM n MAXLEN 5 LIMIT 1 | XTRIM n MAXLEN ~ 5 LIMIT x | XTRIM n MAXLEN ~ 5 LIMIT |
         XTRIM n MAXLEN ~ | XTRIM a FOO 1 | XTRIM none FOO 1
+    """,
+    "lag": r"""
+        XADD q 1-1 f v | XADD q 2-1 f v | XADD q 3-1 f v | XGROUP CREATE q g 2-1 ENTRIESREAD 2 |
+        XGROUP CREATE q h 1-1 ENTRIESREAD 1 | XGROUP CREATE q i 3-1 ENTRIESREAD 3 | XINFO GROUPS q | XDEL q 2-1 |
+        XINFO GROUPS q | XADD q 4-1 f v | XINFO GROUPS q | XTRIM q MAXLEN 1 | XINFO GROUPS q | XTRIM q MAXLEN 0 |
+        XINFO GROUPS q | XGROUP SETID q g 4-1 ENTRIESREAD 4 | XINFO GROUPS q | XINFO STREAM q
     """,
 }
 """Lines of commands, with a bar between two; the words of one are separated by spaces."""

@@ -69,7 +69,7 @@ class Model:
         """Run one command of a connection and return its reply, an error included."""
         try:
             found = COMMANDS.get(command[0])
-            if found is None or found.subcommands or found.arity < 0 or len(command) != found.arity:
+            if found is None or not found.least <= len(command) <= found.most:
                 found = find(command)
             if self.refusal is not None and (problem := self.refusal(session, found, command)):
                 raise self._refused(session, found, problem)

@@ -123,7 +123,7 @@ class Scripts:
                     words = [_word(word) for word in words]
                     break
             found = COMMANDS.get(words[0]) if words else None
-            if found is None or found.subcommands or found.arity < 0 or len(words) != found.arity:
+            if found is None or not found.least <= len(words) <= found.most:
                 found = _find(words)
             if not found.in_scripts:
                 raise Refusal("ERR This Valkey command is not allowed from script")

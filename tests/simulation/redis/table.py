@@ -9,6 +9,8 @@ from tests.simulation.redis.replies import Blocked, Refusal, Reply, text_of
 
 Run: TypeAlias = Callable[[Keyspace, Sequence[bytes]], Reply | Blocked]
 
+ANY_NUMBER = 2**31
+
 
 @dataclass(slots=True)
 class Command:
@@ -28,6 +30,12 @@ class Command:
     while_stale: bool = False
     while_busy: bool = False
     subcommands: "dict[bytes, Command]" = field(default_factory=dict)
+    least: int = field(init=False)
+    """The least number of words, and the largest; a command with subcommands has none, so that `find` is asked."""
+    most: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.least, self.most = abs(self.arity), self.arity if self.arity > 0 else ANY_NUMBER
 
 
 COMMANDS: dict[bytes, Command] = {}
@@ -51,6 +59,7 @@ def add(
         if parent not in COMMANDS:
             COMMANDS[parent] = Command(parent.decode().lower(), _never, -2)
         COMMANDS[parent].subcommands[child] = command
+        COMMANDS[parent].most = 0
         return run
 
     return added
@@ -70,8 +79,7 @@ def find(words: Sequence[bytes]) -> Command:
         command = command.subcommands.get(words[1].upper())
         if command is None:
             raise Refusal(f"ERR unknown subcommand '{text_of(words[1][:128])}'. Try {parent} HELP.")
-    count = len(words)
-    if count != command.arity if command.arity > 0 else count < -command.arity:
+    if not command.least <= len(words) <= command.most:
         raise wrong_count(command.name)
     return command
 

@@ -43,6 +43,7 @@ def test_subtle_answers_are_alike(both: Both, protocol: bytes) -> None:
     for lines in answers.COMMANDS.values():
         for command in lines.split("|"):
             both.run(command.encode().split())
+        assert both.connections[0].session.queued is None, "a transaction would hide what follows"
     both.compare_all()
 
 

@@ -153,7 +153,7 @@ def sides(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Sides]:
     port = free_port()
     options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
     if "CLUSTERDOWN" in request.node.name:
-        options += ["--cluster-enabled", "yes"]
+        options += ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
     process: Handle = run(options, port, tmp_path)
     made = Sides(port)
     yield made
