@@ -146,6 +146,7 @@ class Hub:
         wanted = [feed for feed in feeds if feed.name in resume.points]
         try:
             async with asyncio.timeout(OPEN_SECONDS):
+                await self._confirm_epochs(wanted, resume)
                 for feed in wanted:
                     if subscriber not in feed.subscribers:
                         tail = await missed(self._log, feed, resume, subscriber, self._recovery.wait)
@@ -158,6 +159,14 @@ class Hub:
             for feed in wanted[len(subscribed) :]:
                 feed.subscribing[subscriber] = False
         return subscribed
+
+    async def _confirm_epochs(self, wanted: list[LocalFeed], resume: Resume) -> None:
+        """Check the feeds whose epoch isn't the client's: another process may have reset them before this one."""
+        others = [feed for feed in wanted if feed.epoch != resume.points[feed.name].epoch]
+        try:
+            await self._recovery.confirm(others)
+        except TransientError as error:
+            logger.info("epochs can't be checked now: %s", error)
 
     def unsubscribe(self, subscriber: Subscriber, name: str) -> bool:
         """Deliver no more of a feed to a subscriber, from now on; return whether it received it or was about to."""

@@ -6,7 +6,7 @@ The hub starts a read when a publication doesn't follow on. This module decides 
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from realtime.aio import tasks
 from realtime.aio.waiting import wait_event
@@ -59,6 +59,18 @@ class Recovery:
         self.start(feed)
         if feed.fill is not None:
             await asyncio.wait([feed.fill])
+
+    async def confirm(self, feeds: Sequence[LocalFeed]) -> None:
+        """Compare the positions of some feeds with their logs, and return once those that were lost have been reset.
+
+        Raises:
+            RedisUnavailable: not all positions could be read.
+        """
+        names = [feed.name for feed in feeds]
+        for start in range(0, len(names), CHECKED_AT_ONCE):
+            await self._check(names[start : start + CHECKED_AT_ONCE])
+        if fills := [feed.fill for feed in feeds if feed.fill is not None]:
+            await asyncio.wait(fills)
 
     async def run(self, every: float) -> None:
         """Check all feeds each ``every`` seconds, and soon after the layer reconnected or a log could not be read."""

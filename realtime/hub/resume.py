@@ -66,7 +66,7 @@ async def missed(
     resume.feeds -= 1
     max_bytes = min(MAX_BYTES, resume.bytes)
     frames: list[bytes] = []
-    offset, size = point.offset, 0
+    offset, size, is_current = point.offset, 0, False
     while feed.subscribing.get(subscriber):
         if feed.epoch != point.epoch:
             return None
@@ -76,7 +76,11 @@ async def missed(
         room = MAX_PUBLICATIONS - len(frames), max_bytes - size
         entries = await log.tail(feed.name, Position(point.epoch, offset), feed.offset, *room)
         if entries is None:
-            return None
+            if is_current:
+                return None
+            is_current = True  # a lost log has a new epoch: its position counts, or the loss would be reported twice
+            await catch_up(feed)
+            continue
         if not entries and offset > feed.offset:  # the log is ahead of this process
             await catch_up(feed)
             await asyncio.sleep(0)

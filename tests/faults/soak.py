@@ -1,7 +1,8 @@
 """`make soak MINUTES=` opens, uses and closes connections by the hundred thousand; none may leave anything behind.
 
-Processes first warm up for a fifth of the time. At the end their memory, the gateway's feeds and the keys in Redis must
-be the same as after the warm-up. python -m tests.faults.soak --minutes 10
+The limits are those of production. Processes first warm up for a fifth of the time. At the end their memory and the
+gateway's feeds must be the same as after the warm-up. Every key in Redis is counted on the way and at the end: none may
+be unknown, and none more than what lives allows. python -m tests.faults.soak --minutes 10
 """
 
 import argparse
@@ -13,7 +14,7 @@ import random
 import sys
 import tempfile
 import time
-from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,33 +26,32 @@ import django
 django.setup()
 
 from realtime.redis.client import connect as connect_redis  # noqa: E402
+from tests.faults.census import Census, Living, take  # noqa: E402
 from tests.support.chat import Chat, new_user  # noqa: E402
 from tests.support.raw import CLOSE, TEXT, RawSocket, raw_socket  # noqa: E402
 from tests.support.scrape import Scraped  # noqa: E402
 from tests.support.stack import Gateway, Process, Stack  # noqa: E402
 
-SETTINGS = {
-    "CHATWS_ACCEPTS_PER_SECOND": "0",
-    "CHATWS_ACCEPTS_PER_ADDRESS": "0", "CHATWS_CONNECTIONS_PER_USER": "0", "CHATWS_PUBLIC_STATUS": "1",
-    "CHATWS_SENDS_PER_SECOND": "0",
-}  # fmt: skip
+SETTINGS = {"CHATWS_PUBLIC_STATUS": "1", "CHATWS_TRUSTED_PROXIES": "127.0.0.1", "CHATWS_OWN_TOPICS": "1"}
+"""No limit is lifted: each user has an address of its own, as behind a proxy."""
+CENSUS_SECONDS = 5.0
+TOPICS = 6
+"""Those of the events, and the audit's."""
 REST_SECONDS = 300.0
 """Seconds until a gateway must hold nothing: it unsubscribes from a feed 30 s after the last member left."""
+CONNECTIONS_PER_USER = 20
+"""The limit by default."""
 GROWTH_MB = 20
 """Megabytes that a process may grow."""
-PASSING = ("chatws:limit:", "chatws:terminations")
-"""Keys that exist only for seconds."""
-OLDER_HALF = b":ids:old"
-"""The second key of a feed's publication ids, which exists once its ids are ten minutes old."""
 
 
 @dataclass
 class Sample:
-    """The resources at one moment: bytes of memory by process, subscribed feeds, keys in Redis by kind."""
+    """The resources at rest: bytes of memory by process, subscribed feeds, keys in Redis."""
 
     memory: dict[str, int]
     feeds: int
-    keys: Counter[str]
+    census: Census
 
 
 @dataclass
@@ -69,6 +69,8 @@ class Soak:
     seconds: float = 0.0
     along: list[int] = field(default_factory=list)
     """The gateway's memory at intervals."""
+    taken: list[Census] = field(default_factory=list)
+    """The keys in Redis at these intervals."""
 
     async def run(self, *, minutes: float = math.inf, most: int = 0) -> tuple[Sample, Sample]:
         """Run for so many minutes or connections; return the resources before and after.
@@ -77,6 +79,7 @@ class Soak:
         """
         stack = Stack(self.folder, DJANGO_SETTINGS_MODULE=self.settings, **SETTINGS)
         began = time.monotonic()
+        self._is_over = asyncio.Event()
         try:
             self._gateway = await asyncio.to_thread(stack.start)
             self._processes = [process for process in stack.processes if not process.name.startswith("rpc")]
@@ -89,7 +92,8 @@ class Soak:
             self.connections = 0
             await self._go_on(minutes * 48, most)
             after = await self._rest()
-            watching.cancel()
+            self._is_over.set()
+            await watching
             await self._redis.aclose()
             log = self._gateway.log.read_text()
             assert "Traceback" not in log, log[-4_000:]
@@ -102,6 +106,7 @@ class Soak:
         chat = Chat(stack.rpc_target)
         self._users = [new_user() for _ in range(self.users)]
         self._of: dict[int, list[str]] = {user: [] for user in self._users}
+        self._address_of = {user: f"198.51.{n // 250}.{n % 250 + 1}" for n, user in enumerate(self._users)}
         for number in range(self.groups):
             members = self._users[number :: self.groups] + self._users[(number + 1) % self.groups :: self.groups]
             group = await chat.group(*dict.fromkeys(members))
@@ -126,7 +131,7 @@ class Soak:
         """Run one connection: leave a chat group, join it again, send a message, then close or break the socket."""
         self.connections += 1
         group = random.choice(self._of[user])
-        async with raw_socket(self._gateway.port, user) as raw:
+        async with raw_socket(self._gateway.port, user, address=self._address_of[user]) as raw:
             await self._ask(raw, "leave_group", {"group_id": group}, "group_left")
             await self._ask(raw, "join_group", {"group_id": group}, "group_joined")
             if self.connections % 10 == 0:
@@ -151,9 +156,16 @@ class Soak:
                 return False
 
     async def _watch(self) -> None:
-        while True:
+        while not self._is_over.is_set():
             self.along.append(memory_of(self._gateway))
-            await asyncio.sleep(5)
+            self.taken.append(await take(self._redis, self._living(self.users * CONNECTIONS_PER_USER)))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CENSUS_SECONDS):
+                    await self._is_over.wait()
+
+    def _living(self, connections: int) -> Living:
+        """Return what lives now; ``connections``: how many there may be."""
+        return Living(self.users, self.groups, TOPICS, connections, processes=1)
 
     async def _rest(self) -> Sample:
         """Return the resources once everything temporary is released."""
@@ -165,23 +177,12 @@ class Soak:
                 if not (seen.total("chatws_connections") or seen.total("chatws_feeds") or waiting):
                     break
                 await asyncio.sleep(0.5)
-        keys: Counter[str] = Counter()
-        async for key in self._redis.scan_iter(count=1_000):
-            if not key.decode().startswith(PASSING) and not key.endswith(OLDER_HALF):
-                keys[kind_of(key.decode())] += 1
+        census = await take(self._redis, self._living(0))
         memory = {process.name: memory_of(process) for process in self._processes}
-        return Sample(memory, int(seen.total("chatws_feeds")), keys)
+        return Sample(memory, int(seen.total("chatws_feeds")), census)
 
     async def _lag(self) -> int:
         return sum(group["lag"] or 0 for group in await self._redis.xinfo_groups("chatws:audit"))
-
-
-def kind_of(key: str) -> str:
-    """Return a key without the names in it."""
-    head, brace, rest = key.partition("{")
-    if brace:
-        return f"{head}{{{rest.partition(':')[0]}}}{rest.partition('}')[2]}"
-    return ":".join("…" if part.isdigit() or len(part) > 20 else part for part in key.split(":"))
 
 
 def memory_of(process: Process | Gateway) -> int:
@@ -201,16 +202,16 @@ def main() -> None:
         soak = Soak(Path(folder))
         before, after = asyncio.run(soak.run(minutes=options.minutes))
     sys.stdout.write(table(soak, before, after))
-    problems = left_behind(before, after) + grown(before, after, options.growth)
+    problems = left_behind(soak, before, after) + grown(before, after, options.growth)
     sys.exit("\n".join(problems) if problems else 0)
 
 
-def left_behind(before: Sample, after: Sample) -> list[str]:
-    """Return the kinds of keys, and the feeds, of which there are more than before."""
-    found = [f"{key}: {before.keys[key]} keys became {after.keys[key]}" for key in after.keys - before.keys]
+def left_behind(soak: Soak, before: Sample, after: Sample) -> list[str]:
+    """Return the problems of every census, each once, and the feeds that are still subscribed."""
+    found = dict.fromkeys(one for census in (*soak.taken, before.census, after.census) for one in census.problems)
     if after.feeds > before.feeds:
-        found.append(f"{before.feeds} feeds became {after.feeds}")
-    return found
+        found[f"{before.feeds} feeds became {after.feeds}"] = None
+    return list(found)
 
 
 def grown(before: Sample, after: Sample, megabytes: int = GROWTH_MB) -> list[str]:
@@ -226,7 +227,8 @@ def table(soak: Soak, before: Sample, after: Sample) -> str:
     rows = [
         ("seconds", f"{soak.seconds:.0f}"), ("connections", f"{soak.connections:,}"),
         ("messages acked", f"{soak.acked:,}"), ("subscribed feeds, before and after", f"{before.feeds}, {after.feeds}"),
-        ("keys in Redis, before and after", f"{before.keys.total():,}, {after.keys.total():,}"),
+        ("keys in Redis, before and after", f"{before.census.count.total():,}, {after.census.count.total():,}"),
+        ("looks at every key", f"{len(soak.taken) + 2}"),
         *((f"memory of {name}, before and after", f"{size / 1e6:.0f} MB, {after.memory[name] / 1e6:.0f} MB")
           for name, size in before.memory.items()),
         ("memory of the gateway along the way", ", ".join(f"{size / 1e6:.0f}" for size in thinned(soak.along)) + " MB"),

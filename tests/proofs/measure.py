@@ -73,7 +73,8 @@ async def a_soak(size: Size) -> list[Figure]:
     growth = max(after.memory[name] - held for name, held in before.memory.items()) / 1e6
     return [
         none_of(
-            f"kinds of key and feeds left behind by {soaked.connections:,} connections", soak.left_behind(before, after)
+            f"unknown, too many or endless keys, and feeds left behind by {soaked.connections:,} connections",
+            soak.left_behind(soaked, before, after),
         ),
         at_most("most memory that a process grew by", growth, soak.GROWTH_MB, "MB"),
         Figure("messages acked", f"{soaked.acked:,}", "1 or more", soaked.acked > 0),

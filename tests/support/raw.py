@@ -56,20 +56,25 @@ class RawSocket:
 
 @asynccontextmanager
 async def raw_socket(
-    port: int, user: int, *, tls: ssl.SSLContext | None = None, receive_buffer: int = 0
+    port: int, user: int, *, tls: ssl.SSLContext | None = None, receive_buffer: int = 0, address: str = ""
 ) -> AsyncIterator[RawSocket]:
-    """Open an authenticated WebSocket of this user; ``receive_buffer`` limits the kernel's buffer to about that."""
+    """Open an authenticated WebSocket of this user.
+
+    ``receive_buffer`` limits the kernel's buffer to about that. ``address`` is sent as a proxy would, in
+    `X-Forwarded-For`.
+    """
     plain = socket.socket()
     if receive_buffer:
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     plain.setblocking(False)
     await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", port))
     host = "localhost" if tls else None
+    forwarded = f"X-Forwarded-For: {address}\r\n" if address else ""
     reader, writer = await asyncio.open_connection(sock=plain, ssl=tls, server_hostname=host, limit=4096)
     writer.write(
         f"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
-        f"Authorization: Bearer {make_token(user, 86_400)}\r\n\r\n".encode()
+        f"Authorization: Bearer {make_token(user, 86_400)}\r\n{forwarded}\r\n".encode()
     )
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
     raw = RawSocket(reader, writer)

@@ -63,6 +63,44 @@ async def test_other_epoch_is_not_recovered(world: World) -> None:
     assert (await resumed(world, Listener(), "of long ago", 1)).tail is None
 
 
+async def test_log_lost_before_a_resume_is_reported_once(redis: Redis, conf: RealtimeConf) -> None:
+    world = World(redis, conf, check_seconds=1_000)
+    world.hub.start()
+    other, back = Listener(), Listener()
+    [first] = await world.hub.subscribe(other, [FEED])
+    for _ in range(3):
+        await world.publish(FEED)
+    await other.until(lambda: len(other.frames) == 3)
+    await redis.flushall()
+    joined = await resumed(world, back, first.position.epoch, 1)
+    assert joined.tail is None
+    assert joined.position == await world.log.ensure(FEED)
+    assert joined.position.epoch != first.position.epoch
+    assert (other.resets, back.resets) == ([joined.position], [])
+    await world.hub.check_all()
+    await world.publish(FEED)
+    await back.until(lambda: back.offsets == [1])
+    assert back.resets == []
+    await world.stop()
+
+
+async def test_epoch_known_to_the_client_first_is_recovered(redis: Redis, conf: RealtimeConf) -> None:
+    """Another process noticed the lost log before this one, and the client was connected there."""
+    world = World(redis, conf, check_seconds=1_000)
+    world.hub.start()
+    other, back = Listener(), Listener()
+    await world.hub.subscribe(other, [FEED])
+    await world.publish(FEED)
+    await other.until(lambda: len(other.frames) == 1)
+    await redis.flushall()
+    for _ in range(2):
+        await world.append_untold(FEED)
+    epoch = (await world.log.ensure(FEED)).epoch
+    joined = await resumed(world, back, epoch, 1)
+    assert (offsets(joined), joined.position.epoch, back.resets) == ([2], epoch, [])
+    await world.stop()
+
+
 async def test_offset_beyond_the_log_is_not_recovered(world: World) -> None:
     [first] = await world.hub.subscribe(Listener(), [FEED])
     await world.publish(FEED)
