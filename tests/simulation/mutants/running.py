@@ -1,0 +1,55 @@
+"""Run many mutants, each in a process of its own, and report them as a table in Markdown."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+
+import msgspec
+
+from tests.simulation.mutants.mutant import ROOT, Mutant
+from tests.simulation.mutants.seeds import Search
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the seeds said of a mutant. ``failure``: why they could not run; empty if they did."""
+
+    mutant: Mutant
+    search: Search
+    failure: str = ""
+
+    @property
+    def was_caught(self) -> bool:
+        return self.search.seed is not None
+
+
+def results(mutants: Sequence[Mutant], seeds: str, at_once: int) -> Iterator[Result]:
+    """Yield the result of each mutant as it ends, ``at_once`` processes at a time."""
+    with ThreadPoolExecutor(at_once) as pool:
+        running = [pool.submit(_result, mutant, seeds) for mutant in mutants]
+        for ended in as_completed(running):
+            yield ended.result()
+
+
+def _result(mutant: Mutant, seeds: str) -> Result:
+    command = [sys.executable, "-m", "tests.simulation.mutants", "--mutant", mutant.name, "--seeds", seeds]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    try:
+        return Result(mutant, msgspec.json.decode(ended.stdout.strip().rpartition("\n")[2], type=Search))
+    except msgspec.DecodeError:
+        return Result(mutant, Search(0), ended.stderr.strip().rpartition("\n")[2] or "no output")
+
+
+def table(found: Sequence[Result], *, guards: bool = False) -> str:
+    """Return the results in Markdown, those that were caught first first; with ``guards`` in the words of a guard."""
+    heads = ("guard", "without it", "seeds until it is missed", "found") if guards else (
+        "mutant", "breaks", "seeds until it is caught", "found"
+    )  # fmt: skip
+    lines = [f"| {' | '.join(heads)} |", "| --- | --- | --: | --- |"]
+    for one in sorted(found, key=lambda one: (not one.was_caught, one.search.ran, one.mutant.name)):
+        seeds = str(one.search.ran) if one.was_caught else f"not in {one.search.ran}"
+        what = (one.search.problem or one.failure).replace("|", "\\|")
+        lines.append(f"| {one.mutant.name} | {one.mutant.breaks} | {seeds} | {what} |")
+    return "\n".join(lines)
