@@ -144,6 +144,11 @@ COMMANDS = {
         XINFO GROUPS q | XADD q 4-1 f v | XINFO GROUPS q | XTRIM q MAXLEN 1 | XINFO GROUPS q | XTRIM q MAXLEN 0 |
         XINFO GROUPS q | XGROUP SETID q g 4-1 ENTRIESREAD 4 | XINFO GROUPS q | XINFO STREAM q
     """,
+    "bounds of scores": r"""
+        ZADD y 1 a 2 b 3 c | ZRANGEBYSCORE y (1 (3 | ZRANGEBYSCORE y 1 (3 | ZRANGEBYSCORE y (1 3 |
+        ZRANGEBYSCORE y (1 (1 | ZREMRANGEBYSCORE y (1 (3 | ZRANGE y 0 -1 | ZADD y 1 aa 1 b 1 A 1.5 a |
+        ZRANGE y 0 -1 WITHSCORES | ZRANGE y -2 -1
+    """,
 }
 """Lines of commands, with a bar between two; the words of one are separated by spaces."""
 
