@@ -210,9 +210,10 @@ class Run:
         return faults
 
     async def _settle(self) -> None:
-        """Send one more message in each chat group; then every reader has everything, or never will.
+        """Wait until every reader has everything; then send one more message in each chat group.
 
-        First wait for the removals and additions: they and the messages have separate topics without a common order.
+        The removals and additions come first: they and the messages have separate topics without a common order. What
+        arrives only once another message follows was lost until then, which the ledger would not see.
         """
         comer, moved = self.users[-1].reader, self.left[f"user {LEAVER}"]
         with suppress(TimeoutError):
@@ -221,15 +222,26 @@ class Run:
                     await self._until_out(group_id)
                 while not comer.places.keys() >= {f"group:{group_id}" for group_id in moved}:
                     await asyncio.sleep(0.1)
+        deadline = time.monotonic() + CATCH_UP_SECONDS
+        while (behind := self._behind()) and time.monotonic() < deadline:
+            await asyncio.sleep(0.2)
+        if behind:
+            self.ledger.problem(f"did not arrive without another message: {behind}")
         speaker = self.users[0]
         self.last = {group_id: await self._say(speaker, group_id, "the last") for group_id in self.groups}
         came = {self.last[group_id] for group_id in moved}
         deadline = time.monotonic() + CATCH_UP_SECONDS
         while time.monotonic() < deadline:
-            missing = any(self.ledger.missing(user.reader, self._groups_of(user.reader)) for user in self.users)
-            if not missing and comer.seen.keys() >= came:
+            if comer.seen.keys() >= came and not self._behind():
                 return
             await asyncio.sleep(0.2)
+
+    def _behind(self) -> str:
+        """Return a message that a reader did not receive yet; empty if there is none."""
+        for user in self.users:
+            for message_id in self.ledger.missing(user.reader, self._groups_of(user.reader)):
+                return f"{message_id} to {user.reader.name}"
+        return ""
 
     async def _until_out(self, group_id: str) -> None:
         """Wait until the leaver's gateway rejects reading in a chat group."""

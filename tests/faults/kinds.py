@@ -10,11 +10,14 @@ SILENT_SECONDS = 3.0
 """Seconds until these clients notice a server that is silent: two of their heartbeats."""
 OPEN_SECONDS = 15.0
 """Seconds for which a client waits for the answer to a handshake."""
+ERRORS_SECONDS = 10.0
+"""Seconds until everything is delivered after Redis answered errors."""
 
 PROCESS_KILLED = Kind("a process was killed")
 SERVICE_KILLED = Kind("a chat service was killed", budget=OUTBOX_SECONDS + CALM_SECONDS)
 RELAY_KILLED = Kind("the active relay was killed or stopped", budget=TAKEOVER_SECONDS)
 REDIS_DOWN = Kind("Redis was down")
+REDIS_ERRORS = Kind("Redis answered errors", budget=ERRORS_SECONDS)
 SUBSCRIPTIONS_KILLED = Kind("the gateways' subscriptions were killed")
 TRIMMED = Kind("a log was trimmed", loses=True)
 NETWORK_RESET = Kind("a reader's network was reset")

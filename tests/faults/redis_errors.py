@@ -29,6 +29,7 @@ from django.conf import settings  # noqa: E402
 
 from realtime.presence.presence import Presence, Stats  # noqa: E402
 from realtime.redis import keys  # noqa: E402
+from tests.faults.kinds import REDIS_ERRORS  # noqa: E402
 from tests.faults.redis_report import TRUE_SECONDS, Outcome, Row, problems, table  # noqa: E402
 from tests.faults.redis_users import Member, Round  # noqa: E402
 from tests.proofs.figures import Figure, all_of, at_most, none_of  # noqa: E402
@@ -105,6 +106,10 @@ class Run(Round):
         self.over.set()
         await asyncio.wait(writing)
         await until(lambda: not self._missing(), what="every acked message is delivered")
+        chat = self.stack.chat()
+        stored = {group_id: list(await chat.all_messages(group_id))[::-1] for group_id in self.groups}
+        await chat.close()
+        self.ledger.judge(stored, {reader.name: self.groups for reader in self.ledger.readers})
 
     async def _one_kind(self, kind: str) -> None:
         self.row = Row(kind)
@@ -112,13 +117,14 @@ class Run(Round):
         failures, answered = await self._task_failures(), self.proxy.refused.total()
         coming = asyncio.create_task(self._come_and_go())
         ends = time.monotonic() + self.seconds
-        if kind != MIXED:
-            self.proxy.answer_kind(kind)
-            await asyncio.sleep(self.seconds)
-        while time.monotonic() < ends:
-            self._answer_half(self.rng.choice(ELEVEN))
-            await asyncio.sleep(0.5)
-        self.proxy.restore()
+        with self.ledger.fault(REDIS_ERRORS):
+            if kind != MIXED:
+                self.proxy.answer_kind(kind)
+                await asyncio.sleep(self.seconds)
+            while time.monotonic() < ends:
+                self._answer_half(self.rng.choice(ELEVEN))
+                await asyncio.sleep(0.5)
+            self.proxy.restore()
         began = time.monotonic()
         self.row.answered = self.proxy.refused.total() - answered
         coming.cancel()

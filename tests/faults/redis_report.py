@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from tests.faults.kinds import ERRORS_SECONDS
 from tests.support.ledger import Ledger
 
-TRUE_SECONDS = 10.0
+TRUE_SECONDS = ERRORS_SECONDS
 """How soon after the errors presence and audit have to be true, and everything delivered."""
 
 
@@ -52,16 +53,7 @@ def table(outcome: Outcome) -> str:
     ]  # fmt: skip
     count = outcome.ledger.count
     lines = [" | ".join(cells) for cells in ([*head], ["---"] * len(head), *rows)]
-    return "\n".join(
-        [*(f"| {line} |" for line in lines), "", f"lost {len(lost(outcome))}, repeated {count['repeated']}"]
-    )
-
-
-def lost(outcome: Outcome) -> list[str]:
-    """Return the acked messages that somebody did not receive."""
-    ledger = outcome.ledger
-    groups = list({sent.group_id for sent in ledger.sent.values()})
-    return [message_id for reader in ledger.readers for message_id in ledger.missing(reader, groups)]
+    return "\n".join([*(f"| {line} |" for line in lines), "", f"lost {count['lost']}, repeated {count['repeated']}"])
 
 
 def problems(outcome: Outcome, seconds: float | None = TRUE_SECONDS) -> list[str]:
@@ -73,4 +65,5 @@ def problems(outcome: Outcome, seconds: float | None = TRUE_SECONDS) -> list[str
     ]
     failed = [f"{row.kind}: {row.task_failures} failures of tasks" for row in outcome.rows if row.task_failures]
     idle = [f"{row.kind}: nothing was answered or acked" for row in outcome.rows if not (row.answered and row.acked)]
-    return [*outcome.ledger.problems, *(f"lost: {one}" for one in lost(outcome)), *late, *failed, *idle]
+    late += [str(one) for one in outcome.ledger.late if seconds is not None]
+    return [*outcome.ledger.problems, *late, *failed, *idle]

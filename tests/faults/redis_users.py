@@ -90,6 +90,7 @@ class Member:
                     answer.set_result(frame)
         except websockets.ConnectionClosed as closed:
             self.close_code = self.socket.close_code or 1006
+            self._reader.disconnected(for_good=self.is_over)
             if not self.is_over:
                 self._run.row.disconnected += 1
                 self._run.ledger.problem(f"{self._run.row.kind}: {self._reader.name} was closed by {self.close_code}")

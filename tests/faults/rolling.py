@@ -28,7 +28,8 @@ from chatws.chat_service.pb import chat_pb2 as pb  # noqa: E402
 from chatws.client import ChatClient, Connected, Disconnected  # noqa: E402
 from tests.support.chat import Chat  # noqa: E402
 from tests.support.client import make_token  # noqa: E402
-from tests.support.ledger import Ledger, Reader  # noqa: E402
+from tests.support.ledger import Kind, Ledger, Reader  # noqa: E402
+from tests.support.ledger.causes import CONNECT_SECONDS  # noqa: E402
 from tests.support.proxy import Proxy  # noqa: E402
 from tests.support.scrape import get  # noqa: E402
 from tests.support.stack import Gateway, Stack  # noqa: E402
@@ -82,7 +83,8 @@ class Outcome:
     def problems(self, clients: int, share: int | None = None) -> list[str]:
         """Return the problems: failed gateway exits, clients that did not reconnect, broken promises of the ledger.
 
-        ``share``: percent of the clients that may be disconnected at a time; None: any, as the machine may be slow.
+        ``share``: percent of the clients that may be disconnected at a time; None: any, and nothing is late, as the
+        machine may be slow.
         """
         found = [
             f"gateway {number} ended with exit status {status}"
@@ -94,6 +96,8 @@ class Outcome:
         if share is not None and self.disconnected * 100 > clients * share:
             part = f"{self.disconnected:,} of {clients:,} clients"
             found.append(f"{part} were disconnected at a time: more than {share}% (--share)")
+        if share is not None:
+            found += map(str, self.ledger.late)
         return found + self.ledger.problems
 
 
@@ -142,6 +146,7 @@ class Rolling:
         self.outcome = Outcome(Ledger())
         self.groups: list[str] = []
         self.clients: list[ChatClient] = []
+        self._restarted = Kind("a gateway was restarted", connect=plan.retry_seconds + CONNECT_SECONDS)
         self._disconnected: set[ChatClient] = set()
         self._returned: set[ChatClient] = set()
 
@@ -166,7 +171,8 @@ class Rolling:
                 await writing
                 await self._until(lambda: not any(map(self._missing, self.outcome.ledger.readers, self.groups)))
                 self.outcome.returned = len(self._returned)
-                for client in self.clients:
+                for client, reader in zip(self.clients, self.outcome.ledger.readers, strict=True):
+                    reader.disconnected(for_good=True)
                     await client.close()
                 await asyncio.wait(listening)
                 watching.cancel()
@@ -181,7 +187,8 @@ class Rolling:
         """Stop a gateway and start another; wait until it is used, all clients are back and enough is acked."""
         sent = self.outcome.ledger.sent
         enough = len(sent) + self.plan.least
-        status = await asyncio.to_thread(gateways[number].stop, seconds=self.plan.drain_seconds + STOP_SECONDS)
+        with self.outcome.ledger.fault(self._restarted):
+            status = await asyncio.to_thread(gateways[number].stop, seconds=self.plan.drain_seconds + STOP_SECONDS)
         self.outcome.statuses += (status,)
         gateways[number] = await asyncio.to_thread(self.stack.start_gateway)
         await self._until(
@@ -206,16 +213,18 @@ class Rolling:
                 self.clients.append(ChatClient(url, token, first_wait=0.2, longest_wait=2.0, observer=reader.observe))
 
     async def _open(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
-        listening = [tasks.create_task(self._listen(client)) for client in self.clients]
+        both = zip(self.clients, self.outcome.ledger.readers, strict=True)
+        listening = [tasks.create_task(self._listen(client, reader)) for client, reader in both]
         for first in range(0, len(self.clients), OPENED_AT_ONCE):
             some = self.clients[first : first + OPENED_AT_ONCE]
             await asyncio.gather(*(client.__aenter__() for client in some))
             await asyncio.gather(*(client.ready() for client in some))
         return listening
 
-    async def _listen(self, client: ChatClient) -> None:
+    async def _listen(self, client: ChatClient, reader: Reader) -> None:
         async for event in client:
             if isinstance(event, Disconnected):
+                reader.disconnected()
                 self._disconnected.add(client)
                 self.outcome.disconnected = max(self.outcome.disconnected, len(self._disconnected))
             elif isinstance(event, Connected) and client in self._disconnected:
@@ -290,7 +299,7 @@ def table(plan: Plan, outcome: Outcome) -> str:
         ("exit statuses of the gateways", ", ".join(map(str, outcome.statuses))),
         ("messages acked", f"{len(ledger.sent):,}"),
         ("deliveries checked", f"{sum(len(ids) for r in ledger.readers for ids in r.messages.values()):,}"),
-        *((name, f"{ledger.count[name]:,}") for name in FAILURES),
+        *((name, f"{ledger.count[name]:,}") for name in FAILURES), ("late", f"{len(ledger.late):,}"),
     ]  # fmt: skip
     return "".join(f"| {name} | {value} |\n" for name, value in rows)
 

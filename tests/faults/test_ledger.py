@@ -279,6 +279,11 @@ def test_member_that_is_not_subscribed_at_the_end_is_found(history: History) -> 
     assert history.at(2).judge().count["unsubscribed"] == 1
 
 
+def test_reader_that_finished_is_not_unsubscribed(history: History) -> None:
+    history.at(1).one.disconnected(for_good=True)
+    assert history.judge().problems == []
+
+
 def test_added_user_that_is_never_subscribed_is_found(history: History) -> None:
     comer = history.ledger.reader("user 2")
     comer.observe(auth(None))

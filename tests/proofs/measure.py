@@ -62,6 +62,7 @@ async def rolling_restart(size: Size) -> list[Figure]:
         none_of(f"messages lost, repeated or swapped, of {len(ledger.sent):,}", ledger.problems),
         all_of("clients that reconnected", outcome.returned, plan.clients),
         Figure("exit statuses of the gateways", ", ".join(map(str, outcome.statuses)), "0", not any(outcome.statuses)),
+        none_of(f"late, of {ledger.count['in time']:,} deliveries", [*map(str, ledger.late)]),
         at_most("most clients disconnected at a time", 100 * outcome.disconnected / plan.clients, rolling.SHARE, "%"),
     ]
 

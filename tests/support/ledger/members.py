@@ -33,7 +33,7 @@ def judge(ledger: "Ledger", reader: Reader, groups: Collection[str]) -> None:
             out_of.discard(change.group_id)
     for group_id in sorted(wanted | unwanted):
         spans = reader.spans.get(f"group:{group_id}", [])
-        is_subscribed = bool(spans) and spans[-1].last is None
+        is_subscribed = bool(spans) and (spans[-1].last is None or spans[-1].why == "finished")
         if group_id in wanted and not is_subscribed:
             ledger.found("unsubscribed", f"{reader.name} is a member of {group_id} and is not subscribed to it")
         if group_id in unwanted and is_subscribed and reader.was_connected:
