@@ -32,7 +32,8 @@ PROBE_BYTES = 8_192
 """More than a page, so that the probe needs new space."""
 POLL_SECONDS = 0.25
 LEASE_SECONDS = 3.0
-LONGEST_WAIT = 5.0
+LONGEST_WAIT = 1.0
+"""Seconds between two attempts while Redis is unavailable: events must not wait long once it is back."""
 
 
 def event(topic: str, payload: dict[str, object], metadata: dict[str, str] | None = None) -> OutboxEvent:

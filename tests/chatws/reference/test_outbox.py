@@ -10,6 +10,9 @@ from typing import Any
 import grpc
 import pytest
 
+from chatws.reference import outbox
+from chatws.reference.outbox import OutboxPublisher
+from realtime.aio.backoff import Backoff
 from realtime.redis.client import connect
 from tests.support.chat import Chat, new_user
 from tests.support.postgres import PostgresServer
@@ -91,6 +94,23 @@ async def until_done(work: Callable[..., Awaitable[Any]], *arguments: Any) -> An
             return await work(*arguments)
         except grpc.aio.AioRpcError:
             await asyncio.sleep(0.02)
+
+
+async def test_outbox_retries_each_second_during_a_long_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    redis: Any = connect(f"redis://127.0.0.1:{free_port()}/0")
+    waits: list[float] = []
+
+    async def sleep(backoff: Backoff) -> None:
+        waits.append(backoff.take())
+        if len(waits) == 10:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(Backoff, "sleep", sleep)
+    monkeypatch.setattr(outbox, "POLL_SECONDS", 0.125)
+    with pytest.raises(asyncio.CancelledError):
+        await OutboxPublisher(redis).run()
+    assert max(waits) <= 1.0
+    await redis.aclose()
 
 
 async def test_event_committed_without_redis_is_published_later(stack: Stack) -> None:
