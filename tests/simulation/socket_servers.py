@@ -17,6 +17,7 @@ class SocketServer:
 
     ``ping_interval`` and ``ping_timeout`` are in seconds. ``buffer``: how many bytes the operating systems take that
     the client has not read. More than ``waiting_frames`` unread frames of a client, or ``waiting_bytes``, stop reading.
+    A frame from a client of more than ``largest`` bytes closes the connection.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class SocketServer:
         buffer: int = 131_072,
         waiting_frames: int = 64,
         waiting_bytes: int = 262_144,
+        largest: int = 65_536,
     ) -> None:
         self.process = process
         self.application = application
@@ -37,6 +39,7 @@ class SocketServer:
         self.ping_interval, self.ping_timeout = ping_interval, ping_timeout
         self.buffer = buffer
         self.waiting_frames, self.waiting_bytes = waiting_frames, waiting_bytes
+        self.largest = largest
         self.sockets: dict[Socket, None] = {}
         self._checks = False
         process.at_end.append(self.kill)

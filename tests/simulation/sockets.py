@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import Context
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from realtime.aio import tasks
@@ -20,7 +21,9 @@ from tests.simulation.network import Link
 if TYPE_CHECKING:
     from tests.simulation.socket_servers import SocketServer
 
-CLOSE_SECONDS, LOOK_AGAIN_SECONDS = 5.0, 0.05
+ANSWER_SECONDS, CLOSE_SECONDS, LOOK_AGAIN_SECONDS = 1.0, 5.0, 0.05
+FAILED = 1011
+"""The close code of a connection whose application has failed."""
 CONTROL = 8
 """Bytes of a frame without text."""
 
@@ -60,6 +63,8 @@ class Socket:
         self._unsent: deque[tuple[Item, int]] = deque()
         self._drained: asyncio.Future[None] | None = None
         self._is_draining = False
+        self._is_failing = False
+        """Whether a frame was too large: the close frame follows the answers to those before it."""
         self._is_read = True
         self._unread: deque[Item] = deque()
         """What the client sent while this server does not read."""
@@ -73,11 +78,17 @@ class Socket:
     def received(self, item: Item) -> None:
         if not self._process.is_alive or self.state is State.CLOSED:
             return
+        if self._is_failing and self.state is State.OPEN:
+            return
         if not self._is_read:
             self._unread.append(item)
             return
         kind, content = item
-        if kind == "text":
+        if kind in ("text", "bytes") and len(content) > self._server.largest:
+            self._is_failing = True
+            self.inbox.when_idle(partial(self.close, CloseCode.TOO_BIG))
+            self._loop.call_later(ANSWER_SECONDS, self.close, CloseCode.TOO_BIG, context=Context())
+        elif kind == "text":
             self._received({"type": "websocket.receive", "text": content})
         elif kind == "bytes":
             self._received({"type": "websocket.receive", "bytes": content})
@@ -119,7 +130,8 @@ class Socket:
         self._told = True
         if self.state is State.CONNECTING:
             self._drop()
-        self.close(CloseCode.NORMAL if task.cancelled() or task.exception() is None else CloseCode.INTERNAL_ERROR)
+        if not task.cancelled() and task.exception() is not None:
+            self.close(FAILED)
 
     def _received(self, message: dict[str, Any]) -> None:
         if self._told:

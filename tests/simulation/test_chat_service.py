@@ -122,6 +122,17 @@ def test_killed_instance_loses_its_calls_and_the_other_one_serves_them() -> None
         assert sorted(here.stored(group_id)) == ["m0", "m1", "m2", "m3"]
 
 
+@forked
+def test_killed_instance_stores_nothing_more() -> None:
+    with world(instances=1) as here:
+        group_id = here.service.create(1)
+        [instance] = here.service.instances
+        instance.faults.begin(Fault.COMMITS_LATE, seconds=2.0)
+        here.scheduler.after(1.0, instance.kill)
+        assert here.run(here.save(group_id, "m")) == 503
+        assert here.stored(group_id) == []
+
+
 @pytest.mark.parametrize("end", ["kill", "stop"])
 @forked
 def test_service_without_instances_is_unavailable_until_one_starts(end: str) -> None:

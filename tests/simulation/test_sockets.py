@@ -29,6 +29,8 @@ class Flow:
     def __init__(self, frames: Any) -> None:
         self.waiting: list[bytes] = []
         self.calls: list[str] = []
+        self.parts = 0
+        """How often the socket took a part."""
         self._frames = frames
         self._send = frames.direct()
         frames.flow = self
@@ -41,6 +43,7 @@ class Flow:
             sent = self._send(wire)
         except OSError:
             sent = 0
+        self.parts += 0 < sent < len(wire)
         if sent < len(wire):
             self._frames.write_rest(wire[sent:])
 
@@ -73,6 +76,7 @@ class Here:
         self.ended: list[int] = []
         self.flows: list[Flow] = []
         self.scopes: list[dict[str, Any]] = []
+        self.answers = 0
         self.reads = asyncio.Event()
         self.reads.set()
 
@@ -98,6 +102,7 @@ class Here:
     async def _answer(self, send: Any, flow: Flow | None, text: str) -> None:
         if flow is None:
             await send({"type": "websocket.send", "text": text})
+            self.answers += 1
         else:
             flow.write(Batch([text.encode()]).wire)
 
@@ -129,11 +134,12 @@ async def until_closed(socket: ClientSocket) -> int | None:
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536, 200_000])
 @forked
 def test_frames_of_every_size_are_echoed(frames: bool, size: int) -> None:
-    with running(frames=frames) as here:
+    with running(frames=frames, largest=200_000) as here:
 
         async def work() -> list[str]:
             socket = await here.connect()
             for text in ("é" * (size // 2), "x" * size, "next"):
+                await asyncio.sleep(1)
                 await socket.send(text.encode(), text=True)
             return [await socket.recv() for _ in range(3)]
 
@@ -183,6 +189,7 @@ def test_client_that_reads_nothing_holds_the_server_back(frames: bool) -> None:
             await socket.send("burst 100")
             await asyncio.sleep(5)
             assert 16 <= socket.received_frames <= 30
+            assert here.answers <= 30
             return [(await socket.recv()).strip("-") for _ in range(100)]
 
         assert here.run(work()) == [str(number) for number in range(100)]
@@ -190,6 +197,7 @@ def test_client_that_reads_nothing_holds_the_server_back(frames: bool) -> None:
             calls = here.flows[0].calls
             assert calls[0] == "pause"
             assert calls[-1] == "resume"
+            assert here.flows[0].parts > 3
 
 
 @forked
@@ -241,6 +249,7 @@ def test_sleeping_client_is_closed_and_learns_the_code_later(frames: bool) -> No
         here.client.pause()
         here.scheduler.run(100)
         assert here.ended == [4508]
+        assert not here.network.links
         here.client.go_on()
         here.scheduler.run(110)
         assert task.result() == 4508
