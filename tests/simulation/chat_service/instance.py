@@ -1,5 +1,6 @@
 """One instance of the chat service: it serves the calls that arrive on its links."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -52,6 +53,8 @@ class Instance:
         self.lag_seconds = 0.0
         """How far behind the replica is that this instance reads from."""
         self.is_up = False
+        self.calls: Counter[str] = Counter()
+        """How many calls of each method arrived."""
         self._served: dict[_Served, None] = {}
         self._waiting: list[Callable[[], None]] | None = None
 
@@ -124,7 +127,9 @@ class _Served:
 
     def received(self, call: Call) -> None:
         self._under_way.add(call.number)
-        disturbance = self._instance.disturbance(call.path.rpartition("/")[2])
+        method = call.path.rpartition("/")[2]
+        self._instance.calls[method] += 1
+        disturbance = self._instance.disturbance(method)
         if disturbance is not None and self._draws.random() >= disturbance.share:
             disturbance = None
         seconds = self._draws.uniform(FASTEST, SLOWEST)
