@@ -185,8 +185,5 @@ class BaseDevice:
                 self.groups = set(data.get("groups") or ())
         elif kind == "group_joined":
             self.groups.add(data["group_id"])
-        elif kind == "group_left" or self._is_own_removal(kind, data):
+        elif kind == "group_left":
             self.groups.discard(data["group_id"])
-
-    def _is_own_removal(self, kind: str, data: Frame) -> bool:
-        return kind == "group_member" and data["user_id"] == self.user_id and data["change"] == "removed"

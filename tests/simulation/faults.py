@@ -35,8 +35,8 @@ def during(world: "World", kind: Kind, seconds: float, end: Callable[[], None] =
 # Redis
 
 CRASHED = Kind("Redis crashed", loses=False)
-CRASHED_EVERYSEC = Kind("Redis crashed and lost a second", loses=True, forgets=True)
-WENT_BACK = Kind("Redis went back: a replica that lagged took over", loses=True, forgets=True)
+CRASHED_EVERYSEC = Kind("Redis crashed and lost a second", loses=True, forgets=True, repeats=True)
+WENT_BACK = Kind("Redis went back: a replica that lagged took over", loses=True, forgets=True, repeats=True)
 FLUSHED = Kind("FLUSHALL", loses=True, forgets=True)
 TRIMMED = Kind("a log was trimmed", loses=True)
 PAUSED = Kind("Redis was paused")
@@ -145,7 +145,7 @@ def answers_are_lost(world: "World", draws: random.Random) -> None:
     """Commands arrive, their answers don't, and the connections end."""
     links = world.network.of(world.any_process(draws).name)
     for link in draws.sample(links, draws.randint(0, len(links))):
-        link.back.hold()
+        link.back.drops = True
         world.scheduler.after(draws.choice((0.01, 0.1)), link.reset)
     during(world, ANSWERS_LOST, 0.2)
 

@@ -65,13 +65,13 @@ class Member(Device):
     def finish(self) -> None:
         """End the device for good, with a word."""
         self.is_over = True
-        self.reader.disconnected(for_good=True)
+        self.reader.finished()
         self.close()
 
     def vanish(self) -> None:
         """End the device for good, without a word."""
         self.is_over = True
-        self.reader.disconnected(for_good=True)
+        self.reader.finished()
         super().vanish()
 
     def differences(self, groups: set[str], ends: Mapping[str, Place]) -> list[str]:

@@ -37,7 +37,7 @@ class Pipe:
 
     __slots__ = (
         "_draws", "_ended", "_is_held", "_last", "_name", "_scheduler", "_waiting", "_weather", "bytes_per_second",
-        "end", "in_flight", "is_silent",
+        "drops", "end", "in_flight", "is_silent",
     )  # fmt: skip
 
     def __init__(self, scheduler: Scheduler, weather: Weather, name: str) -> None:
@@ -54,6 +54,8 @@ class Pipe:
         """Bytes that were sent and have not arrived."""
         self.is_silent = False
         """Whether what is sent is lost without a word."""
+        self.drops = False
+        """Whether what is sent is lost, but the end of the connection is not."""
         self.bytes_per_second = 0.0
         """How fast the other end reads; 0: at once."""
 
@@ -111,7 +113,7 @@ class Pipe:
             self._lose(data.error)
             return
         self.in_flight -= size
-        if self.end is not None and not self.is_silent:
+        if self.end is not None and not self.is_silent and not self.drops:
             self._scheduler.record(self._name, data)
             self.end.received(data)
 

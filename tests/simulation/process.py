@@ -64,6 +64,7 @@ class Process:
     def kill(self) -> None:
         """End the process at once, as SIGKILL does: its links are reset, and its tasks never run again."""
         self.is_alive = False
+        self.scheduler.graveyard.append((self, asyncio.all_tasks(self.loop)))
         for link in self.network.of(self.name):
             link.back.end = None  # nothing reaches it any more
             link.reset()

@@ -44,16 +44,21 @@ class RedisHost:
         self.is_up = False
         self.network.stop_listening(HOST, PORT)
         snapshot = self._saved[0][1] if self._everysec and self._saved else None
-        self.server.crash(snapshot)
+        self._restore(snapshot)
         for link in self.network.to(HOST):
             link.reset()
         return snapshot is not None
 
     def go_back(self) -> None:
         """Be what was saved up to two seconds ago: a replica that lagged has taken over. All connections end."""
-        self.server.crash(self._saved[0][1])
+        self._restore(self._saved[0][1])
         for link in self.network.to(HOST):
             link.reset()
+
+    def _restore(self, snapshot: Any) -> None:
+        self.server.crash(snapshot)
+        if snapshot is not None:
+            self._saved = [(self.scheduler.now, snapshot)]
 
     def command(self, *words: str) -> Any:
         """Run a command from outside, as an operator does, and return its reply."""

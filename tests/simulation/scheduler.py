@@ -43,6 +43,8 @@ class Scheduler:
         self.now = 0.0
         self.running: Loop | None = None
         """The process whose code runs now; None for the world's own."""
+        self.graveyard: list[object] = []
+        """What killed processes held: if it were freed, their `finally` blocks would run."""
         self._events: list[tuple[float, int, Event]] = []
         self._numbers = itertools.count()
         self._runnable: list[Loop] = []

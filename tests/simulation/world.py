@@ -14,6 +14,7 @@ from django.conf import settings
 from chatws import conf as chat_conf
 from chatws.events import routes
 from chatws.management.commands import relay_stream
+from realtime.audit import events as audit_events
 from realtime.hub import recovery
 from realtime.layers import redis_pubsub
 from realtime.node import node
@@ -103,6 +104,8 @@ class World:
         self.topics = TOPICS
         self.unpromised: set[str] = set()
         """Messages that Redis lost before a relay had seen them."""
+        self.unrecorded: set[str] = set()
+        """Connections of which Redis lost an event of the audit."""
         self.blind_until = 0.0
         """Redis lost a change of membership: until then no gateway can know of it."""
         _configure(self.shape)
@@ -230,7 +233,11 @@ class World:
         ledger = self.ledger
         for message_id in self.unpromised:
             ledger.sent.pop(message_id, None)
+        gone = {device.user_id for device in self.clients if device.is_over}
         stored = {group_id: [one.message_id for one in messages] for group_id, messages in self.chat.stored.items()}
+        ledger.abandoned = {
+            one.message_id for many in self.chat.stored.values() for one in many if one.sender_id in gone
+        }
         ledger.judge(stored, {}, by_feed=self.shape.platform)
         self.problems += [f"ledger: {problem}" for problem in ledger.problems[:20]]
         if self.shape.patience == 1:  # in a calm world all that polls is slow
@@ -250,14 +257,18 @@ class World:
         after = self._entries()
         for topic, entries in before.items():
             for entry_id in entries.keys() - after[topic].keys():
-                self._lost_entry(topic, entries[entry_id])
+                self._lost_entry(topic, entry_id, entries[entry_id])
         return answer
 
     def _entries(self) -> dict[str, dict[bytes, Any]]:
         dump: dict[bytes, Any] = self.redis.model.dump()
         return {topic: dict(dump.get(topic.encode(), ())) for topic in self.topics}
 
-    def _lost_entry(self, topic: str, fields: tuple[bytes, ...]) -> None:
+    def _lost_entry(self, topic: str, entry_id: bytes, fields: tuple[bytes, ...]) -> None:
+        if topic == keys.AUDIT_STREAM:
+            given = dict(zip(fields[::2], fields[1::2], strict=True))
+            self.unrecorded |= {event.connection_id for event in audit_events.parse(entry_id.decode(), given)}
+            return
         payload = dict(zip(fields[::2], fields[1::2], strict=True)).get(PAYLOAD, b"{}")
         if topic == routes.MESSAGE_NEW:
             self.unpromised.add(msgspec.json.decode(payload)["message_id"])

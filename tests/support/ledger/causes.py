@@ -19,7 +19,9 @@ class Kind:
 
     ``budget``: seconds after its end in which deliveries are late no more; ``connect``: the same for a reader that has
     to connect again. ``loses``: it may lose the publications of a feed. ``forgets``: it deletes the record of published
-    messages, so that a repeated send is published again. ``turns_clock``: it changes what time a service notes.
+    messages, so that a repeated send is published again. ``repeats``: Redis is as it was some time before, the relay's
+    cursor as well, so that what was delivered since is delivered again, behind a notice. ``turns_clock``: it changes
+    what time a service notes.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Kind:
     connect: float = CONNECT_SECONDS
     loses: bool = False
     forgets: bool = False
+    repeats: bool = False
     turns_clock: bool = False
 
 
@@ -92,6 +95,10 @@ class Causes:
     def forgetting(self, since: float, until: float) -> list[Cause]:
         """Return the faults that deleted the record of published messages between these times."""
         return [cause for cause in self.all if cause.kind.forgets and cause.acted(since, until)]
+
+    def repeating(self, since: float, until: float) -> list[Cause]:
+        """Return the faults after which what was delivered at ``since`` may be delivered again until then."""
+        return [cause for cause in self.all if cause.kind.repeats and cause.acted(since, until)]
 
     def turned_clock(self, since: float, until: float) -> bool:
         """Return whether a clock was wrong between these times."""

@@ -52,6 +52,8 @@ class Ledger:
         self.removals: dict[tuple[str, int], list[tuple[Place, float]]] = {}
         """Where in the chat group's feed a user was removed, and when that was first known."""
         self.repeats: list[tuple[Reader, str, Place, float]] = []
+        self.abandoned: set[str] = set()
+        """Messages whose sender finished for good before it had an ack."""
         self._known: dict[str, dict[Place, float]] = {}
         self._epochs: dict[str, dict[str, int]] = {}
         self._message_at: dict[tuple[str, Place], str] = {}

@@ -24,6 +24,8 @@ class Change:
 
 def judge(ledger: "Ledger", reader: Reader, groups: Collection[str]) -> None:
     """Check what a reader is subscribed to at the end: ``groups``, those it was added to, none it was removed from."""
+    if reader.is_over:
+        return
     wanted: set[str] = set(groups)
     unwanted: set[str] = set()
     for change in ledger.changes:

@@ -43,11 +43,13 @@ def forgetting(ledger: "Ledger", message_id: str, first: float, again: float, ep
     """Return the faults because of which a message may be delivered twice, first and again at these times.
 
     Such a fault deleted the record of published messages in between, and the message was not acked before it: so its
-    sender sent it again, and the gateway could not recognise it. The message is then in another epoch.
+    sender sent it again, and the gateway could not recognise it. The message is then in another epoch. Or it set Redis
+    back to a time before the delivery.
     """
     sent = ledger.sent.get(message_id)
     began, acked = (min(sent.began, first), sent.acked) if sent else (first, inf)
-    return [cause for cause in ledger.causes.forgetting(began, again) if len(epochs) > 1 and acked >= cause.began]
+    forgot = [cause for cause in ledger.causes.forgetting(began, again) if len(epochs) > 1 and acked >= cause.began]
+    return forgot + ledger.causes.repeating(first, again)
 
 
 def judge_repeats(ledger: "Ledger") -> None:
@@ -89,7 +91,7 @@ def judge_feeds(ledger: "Ledger") -> None:
 def judge_unpublished(ledger: "Ledger", stored: Stored) -> None:
     """Check that every stored message was acked, since each sender retries until it receives an ack."""
     for message_id in (message_id for ids in stored.values() for message_id in ids):
-        if message_id not in ledger.sent:
+        if message_id not in ledger.sent and message_id not in ledger.abandoned:
             ledger.found("unpublished", f"message {message_id} is stored, but its sender received no ack")
 
 

@@ -82,6 +82,8 @@ class Reader:
         """Frames answered by an error, with the time (Unix seconds)."""
         self.notices: list[Notice] = []
         self.recovered = 0
+        self.is_over = False
+        """Whether it has left in the middle of the run."""
         self._connection_id = ""
         self._ledger = ledger
 
@@ -101,9 +103,13 @@ class Reader:
             self.connections[-1].ended = self._ledger.clock()
         if self.connections:
             self.connections[-1].is_over |= for_good
-        if for_good:  # what it had not received then is owed to it no more
-            for feed in self.spans:
-                self._end_span(feed, "finished")
+
+    def finished(self) -> None:
+        """Record that the reader has left in the middle of the run: from now on nothing is owed to it."""
+        self.disconnected(for_good=True)
+        self.is_over = True
+        for feed in self.spans:
+            self._end_span(feed, "finished")
 
     def observe(self, frame: Frame) -> None:
         """Check one frame against all earlier ones."""
