@@ -78,6 +78,14 @@ def xgroup_setid(keys: Keyspace, words: Sequence[bytes]) -> Reply:
     return OK
 
 
+@add("xgroup|destroy", 4, writes=True)
+def xgroup_destroy(keys: Keyspace, words: Sequence[bytes]) -> Reply:
+    stream = keys.find_to_write(words[2], Stream)
+    if stream is None:
+        raise Refusal(NEEDS_KEY)
+    return int(stream.groups.pop(words[3], None) is not None)
+
+
 def _parse_options(subcommand: bytes, options: Sequence[bytes], *, may_have_mkstream: bool) -> tuple[bool, int]:
     may_create, entries_read, at = False, UNKNOWN_READ, 0
     while at < len(options):

@@ -13,8 +13,8 @@ from tests.simulation.redis.stream import Stream
 from tests.simulation.redis.table import add
 
 REDIS_VERSION, VERSION = b"7.2.4", b"9.1.2"
-KEY_BYTES, ELEMENT_BYTES = 56, 24
-"""A plausible overhead of a key and of each element in it."""
+KEY_BYTES, ELEMENT_BYTES, NODE_BYTES = 56, 24, 64
+"""A plausible overhead of a key, of each element in it and of each node of a stream."""
 
 SECTIONS: dict[bytes, dict[bytes, bytes]] = {
     b"Server": {
@@ -74,7 +74,7 @@ def _size(value: Any, samples: int) -> int:
         case SortedSet():
             return _sampled(((member,) for member in value.scores), len(value.scores), samples)
         case Stream():
-            return _sampled(value.entries, len(value.entries), samples)
+            return sum([NODE_BYTES + node.size for node in value.nodes])
     raise AssertionError(type(value))
 
 

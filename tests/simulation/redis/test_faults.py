@@ -10,6 +10,8 @@ from typing import Any
 import hiredis
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.simulation.redis import Model
 from tests.simulation.redis.server import Server
@@ -44,7 +46,7 @@ class Sides:
     """A real server and the modelled one, with a connection to each."""
 
     def __init__(self, port: int) -> None:
-        self.admin: Any = redis.Redis(port=port, decode_responses=True)
+        self.admin: Any = redis.Redis(port=port, decode_responses=True, retry=Retry(NoBackoff(), 0))
         self.server = Server(Model(random.Random(1)), time.time)
         self._modelled: list[bytes] = []
         self._conn = self.server.connect(self._modelled.append, lambda: None)
@@ -119,16 +121,30 @@ def run_for_ever(sides: Sides) -> None:
     sides.admin.config_set("busy-reply-threshold", "10")
     connection = sides.admin.connection_pool.get_connection()
     connection.send_command("EVAL", "while true do end", "0")
-    while not is_busy(sides):
-        pass
+    wait_for_refusal(sides, "busy running a script")
 
 
-def is_busy(sides: Sides) -> bool:
-    try:
-        sides.admin.ping()
-    except redis.ResponseError as error:
-        return "busy running a script" in str(error)
-    return False
+def load_slowly(sides: Sides) -> None:
+    """Let the real server read its data again, and return once it answers so.
+
+    It takes 10 ms for each key, and answers between two keys, because each is larger than its interval.
+    """
+    sides.admin.mset({f"key:{number}": "v" * 1_100 for number in range(5_000)})
+    sides.admin.config_set("rdbcompression", "no")
+    sides.admin.config_set("key-load-delay", "10000")
+    connection = sides.admin.connection_pool.get_connection()
+    connection.send_command("DEBUG", "RELOAD")
+    wait_for_refusal(sides, "loading the dataset")
+
+
+def wait_for_refusal(sides: Sides, text: str) -> None:
+    """Return once the real server refuses a command with a text."""
+    refusal = ""
+    while text not in refusal:
+        try:
+            sides.admin.ping()
+        except redis.RedisError as error:
+            refusal = str(error)
 
 
 def cover_all_slots_but_one(sides: Sides) -> None:
@@ -139,6 +155,7 @@ CAUSES: dict[str, Callable[[Sides], None]] = {
     "OOM": set_up(maxmemory="1"),
     "NOREPLICAS": set_up(min_replicas_to_write="1"),
     "MISCONF": fail_to_save,
+    "LOADING": load_slowly,
     "NOPERM": forbid("-@all"),
     "BUSY": run_for_ever,
     "CLUSTERDOWN": cover_all_slots_but_one,
@@ -152,6 +169,7 @@ CAUSES: dict[str, Callable[[Sides], None]] = {
 def sides(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Sides]:
     port = free_port()
     options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
+    options += ["--enable-debug-command", "yes", "--loading-process-events-interval-bytes", "1024"]
     if "CLUSTERDOWN" in request.node.name:
         options += ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
     process: Handle = run(options, port, tmp_path)
