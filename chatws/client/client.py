@@ -73,7 +73,7 @@ class ChatClient:
         self._reports = Reports(self.url, observer)
         self._events: asyncio.Queue[Event | None] = asyncio.Queue()
         self._room = asyncio.Semaphore(MAX_EVENTS)
-        self._requests = Requests(self._write, self._backoff.window)
+        self._requests = Requests(self._write, self._backoff.window, self.positions)
         self._connection: Connection | None = None
         self._ready = asyncio.Event()
         self._ready_at = 0.0
@@ -152,9 +152,7 @@ class ChatClient:
 
     async def join(self, group_id: str) -> Frame:
         """Subscribe to a chat group again after `leave`; the missed publications follow."""
-        position = self.positions.get(f"group:{group_id}")
-        resume = {"resume": {"epoch": position.epoch, "offset": position.offset}} if position else {}
-        return await self.request("join_group", {"group_id": group_id, **resume})
+        return await self.request("join_group", {"group_id": group_id})
 
     async def leave(self, group_id: str) -> Frame:
         """Unsubscribe this connection from a chat group; the next connection is subscribed to all again."""
@@ -176,7 +174,7 @@ class ChatClient:
         return await self.resend(frame)
 
     async def resend(self, frame: Frame) -> Frame:
-        """Send a frame from `pending` or from an error again, unchanged: the server stores it only once."""
+        """Send a frame from `pending` or from an error again: the server stores a message only once."""
         if self._closed is not None:
             raise Closed(self._closed.code, "the client has ended", frame=frame)
         return dict((await self._requests.ask(frame))["data"])

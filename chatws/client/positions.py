@@ -60,13 +60,14 @@ class Positions:
         """Take a feed's position from the server; return whether publications were lost.
 
         If ``recovered`` is true, the missed publications follow, and the client's position stays. Otherwise the client
-        takes the server's position; publications were lost if its own was another.
+        takes the server's position; publications were lost if its own was another. A loss is reported once: the second
+        report of the same position is none.
         """
         before, position = self._positions.get(feed), Position(epoch, offset)
         if recovered and before is not None:
             return False
         self._move(feed, position)
-        return recovered is False or before not in (None, position)
+        return recovered is False if before is None else before != position
 
     def prune(self, own: set[str]) -> None:
         """Forget the oldest of too many positions, except those of the connection's ``own`` feeds."""

@@ -1,4 +1,7 @@
-"""Track sent frames until the server replies; repeat them unchanged on the next connection.
+"""Track sent frames until the server replies, and repeat them on the next connection.
+
+A message is repeated unchanged, since the server computes its id from the frame. A `join_group` has the client's
+position of the moment when it is sent: what it had at the first time may have been received meanwhile, or be lost.
 
 This module does no I/O: the client gives it a function that writes a frame, and passes it the server's frames.
 """
@@ -10,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from chatws.client.events import Closed, Frame, Refused, duration, encoded
+from chatws.client.positions import Positions
 
 MAX_PENDING = 1_000
 MAX_PENDING_BYTES = 8_000_000
@@ -17,6 +21,8 @@ MAX_FAILURES = 3
 """How often a frame is sent if the server replies with 500."""
 TRY_AGAIN = frozenset({429, 500, 503})
 """Error codes after which the same frame is retried."""
+LANES = {"send_message": "messages", "join_group": "subscription", "leave_group": "subscription"}
+"""Frames that are sent one after the other, for each chat group and each of these values."""
 
 
 @dataclass(slots=True, eq=False)
@@ -33,12 +39,13 @@ class Requests:
     """Frames without a reply.
 
     ``write`` sends a frame and returns False without a connection; ``wait`` returns the longest wait in seconds after a
-    number of failures.
+    number of failures; ``positions`` are those of the client.
     """
 
-    def __init__(self, write: Callable[[bytes], bool], wait: Callable[[int], float]) -> None:
+    def __init__(self, write: Callable[[bytes], bool], wait: Callable[[int], float], positions: Positions) -> None:
         self._write = write
         self._wait = wait
+        self._positions = positions
         self._entries: dict[_Entry, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -84,19 +91,22 @@ class Requests:
         return True
 
     def pump(self) -> None:
-        """Write waiting frames; of the messages to one chat group only the first, so that they are stored in order."""
+        """Write waiting frames; of one chat group only the first message, and the first join or leave.
+
+        So messages are stored, and joins and leaves take effect, in the order of the calls.
+        """
         loop = asyncio.get_running_loop()
         busy, soonest = set(), math.inf
         for entry in self._open():
-            if entry.frame["type"] == "send_message":
-                lane = entry.frame.get("data", {}).get("group_id")
+            if kind := LANES.get(entry.frame["type"]):
+                lane = f"{kind} {entry.frame.get('data', {}).get('group_id')}"
                 if lane in busy:
                     continue
                 busy.add(lane)
             if entry.not_before > loop.time():
                 soonest = min(soonest, entry.not_before)
             elif not entry.sent:
-                entry.sent = self._write(entry.text)
+                entry.sent = self._write(self._text(entry))
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None if soonest == math.inf else loop.call_at(soonest, self.pump)
@@ -118,6 +128,15 @@ class Requests:
             entry.answer.set_exception(Closed(code, message, reason=reason, frame=entry.frame))
         if self._timer is not None:
             self._timer.cancel()
+
+    def _text(self, entry: _Entry) -> bytes:
+        if entry.frame["type"] != "join_group":
+            return entry.text
+        data = {**entry.frame.get("data", {})}
+        data.pop("resume", None)
+        if position := self._positions.get(f"group:{data.get('group_id')}"):
+            data["resume"] = {"epoch": position.epoch, "offset": position.offset}
+        return encoded({**entry.frame, "data": data})
 
     def _open(self) -> list[_Entry]:
         return [entry for entry in self._entries if not entry.answer.done()]

@@ -4,68 +4,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { ChatClient } from "../../chatws/static/chatws/client/chatws.js";
+import { Fake, faked, NOWHERE } from "./fake.js";
 import { control, LOOK_MS, newUser, online, twoInAGroup, until, untilTrue } from "./support.js";
-
-/** @import { ChatOptions } from "../../chatws/static/chatws/client/chatws.js" */
-
-const NOWHERE = "ws://127.0.0.1:1/ws";
 
 /**
  * Return the waits of the timers that were started, in milliseconds.
  * @param {{ calls: { arguments: any[] }[] }} timers
  */
 const waits = (timers) => timers.calls.map(({ arguments: [, wait] }) => wait);
-
-/** A WebSocket that opens, receives what a test says and answers nothing. */
-class Fake {
-  /** @type {Fake[]} */
-  static made = [];
-  readyState = 1;
-  /** @type {any[]} */
-  sent = [];
-  /** @type {(() => void) | null} */
-  onopen = null;
-  /** @type {((event: { data: unknown }) => void) | null} */
-  onmessage = null;
-  /** @type {((event: { code: number }) => void) | null} */
-  onclose = null;
-
-  constructor() {
-    Fake.made.push(this);
-    queueMicrotask(() => this.onopen?.());
-  }
-
-  /** @param {string} text */
-  send(text) {
-    this.sent.push(JSON.parse(text));
-  }
-
-  close() {
-    this.readyState = 3;
-  }
-
-  /** @param {unknown} frame */
-  receive(frame) {
-    this.onmessage?.({ data: typeof frame === "string" ? frame : JSON.stringify(frame) });
-  }
-
-  /** @param {object} [data] */
-  welcome(data) {
-    this.receive({ type: "auth_success", message_id: "auth", timestamp: 1000, data: { user_id: "1", ...data } });
-  }
-}
-
-/**
- * Make a client of a fake server, connected but not authenticated.
- * @param {Partial<ChatOptions>} [options]
- */
-async function faked(options) {
-  const user = await newUser({ token: "t", WebSocket: /** @type {any} */ (Fake), ...options, user: 1 }, NOWHERE);
-  const { length } = Fake.made;
-  user.client.connect();
-  await untilTrue(() => Boolean(Fake.made[length]?.sent.length));
-  return { ...user, socket: /** @type {Fake} */ (Fake.made.at(-1)) };
-}
 
 test("a token that never comes is asked for again", async () => {
   const id = await control("user");

@@ -39,10 +39,18 @@ def test_recovered_feed_keeps_its_place() -> None:
 
 
 def test_unrecovered_or_unexpected_position_is_a_loss() -> None:
-    assert standing_at(7).report(FEED, "e", 7, False)
+    assert standing_at(7).report(FEED, "e", 9, False)
     assert standing_at(7).report(FEED, "new", 0, False)
+    assert Positions().report(FEED, "new", 0, False)
     assert standing_at(7).report(FEED, "e", 8, None)
     assert not standing_at(7).report(FEED, "e", 7, None)
+
+
+def test_loss_is_reported_once() -> None:
+    positions = standing_at(7)
+    assert positions.report(FEED, "new", 2, False)
+    assert not positions.report(FEED, "new", 2, False)
+    assert positions.report(FEED, "new", 3, False)
 
 
 def test_known_id_moves_the_place_without_showing() -> None:

@@ -73,6 +73,25 @@ async def test_rejoined_group_delivers_missed_messages(enter: Enter, chat: Chat)
     await listener.until(lambda: listener.texts() == ["meanwhile"])
 
 
+async def test_leave_and_join_over_a_reconnect_repeat_nothing(enter: Enter, chat: Chat, proxy: Proxy) -> None:
+    owner, member = new_user(), new_user()
+    group = await chat.group(owner, member)
+    listener = await enter(member)
+    await listener.client.ready()
+    await chat.say(group, owner, "before", f"{group}-1")
+    await listener.until(lambda: listener.texts() == ["before"])
+    proxy.swallow_answers()
+    both = asyncio.gather(listener.client.leave(group), listener.client.join(group))
+    for number in (2, 3):
+        await chat.say(group, owner, "missed", f"{group}-{number}")
+    proxy.restore()
+    proxy.reset()
+    await both
+    await chat.say(group, owner, "after", f"{group}-4")
+    await listener.until(lambda: listener.texts() == ["before", "missed", "missed", "after"])
+    assert (listener.client.repeats, listener.of(Lost)) == (0, [])
+
+
 async def test_positions_of_an_earlier_client_are_resumed(enter: Enter, chat: Chat, gateway: Gateway) -> None:
     owner, member = new_user(), new_user()
     group = await chat.group(owner, member)

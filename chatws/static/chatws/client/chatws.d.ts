@@ -46,7 +46,8 @@ export interface Requests {
   mark_read: { group_id: string; message_id: string };
   history: { group_id: string; before_id: string; limit: number };
   presence: { group_id: string };
-  join_group: { group_id: string; resume?: Position };
+  /** The client adds its position of the moment when the frame is sent. */
+  join_group: { group_id: string };
   leave_group: { group_id: string };
   ping: Record<string, never>;
 }
@@ -280,7 +281,10 @@ export class ChatClient {
   history(groupId: string, options?: SendOptions & { before?: string; limit?: number }): Promise<HistoryPage>;
   /** Ask which users of a group are online. Rejects like `send`. */
   presence(groupId: string, options?: SendOptions): Promise<Presence>;
-  /** Subscribe to a group again after `leave`. The messages since then follow. Rejects like `send`. */
+  /**
+   * Subscribe to a group again after `leave`. The messages since then follow. Rejects like `send`.
+   * Joins and leaves of one group are sent one after the other, in order.
+   */
   join(groupId: string, options?: SendOptions): Promise<GroupPosition>;
   /** Unsubscribe this connection from a group. The next connection is subscribed to all groups. */
   leave(groupId: string, options?: SendOptions): Promise<{ group_id: string }>;

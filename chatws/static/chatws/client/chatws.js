@@ -143,9 +143,9 @@ class Positions {
     return Object.fromEntries(this.#positions);
   }
 
-  /** Return the `resume` of an `auth` frame; undefined for a client without positions. */
+  /** Return the `resume` of an `auth` frame. */
   resume() {
-    return this.#positions.size > 0 ? Object.fromEntries([...this.#positions].slice(-MAX_RESUMED_FEEDS)) : undefined;
+    return Object.fromEntries([...this.#positions].slice(-MAX_RESUMED_FEEDS));
   }
 
   /**
@@ -166,7 +166,7 @@ class Positions {
     const before = this.#positions.get(feed);
     if (recovered && before) return false;
     this.#move(feed, epoch, offset);
-    return recovered === false || Boolean(before && (before.epoch !== epoch || before.offset !== offset));
+    return before ? before.epoch !== epoch || before.offset !== offset : recovered === false;
   }
 
   /**
@@ -197,7 +197,7 @@ class Positions {
   }
 }
 
-/** The frames that have no answer yet. Each is sent, and sent again unchanged on the next connection. */
+/** The frames that have no answer yet. Each is sent again on the next connection. */
 class Queue {
   /** @type {Entry[]} */
   #entries = []; // in order
@@ -207,7 +207,7 @@ class Queue {
   #timer;
 
   /**
-   * @param {(text: string) => boolean} write sends a frame; returns false without a connection
+   * @param {(entry: Entry) => boolean} write sends a frame; returns false without a connection
    * @param {(failures: number) => number} wait returns the longest wait, in seconds, after so many failures
    */
   constructor(write, wait) {
@@ -221,7 +221,7 @@ class Queue {
 
   /** @param {api.ClientFrame} frame @param {AbortSignal} [signal] */
   async add(frame, signal) {
-    const text = JSON.stringify(frame); // once, so that it is always sent unchanged
+    const text = JSON.stringify(frame); // once: a message is always sent unchanged
     if (typeof frame.type !== "string") throw new TypeError("a frame has a type");
     if (signal?.aborted) throw signal.reason ?? new Error("aborted");
     const waiting = this.#entries.reduce((sum, entry) => sum + entry.text.length, text.length);
@@ -254,17 +254,18 @@ class Queue {
     return true;
   }
 
-  /** Send what waits; of the messages to one chat group only the first, so that they are stored in order. */
+  /** Send what waits; of one chat group only the first message, and the first join or leave: they keep their order. */
   pump() {
     const busy = new Set();
     let next = Infinity;
     for (const entry of this.#entries) {
       const { type, data } = entry.frame;
-      const lane = type === "send_message" && data?.group_id;
+      const [kind] = type.match(/_(message|group)$/) ?? [];
+      const lane = kind && kind + data?.group_id;
       if (lane && busy.has(lane)) continue;
       busy.add(lane);
       if (entry.notBefore > now()) next = Math.min(next, entry.notBefore);
-      else entry.sent ||= this.#write(entry.text);
+      else entry.sent ||= this.#write(entry);
     }
     clearTimeout(this.#timer);
     if (next < Infinity) this.#timer = setTimeout(() => this.pump(), seconds(next - now()) * 1000);
@@ -316,7 +317,13 @@ export class ChatClient extends Emitter {
   #socket = null;
   #positions;
   #queue = new Queue(
-    (text) => this.#state === "online" && this.#write(text),
+    ({ frame, text }) => {
+      if (this.#state !== "online") return false;
+      const { type, data } = frame;
+      if (type !== "join_group") return this.#write(text);
+      const resume = this.#positions.get(`group:${data?.group_id}`); // the present one, whenever it is sent
+      return this.#write(JSON.stringify({ ...frame, data: { ...data, resume } }));
+    },
     (failures) => this.#window(failures),
   );
   /** @type {Record<string, Timer>} */
@@ -437,8 +444,7 @@ export class ChatClient extends Emitter {
    * @type {api.ChatClient["join"]}
    */
   join(groupId, options) {
-    const resume = this.#positions.get(`group:${groupId}`);
-    return this.request("join_group", { group_id: groupId, resume }, options);
+    return this.request("join_group", { group_id: groupId }, options);
   }
 
   /** @type {api.ChatClient["leave"]} */
@@ -531,7 +537,7 @@ export class ChatClient extends Emitter {
 
   /** @param {object} frame */
   #send(frame) {
-    return this.#write(JSON.stringify(frame));
+    this.#write(JSON.stringify(frame));
   }
 
   /** @param {string} text */
