@@ -1,0 +1,262 @@
+"""Histories of a Redis that loses what it has acknowledged, of a layer that hears nothing, and of the feeds' logs."""
+
+from realtime.feeds.names import group_feed
+from realtime.redis import keys
+from tests.simulation.chat_service.faults import Fault
+from tests.simulation.scripted.bug import Bug
+from tests.simulation.scripted.history import history
+from tests.simulation.scripted.story import Story
+
+
+@history(
+    Bug(
+        "an offset that is assigned again hides publications",
+        "f81c668, ADR 6",
+        """
+        realtime/hub/hub.py
+        - follows_on = (place.epoch, place.offset, place.after) == (feed.epoch, feed.offset + 1, feed.last_id)
+        + follows_on = (place.epoch, place.offset) == (feed.epoch, feed.offset + 1)
+        """,
+    ),
+)
+def test_redis_that_went_back_assigns_offsets_again(story: Story) -> None:
+    ann, bob = story.people_of("ann", "bob")
+    group = story.group(ann, bob)
+    before = story.redis.model.snapshot()
+    story.post(group, "lost")
+    story.until(lambda: bob.read("lost"))
+    with story.fault("Redis went back", loses=True, forgets=True):
+        story.redis.model.restore(before)
+        story.subscription().back.is_silent = True  # the hint of the first is lost
+        story.post(group, "hidden")
+        story.wait(0.1)
+        story.subscription().back.is_silent = False
+        story.post(group, "seen")
+        story.until(lambda: bob.read("seen") or bob.saw("feed_reset"))
+    assert bob.read("hidden") or bob.saw("feed_reset")
+
+
+@history(
+    Bug(
+        "a log that went back is taken for one without news",
+        "DESIGN: judged while the feed is filled",
+        """
+        realtime/hub/recovery.py
+        - elif _went_back(feed.position, found):
+        + elif False:
+        """,
+    ),
+)
+def test_redis_that_went_back_begins_a_new_epoch(story: Story) -> None:
+    ann, bob = story.people_of("ann", "bob")
+    group = story.group(ann, bob)
+    before = story.redis.model.snapshot()
+    for text in ("one", "two", "three"):
+        story.post(group, text)
+    story.until(lambda: bob.read("three"))
+    with story.fault("Redis went back", loses=True, forgets=True):
+        story.redis.model.restore(before)
+        story.post(group, "four")
+        story.until(lambda: bob.saw("feed_reset"))
+
+
+@history(
+    Bug(
+        "after a lost log a removed user receives until the chat service answers",
+        "68a05f9, ADR 5",
+        """
+        chatws/socket/subscriptions.py
+        - self.membership.removed(group_id)
+        - return False
+        + self.membership.refresh_in_background()
+        + return True
+        """,
+    ),
+    Bug(
+        "nobody tells a client of a removal that Redis lost",
+        "ebfc3a9",
+        """
+        chatws/socket/subscriptions.py
+        - self._end_reset()
+        """,
+    ),
+)
+def test_removal_that_redis_lost_lets_no_message_through(story: Story) -> None:
+    ann, bob = story.people_of("ann", "bob")
+    group = story.group(ann, bob)
+    with story.fault(budget=8.0), story.fault("FLUSHALL", loses=True, forgets=True, budget=12.0):
+        story.chat.faults.begin(Fault.SLOW, "GetUserGroups", seconds=3.0)
+        story.subscription().back.is_silent = True
+        story.remove(group, bob)
+        story.wait(0.2)
+        story.redis.command("FLUSHALL")
+        story.subscription().back.is_silent = False
+        story.post(group, "not for bob")
+        story.until(lambda: ann.saw("feed_reset"))
+        story.post(group, "not for bob either")
+        story.wait(2)
+        story.chat.faults.end()
+    story.wait(5)
+    assert bob.texts == []
+
+
+@history(
+    Bug(
+        "what was missed without the layer waits for the next check",
+        "68a05f9",
+        """
+        realtime/hub/hub.py
+        - self._recovery.wanted.set()
+        """,
+    ),
+)
+def test_message_while_the_layer_hears_nothing(story: Story) -> None:
+    ann, bob = story.people_of("ann", "bob")
+    group = story.group(ann, bob)
+    with story.fault():
+        story.subscription().reset()
+        story.post(group, "unheard")
+        story.wait(0.02)
+    story.until(lambda: bob.read("unheard"))
+
+
+@history(
+    Bug(
+        "a log that could not be read waits for the next check",
+        "1e57ff1",
+        """
+        realtime/hub/recovery.py
+          logger.info("feed %s can't be read now, retrying: %s", feed.name, error)
+        - self.wanted.set()
+        """,
+    ),
+)
+def test_log_can_not_be_read_for_a_moment(story: Story) -> None:
+    ann, bob = story.people_of("ann", "bob")
+    group = story.group(ann, bob)
+    with story.fault("hints are lost, and Redis loads its data"):
+        link = story.subscription()
+        link.reset()
+        story.post(group, "unheard")
+        story.until(lambda: story.is_subscribed_anew(link))
+        story.wait(0.15)  # the positions were compared
+        story.redis.server.errors("LOADING", 1.0, which=frozenset({"evalsha"}))
+        story.wait(1.2)
+    story.until(lambda: bob.read("unheard"))
+
+
+@history(
+    Bug(
+        "a half-open subscription stays deaf",
+        "68a05f9",
+        """
+        realtime/layers/redis_pubsub.py
+        - SILENT_SECONDS = 3.0
+        + SILENT_SECONDS = 1e9
+        """,
+    ),
+)
+def test_subscription_that_falls_silent_is_replaced(story: Story) -> None:
+    ann, bob = story.people_of("ann", "bob")
+    group = story.group(ann, bob)
+    with story.fault(budget=6.0):
+        story.subscription().cut_silently()
+        story.post(group, "unheard")
+    story.until(lambda: bob.read("unheard"), within=6)
+    ann.typing(group)
+    story.until(lambda: bob.saw("typing"))
+
+
+@history(
+    Bug(
+        "a feed's position is read before Redis has subscribed",
+        "DESIGN: group_add returns before",
+        """
+        realtime/layers/redis_pubsub.py
+        - async with asyncio.timeout(CONFIRMED_SECONDS):
+        -     await asyncio.shield(waiting)
+        + await asyncio.sleep(0)
+        """,
+    ),
+)
+def test_message_while_a_subscription_is_on_its_way(story: Story) -> None:
+    (ann,) = story.people_of("ann")
+    group = story.group("bob", ann)
+    ann.is_away()
+    story.wait(3)  # the gateway no longer receives the group
+    with story.fault():
+        story.subscription().out.hold()
+        ann.returns()
+        story.wait(0.5)
+        story.post(group, "in between")
+        story.wait(0.2)
+        story.subscription().out.release()
+    story.until(lambda: ann.read("in between"))
+
+
+@history(
+    Bug(
+        "a late relay appends again",
+        "DESIGN: the cursor in the append",
+        """
+        realtime/redis/lua/feed_append.lua
+        - elseif not is_later then
+        + elseif false then
+        """,
+    ),
+    relays=2,
+    realtime={"id_seconds": 5},
+)
+def test_relay_that_wakes_after_the_ids_have_expired(story: Story) -> None:
+    ann, bob = story.people_of("ann", "bob")
+    group = story.group(ann, bob)
+    relay = story.holder("chat.message.new")
+    with story.fault(budget=6.0), story.held(relay):  # it has read the message; what it appends is late
+        story.post(group, "once")
+        story.until(lambda: bob.read("once"), within=10)
+        story.wait(15)
+    story.post(group, "last")
+    story.until(lambda: bob.read("last"))
+
+
+@history(
+    Bug(
+        "a busy feed repeats what is published again",
+        "DESIGN: 10,800 repeats",
+        """
+        realtime/redis/lua/feed_append.lua
+        - if offset then
+        + if offset and offset > feed.offset - #payloads - redis.call('LLEN', log) then
+        """,
+    ),
+    realtime={"feed_publications": 3},
+)
+def test_message_is_published_again_behind_a_short_log(story: Story) -> None:
+    ann, bob = story.people_of("ann", "bob")
+    group = story.group(ann, bob)
+    for number in range(6):
+        story.post(group, f"number {number}")
+    story.until(lambda: len(bob.texts) == 6)
+    story.post_again("number 0")
+    story.post(group, "last")
+    story.until(lambda: bob.read("last"))
+
+
+@history(
+    Bug(
+        "ids that Redis has lost never expire again",
+        "c576838",
+        """
+        realtime/redis/lua/feed_append.lua
+        - redis.call('EXPIRE', ids, 2 * id_seconds)
+        + if is_new_generation then redis.call('EXPIRE', ids, 2 * id_seconds) end
+        """,
+    ),
+)
+def test_ids_of_a_feed_are_lost(story: Story) -> None:
+    story.is_quiet_checked = True
+    ann, bob = story.people_of("ann", "bob")
+    group = story.group(ann, bob)
+    story.redis.command("DEL", keys.feed(group_feed(group)).ids)
+    story.post(group, "hello")
+    story.until(lambda: bob.read("hello"))
