@@ -89,7 +89,7 @@ def _simulated(behaviour: str) -> list[int]:
         return [here.run(outcome(here.chat)), instance.calls["GetUnreadCount"]]
 
 
-async def test_stopped_service_is_unavailable_and_comes_back_as_with_grpc() -> None:
+async def test_stopped_service_comes_back_as_with_grpc() -> None:
     port, servicer = free_port(), Servicer("hangs")  # type: ignore[abstract]
     server = await _started(servicer, port)
     gateway = GrpcChatGateway(ChatConf(rpc_target=f"127.0.0.1:{port}", rpc_seconds=30.0))

@@ -109,7 +109,7 @@ def test_share_of_calls_is_disturbed() -> None:
 
 
 @forked
-def test_killed_instance_loses_its_calls_and_the_other_one_serves_them() -> None:
+def test_calls_of_a_killed_instance_are_served_elsewhere() -> None:
     with world() as here:
         group_id = here.service.create(1)
         here.service.instances[0].faults.begin(Fault.HANGS)

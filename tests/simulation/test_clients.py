@@ -102,7 +102,7 @@ def test_sleeping_device_resumes_when_it_wakes() -> None:
 
 
 @forked
-def test_vanished_device_leaves_a_connection_that_ends_as_idle() -> None:
+def test_connection_of_a_vanished_device_ends_as_idle() -> None:
     with world() as here:
         reader = here.device(1)
         here.run(5)

@@ -29,7 +29,7 @@ def test_plain_client_sends_and_receives_and_repeats(way: Way) -> None:
 
 
 @forked
-def test_plain_client_comes_back_after_silence_and_misses_what_was_said() -> None:
+def test_plain_client_misses_what_was_said_meanwhile() -> None:
     with world() as here:
         writer, reader = here.device(1), here.plain(2, Way.HEADER)
         here.run(5)

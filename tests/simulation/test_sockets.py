@@ -130,7 +130,7 @@ def test_silent_client_is_closed_as_idle(frames: bool) -> None:
 
 @both
 @forked
-def test_sleeping_client_is_closed_and_learns_the_code_later(frames: bool) -> None:
+def test_sleeping_client_learns_its_close_code_later(frames: bool) -> None:
     with running(frames=frames, ping_interval=10, ping_timeout=5) as here:
         opened: list[ClientSocket] = []
 
