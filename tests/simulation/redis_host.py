@@ -21,7 +21,6 @@ class RedisHost:
         self.wall_offset = 0.0
         self.model = Model(scheduler.draws("Redis"))
         self.server = Server(self.model, self.wall)
-        self._operator = self.model.session(lambda message: None)
         self.is_up = False
         self._everysec = everysec
         self._saved: list[tuple[float, Any]] = []
@@ -62,8 +61,7 @@ class RedisHost:
 
     def command(self, *words: str) -> Any:
         """Run a command from outside, as an operator does, and return its reply."""
-        self.model.now = self.wall()
-        reply = self.model.call(self._operator, [word.encode() for word in words])
+        reply = self.server.run([word.encode() for word in words])
         self._wake()
         return reply
 

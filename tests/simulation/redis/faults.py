@@ -1,7 +1,8 @@
 """The errors that a server answers for a while, each to the commands to which Redis answers it."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
 from tests.simulation.redis.model import Model
@@ -46,6 +47,7 @@ class Faults:
         self._clock = clock
         self._until: dict[str, float] = {}
         self._which: dict[str, Which] = {}
+        self._is_lifted = False
 
     def begin(self, code: str, seconds: float | None, which: Which) -> None:
         """Answer an error from now on, for ``seconds`` or until `end`."""
@@ -60,8 +62,19 @@ class Faults:
             self._until.pop(ended, None)
         self._install()
 
+    @contextmanager
+    def lifted(self) -> Iterator[None]:
+        """Refuse nothing in this block."""
+        self._is_lifted = True
+        self._install()
+        try:
+            yield
+        finally:
+            self._is_lifted = False
+            self._install()
+
     def _install(self) -> None:
-        is_any = bool(self._until)
+        is_any = bool(self._until) and not self._is_lifted
         self._model.refusal = self._refusal if is_any else None
         self._model.scripts.refusal = self._script_refusal if is_any else None
         self._model.scripts.command_refusal = self._command_refusal if is_any else None

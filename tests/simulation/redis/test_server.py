@@ -248,6 +248,18 @@ def test_errors_may_concern_some_commands_only(world: World) -> None:
     assert client.ask("SET a 1") == b"+OK\r\n"
 
 
+def test_operator_is_not_refused_and_wakes_readers(world: World) -> None:
+    reader, subscriber = world.client(), world.client()
+    reader.send("XREAD BLOCK 0 STREAMS s $")
+    subscriber.ask("SUBSCRIBE c")
+    world.server.errors("LOADING")
+    assert world.server.run([b"XADD", b"s", b"5-1", b"a", b"b"]) == b"5-1"
+    assert world.server.run([b"PUBLISH", b"c", b"m"]) == 1
+    assert b"5-1" in reader.taken()
+    assert b"message" in subscriber.taken()
+    assert reader.ask("GET a").startswith(b"-LOADING")
+
+
 def test_transaction_is_refused_at_its_end(world: World) -> None:
     client = world.client()
     client.send("MULTI", "SET a 1")
