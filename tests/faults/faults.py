@@ -7,6 +7,7 @@ the ledger when which kind of fault acted; nothing is excused but by these recor
 import asyncio
 import signal
 import time
+from typing import Any
 
 import redis.asyncio as aioredis
 from redis.exceptions import RedisError
@@ -197,11 +198,12 @@ async def not_healed(stage: Stage, said: list[str]) -> str:
             ends = {feed: (end[0].decode(), int(end[1])) for feed, end in places if end[0]}
             names = [f"chatws:layer__group__{channels_group(feed)}" for feed in feeds]
             counts = dict(await client.pubsub_numsub(*names))
+            gateways = await gateways_of_readers(stage, client)
     except (RedisError, OSError):
         return "Redis is unavailable"
-    unheard = [name for name in names if not counts.get(name.encode())]
-    if unheard:
-        return f"{len(unheard)} feeds are not subscribed in Redis, {unheard[0]} among them"
+    unheard = [name for name in names if counts.get(name.encode(), 0) < gateways]
+    if unheard or not gateways:
+        return f"{len(unheard)} feeds are not subscribed in Redis by all of {gateways} gateways"
     for reader in stage.ledger.readers:
         if reader.name not in stage.steady:
             continue
@@ -210,9 +212,17 @@ async def not_healed(stage: Stage, said: list[str]) -> str:
             return f"{reader.name} is at {reader.places.get(behind[0])} in {behind[0]}, which ends at {ends[behind[0]]}"
         if not reader.is_connected:
             return f"{reader.name} is not connected"
-        if missing := [one for one in said if one not in reader.seen]:
-            return f"{reader.name} did not receive {missing[0]}"
+        if missing := set(said).intersection(stage.ledger.missing(reader, stage.groups)):
+            return f"{reader.name} did not receive {missing.pop()}"
     return ""
+
+
+async def gateways_of_readers(stage: Stage, client: Any) -> int:
+    """Return how many gateways have connections of steady readers, and so must receive all chat groups."""
+    users = {str(reader.user_id).encode() for reader in stage.ledger.readers if reader.name in stage.steady}
+    nodes = [node.decode() for node in await client.zrange(keys.NODES, 0, -1)]
+    connected = [set(await client.hvals(keys.node_connections(node))) for node in nodes]
+    return sum(not users.isdisjoint(of_node) for of_node in connected)
 
 
 async def log_trimmed(stage: Stage) -> None:
