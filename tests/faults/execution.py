@@ -42,7 +42,7 @@ class User:
     async def listen(self) -> None:
         async for event in self.client:
             if isinstance(event, Disconnected):
-                self.reader.disconnected()
+                self.reader.disconnected(event.code)
 
 
 class Run:
@@ -96,6 +96,7 @@ class Run:
             for user in self.users:
                 await user.network.__aexit__()
             system.stop()
+        self._judge_logs()
         self.outcome.takeovers = system.takeovers
         self.outcome.seconds = time.monotonic() - began
         return self.outcome
@@ -253,6 +254,13 @@ class Run:
                 if refused.code == 403:
                     return
             await asyncio.sleep(0.1)
+
+    def _judge_logs(self) -> None:
+        """Check that no process logged an error that nobody expected."""
+        for log in sorted(self.system.folder.glob("*.log")):
+            _, found, trace = log.read_text(errors="replace").partition("Traceback")
+            if found:
+                self.ledger.found("traceback", f"{log.name}: {trace[:2_000]}")
 
     def _groups_of(self, reader: Reader) -> list[str]:
         return [group_id for group_id in self.groups if group_id not in self.left[reader.name]]

@@ -224,7 +224,7 @@ class Rolling:
     async def _listen(self, client: ChatClient, reader: Reader) -> None:
         async for event in client:
             if isinstance(event, Disconnected):
-                reader.disconnected()
+                reader.disconnected(event.code)
                 self._disconnected.add(client)
                 self.outcome.disconnected = max(self.outcome.disconnected, len(self._disconnected))
             elif isinstance(event, Connected) and client in self._disconnected:

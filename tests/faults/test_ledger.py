@@ -533,6 +533,19 @@ def test_reader_that_never_connects_again_is_late(history: History) -> None:
     assert [one.by for one in history.at(100).judge().late] == [85.0]
 
 
+@pytest.mark.parametrize(("code", "count"), [(503, 0), (403, 0), (500, 1), (400, 1)])
+def test_unexpected_error_is_a_problem(history: History, code: int, count: int) -> None:
+    history.one.observe({"type": "error", "message_id": "c-1", "data": {"code": code, "message": "no"}})
+    assert (history.judge().count["error"], history.ledger.errors[code]) == (count, 1)
+
+
+@pytest.mark.parametrize(("code", "count"), [(1006, 0), (4501, 0), (4502, 0), (4500, 1), (4409, 1)])
+def test_unexpected_close_is_a_problem(history: History, code: int, count: int) -> None:
+    history.one.disconnected(code)
+    history.one.observe(auth(("e", 0), recovered=True, connection="c-2"))
+    assert history.judge().count["closed"] == count
+
+
 def test_lateness_is_no_broken_promise(history: History) -> None:
     history.at(1).acked(1)
     history.at(50).get(1)

@@ -9,6 +9,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tests.support.ledger.ledger import Ledger
 
+OUR_FAULT = {1011, 4500}
+"""Close codes of an internal error."""
+ITS_FAULT = {1002, 1007, 1009, 4400, 4403, 4409, 4529}
+"""Close codes for a client that did something wrong; these do nothing wrong."""
+EXPECTED_ERRORS = {403, 404, 429, 503}
+"""Codes of errors that a client may receive: of a chat group that it was removed from, of too much, of a fault."""
 Frame = Mapping[str, Any]
 Place = tuple[str, int]
 """Epoch and offset of a publication in its feed."""
@@ -97,8 +103,13 @@ class Reader:
         """Return whether it has a connection, or had one until it finished."""
         return self.is_connected or (bool(self.connections) and self.connections[-1].is_over)
 
-    def disconnected(self, *, for_good: bool = False) -> None:
-        """Record that the reader noticed the end of its connection. ``for_good``: the reader itself has finished."""
+    def disconnected(self, code: int = 0, *, for_good: bool = False) -> None:
+        """Record that the reader noticed the end of its connection.
+
+        ``code``: the close code, if it is known. ``for_good``: the reader itself has finished.
+        """
+        if code in OUR_FAULT or code in ITS_FAULT:
+            self._ledger.found("closed", f"{self.name}: the gateway closed the connection with {code}")
         if self.is_connected:
             self.connections[-1].ended = self._ledger.clock()
         if self.connections:
@@ -123,10 +134,16 @@ class Reader:
         elif kind == "group_left":
             self._end_span(f"group:{frame['data']['group_id']}", kind)
         elif kind == "error":
-            self._ledger.errors[frame["data"]["code"]] += 1
+            self._error(frame)
             self.errors.append((frame.get("message_id", ""), self._ledger.wall()))
         elif kind == "ack":
             self.acks[frame["message_id"]] = frame["data"]["message_id"]
+
+    def _error(self, frame: Frame) -> None:
+        code = frame["data"]["code"]
+        self._ledger.errors[code] += 1
+        if code not in EXPECTED_ERRORS:
+            self._ledger.found("error", f"{self.name}: received {frame}")
 
     def _authenticated(self, data: Frame) -> None:
         """Begin a connection, unless it is the answer to a new token on the same connection."""
