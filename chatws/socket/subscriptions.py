@@ -135,6 +135,9 @@ class Subscriptions:
                 if not await self.membership.may_receive(group_id):
                     return False
                 self._left.discard(group_id)
+                if (position := self._hub.position_of(self, feed)) is not None:
+                    self._client.write(replies.group_joined(Subscribed(feed, position)), message_id)
+                    return True
                 return await self._join(feed, resume, message_id)
 
     async def _join(self, feed: str, resume: Resume | None, message_id: str) -> bool:

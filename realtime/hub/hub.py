@@ -102,6 +102,14 @@ class Hub:
         """Return the feeds that a subscriber receives. The set is the hub's own: don't change it."""
         return self._feeds_by_subscriber.get(subscriber, set())
 
+    def position_of(self, subscriber: Subscriber, name: str) -> Position | None:
+        """Return the position up to which a subscriber has received a feed; None if it does not receive it."""
+        feed = self._feeds.get(name)
+        if feed is None or subscriber not in feed.subscribers:
+            return None
+        self._flush(feed)
+        return feed.position
+
     async def ensure_subscribed(self, names: Iterable[str]) -> None:
         """Receive these feeds in this process, so that no publication after the caller's next question is missed.
 
