@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Fault = Callable[["World", random.Random], None]
 TAKEOVER_SECONDS = 5.0
+UNNOTICED_SECONDS = 12.0
+"""A gateway compares its positions with the logs every ten seconds."""
 
 WRITES_REFUSED = ("MISCONF", "OOM", "NOREPLICAS", "READONLY")
 ALL_REFUSED = ("LOADING", "BUSY", "NOPERM", "MASTERDOWN", "CLUSTERDOWN")
@@ -35,9 +37,17 @@ def during(world: "World", kind: Kind, seconds: float, end: Callable[[], None] =
 # Redis
 
 CRASHED = Kind("Redis crashed", loses=False)
-CRASHED_EVERYSEC = Kind("Redis crashed and lost a second", loses=True, forgets=True, repeats=True)
-WENT_BACK = Kind("Redis went back: a replica that lagged took over", loses=True, forgets=True, repeats=True)
-FLUSHED = Kind("FLUSHALL", loses=True, forgets=True)
+CRASHED_EVERYSEC = Kind(
+    "Redis crashed and lost a second", loses=True, unnoticed=UNNOTICED_SECONDS, forgets=True, repeats=True
+)
+WENT_BACK = Kind(
+    "Redis went back: a replica that lagged took over",
+    loses=True,
+    unnoticed=UNNOTICED_SECONDS,
+    forgets=True,
+    repeats=True,
+)
+FLUSHED = Kind("FLUSHALL", loses=True, unnoticed=UNNOTICED_SECONDS, forgets=True, repeats=True)
 TRIMMED = Kind("a log was trimmed", loses=True)
 PAUSED = Kind("Redis was paused")
 REFUSED = Kind("Redis answered with errors")

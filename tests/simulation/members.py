@@ -1,9 +1,10 @@
 """Devices of the users of a world, with a reader of the ledger each, and what they left on purpose."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from chatws.client.events import Closed, Disconnected, Event, Refused
+from chatws.client.events import Closed, Disconnected, Event, Frame, Refused
 from tests.simulation.clients import Device, Place
 
 if TYPE_CHECKING:
@@ -42,6 +43,16 @@ class Member(Device):
         if isinstance(event, Disconnected):
             self.reader.disconnected()
 
+    def _observe(self, frame: Frame) -> None:
+        super()._observe(frame)
+        kind, data = frame["type"], frame["data"]
+        if kind == "group_left" and frame.get("message_id"):  # the answer to `leave_group`
+            self.left.add(data["group_id"])
+        elif kind == "group_joined":
+            self.left.discard(data["group_id"])
+        elif kind == "auth_success" and "feeds" in data:  # a new connection
+            self.left.clear()
+
     def leave(self, group_id: str) -> None:
         """Leave a chat group, on this device only."""
         self.process.start(self._leave_or_join(group_id, joins=False), "leaving")
@@ -52,15 +63,9 @@ class Member(Device):
             self.process.start(self._leave_or_join(group_id, joins=True), "joining")
 
     async def _leave_or_join(self, group_id: str, *, joins: bool) -> None:
-        if self.client is None:
-            return
-        self.left.add(group_id)
-        try:
-            await (self.client.join if joins else self.client.leave)(group_id)
-        except (Refused, Closed):
-            return
-        if joins:
-            self.left.discard(group_id)
+        if self.client is not None:
+            with suppress(Refused, Closed):
+                await (self.client.join if joins else self.client.leave)(group_id)
 
     def finish(self) -> None:
         """End the device for good, with a word."""

@@ -18,16 +18,18 @@ class Kind:
     """What a fault can do. Only what is set here is permitted to it.
 
     ``budget``: seconds after its end in which deliveries are late no more; ``connect``: the same for a reader that has
-    to connect again. ``loses``: it may lose the publications of a feed. ``forgets``: it deletes the record of published
-    messages, so that a repeated send is published again. ``repeats``: Redis is as it was some time before, the relay's
-    cursor as well, so that what was delivered since is delivered again, behind a notice. ``turns_clock``: it changes
-    what time a service notes.
+    to connect again. ``loses``: it may lose publications of a feed; ``unnoticed``: for so many seconds a gateway may
+    not know of that, and a reader that subscribes meanwhile gets its position from before. ``forgets``: it deletes the
+    record of published messages, so that a repeated send is published again. ``repeats``: Redis is as it was some time
+    before, the relay's cursor as well, so that what was delivered since is delivered again, behind a notice.
+    ``turns_clock``: it changes what time a service notes.
     """
 
     name: str
     budget: float = CALM_SECONDS
     connect: float = CONNECT_SECONDS
     loses: bool = False
+    unnoticed: float = 0.0
     forgets: bool = False
     repeats: bool = False
     turns_clock: bool = False

@@ -39,7 +39,7 @@ def excused(ledger: "Ledger", reader: Reader) -> tuple[dict[str, list[Excused]],
         why = _without_fault(ledger, reader, notice)
         if not why:
             for cause in ledger.causes.losing(reader.name, notice.feed):
-                if cause.acted(since, notice.at) and (notice.feed, cause) not in used:
+                if cause.acted(since - cause.kind.unnoticed, notice.at) and (notice.feed, cause) not in used:
                     used.add((notice.feed, cause))
                     why = cause.kind.name
                     break

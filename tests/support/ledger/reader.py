@@ -173,8 +173,7 @@ class Reader:
         """Begin a stretch; one that continues where the last one ended is the same."""
         spans = self.spans.setdefault(feed, [])
         if continues and spans:
-            if spans[-1].why == "group_left":  # what was published meanwhile is due from now on
-                spans[-1].began = self._ledger.clock()
+            spans[-1].began = self._ledger.clock()  # what was published meanwhile is due from now on
             spans[-1].last, spans[-1].ended, spans[-1].why = None, inf, ""
         else:
             spans.append(Span(at, self._ledger.clock()))
