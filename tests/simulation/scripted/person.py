@@ -36,7 +36,9 @@ class Person(Device):
 
     def does(self, work: Any) -> Any:
         """Begin to do something with the client."""
-        return self.process.start(work, "doing")
+        task = self.process.start(work, "doing")
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return task
 
     def say(self, group_id: str, text: str) -> Any:
         """Send a message; the task's result is its id."""
@@ -62,6 +64,11 @@ class Person(Device):
         """Mark a chat group as read up to a message."""
         assert self.client is not None
         return self.does(self.client.mark_read(group_id, message_id))
+
+    def asks_who_is_here(self, group_id: str) -> Any:
+        """Ask which members of a chat group are online."""
+        assert self.client is not None
+        return self.does(self.client.presence(group_id))
 
     def pings(self) -> None:
         """Ask whether the connection lives."""
@@ -103,7 +110,8 @@ class Person(Device):
     def moves(self, gateway: int) -> None:
         """Connect to another gateway from now on."""
         assert self.client is not None
-        self.gateway, self.client.url = gateway, f"wss://gateway-{gateway}/ws"
+        self.gateway, self._url = gateway, f"wss://gateway-{gateway}/ws"
+        self.client.url = self._url
 
     def goes(self) -> None:
         """Close the connection for good."""

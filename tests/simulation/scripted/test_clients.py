@@ -66,6 +66,63 @@ def test_connection_ends_between_a_message_and_its_answer(story: Story) -> None:
 
 @history(
     Bug(
+        "a repeated join has the position of its first time",
+        "45240d7",
+        """
+        chatws/client/client.py
+        - return await self.request("join_group", {"group_id": group_id})
+        + at = self.positions.get(f"group:{group_id}")
+        + resume = {"resume": {"epoch": at.epoch, "offset": at.offset}} if at else {}
+        + return await self.request("join_group", {"group_id": group_id, **resume})
+        chatws/client/requests.py
+        - entry.sent = self._write(self._text(entry))
+        + entry.sent = self._write(entry.text)
+        """,
+    ),
+)
+def test_leave_and_join_are_repeated_after_a_reconnect(story: Story) -> None:
+    ann, bob = story.people_of("ann", "bob")
+    group = story.group(bob, ann)
+    with story.fault("ann's connection receives nothing, and ends"):
+        assert ann.socket is not None
+        answers = ann.socket.link.back
+        answers.is_silent = True
+        ann.leave(group)
+        joining = ann.join(group)
+        story.post(group, "meanwhile")
+        story.until(lambda: bob.read("meanwhile"))
+        answers.is_silent = False
+        ann.reset()
+    story.until(lambda: is_answered(joining))
+    assert ann.texts == ["meanwhile"]
+
+
+@history(
+    Bug(
+        "a leave that was refused is repeated behind the join that followed it",
+        "45240d7",
+        """
+        chatws/client/requests.py
+        - LANES = {"send_message": "messages", "join_group": "subscription", "leave_group": "subscription"}
+        + LANES = {"send_message": "messages"}
+        """,
+    ),
+    realtime={"frames_per_second": 1.0, "burst_seconds": 5.0},
+)
+def test_leave_is_refused_before_a_join(story: Story) -> None:
+    ann, bob = story.people_of("ann", "bob")
+    group = story.group(ann, bob)
+    for _ in range(4):
+        ann.asks_who_is_here(group)
+    ann.leave(group)
+    story.until(lambda: ann.saw("error", code=429))
+    story.wait(1.0)
+    joining = ann.join(group)
+    story.until(lambda: is_answered(joining), within=10)
+
+
+@history(
+    Bug(
         "a session that can't begin ends without a word",
         "faee082",
         """

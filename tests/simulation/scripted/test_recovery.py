@@ -244,6 +244,60 @@ def test_message_is_published_again_behind_a_short_log(story: Story) -> None:
 
 @history(
     Bug(
+        "a log lost before a resume is reported twice",
+        "bf1c2e5",
+        """
+        realtime/hub/resume.py
+        - if is_current:
+        + if True:
+        """,
+    ),
+)
+def test_client_resumes_before_its_gateway_knows_of_a_flush(story: Story) -> None:
+    ann, bob = story.people_of("ann", "bob")
+    group = story.group(ann, bob)
+    ann.is_away()
+    story.post(group, "missed")
+    story.until(lambda: bob.read("missed"))
+    with story.fault("FLUSHALL", loses=True, forgets=True, budget=12.0):
+        story.redis.command("FLUSHALL")
+        ann.returns()
+        story.wait(12)
+    assert len([notice for notice in ann.reader.notices if notice.feed == group_feed(group)]) == 1
+
+
+@history(
+    Bug(
+        "a client that knows the new epoch is told of a loss by a gateway that doesn't",
+        "bf1c2e5",
+        """
+        realtime/hub/hub.py
+        - await self._recovery.confirm(others)
+        + pass
+        """,
+    ),
+    gateways=2,
+)
+def test_client_moves_to_a_gateway_with_an_old_epoch(story: Story) -> None:
+    (bob,) = story.people_of("bob")
+    (ann,) = story.people_of("ann", gateway=1)
+    group = story.group(bob, ann)
+    with story.fault("FLUSHALL, and a hint is lost", loses=True, forgets=True, budget=12.0):
+        story.redis.command("FLUSHALL")
+        story.subscription(0).back.is_silent = True
+        story.post(group, "the feed begins anew")
+        story.until(lambda: ann.saw("feed_reset", feed=group_feed(group)))
+        story.subscription(0).back.is_silent = False
+        story.wait(0.5)
+        ann.is_away()
+        ann.moves(0)
+        ann.returns()
+        story.until(lambda: ann.is_online)
+    assert len([notice for notice in ann.reader.notices if notice.feed == group_feed(group)]) == 1
+
+
+@history(
+    Bug(
         "ids that Redis has lost never expire again",
         "c576838",
         """
