@@ -156,7 +156,7 @@ class Person(Device):
         super()._happened(event)
         if isinstance(event, Disconnected):
             self.story.world.log.note(f"{self.name}'s connection ended with {event.code} {event.reason}")
-            self.reader.disconnected()
+            self.reader.disconnected(event.code)
 
 
 def is_answered(task: Any) -> bool:

@@ -23,7 +23,7 @@ class Story(Stage):
     """A stage with people. Like what breaks, what is said and changed begins at once.
 
     Attributes:
-        expected: Texts of errors that may be logged.
+        expected: Texts of what may be logged, and of what the oracle may find.
         is_quiet_checked: Whether the end waits until presence, the audit and Redis's keys are right, and checks them.
         is_limited: Whether users are in more groups than their connections receive: then the oracle does not know who
             receives what.
@@ -183,7 +183,5 @@ class Story(Stage):
         }  # fmt: skip
         world.ledger.judge(stored, members, by_feed=world.shape.platform)
         found += world.ledger.problems + [f"late: {late}" for late in world.ledger.late]
-        return found + [f"in the log: {line}" for line in world.log.unexpected if not self._is_expected(line)]
-
-    def _is_expected(self, line: str) -> bool:
-        return any(text in line for text in self.expected)
+        found += [f"in the log: {line}" for line in world.log.unexpected]
+        return [problem for problem in found if not any(text in problem for text in self.expected)]

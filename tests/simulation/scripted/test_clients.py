@@ -135,7 +135,7 @@ def test_leave_is_refused_before_a_join(story: Story) -> None:
     ),
 )
 def test_session_fails_to_begin(story: Story) -> None:
-    story.expected = ["a frame of connection"]
+    story.expected = ["a frame of connection", "'code': 500", "with 4500"]
     story.people_of("bob")
     memberships = story.gateway().memberships
 
@@ -163,7 +163,7 @@ def test_session_fails_to_begin(story: Story) -> None:
     ),
 )
 def test_authentication_fails_by_a_mistake(story: Story) -> None:
-    story.expected = ["a frame of connection"]
+    story.expected = ["a frame of connection", "'code': 500", "with 4500"]
     node = story.gateway().node
 
     async def authenticate(token: str) -> None:

@@ -1,5 +1,7 @@
 """Histories of the hub and of what stands before a socket: what is delivered to whom, and in which order."""
 
+from typing import Any
+
 from tests.simulation.chat_service.faults import Fault
 from tests.simulation.scripted.bug import Bug
 from tests.simulation.scripted.history import history
@@ -251,3 +253,38 @@ def test_slow_reader_resumes_more_than_its_outbox_holds(story: Story) -> None:
         story.post(group, "live")
         story.until(lambda: ann.read("live"))
     assert ann.closes == []
+
+
+@history(
+    Bug(
+        "group_joined overtakes publications that its position includes",
+        "88dfa42",
+        """
+        realtime/hub/hub.py
+              return None
+        - self._flush(feed)
+          return feed.position
+        """,
+    ),
+)
+def test_join_in_the_turn_of_a_publication(story: Story) -> None:
+    ann, bob = story.people_of("ann", "bob")
+    group = story.group(ann, bob)
+    hub, process = story.gateway().node.hub, story.gateway().process
+    subscriptions, sound = story.connection(ann).handler.session.subscriptions, hub._publication
+    turn = process.loop.create_future()
+
+    async def join_again() -> None:
+        await turn
+        await subscriptions.join(group, None, "again")
+
+    def publication(*given: Any) -> None:
+        if not turn.done():
+            turn.set_result(None)
+        sound(*given)
+
+    joining = process.start(join_again(), "a join_group")
+    vars(hub)["_publication"] = publication
+    story.post(group, "in the same turn")
+    story.until(joining.done)
+    story.until(lambda: ann.read("in the same turn"))

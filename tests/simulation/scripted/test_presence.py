@@ -227,6 +227,7 @@ def test_redis_refuses_writes_for_longer_than_a_lease(story: Story) -> None:
     ),
 )
 def test_clock_of_a_gateway_is_set_forward(story: Story) -> None:
+    story.expected = ["'code': 401"]
     (ann,) = story.people_of("ann")
     process = story.gateway().process
     with story.fault("a clock is wrong", turns_clock=True):
