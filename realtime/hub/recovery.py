@@ -146,7 +146,11 @@ class Recovery:
     async def _follows_on(self, feed: LocalFeed, found: LogSlice) -> bool:
         """Return whether the entries continue from the feed's position; reset the feed if they don't."""
         end = found.position
-        if end.epoch != feed.epoch:
+        if end.epoch in feed.past_epochs:
+            # Offsets of this epoch were given to publications that are lost: it must not go on.
+            position = await self._log.reset_epoch(feed.name, end.epoch)
+            self._break(feed, position, "Redis went back in time, to an epoch that had ended")
+        elif end.epoch != feed.epoch:
             self._break(feed, end, "a new epoch began")
         elif _went_back(feed.position, found):
             self._break(feed, await self._log.reset_epoch(feed.name, feed.epoch), "Redis went back in time")

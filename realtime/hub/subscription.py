@@ -8,6 +8,10 @@ from realtime.feeds.log import Position
 from realtime.hub.batch import Batch
 
 
+PAST_EPOCHS = 10
+"""How many epochs of a feed are remembered that have ended."""
+
+
 class Subscriber(Protocol):
     """A connection that receives feeds. The hub calls its methods in the loop; they must not block."""
 
@@ -44,7 +48,7 @@ class LocalFeed:
 
     __slots__ = (
         "closing", "dirty", "epoch", "failure", "fill", "last_id", "linger",
-        "name", "offset", "opened", "opening", "pending", "subscribers", "subscribing",
+        "name", "offset", "opened", "opening", "past_epochs", "pending", "subscribers", "subscribing",
     )  # fmt: skip
 
     def __init__(self, name: str) -> None:
@@ -52,6 +56,8 @@ class LocalFeed:
         self.epoch = ""
         self.offset = 0
         self.last_id = ""
+        self.past_epochs: tuple[str, ...] = ()
+        """The last epochs that ended while this process received the feed."""
         self.subscribers: dict[Subscriber, Callable[[Batch], None]] = {}
         """Each with its `deliver`: a delivery should touch as few objects as possible."""
         self.subscribing: dict[Subscriber, bool] = {}
@@ -75,6 +81,8 @@ class LocalFeed:
         return Position(self.epoch, self.offset, self.last_id)
 
     def move_to(self, position: Position) -> None:
+        if self.epoch and position.epoch != self.epoch:
+            self.past_epochs = (*self.past_epochs[1 - PAST_EPOCHS :], self.epoch)
         self.epoch, self.offset, self.last_id = position.epoch, position.offset, position.last_id
 
     def stamp(self, payload: bytes, offset: int) -> bytes:

@@ -95,8 +95,10 @@ class World:
         self.scheduler = Scheduler(plan.seed)
         self.network = Network(self.scheduler)
         self.log = WorldLog(self.scheduler)
-        resumed = int(min(256, dict(self.shape.settings).get("feed_publications", 256)))
-        self.ledger = Ledger(lambda: self.scheduler.now, lambda: START + self.scheduler.now, resumed=resumed)
+        kept = int(dict(self.shape.settings).get("feed_publications", 1_000))
+        self.ledger = Ledger(
+            lambda: self.scheduler.now, lambda: START + self.scheduler.now, resumed=min(256, kept), kept=kept
+        )
         self.problems: list[str] = []
         self.checks = 0
         self.counts: Counter[str] = Counter()

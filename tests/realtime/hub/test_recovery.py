@@ -78,6 +78,26 @@ async def test_rolled_back_redis_is_a_reset_with_new_epoch(world: World) -> None
     assert listener.resets[0].epoch != joined.position.epoch
 
 
+async def test_epoch_that_ended_never_comes_back(world: World) -> None:
+    """Restore a backup twice: the second time Redis has the epoch that ended after the first."""
+    listener = Listener()
+    [joined] = await world.hub.subscribe(listener, ["group:g"])
+    backup = {key: await world.redis.dump(key) for key in await world.redis.keys("chatws:{group:g}:*")}
+    await world.publish("group:g")
+    await listener.until(lambda: listener.offsets == [1])
+    for number in (1, 2):
+        for key in await world.redis.keys("chatws:{group:g}:*"):
+            await world.redis.delete(key)
+        for key, value in backup.items():
+            await world.redis.restore(key, 0, value or b"")
+        await listener.until(lambda number=number: len(listener.resets) == number)
+    epochs = {joined.position.epoch, *(position.epoch for position in listener.resets)}
+    assert len(epochs) == 3
+    [position] = await world.log.positions(["group:g"])
+    assert position is not None
+    assert position.epoch == listener.resets[-1].epoch
+
+
 async def test_reset_pauses_a_subscriber_until_it_rejoins(world: World) -> None:
     careful, other = Listener(), Listener()
     careful.goes_on = False

@@ -32,12 +32,16 @@ class Ledger:
         wall: Unix seconds.
         resumed: How many publications of a feed a reader may miss and still resume; a reader that missed more receives
             a notice without a fault.
+        kept: How many publications a feed's log holds; a gateway that missed more resets the feed.
     """
 
-    def __init__(self, clock: Clock = time.monotonic, wall: Clock = time.time, *, resumed: int = 256) -> None:
+    def __init__(
+        self, clock: Clock = time.monotonic, wall: Clock = time.time, *, resumed: int = 256, kept: int = 1_000
+    ) -> None:
         self.clock = clock
         self.wall = wall
         self.resumed = resumed
+        self.kept = kept
         self.causes = Causes(clock)
         self.sent: dict[str, Sent] = {}
         self.readers: list[Reader] = []

@@ -52,8 +52,9 @@ def excused(ledger: "Ledger", reader: Reader) -> tuple[dict[str, list[Excused]],
 
 def _without_fault(ledger: "Ledger", reader: Reader, notice: Notice) -> str:
     (epoch, before), (epoch_after, after) = notice.before, notice.after
-    if notice.kind != "feed_reset" and epoch == epoch_after and after - before > ledger.resumed:
-        return "missed more than a resume replays"
+    most = ledger.kept if notice.kind == "feed_reset" else ledger.resumed
+    if epoch == epoch_after and after - before > most:
+        return "missed more than a log keeps or a resume replays"
     if notice.rejoined:
         first, last = ledger.rank(notice.feed, notice.before), ledger.rank(notice.feed, notice.after)
         removals = ledger.removals.get((notice.feed.removeprefix("group:"), reader.user_id), ())
