@@ -40,7 +40,8 @@ def say_twice(world: "World", draws: random.Random) -> None:
 def remove(world: "World", draws: random.Random) -> None:
     """A user is removed from a chat group; perhaps something is said before and behind it, in the same moment."""
     group_id = draws.choice(world.groups)
-    members = sorted(world.chat.store.groups[group_id].members)[1:]
+    group = world.chat.store.groups[group_id]
+    members = sorted(set(group.members) - {group.owner_id})
     if not members:
         return
     user_id = draws.choice(members)
@@ -73,6 +74,7 @@ def _change(world: "World", group_id: str, user_id: int, *, is_in: bool) -> None
         with record(group_id, user_id):
             (world.chat.add if is_in else world.chat.remove)(group_id, user_id)
     except Refusal as refusal:
+        world.ledger.changes.pop()  # it changed nothing
         world.log.note(f"the chat service refuses: {refusal}")
 
 

@@ -69,7 +69,7 @@ def redis_crashes(world: "World", draws: random.Random) -> None:
 
 def redis_goes_back(world: "World", draws: random.Random) -> None:
     """A replica that lags takes over: the writes of up to two seconds are gone, without a word."""
-    if world.redis.is_up:
+    if world.redis.can_go_back:
         world.redis_loses(world.redis.go_back)
         during(world, WENT_BACK, 0.5)
 

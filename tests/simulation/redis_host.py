@@ -42,11 +42,16 @@ class RedisHost:
         """End at once; return whether acknowledged writes are lost. The next `start` has what was saved."""
         self.is_up = False
         self.network.stop_listening(HOST, PORT)
-        snapshot = self._saved[0][1] if self._everysec and self._saved else None
+        snapshot = self._saved[0][1] if self._everysec and len(self._saved) > 1 else None
         self._restore(snapshot)
         for link in self.network.to(HOST):
             link.reset()
         return snapshot is not None
+
+    @property
+    def can_go_back(self) -> bool:
+        """Whether there is something newer than what it would go back to: it never falls behind more and more."""
+        return self.is_up and len(self._saved) > 1
 
     def go_back(self) -> None:
         """Be what was saved up to two seconds ago: a replica that lagged has taken over. All connections end."""
