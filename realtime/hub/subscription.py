@@ -7,7 +7,6 @@ from typing import Protocol
 from realtime.feeds.log import Position
 from realtime.hub.batch import Batch
 
-
 PAST_EPOCHS = 10
 """How many epochs of a feed are remembered that have ended."""
 

@@ -25,6 +25,7 @@ class RedisHost:
         self._everysec = everysec
         self._saved: list[tuple[float, Any]] = []
         """Snapshots of the last seconds, oldest first."""
+        self._next_save: Event | None = None
         self._tick: Event | None = None
         self.start()
 
@@ -77,7 +78,9 @@ class RedisHost:
         if not self.is_up:
             return
         self._saved = [*self._saved[-1:], (self.scheduler.now, self.model.snapshot())]
-        self.scheduler.after(SECOND, self._save)
+        if self._next_save is not None:
+            self._next_save.cancel()
+        self._next_save = self.scheduler.after(SECOND, self._save)
 
     def received(self, connection: Any, data: bytes) -> None:
         self.model.now = self.wall()
