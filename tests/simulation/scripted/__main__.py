@@ -15,18 +15,28 @@ from tests.simulation.scripted.history import History, serve
 
 def histories(pattern: str) -> list[History]:
     """Return the histories whose name has this text, by their module."""
+    from tests.simulation import run
+
+    run.prepare()
     names = [name for _, name, _ in pkgutil.iter_modules(scripted.__path__) if name.startswith("test_")]
     modules = [importlib.import_module(f"{scripted.__name__}.{name}") for name in names]
     found = [one.history for module in modules for one in vars(module).values() if hasattr(one, "history")]
     return [told for told in found if pattern in told.name]
 
 
+def table() -> str:
+    """Return each bug and the history that finds it, in Markdown."""
+    lines = ["| bug | mended | history |", "| --- | --- | --- |"]
+    for told in histories(""):
+        module, _, name = told.name.rpartition(".")[2].partition(":")
+        lines += [f"| {bug.name} | {bug.mended} | `{module}.py`: {name.removeprefix('test_')} |" for bug in told.bugs]
+    return "\n".join(lines)
+
+
 def main(pattern: str, *, shows: bool) -> int:
     """Run the histories; return 1 if one fails as the code is, or doesn't with a bug."""
-    from tests.simulation import run
     from tests.simulation.forking import ChildFailed, in_child
 
-    run.prepare()
     failed = 0
     for told in histories(pattern):
         for bug in (None, *told.bugs):
@@ -53,9 +63,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.scripted", description=__doc__)
     parser.add_argument("pattern", nargs="?", default="", help="tell the histories with this text in their name")
     parser.add_argument("--show", action="store_true", help="show what is broken with each bug")
+    parser.add_argument("--table", action="store_true", help="print each bug and its history, and run nothing")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:
         serve()
+    elif given.table:
+        sys.stdout.write(f"{table()}\n")
     else:
         sys.exit(main(given.pattern, shows=given.show))

@@ -28,7 +28,7 @@ def test_revoked_client_comes_back_with_a_new_token(story: Story) -> None:
 @history(
     Bug(
         "a token function that never settles stops the client",
-        "8f67ab9, FIELD",
+        "8f67ab9",
         """
         chatws/client/tokens.py
         - limit = asyncio.timeout(self._patience)

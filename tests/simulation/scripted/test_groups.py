@@ -10,7 +10,7 @@ from tests.simulation.scripted.story import Story
 @history(
     Bug(
         "each removal from a large group is told to each member who is left",
-        "CHANGELOG",
+        "7021a7a",
         """
         chatws/membership/registry.py
         - MANY_REMOVALS, REMOVALS_SECONDS = 20, 60.0
@@ -52,7 +52,7 @@ def test_disbanded_group_that_is_still_listed(story: Story) -> None:
 @history(
     Bug(
         "who was ever in a disbanded group that is counted gets no groups",
-        "CHANGELOG",
+        "d12e2ef",
         """
         chatws/chat_service/port.py
         - if ids == before or totals == {listed}:
@@ -99,7 +99,7 @@ def test_group_is_left_between_two_pages(story: Story) -> None:
 @history(
     Bug(
         "made-up groups that are left are remembered",
-        "FIELD: 64,000 of them",
+        "7021a7a",
         """
         chatws/socket/subscriptions.py
         - if group_id in known if known is not None else len(self._left) < MAX_LEFT:
@@ -119,7 +119,7 @@ def test_leaving_made_up_groups_leaves_nothing(story: Story) -> None:
 @history(
     Bug(
         "a gateway subscribes to groups over the limit",
-        "FIELD: 10,001 groups",
+        "7021a7a",
         """
         chatws/membership/membership.py
         - if len(groups) <= self._max_followed:
@@ -163,7 +163,7 @@ def test_group_joined_at_the_limit_survives_a_flush(story: Story) -> None:
 @history(
     Bug(
         "who is over the limit is told so at each change",
-        "CHANGELOG",
+        "84f5b98",
         """
         chatws/socket/subscriptions.py
         - if over_limit and over_limit != self._over_limit:

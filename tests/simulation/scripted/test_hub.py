@@ -226,8 +226,37 @@ def test_added_again_after_resuming_as_much_as_possible(story: Story) -> None:
 
 @history(
     Bug(
+        "the times of publications that are not delivered pile up",
+        "1b9156c",
+        """
+        realtime/hub/hub.py
+        + if at:
+        +     self._entered.append(at)
+          if follows_on and feed.fill is None:
+        """,
+    ),
+)
+def test_layer_repeats_a_publication(story: Story) -> None:
+    ann, bob = story.people_of("ann", "bob")
+    group = story.group(ann, bob)
+    hub, process = story.gateway().node.hub, story.gateway().process
+    sound = hub._publication
+
+    def publication(*given: Any) -> None:
+        sound(*given)
+        process.loop.call_later(0.1, sound, *given)
+
+    vars(hub)["_publication"] = publication
+    story.post(group, "once")
+    story.wait(1)
+    assert bob.texts == ["once"]
+    assert not hub._entered
+
+
+@history(
+    Bug(
         "overflow and resume chase each other",
-        "DESIGN: only live frames count",
+        "68a05f9",
         """
         realtime/connection/outbox.py
         - self.tail_size += batch.size

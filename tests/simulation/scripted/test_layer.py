@@ -16,7 +16,7 @@ ALL_REFUSED = ("LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH", "NOPERM
 @history(
     Bug(
         "an error of Redis that passes is taken for a mistake of ours",
-        "78114c9, d8f6106, ADR 28, FIELD",
+        "78114c9, d8f6106, ADR 28",
         """
         realtime/redis/errors.py
         - PERMANENT_CODES = frozenset({"WRONGTYPE", "CROSSSLOT"})
@@ -39,7 +39,7 @@ def test_redis_answers_errors_for_a_while(story: Story) -> None:
 @history(
     Bug(
         "work that fails once ends for good",
-        "643ec31, FIELD",
+        "643ec31",
         """
         realtime/aio/tasks.py
         - await asyncio.sleep(backoff.take())
@@ -62,7 +62,7 @@ def test_presence_goes_on_after_a_mistake(story: Story) -> None:
 @history(
     Bug(
         "a refused SUBSCRIBE costs the layer its connection",
-        "d8f6106, FIELD: 272 connections in 18 s",
+        "d8f6106",
         """
         realtime/layers/redis_pubsub.py
         - self._refused(names, str(translate(reply)))
@@ -89,7 +89,7 @@ def test_redis_refuses_to_subscribe(story: Story) -> None:
 @history(
     Bug(
         "the layer's back-off begins anew with each connection",
-        "d8f6106, FIELD",
+        "d8f6106",
         """
         realtime/layers/redis_pubsub.py
         - if loop.time() - connected_at >= HEALTHY_SECONDS:
@@ -173,7 +173,7 @@ def test_feed_closes_before_redis_has_subscribed(story: Story) -> None:
 @history(
     Bug(
         "each broken connection of a pool costs somebody a frame",
-        "d8f6106, FIELD: 7 of 8 fail",
+        "d8f6106",
         """
         realtime/redis/pool.py
         - if not is_repeatable:
@@ -201,7 +201,7 @@ def test_redis_ends_all_connections_before_a_burst(story: Story) -> None:
 @history(
     Bug(
         "connections to a former master answer READONLY for ever",
-        "d8f6106, FIELD",
+        "d8f6106",
         """
         realtime/redis/pool.py
         - if not await _renew(pool, began):

@@ -16,7 +16,7 @@ def is_online(story: Story, person: Person) -> bool:
 @history(
     Bug(
         "a Redis that went back keeps a wrong presence if its count is right",
-        "d8f6106, FIELD",
+        "d8f6106",
         """
         realtime/presence/presence.py
         - if mark != before:
@@ -38,7 +38,7 @@ def test_redis_loses_one_opening_and_one_closing(story: Story) -> None:
 @history(
     Bug(
         "the first gateway after an outage takes off the others",
-        "DESIGN: one lease time of grace",
+        "9fc94fd",
         """
         realtime/presence/presence.py
         - self._quiet_until = time.monotonic() + self._lease
@@ -66,7 +66,7 @@ def test_gateway_that_reaches_redis_later_than_another(story: Story) -> None:
 @history(
     Bug(
         "connections over a user's limit stay if Redis's answer was lost",
-        "CHANGELOG",
+        "ecb5a90",
         """
         realtime/redis/lua/presence_update.lua
         + local is_new = redis.call('HEXISTS', connections, connection) == 0
@@ -96,7 +96,7 @@ def test_answer_about_a_connection_too_many_is_lost(story: Story) -> None:
 @history(
     Bug(
         "requests to end connections are not read behind a Redis that lost them",
-        "CHANGELOG",
+        "68f08b8",
         """
         realtime/presence/terminations.py
         - if newest and _order(newest[0][0]) < _order(self._read_up_to.encode()):
@@ -121,7 +121,7 @@ def test_connection_is_ended_after_redis_lost_its_clock(story: Story) -> None:
 @history(
     Bug(
         "a Redis that went back takes revocations back",
-        "aad9477, FIELD",
+        "aad9477",
         """
         realtime/auth/revocations.py
         - now, known, is_new = time.time(), dict(self._known), False

@@ -39,7 +39,7 @@ def test_redis_that_went_back_assigns_offsets_again(story: Story) -> None:
 @history(
     Bug(
         "a log that went back is taken for one without news",
-        "DESIGN: judged while the feed is filled",
+        "d4349bc",
         """
         realtime/hub/recovery.py
         - elif _went_back(feed.position, found):
@@ -170,7 +170,7 @@ def test_subscription_that_falls_silent_is_replaced(story: Story) -> None:
 @history(
     Bug(
         "a feed's position is read before Redis has subscribed",
-        "DESIGN: group_add returns before",
+        "68a05f9",
         """
         realtime/layers/redis_pubsub.py
         - async with asyncio.timeout(CONFIRMED_SECONDS):
@@ -197,7 +197,7 @@ def test_message_while_a_subscription_is_on_its_way(story: Story) -> None:
 @history(
     Bug(
         "a late relay appends again",
-        "DESIGN: the cursor in the append",
+        "d4349bc",
         """
         realtime/redis/lua/feed_append.lua
         - elseif not is_later then
@@ -222,7 +222,7 @@ def test_relay_that_wakes_after_the_ids_have_expired(story: Story) -> None:
 @history(
     Bug(
         "a busy feed repeats what is published again",
-        "DESIGN: 10,800 repeats",
+        "d4349bc",
         """
         realtime/redis/lua/feed_append.lua
         - if offset then

@@ -78,7 +78,7 @@ def test_standby_takes_over_soon_after_an_outage(story: Story) -> None:
 @history(
     Bug(
         "an entry with many fields stops its topic",
-        "CHANGELOG: too many results to unpack",
+        "ecb5a90",
         """
         realtime/redis/lua/relay_dead_letter.lua
         - if #ARGV - first_field + 1 > 2 * MAX_FIELDS then last_kept = first_field + 2 * MAX_FIELDS - 3 end
@@ -118,7 +118,7 @@ def test_relay_goes_on_beside_a_flushed_stream(story: Story) -> None:
 @history(
     Bug(
         "a removal is told in the user's feed only",
-        "DESIGN: 40 messages leaked",
+        "9fc94fd",
         """
         chatws/events/routes.py
         - (feed, _publication(entry.publication_id, _Frame(in_group.TYPE, "", entry.seconds, in_group), drop)),

@@ -324,7 +324,7 @@ def test_chat_service_is_overloaded(story: Story) -> None:
 @history(
     Bug(
         "a frame that takes long holds up pings",
-        "CHANGELOG",
+        "a354330",
         """
         realtime/node/node.py
         - connection.read_ahead()
