@@ -49,7 +49,7 @@ def forgetting(ledger: "Ledger", message_id: str, first: float, again: float, ep
     sent = ledger.sent.get(message_id)
     began, acked = (min(sent.began, first), sent.acked) if sent else (first, inf)
     forgot = [cause for cause in ledger.causes.forgetting(began, again) if len(epochs) > 1 and acked >= cause.began]
-    return forgot + ledger.causes.repeating(first, again)
+    return forgot + [cause for cause in ledger.causes.repeating(first, again) if len(epochs) > 1]
 
 
 def judge_repeats(ledger: "Ledger") -> None:
