@@ -268,6 +268,25 @@ def test_delivery_after_a_removal_is_a_leak(history: History, why: str) -> None:
     assert history.judge("user 1").count["leaked"] == (why != "added again")
 
 
+def test_removal_relayed_again_after_an_addition_is_no_leak(history: History) -> None:
+    two = history.ledger.reader("user 2")
+    two.observe(auth(("e", 0)))
+    with history.ledger.removing("g", 2):
+        history.at(1)
+    for reader in (history.one, two):
+        reader.observe(removal(1, 2))
+    two.observe(LEFT)
+    with history.ledger.adding("g", 2):
+        history.at(2)
+    two.observe(joined(("e", 1), recovered=True))
+    for reader in (history.one, two):
+        reader.observe(removal(2, 2))
+    history.at(3).acked(3)
+    history.get(3)
+    history.get(3, reader=two)
+    assert history.judge("user 1").count["leaked"] == 0
+
+
 @pytest.mark.parametrize("was_removed", [True, False])
 def test_rejoining_without_recovery_is_excused_by_a_removal(history: History, was_removed: bool) -> None:
     two = history.ledger.reader("user 2")

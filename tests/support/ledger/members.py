@@ -49,8 +49,8 @@ def judge_leaks(ledger: "Ledger") -> None:
             received = reader.received.get(f"group:{group_id}")
             if reader.user_id != user_id or received is None:
                 continue
-            for number, (removal, known) in enumerate(removals):
-                until = _added_again(ledger, group_id, user_id, number, known)
+            for removal, known in removals:
+                until = _added_again(ledger, group_id, user_id, known)
                 leaked = [
                     at
                     for at, when in zip(received.places, received.at, strict=True)
@@ -66,13 +66,12 @@ def _is_after(ledger: "Ledger", feed: str, at: Place, removal: Place) -> bool:
     return ledger.rank(feed, at) > ledger.rank(feed, removal)
 
 
-def _added_again(ledger: "Ledger", group_id: str, user_id: int, number: int, known: float) -> float:
-    """Return when the user began to be added again after its removal of this number; infinite if it wasn't.
+def _added_again(ledger: "Ledger", group_id: str, user_id: int, known: float) -> float:
+    """Return when the user began to be added again after a removal that was known then; infinite if it wasn't.
 
-    The removals of a user are relayed in the order of the calls. An addition counts from the call's begin: the chat
-    service may answer with the new membership before anybody learns that the call succeeded.
+    The removal belongs to the last call before it was known: an older one may be relayed again. An addition counts from
+    the call's begin: the chat service may answer with the new membership before anybody learns that the call succeeded.
     """
     changes = [one for one in ledger.changes if (one.group_id, one.user_id) == (group_id, user_id)]
-    calls = [one for one in changes if not one.is_in]
-    since = calls[number].began if number < len(calls) else known
+    since = max((one.began for one in changes if not one.is_in and one.began <= known), default=known)
     return min((one.began for one in changes if one.is_in and one.began >= since), default=inf)
