@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tests.simulation import database
 from tests.simulation.chat_service.faults import Fault as ChatFault
+from tests.simulation.network import Link
 from tests.support.ledger import Kind
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def log_is_trimmed(world: "World", draws: random.Random) -> None:
 # The network between the processes and Redis
 
 CUT = Kind("connections to Redis were cut")
-SILENT = Kind("a connection to Redis fell silent", budget=10.0)
+SILENT = Kind("a connection fell silent")
 STALLED = Kind("connections to Redis stalled")
 ANSWERS_LOST = Kind("answers of Redis were lost")
 SLOW = Kind("a slow network")
@@ -130,11 +131,23 @@ def links_are_cut(world: "World", draws: random.Random) -> None:
 
 
 def link_falls_silent(world: "World", draws: random.Random) -> None:
-    """A connection of a process loses everything without a word."""
-    links = world.network.of(world.any_process(draws).name)
-    if links:
-        draws.choice(links).cut_silently()
-        during(world, SILENT, 0.1)
+    """A connection of a process loses everything without a word: until it is used again, and times out.
+
+    At the end of the storm the operating system finds it, by its keepalive.
+    """
+    links = [link for link in world.network.of(world.any_process(draws).name) if not link.out.is_silent]
+    if not links:
+        return
+    link = draws.choice(links)
+    link.cut_silently()
+    cause, forget = world.ledger.causes.begin(SILENT), link.on_end
+
+    def found(link: Link) -> None:
+        forget(link)
+        world.ledger.causes.end(cause)
+
+    link.on_end = found
+    world.silent_links.append(link)
 
 
 def links_stall(world: "World", draws: random.Random) -> None:

@@ -156,6 +156,11 @@ class Link:
         """Lose everything from now on, without a word to either end."""
         self.out.is_silent = self.back.is_silent = True
 
+    def find_dead(self) -> None:
+        """End a silent connection as the keepalive of the operating system does: both ends learn of it."""
+        self.out.is_silent = self.back.is_silent = False
+        self.reset()
+
     def stall(self) -> None:
         """Keep back everything until `go_on`."""
         self.out.hold()

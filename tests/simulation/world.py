@@ -30,7 +30,7 @@ from tests.simulation.chat_service.service import ChatService
 from tests.simulation.faults import FAULTS
 from tests.simulation.gateway import Gateway
 from tests.simulation.members import Member
-from tests.simulation.network import Network
+from tests.simulation.network import Link, Network
 from tests.simulation.outcome import Outcome
 from tests.simulation.plan import QUIET_SECONDS, SETTLE_SECONDS, Plan, Shape, Step
 from tests.simulation.process import Process
@@ -118,6 +118,8 @@ class World:
         self.groups: list[str] = []
         self.clients: list[Member] = []
         self.balancer = Balancer(self.network, "gateway")
+        self.silent_links: list[Link] = []
+        """Those that fell silent in this storm."""
         self._texts = 0
         self.gateways = [Slot(self, f"gateway-{number}", self._gateway) for number in range(self.shape.gateways)]
         self.relays = [Slot(self, f"relay-{number}", self._relay) for number in range(self.shape.relays)]
@@ -196,6 +198,10 @@ class World:
         for step in self.plan.steps:
             self.scheduler.at(step.at, self._do, step)
         for end in self.plan.rounds:
+            self.scheduler.run(end)
+            silent, self.silent_links = self.silent_links, []
+            for link in silent:
+                link.find_dead()
             self.scheduler.run(end + SETTLE_SECONDS)
             self._check(checks.subscriptions)
             self.scheduler.run(end + QUIET_SECONDS)
