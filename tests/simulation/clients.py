@@ -54,7 +54,9 @@ class Device(BaseDevice):
         return self.client.positions.get(feed) if self.client is not None else None
 
     async def _run(self, positions: Mapping[str, Position] | None) -> None:
-        client = ChatClient(self._url, self._token, positions=positions, observer=self._observe)
+        client = ChatClient(
+            self._url, self._token, positions=positions, observer=self._observe, first_wait=0.1, longest_wait=2.0
+        )
         loop, self.client = self.process.loop, client
         async with client:
             try:

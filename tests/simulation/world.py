@@ -45,6 +45,9 @@ from tests.support.ledger import Ledger
 TOPICS = (routes.MESSAGE_NEW, routes.MEMBER_ADDED, routes.MEMBER_REMOVED, routes.NOTIFICATION_PUSH, keys.AUDIT_STREAM)
 
 
+MOMENT_SECONDS = 3.0
+
+
 class Slot:
     """The place of one process of the cluster: what runs there is killed, stopped and started again."""
 
@@ -136,7 +139,16 @@ class World:
         return gateway
 
     def _relay(self, process: Process) -> Relay:
-        return Relay(process, self.topics)
+        relay = Relay(process, self.topics)
+        relay.task.add_done_callback(lambda _: self.scheduler.after(1.0, self._supervise, relay))
+        return relay
+
+    def _supervise(self, relay: Relay) -> None:
+        """Start another relay where one has ended by itself: it gives up if Redis does not answer at its start."""
+        for slot in self.relays:
+            if slot.running is relay:
+                slot.running = None
+                slot.start()
 
     def leaves(self, running: Gateway | Relay) -> None:
         """Send no new connection to a gateway that ends."""
@@ -230,12 +242,17 @@ class World:
         work(self, self.scheduler.draws(f"step {step.number}"))
 
     def _check(self, *some: Callable[["World"], list[str]]) -> None:
-        for check in some:
-            self.checks += 1
-            found = [f"{self.scheduler.now:.0f} s, {check.__name__}: {problem}" for problem in check(self)]
-            self.problems += found[:10]
-            for problem in found:
-                self.log.note(problem)
+        """Note what is wrong now and still is a moment later: work that is under way is no problem."""
+        found = [[f"{check.__name__}: {problem}" for problem in check(self)] for check in some]
+        self.checks += len(some)
+        if any(found):
+            self.scheduler.run(self.scheduler.now + MOMENT_SECONDS)
+        for check, before in zip(some, found, strict=True):
+            now = {f"{check.__name__}: {problem}" for problem in check(self)} if before else set()
+            for problem in before[:10]:
+                if problem in now:
+                    self.problems.append(f"{self.scheduler.now:.0f} s, {problem}")
+                    self.log.note(problem)
 
     def _judge(self) -> None:
         ledger = self.ledger
@@ -243,7 +260,7 @@ class World:
             ledger.sent.pop(message_id, None)
         gone = {device.user_id for device in self.clients if device.is_over}
         stored = {group_id: [one.message_id for one in messages] for group_id, messages in self.chat.stored.items()}
-        ledger.abandoned = {
+        ledger.abandoned = self.unpromised | {
             one.message_id for many in self.chat.stored.values() for one in many if one.sender_id in gone
         }
         ledger.judge(stored, {}, by_feed=self.shape.platform)
