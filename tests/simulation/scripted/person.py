@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatws.client.events import Disconnected, Event
 from tests.simulation.clients import Device, Place
+from tests.support.ledger import Kind
 
 if TYPE_CHECKING:
     from tests.simulation.scripted.story import Story
@@ -91,10 +92,12 @@ class Person(Device):
         assert self.client is not None
         self._positions = self.client.positions.all()
         self.reader.disconnected()
+        self._away = self.story.world.ledger.causes.begin(Kind("a device is away"), readers=[self.reader.name])
         self.kill()
 
     def returns(self) -> None:
         """Come back after `is_away`."""
+        self.story.world.ledger.causes.end(self._away)
         self.start(self._positions)
 
     def hangs_once(self) -> None:

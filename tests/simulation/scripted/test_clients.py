@@ -44,6 +44,24 @@ def test_token_function_hangs_once(story: Story) -> None:
 
 @history(
     Bug(
+        "a device with a wrong clock never renews its token",
+        "8f67ab9",
+        """
+        chatws/client/tokens.py
+        - self._ends_at += expires_at - timestamp
+        + self._ends_at += expires_at - time.time()
+        """,
+    ),
+)
+def test_device_with_a_wrong_clock_renews_its_token(story: Story) -> None:
+    ann = story.person("ann", token_seconds=30)
+    ann.process.wall_offset = 7_200
+    story.wait(60)
+    assert ann.closes == []
+
+
+@history(
+    Bug(
         "a frame without an answer is not sent again",
         "24ceed6",
         """

@@ -162,6 +162,30 @@ def test_group_joined_at_the_limit_survives_a_flush(story: Story) -> None:
 
 @history(
     Bug(
+        "a group that was left at the limit comes back",
+        "d846584",
+        """
+        chatws/socket/subscriptions.py
+        - self._left &= self.membership.known or frozenset()
+        + self._left &= groups
+        """,
+    ),
+    realtime={"groups_per_connection": 2},
+)
+def test_group_left_at_the_limit_stays_left(story: Story) -> None:
+    story.is_limited = True
+    first, second, third = sorted(story.chat.create(story.user_of("bob"), story.user_of("ann")) for _ in range(3))
+    (ann,) = story.people_of("ann")
+    for answer in (ann.leave(first), ann.join(third)):
+        story.until(answer.done)
+    story.remove(second, ann)  # now there is room for the first one again
+    story.until(lambda: ann.saw("group_left", group_id=second))
+    story.wait(1)
+    assert not story.receives(ann, first)
+
+
+@history(
+    Bug(
         "who is over the limit is told so at each change",
         "84f5b98",
         """

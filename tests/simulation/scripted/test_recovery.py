@@ -1,7 +1,6 @@
 """Histories of a Redis that loses what it has acknowledged, of a layer that hears nothing, and of the feeds' logs."""
 
 from realtime.feeds.names import group_feed
-from realtime.redis import keys
 from tests.simulation.chat_service.faults import Fault
 from tests.simulation.scripted.bug import Bug
 from tests.simulation.scripted.history import history
@@ -196,54 +195,6 @@ def test_message_while_a_subscription_is_on_its_way(story: Story) -> None:
 
 @history(
     Bug(
-        "a late relay appends again",
-        "d4349bc",
-        """
-        realtime/redis/lua/feed_append.lua
-        - elseif not is_later then
-        + elseif false then
-        """,
-    ),
-    relays=2,
-    realtime={"id_seconds": 5},
-)
-def test_relay_that_wakes_after_the_ids_have_expired(story: Story) -> None:
-    ann, bob = story.people_of("ann", "bob")
-    group = story.group(ann, bob)
-    relay = story.holder("chat.message.new")
-    with story.fault(budget=6.0), story.held(relay):  # it has read the message; what it appends is late
-        story.post(group, "once")
-        story.until(lambda: bob.read("once"), within=10)
-        story.wait(15)
-    story.post(group, "last")
-    story.until(lambda: bob.read("last"))
-
-
-@history(
-    Bug(
-        "a busy feed repeats what is published again",
-        "d4349bc",
-        """
-        realtime/redis/lua/feed_append.lua
-        - if offset then
-        + if offset and offset > feed.offset - #payloads - redis.call('LLEN', log) then
-        """,
-    ),
-    realtime={"feed_publications": 3},
-)
-def test_message_is_published_again_behind_a_short_log(story: Story) -> None:
-    ann, bob = story.people_of("ann", "bob")
-    group = story.group(ann, bob)
-    for number in range(6):
-        story.post(group, f"number {number}")
-    story.until(lambda: len(bob.texts) == 6)
-    story.post_again("number 0")
-    story.post(group, "last")
-    story.until(lambda: bob.read("last"))
-
-
-@history(
-    Bug(
         "a log lost before a resume is reported twice",
         "bf1c2e5",
         """
@@ -298,19 +249,30 @@ def test_client_moves_to_a_gateway_with_an_old_epoch(story: Story) -> None:
 
 @history(
     Bug(
-        "ids that Redis has lost never expire again",
-        "c576838",
+        "an epoch that had ended goes on, and its offsets hide publications",
+        "2c2b755",
         """
-        realtime/redis/lua/feed_append.lua
-        - redis.call('EXPIRE', ids, 2 * id_seconds)
-        + if is_new_generation then redis.call('EXPIRE', ids, 2 * id_seconds) end
+        realtime/hub/recovery.py
+        - if end.epoch in feed.past_epochs:
+        + if False:
         """,
     ),
 )
-def test_ids_of_a_feed_are_lost(story: Story) -> None:
-    story.is_quiet_checked = True
+def test_redis_goes_back_across_a_reset(story: Story) -> None:
     ann, bob = story.people_of("ann", "bob")
     group = story.group(ann, bob)
-    story.redis.command("DEL", keys.feed(group_feed(group)).ids)
-    story.post(group, "hello")
-    story.until(lambda: bob.read("hello"))
+    before = story.redis.model.snapshot()
+    story.post(group, "lost")
+    story.until(lambda: ann.read("lost") and bob.read("lost"))
+    ann.is_away()
+    story.flush()
+    story.until(lambda: bob.saw("feed_reset", feed=group_feed(group)), within=12)
+    with story.fault("Redis went back", loses=True, forgets=True, repeats=True, budget=12.0):
+        story.redis.model.restore(before)
+        story.post(group, "at the same offset")
+        story.until(lambda: len(bob.saw("feed_reset", feed=group_feed(group))) == 2, within=12)
+        story.wait(1)
+        ann.returns()
+        story.until(lambda: ann.is_online)
+        story.wait(1)
+    assert ann.read("at the same offset") or [one for one in ann.reader.notices if one.feed == group_feed(group)]
