@@ -49,8 +49,9 @@ def judge_leaks(ledger: "Ledger") -> None:
             received = reader.received.get(f"group:{group_id}")
             if reader.user_id != user_id or received is None:
                 continue
-            for removal, known in removals:
-                until = _added_again(ledger, group_id, user_id, known)
+            in_order = sorted(removals, key=lambda one: ledger.rank(f"group:{group_id}", one[0]))
+            for behind, (removal, known) in enumerate(reversed(in_order)):
+                until = _added_again(ledger, group_id, user_id, known, behind)
                 leaked = [
                     at
                     for at, when in zip(received.places, received.at, strict=True)
@@ -66,12 +67,16 @@ def _is_after(ledger: "Ledger", feed: str, at: Place, removal: Place) -> bool:
     return ledger.rank(feed, at) > ledger.rank(feed, removal)
 
 
-def _added_again(ledger: "Ledger", group_id: str, user_id: int, known: float) -> float:
-    """Return when the user began to be added again after a removal that was known then; infinite if it wasn't.
+def _added_again(ledger: "Ledger", group_id: str, user_id: int, known: float, behind: int) -> float:
+    """Return when the user began to be added again after a removal; infinite if it wasn't.
 
-    The removal belongs to the last call before it was known: an older one may be relayed again. An addition counts from
-    the call's begin: the chat service may answer with the new membership before anybody learns that the call succeeded.
+    The removal was first ``known`` then, and has so many others ``behind`` it in the feed. Which call it comes from
+    isn't said: at the latest the last one before it was known, and one with as many others behind it. The earlier of
+    both counts, as an old removal may be relayed again, and may be known late. An addition counts from the call's
+    begin: the chat service may answer with the new membership before anybody learns that the call succeeded.
     """
     changes = [one for one in ledger.changes if (one.group_id, one.user_id) == (group_id, user_id)]
-    since = max((one.began for one in changes if not one.is_in and one.began <= known), default=known)
+    calls = [one.began for one in changes if not one.is_in]
+    last_known = max((began for began in calls if began <= known), default=known)
+    since = min(last_known, calls[-1 - behind] if behind < len(calls) else min(calls, default=known))
     return min((one.began for one in changes if one.is_in and one.began >= since), default=inf)
