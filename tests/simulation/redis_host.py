@@ -65,9 +65,9 @@ class RedisHost:
         if snapshot is not None:
             self._saved = [(self.scheduler.now, snapshot)]
 
-    def command(self, *words: str) -> Any:
+    def command(self, *words: str | bytes) -> Any:
         """Run a command from outside, as an operator does, and return its reply."""
-        reply = self.server.run([word.encode() for word in words])
+        reply = self.server.run([word.encode() if isinstance(word, str) else word for word in words])
         self._wake()
         return reply
 

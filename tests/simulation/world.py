@@ -3,7 +3,7 @@
 import random
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -36,6 +36,7 @@ from tests.simulation.plan import QUIET_SECONDS, SETTLE_SECONDS, Plan, Shape, St
 from tests.simulation.process import Process
 from tests.simulation.redis_host import URL, RedisHost
 from tests.simulation.relay import Relay
+from tests.simulation.scenes import SCENES
 from tests.simulation.scheduler import START, Scheduler
 from tests.simulation.seams import installed
 from tests.simulation.socket_servers import Balancer
@@ -43,6 +44,8 @@ from tests.simulation.world_log import WorldLog
 from tests.support.ledger import Ledger
 
 TOPICS = (routes.MESSAGE_NEW, routes.MEMBER_ADDED, routes.MEMBER_REMOVED, routes.NOTIFICATION_PUSH, keys.AUDIT_STREAM)
+WORKS = {name: work for name, (work, _) in (*FAULTS.items(), *ACTIONS.items())} | SCENES
+"""What each step of a plan does."""
 
 
 MOMENT_SECONDS = 3.0
@@ -234,12 +237,10 @@ class World:
             self.scheduler.after(draws.uniform(1, 3), self._first_device, user_id)
 
     def _do(self, step: Step) -> None:
-        is_fault = step.what in FAULTS
-        work = (FAULTS if is_fault else ACTIONS)[step.what][0]
-        if is_fault:
+        if step.what not in ACTIONS:
             self.counts[step.what] += 1
         self.log.note(f"{step.what} ({step.number})")
-        work(self, self.scheduler.draws(f"step {step.number}"))
+        WORKS[step.what](self, self.scheduler.draws(f"step {step.number}"))
 
     def _check(self, *some: Callable[["World"], list[str]]) -> None:
         """Note what is wrong now and still is a moment later: work that is under way is no problem."""
@@ -299,6 +300,16 @@ class World:
             self.unpromised.add(msgspec.json.decode(payload)["message_id"])
         elif topic in (routes.MEMBER_ADDED, routes.MEMBER_REMOVED):
             self.blind_until = self.scheduler.now + chat_conf.get().membership_seconds + SETTLE_SECONDS
+
+    @property
+    def id_seconds(self) -> float:
+        """How long ids of publications are remembered, at least."""
+        return float(dict(self.shape.settings).get("id_seconds", 600.0))
+
+    def publish_again(self, fields: Sequence[bytes]) -> None:
+        """Add an entry to the stream of messages once more, as a publisher does whose answer was lost."""
+        if self.redis.is_up:
+            self.redis.command("XADD", routes.MESSAGE_NEW, "*", *fields)
 
     def any_feed(self, draws: random.Random) -> str:
         return f"group:{draws.choice(self.groups)}"
