@@ -158,6 +158,34 @@ def test_layer_is_deaf_again_while_users_refresh(story: Story) -> None:
 
 @history(
     Bug(
+        "a newcomer is admitted to groups about which a question went unanswered",
+        "f6e13d4",
+        """
+        chatws/membership/membership.py
+        - if self.groups is None or self._incomplete or self._stale or self._refreshing or self._in_background:
+        + if self.groups is None or self._incomplete or self._stale or self._refreshing:
+        """,
+    ),
+)
+def test_second_device_comes_while_groups_can_not_be_read(story: Story) -> None:
+    (bob,) = story.people_of("bob")
+    group = story.group("ann", bob)
+    with story.fault("the layer was deaf, and the chat service is away", budget=12.0):
+        story.chat.faults.begin(Fault.UNAVAILABLE, "GetUserGroups")
+        story.subscription().reset()
+        story.remove(group, bob, silently=True)
+        story.wait(6)  # the gateway pauses between two questions
+        phone = story.person("bob's phone")
+        story.until(lambda: phone.is_online)
+        story.post(group, "not for bob's phone")
+        story.wait(1)
+        story.chat.faults.end()
+        story.wait(8)
+    assert not phone.texts
+
+
+@history(
+    Bug(
         "a removal without an event is never noticed",
         "84f5b98, ADR 17",
         """
