@@ -36,16 +36,11 @@ def test_lines_that_do_not_occur_once_are_an_error(diff: str) -> None:
 def test_change_without_effect_is_an_error() -> None:
     diff = "realtime/aio/backoff.py\n- self.wait = self._first\n+ self.wait = self._first  # as before"
     with pytest.raises(NotBroughtBack, match="has changed"):
-        in_process(diff)
-
-
-def in_process(diff: str) -> object:
-    """Bring a bug back in this process."""
-    return Bug("a bug", "never", diff).bring_back()
+        Bug("a bug", "never", diff).bring_back()
 
 
 def brought_back(diff: str) -> tuple[float, float, bool]:
-    in_process(diff)
+    Bug("a bug", "never", diff).bring_back()
     backoff = Backoff(1.0, 8.0)
     backoff.take()
     return backoff.wait, tasks.HEALTHY_SECONDS, b"not emptied" in log._feed_append._source.encode()
