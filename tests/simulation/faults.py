@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tests.simulation import database
 from tests.simulation.chat_service.faults import Fault as ChatFault
-from tests.simulation.network import Link
+from tests.simulation.network import Link, Weather
 from tests.support.ledger import Kind
 
 if TYPE_CHECKING:
@@ -175,13 +175,18 @@ def answers_are_lost(world: "World", draws: random.Random) -> None:
 
 def network_is_slow(world: "World", draws: random.Random) -> None:
     """Everything takes longer, and some of it much longer."""
-    weather, before = world.network.weather, (world.network.weather.latency, world.network.weather.longest)
-    weather.latency, weather.longest = draws.choice(((0.02, 0.1), (0.1, 0.5)))
+    slow_down(world, *draws.choice(((0.02, 0.1), (0.1, 0.5))), draws.uniform(0.5, 8))
+
+
+def slow_down(world: "World", latency: float, longest: float, seconds: float) -> None:
+    """Let everything take so long for a while; of two such whiles that overlap, the first to end ends both."""
+    weather, usual = world.network.weather, Weather()
+    weather.latency, weather.longest = latency, longest
 
     def mend() -> None:
-        weather.latency, weather.longest = before
+        weather.latency, weather.longest = usual.latency, usual.longest
 
-    during(world, SLOW, draws.uniform(0.5, 8), mend)
+    during(world, SLOW, seconds, mend)
 
 
 # Processes

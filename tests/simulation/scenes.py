@@ -60,14 +60,8 @@ def _membership_seconds(shape: Shape) -> float:
 
 def in_slow_motion(world: "World", draws: random.Random, seconds: float) -> None:
     """Let everything on the network take longer for a while, so that more can happen in between."""
-    weather, before = world.network.weather, (world.network.weather.latency, world.network.weather.longest)
-    weather.latency = draws.choice((before[0], 0.01, 0.05))
-    weather.longest = 4 * weather.latency
-
-    def mend() -> None:
-        weather.latency, weather.longest = before
-
-    faults.during(world, faults.SLOW, seconds, mend)
+    latency = draws.choice((0.0005, 0.01, 0.05))
+    faults.slow_down(world, latency, 4 * latency, seconds)
 
 
 def talk(world: "World", draws: random.Random, count: int) -> None:
@@ -287,10 +281,10 @@ def reader_stops(world: "World", draws: random.Random) -> None:
     if device is None or device.socket is None:
         return
     link, cause = device.socket.link, world.ledger.causes.begin(DROPPED, readers=[device.reader.name])
-    link.back.bytes_per_second = draws.choice((10.0, 300.0))
+    link.back.hold()
 
     def read_on() -> None:
-        link.back.bytes_per_second = 0.0
+        link.back.release()
         world.ledger.causes.end(cause)
 
     world.scheduler.after(draws.uniform(2, 8), read_on)
