@@ -76,6 +76,12 @@ class Pipe:
         at = self._arrival(0) if error is None else self._scheduler.now + self._latency()
         self._scheduler.at(at, self._finished, error)
 
+    def break_now(self, error: Exception) -> None:
+        """End the direction, whatever was lost or held back before: its end learns of it."""
+        self._ended, self.is_silent, self._is_held = True, False, False
+        self._waiting.clear()
+        self._scheduler.after(0.0, self._lose, error)
+
     def hold(self) -> None:
         """Keep back what arrives from now on, until `release`."""
         self._is_held = True
@@ -124,8 +130,10 @@ class Pipe:
         self._lose(error)
 
     def _lose(self, error: Exception | None) -> None:
+        if self.is_silent:
+            return
         end, self.end = self.end, None
-        if end is not None and not self.is_silent:
+        if end is not None:
             end.lost(error)
 
 
@@ -158,8 +166,9 @@ class Link:
 
     def find_dead(self) -> None:
         """End a silent connection as the keepalive of the operating system does: both ends learn of it."""
-        self.out.is_silent = self.back.is_silent = False
-        self.reset()
+        for pipe in (self.out, self.back):
+            pipe.break_now(ConnectionResetError("Connection timed out"))
+        self._ended()
 
     def stall(self) -> None:
         """Keep back everything until `go_on`."""

@@ -48,18 +48,25 @@ class Scheduler:
         self._events: list[tuple[float, int, Event]] = []
         self._numbers = itertools.count()
         self._runnable: list[Loop] = []
-        self._trace = hashlib.blake2b(digest_size=16)
+        self._traces: dict[str, hashlib.blake2b] = {}
 
     @property
     def digest(self) -> str:
-        """Return a hash of everything that was recorded: what crossed the network, and when."""
-        return self._trace.hexdigest()
+        """Return a hash of everything that was recorded: what crossed each link, and when.
 
-    def record(self, what: str, data: object) -> None:
-        """Add something that happens now to the digest."""
-        self._trace.update(
-            f"{self.now!r} {what} ".encode() + (data if isinstance(data, bytes) else repr(data).encode())
-        )
+        What crosses different links at the very same moment has no order.
+        """
+        whole = hashlib.blake2b(digest_size=16)
+        for name, trace in sorted(self._traces.items()):
+            whole.update(name.encode() + trace.digest())
+        return whole.hexdigest()
+
+    def record(self, link: str, data: object) -> None:
+        """Add what a link carries now to the digest."""
+        trace = self._traces.get(link)
+        if trace is None:
+            trace = self._traces[link] = hashlib.blake2b(digest_size=16)
+        trace.update(f"{self.now!r} ".encode() + (data if isinstance(data, bytes) else repr(data).encode()))
 
     def draws(self, name: str) -> random.Random:
         """Return the random numbers of this name."""

@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -177,13 +178,15 @@ class Subchannel:
 
     # The network's side
 
-    def received(self, answer: Answer) -> None:
+    def answered(self, answer: Answer) -> None:
+        """Take an answer."""
         waiting = self._calls.get(answer.number)
         if waiting is not None and not waiting.done():
             waiting.set_result(answer)
 
-    def lost(self, error: Exception | None) -> None:
-        if self.link is None or not self._process.is_alive:
+    def lost(self, link: Link) -> None:
+        """Connect again: this link has ended."""
+        if self.link is not link or not self._process.is_alive:
             return
         self.link = None
         for number, waiting in self._calls.items():
@@ -195,13 +198,13 @@ class Subchannel:
     def _give_up(self, link: Link) -> None:
         if self.link is link:
             link.reset()
-            self.lost(None)
+            self.lost(link)
 
     async def _connect(self) -> None:
         while True:
             try:
                 async with asyncio.timeout(LONGEST_RECONNECT):
-                    link = await self._process.network.connect(self._process.name, *self._address, lambda link: self)
+                    link = await self._process.network.connect(self._process.name, *self._address, partial(_End, self))
                 break
             except (OSError, TimeoutError):
                 self.has_failed = True
@@ -210,6 +213,20 @@ class Subchannel:
                 self._wait = min(self._wait * RECONNECT_FACTOR, LONGEST_RECONNECT)
         self.link, self.has_failed, self._wait = link, False, FIRST_RECONNECT
         self._changed()
+
+
+class _End:
+    """A subchannel's end of one link."""
+
+    def __init__(self, subchannel: Subchannel, link: Link) -> None:
+        self._subchannel = subchannel
+        self._link = link
+
+    def received(self, answer: Answer) -> None:
+        self._subchannel.answered(answer)
+
+    def lost(self, error: Exception | None) -> None:
+        self._subchannel.lost(self._link)
 
 
 def error_of(status: grpc.StatusCode, details: str) -> grpc.aio.AioRpcError:

@@ -112,7 +112,9 @@ def covering(ledger: "Ledger", notices: dict[str, list[Excused]], message_id: st
     for place in places:
         rank = ledger.rank(feed, place)
         for one in candidates:
-            if ledger.rank(feed, one.notice.before) < rank <= ledger.rank(feed, one.notice.after):
+            first, last_lost = ledger.rank(feed, one.notice.before), ledger.rank(feed, one.notice.after)
+            is_set_back = last_lost <= first  # Redis went back: up to there the log has other publications
+            if rank <= last_lost and (first < rank or is_set_back):
                 last = one
                 break
         else:
