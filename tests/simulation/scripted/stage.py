@@ -199,6 +199,7 @@ class Stage:
         """Let Redis lose everything."""
         with self.fault("FLUSHALL", loses=True, forgets=True, budget=12.0):
             self.redis.command("FLUSHALL")
+            self.wait(0.05)  # what was on its way arrives
 
 
 def _words(condition: Callable[[], Any]) -> str:
