@@ -7,6 +7,7 @@ import pkgutil
 import sys
 import time
 from functools import partial
+from typing import Any
 
 from tests.simulation import scripted
 from tests.simulation.__main__ import ENVIRONMENT
@@ -33,8 +34,8 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def main(pattern: str, *, shows: bool) -> int:
-    """Run the histories; return 1 if one fails as the code is, or doesn't with a bug."""
+def main(pattern: str, *, shows: bool, **options: Any) -> int:
+    """Run the histories with these options (`History.run`); return 1 if one fails as the code is, or not with a bug."""
     from tests.simulation.forking import ChildFailed, in_child
 
     failed = 0
@@ -42,7 +43,7 @@ def main(pattern: str, *, shows: bool) -> int:
         for bug in (None, *told.bugs):
             began = time.monotonic()
             try:
-                found, lines = in_child(partial(told.run, bug))
+                found, lines = in_child(partial(told.run, bug, **options))
                 is_good = bool(found) is (bug is not None)
             except ChildFailed as error:
                 found, lines, is_good = [str(error)], [], False
@@ -63,6 +64,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.scripted", description=__doc__)
     parser.add_argument("pattern", nargs="?", default="", help="tell the histories with this text in their name")
     parser.add_argument("--show", action="store_true", help="show what is broken with each bug")
+    parser.add_argument("--seed", type=int, default=1, help="draw latencies and other chances from it (default: 1)")
+    parser.add_argument(
+        "--shuffled", action="store_true", help="run ready callbacks of different tasks in a drawn order"
+    )
     parser.add_argument("--table", action="store_true", help="print each bug and its history, and run nothing")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -71,4 +76,4 @@ if __name__ == "__main__":
     elif given.table:
         sys.stdout.write(f"{table()}\n")
     else:
-        sys.exit(main(given.pattern, shows=given.show))
+        sys.exit(main(given.pattern, shows=given.show, seed=given.seed, shuffled=given.shuffled))

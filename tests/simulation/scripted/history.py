@@ -34,11 +34,14 @@ class History:
     def name(self) -> str:
         return f"{self.tell.__module__}:{self.tell.__name__}"
 
-    def run(self, bug: Bug | None) -> tuple[list[str], list[str]]:
-        """Run it in this process, which can't be used for another one; return what is broken, and the world's log."""
+    def run(self, bug: Bug | None, **options: Any) -> tuple[list[str], list[str]]:
+        """Run it in this process, which can't be used for another one; return what is broken, and the world's log.
+
+        ``options``: of the `Stage`, such as another seed.
+        """
         from tests.simulation.scripted.story import Story
 
-        story = Story(**self.world)
+        story = Story(**self.world, **options)
         if bug is not None:
             bug.bring_back()
         story.begin()

@@ -34,6 +34,7 @@ class Stage:
     """A small world. What breaks breaks at once; the clock runs in `wait` and `until` only.
 
     Args:
+        shuffled: Ready callbacks of different tasks run in a drawn order.
         platform: The chat service behaves as the Go platform's, and the gateways publish.
         frames: The gateways' servers offer `chatws.frames`.
         buffer: How many bytes the operating systems take that a client has not read.
@@ -43,6 +44,8 @@ class Stage:
     def __init__(
         self,
         *,
+        seed: int = 1,
+        shuffled: bool = False,
         gateways: int = 1,
         relays: int = 1,
         platform: bool = False,
@@ -51,8 +54,10 @@ class Stage:
         realtime: dict[str, Any] | None = None,
         chat: dict[str, Any] | None = None,
     ) -> None:
-        shape = Shape(gateways=gateways, relays=relays, users=0, groups=0, platform=platform, frames=frames)
-        self.world = World(Plan(1, shape, (), ()))
+        shape = Shape(
+            gateways=gateways, relays=relays, users=0, groups=0, platform=platform, frames=frames, shuffled=shuffled
+        )  # fmt: skip
+        self.world = World(Plan(seed, shape, (), ()))
         settings.REALTIME = replace(settings.REALTIME, **{**DEFAULTS, **(realtime or {})})
         settings.CHATWS = replace(settings.CHATWS, **chat or {})
         self.redis = self.world.redis
