@@ -118,6 +118,8 @@ def serve() -> None:
     from tests.simulation.forking import ChildFailed, in_child
 
     run.prepare()
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a history prints is no answer
     for line in sys.stdin:
         name, number = line.split()
         told = find(name)
@@ -126,5 +128,5 @@ def serve() -> None:
             answer = ["", found, lines[-SHOWN_LINES:]]
         except ChildFailed as error:
             answer = [str(error), [], []]
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
