@@ -4,8 +4,9 @@ A world of scenes is short and has little else in it, so that no later event hea
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from chatws.events import routes
@@ -15,6 +16,7 @@ from tests.simulation.plan import BEGIN_SECONDS, SETTINGS, Plan, Shape, Step
 from tests.support.ledger import Kind
 
 if TYPE_CHECKING:
+    from tests.simulation.network import Link
     from tests.simulation.world import World
 
 Scene = Callable[["World", random.Random], None]
@@ -64,6 +66,21 @@ def in_slow_motion(world: "World", draws: random.Random, seconds: float) -> None
     faults.slow_down(world, latency, 4 * latency, seconds)
 
 
+def out_of_step(world: "World", draws: random.Random, seconds: float) -> None:
+    """Keep back what some connections of each gateway carry, and let it all arrive at once: late, and in one turn."""
+    for gateway in world.live_gateways:
+        links = world.network.of(gateway.process.name)
+        held = [link for link in links if draws.random() < 0.4]
+        for link in held:
+            link.stall()
+        faults.during(world, faults.STALLED, draws.uniform(0, seconds), partial(_release, held))
+
+
+def _release(held: "Sequence[Link]") -> None:
+    for link in held:
+        link.go_on()
+
+
 def talk(world: "World", draws: random.Random, count: int) -> None:
     """Some devices send a message."""
     for _ in range(count):
@@ -95,6 +112,7 @@ def removed_while_subscribing(world: "World", draws: random.Random) -> None:
         return
     group_id = draws.choice(sorted(world.groups_of(device.user_id)))
     in_slow_motion(world, draws, 3)
+    world.scheduler.after(draws.choice((0.05, 0.3)), out_of_step, world, draws, 1.0)
     if draws.random() < 0.5:
         device.reset()
     else:
@@ -122,6 +140,7 @@ def newcomer_is_removed(world: "World", draws: random.Random) -> None:
         if device.user_id == user_id and not device.is_over and draws.random() < 0.7:
             device.reset()
     in_slow_motion(world, draws, 2)
+    later(world, draws, 0.1, out_of_step, world, draws, 1.0)
     device = world.add_device(user_id)
     if groups:
         later(world, draws, draws.choice((0.02, 0.2, 1.0)), _remove, world, draws, draws.choice(groups), user_id)
@@ -154,6 +173,7 @@ def leave_and_join(world: "World", draws: random.Random) -> None:
     linger = dict(world.shape.settings).get("linger_seconds", 30.0)
     away = draws.choice((0.0, 0.05, min(linger, 6.0) + draws.uniform(-0.1, 0.1)))
     in_slow_motion(world, draws, away + 2)
+    world.scheduler.after(max(0.0, away), out_of_step, world, draws, 0.5)
     for device in world.clients:
         if not device.is_over and group_id in world.groups_of(device.user_id) and draws.random() < 0.8:
             device.leave(group_id)
@@ -174,6 +194,8 @@ def quiet_after_a_cut(world: "World", draws: random.Random) -> None:
         faults.during(world, faults.KILLED_CLIENTS, 0.1)
     else:
         faults.link_falls_silent(world, draws)
+    if draws.random() < 0.5:
+        later(world, draws, 0.3, out_of_step, world, draws, 0.5)
     for _ in range(3):
         later(world, draws, draws.choice((0.05, 0.3)), actions.say, world, draws)
     if draws.random() < 0.3:
@@ -227,6 +249,7 @@ def refused_while_resuming(world: "World", draws: random.Random) -> None:
             device.reset()
     talk(world, draws, 4)
     in_slow_motion(world, draws, 1)
+    later(world, draws, 0.5, out_of_step, world, draws, 0.5)
     what = draws.choice((faults.redis_refuses_all, faults.links_are_cut, faults.answers_are_lost, faults.redis_crashes))
     later(world, draws, 0.8, what, world, draws)
 
@@ -288,7 +311,7 @@ def reader_stops(world: "World", draws: random.Random) -> None:
         world.ledger.causes.end(cause)
 
     world.scheduler.after(draws.uniform(2, 8), read_on)
-    for _ in range(12):
+    for _ in range(30):  # more than the buffers of the sockets hold
         later(world, draws, 1.5, _say_much, world, draws)
 
 
@@ -296,7 +319,7 @@ def _say_much(world: "World", draws: random.Random) -> None:
     speaker = actions.a_device(world, draws)
     groups = sorted(world.groups_of(speaker.user_id)) if speaker else []
     if speaker and groups:
-        speaker.send(draws.choice(groups), world.text() + " " + "x" * draws.choice((10, 1_000, 3_000)))
+        speaker.send(draws.choice(groups), world.text() + " " + "x" * draws.choice((10, 4_900, 4_900)))
 
 
 def many_flashes(world: "World", draws: random.Random) -> None:
