@@ -12,7 +12,7 @@ PYTEST = $(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),5) --dist loadfile --
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test suite test-postgres proofs rolling soak fuzz test-servers test-platform pythons matrix bench bench-quick faults screenshots check lint format types floors migrations stubs-check docs docs-check lock lock-check audit stubs chromium postgres npm nginx pgbouncer etcd clean
+.PHONY: help run test suite test-postgres simulate proofs rolling soak fuzz test-servers test-platform pythons matrix bench bench-quick faults screenshots check lint format types floors migrations stubs-check docs docs-check lock lock-check audit stubs chromium postgres npm nginx pgbouncer etcd clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ screenshots: $(VENV)/dev.stamp chromium ## renew the screenshots in docs/images
 
 faults: $(VENV)/dev.stamp etcd ## inject random faults into the whole chat: MINUTES=20 SEED=7 SERVER=uvicorn, PLATFORM=1: beside the Go platform's twin
 	@$(BIN)/python -m tests.faults.run --minutes $(or $(MINUTES),2) $(if $(SERVER),--server $(SERVER)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only "$(ONLY)") $(if $(PLATFORM),--platform)
+
+simulate: $(VENV)/dev.stamp ## run a cluster on a virtual clock, from seeds: SEEDS=200 or MINUTES=10; SEED=7 replays one
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MINUTES),--minutes $(MINUTES))
 
 rolling: $(VENV)/dev.stamp ## restart three gateways one by one under load: CLIENTS=3000 SHARE=15
 	@$(BIN)/python -m tests.faults.rolling --clients $(or $(CLIENTS),3000) $(if $(SHARE),--share $(SHARE))

@@ -24,8 +24,9 @@ DJANGOS = {"5.2": "", "6.0": "requirements-django60.txt"}
 FAST = [
     "tests/realtime", "tests/chatws/client", "tests/chatws/events", "tests/chatws/membership", "tests/chatws/messaging",
     "tests/chatws/protocol", "tests/chatws/socket", "tests/contract/test_talk.py",
+    "tests/simulation/test_worlds.py::test_same_seed_gives_the_same_world_on_two_pythons",
 ]  # fmt: skip
-"""The units, and one file of tests against the whole chat."""
+"""The units, one file of tests against the whole chat, and a simulated world that is the same on each Python."""
 OPTIONS = ["-q", "-n", "2", "--dist", "loadfile"]
 COUNTS = re.compile(r"(\d+) (passed|failed|errors?)\b")
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -28,11 +28,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--workers", type=int, default=os.cpu_count() or 1, help="worlds at a time (default: the cores)"
     )
     parser.add_argument("--shrink", type=float, default=SHRINK_SECONDS, help="seconds to look for a shorter plan")
+    parser.add_argument("--digest", type=int, default=None, help="print only the digest of a world")
     parser.add_argument("--twice", action="store_true", help="run each world twice, and compare every byte")
     given = parser.parse_args(arguments)
     from tests.simulation import run
 
     run.prepare()
+    if given.digest is not None:
+        sys.stdout.write(f"{run.in_a_child(run.plan_of_seed(given.digest)).digest}\n")
+        return 0
     if given.seed is not None:
         return _replay(given.seed, given.shrink)
     return _many(given)
