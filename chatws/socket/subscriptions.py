@@ -15,6 +15,7 @@ from chatws.membership.registry import Memberships
 from chatws.protocol.frames import Error, FeedReset, GroupLeft, ResumePoint, ServerData
 from chatws.socket import replies
 from realtime import conf
+from realtime.aio.backoff import Backoff
 from realtime.aio.coalesce import Rerun
 from realtime.auth.principal import Principal
 from realtime.connection.outbox import Outbox
@@ -27,6 +28,8 @@ from realtime.observability import metrics
 
 RETRY_AFTER_SECONDS = 60
 """A connection that has its number of groups has room again once it left one."""
+FIRST_WAIT, LONGEST_WAIT = 0.25, 2.0
+"""Seconds between two tries to subscribe to feeds whose missed publications Redis doesn't return."""
 MAX_LEFT = 1_000
 """How many groups a client may leave before we know which groups its user is in."""
 
@@ -58,8 +61,8 @@ class Subscriptions:
     """The feeds of one connection. ``on_removed`` is called with each chat group that the user was removed from."""
 
     __slots__ = (
-        "_changing", "_client", "_has_ended", "_hub", "_is_starting", "_left", "_memberships", "_on_removed",
-        "_over_limit", "_reconciling", "_reset", "_resume", "deliver", "membership", "user_id",
+        "_backoff", "_changing", "_client", "_has_ended", "_hub", "_is_starting", "_left", "_memberships",
+        "_on_removed", "_over_limit", "_reconciling", "_reset", "_resume", "_retry", "deliver", "membership", "user_id",
     )  # fmt: skip
 
     def __init__(
@@ -84,6 +87,9 @@ class Subscriptions:
         self._over_limit = 0
         """How many chat groups were above the limit, as the client was told last."""
         self._resume = Resume()
+        self._backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
+        self._retry: asyncio.TimerHandle | None = None
+        """The next try to subscribe to what could not be subscribed to."""
 
     async def start(self, points: dict[str, ResumePoint]) -> tuple[list[Subscribed], ChatServiceError | None]:
         """Subscribe to the user's own feed, then to its chat groups; with the error if these can't be read now.
@@ -109,6 +115,8 @@ class Subscriptions:
         """Unsubscribe from everything: the connection has ended."""
         self._has_ended = True
         self._reconciling.cancel()
+        if self._retry is not None:
+            self._retry.cancel()
         self._hub.unsubscribe_all(self)
         self._memberships.leave(self.user_id, self)
 
@@ -211,8 +219,17 @@ class Subscriptions:
             if group_of(feed) not in groups:
                 self._unsubscribe(feed)
         if not received.issuperset(feeds):
-            self.membership.refresh_in_background()
+            self._subscribe_later()
+        else:
+            self._backoff.reset()
         return subscribed
+
+    def _subscribe_later(self) -> None:
+        """Try again: Redis did not return what the client missed, or a group was lost or left meanwhile."""
+        if self._retry is not None:
+            self._retry.cancel()
+        if not self._has_ended:
+            self._retry = asyncio.get_running_loop().call_later(self._backoff.take(), self._reconciling.ask)
 
     def _missing_feeds(self) -> list[str]:
         groups, received = self.membership.groups or frozenset(), self._hub.feeds_of(self)

@@ -60,10 +60,24 @@ async def missed(
     Raises:
         RedisUnavailable: the log can't be read now.
     """
-    point = resume.points[feed.name]
     if resume.feeds <= 0:
         return None
     resume.feeds -= 1
+    try:
+        return await _tail(log, feed, resume, subscriber, catch_up)
+    except BaseException:  # also a cancellation; it is raised again
+        resume.feeds += 1  # a try that failed, as Redis was away, is made again
+        raise
+
+
+async def _tail(
+    log: FeedLog,
+    feed: LocalFeed,
+    resume: Resume,
+    subscriber: Subscriber,
+    catch_up: Callable[[LocalFeed], Awaitable[None]],
+) -> Sequence[bytes] | None:
+    point = resume.points[feed.name]
     max_bytes = min(MAX_BYTES, resume.bytes)
     frames: list[bytes] = []
     offset, size, is_current = point.offset, 0, False

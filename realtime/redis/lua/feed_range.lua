@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=no-writes
 -- Return the log's entries after one offset up to another, or nil if the log cannot give them all within the limits.
 local meta, log = KEYS[1], KEYS[2]
 local epoch = ARGV[1]

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Publish many messages in order, with one reply for all. It touches no keys.
 local first_message = 1  -- from there on, for each: channel, message
 

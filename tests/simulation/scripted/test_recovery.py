@@ -277,3 +277,43 @@ def test_redis_goes_back_across_a_reset(story: Story) -> None:
         story.until(lambda: ann.is_online)
         story.wait(1)
     assert ann.read("at the same offset") or [one for one in ann.reader.notices if one.feed == group_feed(group)]
+
+
+@history(
+    Bug(
+        "who resumes while Redis refuses asks without a pause",
+        "simulation, seed 36",
+        """
+        chatws/socket/subscriptions.py
+        - self._retry = asyncio.get_running_loop().call_later(self._backoff.take(), self._reconciling.ask)
+        + self.membership.refresh_in_background()
+        """,
+    ),
+    Bug(
+        "tries that fail use up what may be resumed",
+        "simulation, seed 36",
+        """
+        realtime/hub/resume.py
+        - resume.feeds += 1  # a try that failed, as Redis was away, is made again
+        + resume.feeds -= 100
+        """,
+    ),
+)
+def test_resuming_while_redis_refuses_to_read(story: Story) -> None:
+    """A log can't be read for some seconds: few calls are made meanwhile, and then all that was missed arrives."""
+    ann, bob = story.people_of("ann", "bob")
+    group = story.group(ann, bob)
+    story.post(group, "before")
+    story.until(lambda: bob.read("before"))
+    bob.is_away()
+    story.post(group, "missed")
+    story.until(lambda: ann.read("missed"))
+    with story.fault("Redis refuses"):
+        story.redis.server.errors("NOPERM", which=frozenset({"evalsha"}))
+        calls = story.calls_of("GetUserGroups")
+        bob.returns()
+        story.wait(10)
+        assert len(calls) < 20
+        story.redis.server.clear_errors()
+        story.until(lambda: bob.read("missed"))
+    assert not bob.saw("feed_reset")
