@@ -324,8 +324,8 @@ def stopping_after(writes: int) -> Any:
     """Return a `Script.run_all` that stops each script after so many writes."""
 
     async def run_all(self: Script, client: Redis, calls: Sequence[Any]) -> list[Any]:
-        body = self._source.removeprefix("#!lua\n")
-        source = f"#!lua\nlocal WRITES_LEFT = {writes}\n{WRITES}{body}"
+        head, _, body = self._source.partition("\n")
+        source = f"{head}\nlocal WRITES_LEFT = {writes}\n{WRITES}{body}"
         answers = []
         for keys, args in calls:
             answer: Any = client.eval(source, len(keys), *keys, *args)
