@@ -225,3 +225,27 @@ def test_replica_takes_over_behind_the_address(story: Story) -> None:
         story.wait(5)
     story.post(group, "relayed")
     story.until(lambda: bob.read("relayed"))
+
+
+@history(
+    Bug(
+        "logs are not read while Redis takes no writes",
+        "3ca5682",
+        """
+        realtime/redis/lua/feed_range.lua
+        - #!lua flags=no-writes
+        + #!lua
+        """,
+    ),
+)
+def test_client_resumes_while_redis_takes_no_writes(story: Story) -> None:
+    ann, bob = story.people_of("ann", "bob")
+    group = story.group(bob, ann)
+    ann.is_away()
+    story.post(group, "missed")
+    story.until(lambda: bob.read("missed"))
+    with story.fault("Redis can't save", budget=12.0):
+        story.redis.server.errors("MISCONF", 6.0)
+        ann.returns()
+        story.until(lambda: ann.read("missed"), within=3)
+        story.wait(4)

@@ -282,7 +282,7 @@ def test_redis_goes_back_across_a_reset(story: Story) -> None:
 @history(
     Bug(
         "who resumes while Redis refuses asks without a pause",
-        "simulation, seed 36",
+        "3ca5682",
         """
         chatws/socket/subscriptions.py
         - self._retry = asyncio.get_running_loop().call_later(self._backoff.take(), self._reconciling.ask)
@@ -291,7 +291,7 @@ def test_redis_goes_back_across_a_reset(story: Story) -> None:
     ),
     Bug(
         "tries that fail use up what may be resumed",
-        "simulation, seed 36",
+        "3ca5682",
         """
         realtime/hub/resume.py
         - resume.feeds += 1  # a try that failed, as Redis was away, is made again
