@@ -12,7 +12,7 @@ PYTEST = $(BIN)/python -m pytest -n $(or $(TEST_PROCESSES),5) --dist loadfile --
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test suite test-postgres simulate proofs rolling soak fuzz test-servers test-platform pythons matrix bench bench-quick faults screenshots check lint format types floors migrations stubs-check docs docs-check lock lock-check audit stubs chromium postgres npm nginx pgbouncer etcd clean
+.PHONY: help run test suite test-postgres simulate mutants proofs rolling soak fuzz test-servers test-platform pythons matrix bench bench-quick faults screenshots check lint format types floors migrations stubs-check docs docs-check lock lock-check audit stubs chromium postgres npm nginx pgbouncer etcd clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,9 @@ suite: $(VENV)/dev.stamp
 
 test-postgres: $(VENV)/dev.stamp chromium postgres nginx pgbouncer etcd ## run all tests on PostgreSQL instead of SQLite
 	@$(ON_POSTGRES) $(PYTEST)
+
+mutants: $(VENV)/dev.stamp ## put defects into the delivery code, and count the seeds until the simulation sees each: SEEDS=1-200 ONLY=hub GUARDS=1
+	@$(BIN)/python -m tests.simulation.mutants $(if $(GUARDS),--guards,--all) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(ONLY),--only "$(ONLY)")
 
 proofs: $(VENV)/dev.stamp chromium etcd ## measure what depends on the machine's speed, with nothing else running, half an hour: ONLY=soak SEED=7
 	@$(BIN)/python -m tests.proofs $(if $(SEED),--seed $(SEED)) $(addprefix --only ,$(ONLY)) $(if $(SCALE),--scale $(SCALE))

@@ -231,15 +231,20 @@ def goes_back_under_traffic(world: "World", draws: random.Random) -> None:
 
 
 def partly_refused(world: "World", draws: random.Random) -> None:
-    """Redis takes some commands and refuses others in the middle of the relay's work."""
-    which = draws.choice(({"rpush"}, {"publish"}, {"lrange"}, {"hset"}))
+    """Redis takes some commands and refuses others, for a while that perhaps begins within a batch of the relay."""
+    which = draws.choice(({"evalsha"}, {"xread"}, {"xadd"}, {"hmget"}))
     seconds = draws.choice((0.3, 4.0, 8.0)) * draws.random()
     talk(world, draws, 3)
-    world.redis.server.errors("OOM", seconds, which=frozenset(which))
-    faults.during(world, PARTLY_REFUSED, seconds)
+    world.scheduler.after(draws.uniform(0, 0.02), _refuse, world, which, seconds)
     later(world, draws, seconds, talk, world, draws, 3)
     if draws.random() < 0.5:
         later(world, draws, seconds, draws.choice((faults.relay_is_restarted, faults.relay_is_killed)), world, draws)
+
+
+def _refuse(world: "World", which: set[str], seconds: float) -> None:
+    world.log.note(f"Redis refuses {', '.join(which)} for {seconds:.1f} s")
+    world.redis.server.errors("OOM", seconds, which=frozenset(which))
+    faults.during(world, PARTLY_REFUSED, seconds)
 
 
 def refused_while_resuming(world: "World", draws: random.Random) -> None:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
 import msgspec
+from msgspec import structs
 
 from tests.simulation.mutants.mutant import ROOT, Mutant
 from tests.simulation.mutants.seeds import Search
@@ -25,7 +26,7 @@ class Result:
         return self.search.seed is not None
 
 
-def results(mutants: Sequence[Mutant], seeds: str, at_once: int) -> Iterator[Result]:
+def results(mutants: Sequence[Mutant], seeds: Sequence[int], at_once: int) -> Iterator[Result]:
     """Yield the result of each mutant as it ends, ``at_once`` processes at a time."""
     with ThreadPoolExecutor(at_once) as pool:
         running = [pool.submit(_result, mutant, seeds) for mutant in mutants]
@@ -33,13 +34,28 @@ def results(mutants: Sequence[Mutant], seeds: str, at_once: int) -> Iterator[Res
             yield ended.result()
 
 
-def _result(mutant: Mutant, seeds: str) -> Result:
-    command = [sys.executable, "-m", "tests.simulation.mutants", "--mutant", mutant.name, "--seeds", seeds]
+def _result(mutant: Mutant, seeds: Sequence[int]) -> Result:
+    """Search until a seed breaks a promise with the mutant, and keeps all of them without it."""
+    ran = 0
+    try:
+        while True:
+            found = _searched(seeds[ran:], "--mutant", mutant.name)
+            ran += found.ran
+            if found.seed is None or _searched([found.seed], "--sound").seed is None:
+                return Result(mutant, structs.replace(found, ran=ran))
+            if ran == len(seeds):
+                return Result(mutant, Search(ran))
+    except ValueError as error:
+        return Result(mutant, Search(ran), str(error))
+
+
+def _searched(seeds: Sequence[int], *options: str) -> Search:
+    command = [sys.executable, "-m", "tests.simulation.mutants", *options, "--seeds", ",".join(map(str, seeds))]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     try:
-        return Result(mutant, msgspec.json.decode(ended.stdout.strip().rpartition("\n")[2], type=Search))
+        return msgspec.json.decode(ended.stdout.strip().rpartition("\n")[2], type=Search)
     except msgspec.DecodeError:
-        return Result(mutant, Search(0), ended.stderr.strip().rpartition("\n")[2] or "no output")
+        raise ValueError(ended.stderr.strip().rpartition("\n")[2] or "no output") from None
 
 
 def table(found: Sequence[Result], *, guards: bool = False) -> str:

@@ -1,7 +1,12 @@
-"""The table of mutants."""
+"""Mutants are run, and reported as a table."""
 
+from collections.abc import Sequence
+
+import pytest
+
+from tests.simulation.mutants import running
 from tests.simulation.mutants.catalogue import MUTANTS
-from tests.simulation.mutants.running import Result, table
+from tests.simulation.mutants.running import Result, results, table
 from tests.simulation.mutants.seeds import Search
 
 FIRST, SECOND, THIRD = list(MUTANTS.values())[:3]
@@ -24,3 +29,27 @@ def test_those_caught_soonest_come_first() -> None:
 
 def test_failure_to_run_is_shown() -> None:
     assert "| not in 0 | ImportError |" in table([Result(FIRST, Search(0), "ImportError")], guards=True)
+
+
+@pytest.mark.parametrize(("name", "first"), [("sending-keeps-finished-attempts", 1), ("hub-jumps-over-a-gap", 4)])
+def test_mutant_is_caught_within_a_few_worlds(name: str, first: int) -> None:
+    seeds = [seed for seed in range(first, 40) if seed % 3]  # worlds of scenes, which are short
+    [result] = results([MUTANTS[name]], seeds, at_once=1)
+    assert result.was_caught, result
+
+
+def test_seed_that_is_not_sound_without_the_mutant_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    def searched(seeds: Sequence[int], *options: str) -> Search:
+        if options == ("--sound",):
+            return Search(1, seeds[0], "late") if seeds[0] == 4 else Search(1)
+        return Search(2, 4, "late") if 4 in seeds else Search(len(seeds), seeds[-1], "lost")
+
+    monkeypatch.setattr(running, "_searched", searched)
+    [result] = results([FIRST], [3, 4, 5, 6], at_once=1)
+    assert result.search == Search(4, 6, "lost")
+
+
+def test_mutant_is_not_caught_where_only_unsound_seeds_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "_searched", lambda seeds, *options: Search(len(seeds), seeds[-1], "late"))
+    [result] = results([FIRST], [3, 4], at_once=1)
+    assert (result.was_caught, result.search.ran) == (False, 2)
