@@ -5,7 +5,7 @@
 
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.simulation import database
 from tests.simulation.chat_service.faults import Fault as ChatFault
@@ -38,17 +38,12 @@ def during(world: "World", kind: Kind, seconds: float, end: Callable[[], None] =
 # Redis
 
 CRASHED = Kind("Redis crashed", loses=False)
-CRASHED_EVERYSEC = Kind(
-    "Redis crashed and lost a second", loses=True, unnoticed=UNNOTICED_SECONDS, forgets=True, repeats=True
-)
-WENT_BACK = Kind(
-    "Redis went back: a replica that lagged took over",
-    loses=True,
-    unnoticed=UNNOTICED_SECONDS,
-    forgets=True,
-    repeats=True,
-)
-FLUSHED = Kind("FLUSHALL", loses=True, unnoticed=UNNOTICED_SECONDS, forgets=True, repeats=True)
+GOES_BACK: dict[str, Any] = {
+    "budget": UNNOTICED_SECONDS, "loses": True, "unnoticed": UNNOTICED_SECONDS, "forgets": True, "repeats": True,
+}  # fmt: skip
+CRASHED_EVERYSEC = Kind("Redis crashed and lost a second", **GOES_BACK)
+WENT_BACK = Kind("Redis went back: a replica that lagged took over", **GOES_BACK)
+FLUSHED = Kind("FLUSHALL", **GOES_BACK)
 TRIMMED = Kind("a log was trimmed", loses=True)
 PAUSED = Kind("Redis was paused")
 REFUSED = Kind("Redis answered with errors")

@@ -35,7 +35,9 @@ class Member(Device):
         self._world.ledger.acked(message_id, group_id, began, self.name)
 
     def _was_refused(self, group_id: str, error: Refused) -> None:
-        if error.code not in MAY_BE_REFUSED:
+        if error.code in MAY_BE_REFUSED:
+            self._world.refused.add((self.user_id, group_id))
+        else:
             self._world.problems.append(f"{self.name}: a message to {group_id} was refused: {error.code} {error}")
 
     def _happened(self, event: Event) -> None:

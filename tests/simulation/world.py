@@ -112,6 +112,8 @@ class World:
         self.topics = TOPICS
         self.unpromised: set[str] = set()
         """Messages that Redis lost before a relay had seen them."""
+        self.refused: set[tuple[int, str]] = set()
+        """Users who sent to a chat group in which they were no longer: perhaps again, after a lost ack."""
         self.unrecorded: set[str] = set()
         """Connections of which Redis lost an event of the audit."""
         self.blind_until = 0.0
@@ -262,7 +264,10 @@ class World:
         gone = {device.user_id for device in self.clients if device.is_over}
         stored = {group_id: [one.message_id for one in messages] for group_id, messages in self.chat.stored.items()}
         ledger.abandoned = self.unpromised | {
-            one.message_id for many in self.chat.stored.values() for one in many if one.sender_id in gone
+            one.message_id
+            for many in self.chat.stored.values()
+            for one in many
+            if one.sender_id in gone or (one.sender_id, one.group_id) in self.refused
         }
         ledger.judge(stored, {}, by_feed=self.shape.platform)
         self.problems += [f"ledger: {problem}" for problem in ledger.problems[:20]]

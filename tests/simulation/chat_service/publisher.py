@@ -18,7 +18,7 @@ from tests.simulation.network import Network
 from tests.simulation.process import Process
 from tests.simulation.scheduler import Scheduler
 
-FIRST_WAIT, LONGEST_WAIT = 0.25, 5.0
+FIRST_WAIT, LONGEST_WAIT = 0.25, 1.0
 
 
 @dataclass(frozen=True, slots=True)
