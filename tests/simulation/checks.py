@@ -186,4 +186,18 @@ def _sizes(gateway: Gateway) -> list[str]:
     ]
     if gateway.sender._under_way:
         found.append(f"{name} still sends {list(gateway.sender._under_way)}")
+    return found + _feeds_of(gateway)
+
+
+def _feeds_of(gateway: Gateway) -> list[str]:
+    """A gateway receives only what a connection of it receives, also on its channel layer."""
+    hub, name = gateway.node.hub, gateway.process.name
+    found = [f"{name} receives {feed.name} for nobody" for feed in hub._feeds.values() if not feed.subscribers]
+    of_users = {one for subscribers in hub._subscribers_of_user.values() for one in subscribers}
+    if of_users != hub._feeds_by_subscriber.keys():
+        found.append(f"{name} notes {len(of_users)} subscribers by user, {len(hub._feeds_by_subscriber)} by feed")
+    for layer in gateway.process.layers["default"]._layers.values():
+        channels = sum(len(shard._subscribed_to) for shard in layer._shards)
+        if channels > len(hub._feeds) + 2:  # and its own channel, and that of all gateways
+            found.append(f"{name} is subscribed to {channels} channels for {len(hub._feeds)} feeds")
     return found
