@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-WORLDS = 16
+WORLDS = 12
 HANGS = 900
 """After so many seconds the command hangs."""
 DEVELOPMENT = ROOT / ".venv/bin/python"
