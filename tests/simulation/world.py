@@ -150,6 +150,8 @@ class World:
 
     def _supervise(self, relay: Relay) -> None:
         """Start another relay where one has ended by itself: it gives up if Redis does not answer at its start."""
+        if not relay.task.cancelled():
+            relay.task.exception()  # its command prints it
         for slot in self.relays:
             if slot.running is relay:
                 slot.running = None
@@ -330,7 +332,6 @@ def _configure(shape: Shape) -> None:
         membership_seconds=small.pop("membership_seconds", 300.0),
     )  # fmt: skip
     given: Any = {"presence_lease": 30.0, **small}
-    given["presence_lease"] *= min(patience, 2)
     settings.REALTIME = replace(settings.REALTIME, redis_url=URL, relay_lease_seconds=3.0 * patience, **given)
     node.CONTROL_SECONDS = 1.0 * patience
     node.MEASURE_SECONDS = node.SLOW_SECONDS = metrics.LAG_SECONDS = 1.0 * patience
