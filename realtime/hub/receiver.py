@@ -43,9 +43,10 @@ class Receiver:
                     logger.exception("a message of the channel layer could not be handled")
 
     async def _open(self) -> None:
+        channel = ""
         while not self.channel:
             try:
-                channel = await self._layer.new_channel()
+                channel = channel or await self._layer.new_channel()
                 await self._layer.group_add(CONTROL_GROUP, channel)
                 self.channel = channel
             except Exception as error:  # a foreign layer raises errors of its own

@@ -1,7 +1,6 @@
 """channels_redis's pub/sub layer, extended: it detects lost and half-open connections and restarts its receiver.
 
-It has the same configuration and the same bytes on the wire. The hub works on the stock layer as well, but recovers
-more slowly.
+It has the same configuration and the same bytes on the wire. On the stock layer the hub recovers more slowly.
 """
 
 import asyncio
@@ -33,8 +32,7 @@ CONFIRMED_SECONDS = 5.0
 FIRST_WAIT, LONGEST_WAIT = 0.05, 1.0
 HEALTHY_SECONDS = 10.0
 """A connection that lasted this long counts as recovered: after its loss the wait is `FIRST_WAIT` again."""
-SUBSCRIBED_AT_ONCE = 500
-PUBLISHED_AT_ONCE = 500
+SUBSCRIBED_AT_ONCE = PUBLISHED_AT_ONCE = 500
 
 _layer_publish = Script("layer_publish")
 
@@ -133,7 +131,7 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
 
         Raises:
             RedisRefused: Redis refused it and did not confirm in time. It is tried again.
-            RedisConnectionLost: Redis did not confirm in time. The channel is subscribed to after the next connect.
+            RedisConnectionLost: Redis did not confirm in time. A group is subscribed to after the next connect.
         """
         self._subscribed_to.add(channel)
         self._ensure_receiver()
@@ -149,6 +147,9 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
             async with asyncio.timeout(CONFIRMED_SECONDS):
                 await asyncio.shield(waiting)
         except TimeoutError:
+            if channel not in self.channel_layer.groups:  # a process's own: nobody else knows the name yet
+                self._subscribed_to.discard(channel)
+                self.channel_layer.channels.pop(channel, None)
             problem = f"the subscription was not confirmed in {CONFIRMED_SECONDS:g} s"
             if self._refusal:
                 raise RedisRefused(f"{problem}: {self._refusal}") from None
@@ -252,8 +253,7 @@ class SubscribedConnection(RedisSingleShardConnection):  # type: ignore[misc]  #
             await connection.disconnect(nowait=True)
             raise
         self._connection = connection
-        names = list(self._subscribed_to)
-        self._unsent = []
+        names, self._unsent = list(self._subscribed_to), []
         self._pending.update(names)
         for start in range(0, len(names), SUBSCRIBED_AT_ONCE):
             await self._send("SUBSCRIBE", *names[start : start + SUBSCRIBED_AT_ONCE])

@@ -3,10 +3,13 @@
 import asyncio
 from typing import Any
 
+import pytest
 from prometheus_client import REGISTRY
 
+from realtime.aio import tasks
 from realtime.feeds.log import Appended
 from realtime.feeds.publication import AskAccess, DropUser, Publication, encode_publication
+from realtime.hub import receiver
 from realtime.hub.batch import Batch
 from tests.support.hub import HubNotes, Listener, World
 
@@ -187,3 +190,30 @@ async def test_failing_subscriber_costs_no_other_a_frame(world: World) -> None:
     await other.until(lambda: len(other.frames) == 2)
     world.hub.ephemeral.send("group:g", b'{"type":"typing"}')
     await sound.until(lambda: len(sound.frames) == 3)
+
+
+async def test_receiver_takes_one_channel_however_often_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Layer:
+        channels = 0
+        failures = 2
+
+        async def new_channel(self) -> str:
+            self.channels += 1
+            return "channel"
+
+        async def group_add(self, group: str, channel: str) -> None:
+            self.failures -= 1
+            if self.failures >= 0:
+                raise OSError("Redis is away")
+
+        async def receive(self, channel: str) -> dict[str, Any]:
+            await asyncio.get_running_loop().create_future()
+            raise AssertionError
+
+    monkeypatch.setattr(receiver, "RETRY_SECONDS", 0.01)
+    layer: Any = Layer()
+    hub_receiver = receiver.Receiver(layer, lambda message: None)
+    running = tasks.start(hub_receiver.run(), "receiving")
+    await hub_receiver.ready.wait()
+    await tasks.end([running])
+    assert layer.channels == 1

@@ -14,7 +14,7 @@ from realtime.exceptions import RedisConnectionLost, RedisRefused
 from realtime.layers import redis_pubsub as layers
 from realtime.layers.redis_pubsub import RedisPubSubLayer
 from tests.support.proxy import Proxy
-from tests.support.redis import Redis, RedisServer
+from tests.support.redis import Redis, RedisServer, free_port
 from tests.support.redis_errors import ELEVEN, KINDS, ErrorProxy, is_any_of
 from tests.support.waiting import LIMIT, until, until_answer, until_news
 
@@ -301,3 +301,15 @@ async def test_databases_do_not_hear_each_other(redis: Redis, redis_server: Redi
     assert channels == {"chatws:layer__group__g", "chatws:layer:3__group__g"}
     for one in (here, there):
         await one.close()
+
+
+async def test_channel_that_was_not_confirmed_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While Redis is away at the start, each try makes a channel: none of them is left."""
+    monkeypatch.setattr(layers, "CONFIRMED_SECONDS", 0.05)
+    layer = RedisPubSubLayer(hosts=[f"redis://127.0.0.1:{free_port()}"])
+    for _ in range(3):
+        with pytest.raises(RedisConnectionLost):
+            await layer.new_channel()
+    inner = layer._get_layer()
+    assert (inner.channels, inner._shards[0]._subscribed_to) == ({}, set())
+    await layer.flush()
