@@ -31,7 +31,7 @@ RELAY_TASKS = frozenset({
 """Tasks that run as long as a relay."""
 MAY_RUN = re.compile(
     r"publishing what was left unpublished$|checking every user's groups$|a connection$|reading ahead$|Task-\d+$"
-    r"|reading (chat|notification|verify|chatws)"
+    r"|reading (chat|notification|verify|chatws)|None$"  # the last: unnamed tasks of Python 3.13
 )
 """Tasks that may run besides."""
 

@@ -250,8 +250,7 @@ class World:
         """Note what is wrong now and still is a moment later: work that is under way is no problem."""
         found = [[f"{check.__name__}: {problem}" for problem in check(self)] for check in some]
         self.checks += len(some)
-        if any(found):
-            self.scheduler.run(self.scheduler.now + MOMENT_SECONDS)
+        self.scheduler.run(self.scheduler.now + MOMENT_SECONDS)  # in any case: what is found must not change the world
         for check, before in zip(some, found, strict=True):
             now = {f"{check.__name__}: {problem}" for problem in check(self)} if before else set()
             for problem in before[:10]:
