@@ -233,10 +233,6 @@ class Network:
         self.links[link] = None
         return link
 
-    def latency(self, source: str) -> float:
-        """Return the latency of a packet that opens a connection."""
-        return self.weather.latency
-
     async def connect(self, source: str, host: str, port: int, near: Callable[[Link], End]) -> Link:
         """Connect to an address; raise ConnectionRefusedError if nobody listens there."""
         loop = asyncio.get_running_loop()
