@@ -36,7 +36,7 @@ from tests.simulation.plan import QUIET_SECONDS, SETTLE_SECONDS, Plan, Shape, St
 from tests.simulation.process import Process
 from tests.simulation.redis_host import URL, RedisHost
 from tests.simulation.relay import Relay
-from tests.simulation.scenes import SCENES
+from tests.simulation.scenes.plan import SCENES
 from tests.simulation.scheduler import START, Scheduler
 from tests.simulation.seams import installed
 from tests.simulation.socket_servers import Balancer

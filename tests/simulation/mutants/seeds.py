@@ -44,7 +44,7 @@ def search(seeds: Iterable[int]) -> Search:
 def short_world(seed: int) -> "Outcome":
     """Run the world of a seed; in this process, as `run.run_seed`."""
     from tests.simulation import run
-    from tests.simulation.scenes import plan_of_scenes
+    from tests.simulation.scenes.plan import plan_of_scenes
 
     if seed % 3:
         return run.run_plan(plan_of_scenes(seed))

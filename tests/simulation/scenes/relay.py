@@ -1,0 +1,52 @@
+"""Scenes of the relay and of the logs that it writes."""
+
+import random
+from typing import TYPE_CHECKING, Any
+
+from chatws.events import routes
+from tests.simulation import actions, faults
+from tests.simulation.scenes.moments import in_slow_motion, later, talk
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+
+def relay_stops_in_a_batch(world: "World", draws: random.Random) -> None:
+    """A relay is paused, killed or stopped within the moments in which it delivers a batch."""
+    talk(world, draws, 5)
+    if draws.random() < 0.5:
+        actions.remove(world, draws)
+    in_slow_motion(world, draws, 0.5)
+    what = draws.choice((faults.relay_is_paused, faults.relay_is_killed, faults.relay_is_restarted))
+    later(world, draws, 0.2, what, world, draws)
+    for _ in range(3):
+        later(world, draws, 6, actions.say, world, draws)
+
+
+def event_comes_twice(world: "World", draws: random.Random) -> None:
+    """A message is added to its stream again, at once and once more some seconds later."""
+    entries: Any = world.redis.model.dump().get(routes.MESSAGE_NEW.encode(), ())
+    words = [fields for _, fields in entries][-3:]
+    if not words:
+        return
+    again = draws.choice(words)
+    for seconds in (draws.uniform(0, 0.01), draws.uniform(0, min(12.0, world.id_seconds * 0.8))):
+        world.scheduler.after(seconds, world.publish_again, again)
+    talk(world, draws, 2)
+
+
+def trimmed_behind(world: "World", draws: random.Random) -> None:
+    """A log loses some of its oldest entries while a device that missed about as many is away."""
+    device = actions.a_device(world, draws)
+    if device is None or not world.groups_of(device.user_id):
+        return
+    group_id = draws.choice(sorted(world.groups_of(device.user_id)))
+    device.reset()
+    talk(world, draws, 4)
+    cause = world.ledger.causes.begin(faults.TRIMMED, feed=f"group:{group_id}")
+    kept = draws.randint(1, 4)
+    later(world, draws, 0.3, world.redis.command, "LTRIM", f"chatws:{{group:{group_id}}}:log", str(-kept), "-1")
+    world.scheduler.after(2.0, world.ledger.causes.end, cause)
+
+
+SCENES = (relay_stops_in_a_batch, event_comes_twice, trimmed_behind)
