@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 HANDLER_NAME = "relay_stream"
 BEGINNING = "0-0"
 COUNTED_AT_ONCE = 1_000
+ANSWER_SECONDS = 1.0
+"""How much earlier than the client's time limit for an answer Redis stops waiting for an entry, if that is longer."""
 
 _relay_commit = Script("relay_commit")
 _relay_dead_letter = Script("relay_dead_letter")
@@ -87,7 +89,13 @@ class Topic:
         return cursor.decode()
 
     async def read(self, cursor: str, count: int, block_ms: int) -> list[RawEntry]:
-        """Return at most ``count`` entries after the cursor; wait up to ``block_ms`` for the first."""
+        """Return at most ``count`` entries after the cursor; wait up to ``block_ms`` for the first.
+
+        It waits less if the client's own time limit for an answer is shorter: that would end the connection.
+        """
+        limit = self._redis.connection_pool.connection_kwargs.get("socket_timeout")
+        if limit:
+            block_ms = min(block_ms, int(max(limit / 2, limit - ANSWER_SECONDS) * 1000))
         answer = await self._redis.xread({self.name: cursor}, count=count, block=block_ms)
         if not answer:
             return []

@@ -14,14 +14,16 @@ from django.conf import settings
 from chatws import conf as chat_conf
 from chatws.events import routes
 from chatws.management.commands import relay_stream
+from chatws.messaging import message_publisher
 from realtime.audit import events as audit_events
+from realtime.auth import revocations
 from realtime.hub import recovery
 from realtime.layers import redis_pubsub
 from realtime.node import node
 from realtime.observability import metrics
 from realtime.presence import presence
 from realtime.redis import keys
-from realtime.relay import reporting
+from realtime.relay import cursor_backup, reporting
 from realtime.relay.watermill import PAYLOAD
 from tests.simulation import checks, client_sockets
 from tests.simulation.actions import ACTIONS
@@ -335,4 +337,6 @@ def _configure(shape: Shape) -> None:
     node.CONTROL_SECONDS = 1.0 * patience
     node.MEASURE_SECONDS = node.SLOW_SECONDS = metrics.LAG_SECONDS = 1.0 * patience
     redis_pubsub.PING_SECONDS, redis_pubsub.SILENT_SECONDS = 1.0 * patience, 3.0 * patience
-    vars(relay_stream)["watch_lag"] = partial(reporting.watch_lag, every=60.0)
+    revocations.COMPARE_SECONDS = cursor_backup.EVERY_SECONDS = 5.0 * min(patience, 4)
+    message_publisher.CLAIM_SECONDS = 1.0 * min(patience, 4)
+    vars(relay_stream)["watch_lag"] = partial(reporting.watch_lag, every=60.0 * patience)

@@ -11,7 +11,7 @@ from realtime.conf import RealtimeConf
 from realtime.exceptions import DatabaseUnavailable
 from realtime.relay.lease import Lease
 from realtime.relay.topic import Topic, relayed_topics
-from tests.support.redis import Redis
+from tests.support.redis import Redis, connect
 
 TOPIC = "chat.message.new"
 START = "0-0"
@@ -43,6 +43,13 @@ async def test_first_start_before_the_stream_misses_nothing(topic: Topic, redis:
     cursor = await topic.start()
     ids = await write(redis, 2)
     assert [entry_id for entry_id, _ in await topic.read(cursor, 10, 100)] == ids
+
+
+async def test_quiet_topic_is_read_by_a_client_with_a_short_time_limit(redis: Redis, conf: RealtimeConf) -> None:
+    """Redis waits for an entry for less time than the client waits for an answer, as `?socket_timeout=` sets it."""
+    async with connect(f"{conf.redis_url}?socket_timeout=1") as impatient:
+        topic = Topic(impatient, TOPIC, conf)
+        assert await topic.read(START, 10, 3_000) == []
 
 
 async def test_first_start_adopts_the_oldest_pending_entry(topic: Topic, redis: Any) -> None:
