@@ -45,6 +45,8 @@ SETTINGS: Mapping[str, Sequence[float]] = {
 """Small values of settings and of constants: what production meets in days, a world then meets in seconds."""
 SMALL_SHARE = 0.25
 """How often each of them is small."""
+CALM_SHARE, CALM_PATIENCE = 0.25, 10
+"""How often a world is calm: hours, in which less happens. Its `Shape.patience`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,25 +90,27 @@ def plan_of(seed: int, faults: Mapping[str, float], actions: Mapping[str, float]
         lengths = [draws.uniform(20, 60) for _ in range(draws.randint(1, 3))]
     for length in lengths:
         some = _some_of(draws, faults)
-        fault_every, action_every = draws.choice((0.5, 1.0, 2.0)), draws.choice((0.2, 0.5, 1.0))
+        fault_every, action_every = draws.choice((0.1, 0.2, 0.5, 2.0)), draws.choice((0.2, 0.5, 1.0))
         steps += _times(draws, at, length, fault_every, some)
         steps += _times(draws, at, length, action_every, actions)
         rounds.append(at + length)
         at += length + QUIET_SECONDS
-    if shape.patience > 1:  # a calm world: hours in which little happens
+    if shape.patience > 1:  # a calm world
         length = draws.uniform(1_800, 7_200)
-        steps += _times(draws, at, length, 60.0, faults)
-        steps += _times(draws, at, length, 30.0, actions)
+        steps += _times(draws, at, length, draws.choice((2.0, 4.0, 20.0)), faults)
+        steps += _times(draws, at, length, draws.choice((5.0, 30.0)), actions)
         rounds.append(at + length)
     numbered = sorted(steps, key=lambda step: step.at)
     return Plan(seed, shape, tuple(replace(step, number=n) for n, step in enumerate(numbered)), tuple(rounds))
 
 
 def _shape(draws: random.Random) -> Shape:
+    is_calm = draws.random() < CALM_SHARE
     return Shape(
-        gateways=draws.choice((1, 2, 2, 3)), relays=draws.choice((1, 2, 2)), users=draws.randint(2, 6),
-        groups=draws.randint(1, 4), platform=draws.random() < 0.3, frames=draws.random() < 0.5,
-        shuffled=draws.random() < 0.3, everysec=draws.random() < 0.3, patience=draws.choice((1, 1, 1, 10)),
+        gateways=draws.choice((1, 2) if is_calm else (1, 2, 2, 3)), relays=draws.choice((1, 2) if is_calm else (1, 2, 2)),
+        users=draws.randint(2, 6), groups=draws.randint(1, 4), platform=draws.random() < 0.3,
+        frames=draws.random() < 0.5, shuffled=draws.random() < 0.3, everysec=draws.random() < 0.3,
+        patience=CALM_PATIENCE if is_calm else 1,
         settings=tuple(
             (name, draws.choice(values)) for name, values in SETTINGS.items() if draws.random() < SMALL_SHARE
         ),

@@ -333,6 +333,9 @@ def _configure(shape: Shape) -> None:
         membership_seconds=small.pop("membership_seconds", 300.0),
     )  # fmt: skip
     given: Any = {"presence_lease": 30.0, **small}
+    if patience > 1:
+        given["presence_lease"] = 30.0
+        vars(client.connect)["__kwdefaults__"]["timeout"] = 15.0  # Redis waits for an entry as long
     settings.REALTIME = replace(settings.REALTIME, redis_url=URL, relay_lease_seconds=3.0 * patience, **given)
     node.CONTROL_SECONDS = 1.0 * patience
     node.MEASURE_SECONDS = node.SLOW_SECONDS = metrics.LAG_SECONDS = 1.0 * patience
