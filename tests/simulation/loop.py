@@ -35,11 +35,15 @@ class Task(asyncio.Task[Any]):
 class Timer(asyncio.TimerHandle):
     """A timer that leaves the world's events when it is cancelled."""
 
+    __slots__ = ("event",)
+
     event: Event
 
     def cancel(self) -> None:
-        self.event.cancel()
-        super().cancel()
+        if not self._cancelled:
+            self.event.call = None
+            self._cancelled = True
+            self._callback, self._args = None, ()
 
 
 class Loop(asyncio.BaseEventLoop):
@@ -66,12 +70,13 @@ class Loop(asyncio.BaseEventLoop):
         return self.scheduler.now
 
     def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]
-        handle = super().call_soon(callback, *args, context=context)
-        self.wake()
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        if not self._has_work:
+            self.wake()
         return handle
 
-    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]
-        return self.call_soon(callback, *args, context=context)
+    call_soon_threadsafe = call_soon  # type: ignore[assignment]
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:  # type: ignore[override]
         timer = Timer(when, callback, args, self, context)

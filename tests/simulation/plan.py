@@ -87,7 +87,7 @@ def plan_of(seed: int, faults: Mapping[str, float], actions: Mapping[str, float]
     if shape.patience > 1:
         lengths = [draws.uniform(10, 30)]
     else:
-        lengths = [draws.uniform(20, 60) for _ in range(draws.randint(1, 3))]
+        lengths = [draws.uniform(20, 90) for _ in range(draws.randint(1, 3))]
     for length in lengths:
         some = _some_of(draws, faults)
         fault_every, action_every = draws.choice((0.1, 0.2, 0.5, 2.0)), draws.choice((0.2, 0.5, 1.0))
@@ -97,7 +97,7 @@ def plan_of(seed: int, faults: Mapping[str, float], actions: Mapping[str, float]
         at += length + QUIET_SECONDS
     if shape.patience > 1:  # a calm world
         length = draws.uniform(1_800, 7_200)
-        steps += _times(draws, at, length, draws.choice((2.0, 4.0, 20.0)), faults)
+        steps += _times(draws, at, length, draws.choice((2.0, 4.0, 10.0)), faults)
         steps += _times(draws, at, length, draws.choice((5.0, 30.0)), actions)
         rounds.append(at + length)
     numbered = sorted(steps, key=lambda step: step.at)

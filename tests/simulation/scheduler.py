@@ -66,7 +66,7 @@ class Scheduler:
         trace = self._traces.get(link)
         if trace is None:
             trace = self._traces[link] = hashlib.blake2b(digest_size=16)
-        trace.update(f"{self.now!r} ".encode() + (data if isinstance(data, bytes) else repr(data).encode()))
+        trace.update(b"%r " % self.now + (data if isinstance(data, bytes) else repr(data).encode()))
 
     def draws(self, name: str) -> random.Random:
         """Return the random numbers of this name."""
@@ -75,7 +75,7 @@ class Scheduler:
     def at(self, when: float, call: Callable[..., None], *args: Any) -> Event:
         """Call at a moment; at once if it has passed."""
         event = Event(call, args)
-        heapq.heappush(self._events, (max(when, self.now), next(self._numbers), event))
+        heapq.heappush(self._events, (when if when > self.now else self.now, next(self._numbers), event))
         return event
 
     def after(self, seconds: float, call: Callable[..., None], *args: Any) -> Event:

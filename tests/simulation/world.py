@@ -22,7 +22,7 @@ from realtime.layers import redis_pubsub
 from realtime.node import node
 from realtime.observability import metrics
 from realtime.presence import presence
-from realtime.redis import keys
+from realtime.redis import client, keys
 from realtime.relay import cursor_backup, reporting
 from realtime.relay.watermill import PAYLOAD
 from tests.simulation import checks, client_sockets
@@ -335,7 +335,8 @@ def _configure(shape: Shape) -> None:
     given: Any = {"presence_lease": 30.0, **small}
     if patience > 1:
         given["presence_lease"] = 30.0
-        vars(client.connect)["__kwdefaults__"]["timeout"] = 15.0  # Redis waits for an entry as long
+        connect: Any = client.connect
+        connect.__kwdefaults__["timeout"] = 15.0  # a relay waits as long for an entry
     settings.REALTIME = replace(settings.REALTIME, redis_url=URL, relay_lease_seconds=3.0 * patience, **given)
     node.CONTROL_SECONDS = 1.0 * patience
     node.MEASURE_SECONDS = node.SLOW_SECONDS = metrics.LAG_SECONDS = 1.0 * patience
