@@ -18,6 +18,7 @@ class Outcome:
     seconds: float = 0.0
     """Simulated."""
     faults: Counter[str] = field(default_factory=Counter)
+    """Those that acted, by the name of their kind."""
     messages: int = 0
     """Acked."""
     deliveries: int = 0
@@ -58,7 +59,7 @@ class Total:
             f"| worlds | {self.worlds:,} |", f"| hours | {self.seconds / 3600:,.1f} |",
             f"| messages acked | {self.messages:,} |", f"| deliveries checked | {self.deliveries:,} |",
             f"| checks of the whole world | {self.checks:,} |", f"| faults | {self.faults.total():,} |",
-            *(f"| … {name.replace('_', ' ')} | {count:,} |" for name, count in sorted(self.faults.items())),
+            *(f"| … {name} | {count:,} |" for name, count in sorted(self.faults.items())),
             f"| worlds with a broken promise | {len(self.failed)} |",
         ]  # fmt: skip
         return "\n".join(lines)

@@ -107,7 +107,8 @@ def plan_of(seed: int, faults: Mapping[str, float], actions: Mapping[str, float]
 def _shape(draws: random.Random) -> Shape:
     is_calm = draws.random() < CALM_SHARE
     return Shape(
-        gateways=draws.choice((1, 2) if is_calm else (1, 2, 2, 3)), relays=draws.choice((1, 2) if is_calm else (1, 2, 2)),
+        gateways=draws.choice((1, 2) if is_calm else (1, 2, 2, 3)),
+        relays=draws.choice((1, 2) if is_calm else (1, 2, 2)),
         users=draws.randint(2, 6), groups=draws.randint(1, 4), platform=draws.random() < 0.3,
         frames=draws.random() < 0.5, shuffled=draws.random() < 0.3, everysec=draws.random() < 0.3,
         patience=CALM_PATIENCE if is_calm else 1,

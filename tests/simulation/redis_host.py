@@ -1,5 +1,6 @@
 """The machine that Redis runs on: it listens, and it can crash, restart, pause, refuse, and go back in time."""
 
+from math import inf
 from typing import Any
 
 from tests.simulation.network import Link, Network
@@ -10,6 +11,8 @@ from tests.simulation.scheduler import START, Event, Scheduler
 HOST, PORT = "redis", 6379
 URL = f"redis://{HOST}:{PORT}/0"
 SECOND = 1.0
+LAG = 2 * SECOND
+"""How far Redis may go back."""
 
 
 class RedisHost:
@@ -25,6 +28,7 @@ class RedisHost:
         self._everysec = everysec
         self._saved: list[tuple[float, Any]] = []
         """Snapshots of the last seconds, oldest first."""
+        self._went_back = -inf
         self._next_save: Event | None = None
         self._tick: Event | None = None
         self.start()
@@ -43,7 +47,7 @@ class RedisHost:
         """End at once; return whether acknowledged writes are lost. The next `start` has what was saved."""
         self.is_up = False
         self.network.stop_listening(HOST, PORT)
-        snapshot = self._saved[0][1] if self._everysec and len(self._saved) > 1 else None
+        snapshot = self._saved[0][1] if self._everysec and self._is_ahead else None
         self._restore(snapshot)
         for link in self.network.to(HOST):
             link.reset()
@@ -51,8 +55,13 @@ class RedisHost:
 
     @property
     def can_go_back(self) -> bool:
-        """Whether there is something newer than what it would go back to: it never falls behind more and more."""
-        return self.is_up and len(self._saved) > 1
+        """Whether there is something newer than what it would go back to."""
+        return self.is_up and self._is_ahead
+
+    @property
+    def _is_ahead(self) -> bool:
+        """Whether something was written since it last went back: it does not go back to one state for ever."""
+        return len(self._saved) > 1 and self.scheduler.now - self._went_back > LAG
 
     def go_back(self) -> None:
         """Be what was saved up to two seconds ago: a replica that lagged has taken over. All connections end."""
@@ -64,6 +73,7 @@ class RedisHost:
         self.server.crash(snapshot)
         if snapshot is not None:
             self._saved = [(self.scheduler.now, snapshot)]
+            self._went_back = self.scheduler.now
 
     def command(self, *words: str | bytes) -> Any:
         """Run a command from outside, as an operator does, and return its reply."""

@@ -109,8 +109,6 @@ class World:
         )
         self.problems: list[str] = []
         self.checks = 0
-        self.counts: Counter[str] = Counter()
-        """How often each fault and each action happened."""
         self.topics = TOPICS
         self.unpromised: set[str] = set()
         """Messages that Redis lost before a relay had seen them."""
@@ -209,7 +207,8 @@ class World:
             except Exception:  # a boundary: the world itself is broken; the log says what came before
                 self.problems.append(traceback.format_exc())
         return Outcome(
-            seed=self.plan.seed, seconds=self.scheduler.now, faults=self.counts, messages=len(self.ledger.sent),
+            seed=self.plan.seed, seconds=self.scheduler.now, messages=len(self.ledger.sent),
+            faults=Counter(cause.kind.name for cause in self.ledger.causes.all),
             deliveries=sum(len(feed.places) for reader in self.ledger.readers for feed in reader.received.values()),
             checks=self.checks, problems=self.problems, events=list(self.log.lines), digest=self.scheduler.digest,
         )  # fmt: skip
@@ -243,8 +242,6 @@ class World:
             self.scheduler.after(draws.uniform(1, 3), self._first_device, user_id)
 
     def _do(self, step: Step) -> None:
-        if step.what not in ACTIONS:
-            self.counts[step.what] += 1
         self.log.note(f"{step.what} ({step.number})")
         WORKS[step.what](self, self.scheduler.draws(f"step {step.number}"))
 
