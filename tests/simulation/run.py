@@ -9,6 +9,9 @@ from tests.simulation.outcome import Outcome
 from tests.simulation.plan import Plan, plan_of
 from tests.simulation.shrink import shortest
 
+OF_SCENES = 4
+"""One of so many worlds is one of scenes."""
+
 
 def prepare() -> None:
     """Import everything that worlds use, and create the tables, once for all children."""
@@ -19,10 +22,13 @@ def prepare() -> None:
 
 
 def plan_of_seed(seed: int) -> Plan:
-    """Return the plan of a seed."""
+    """Return the plan of a seed; one of `OF_SCENES` is a world of scenes (`tests.simulation.scenes`)."""
     from tests.simulation.actions import ACTIONS
     from tests.simulation.faults import FAULTS
+    from tests.simulation.scenes.plan import plan_of_scenes
 
+    if seed % OF_SCENES == 0:
+        return plan_of_scenes(seed)
     return plan_of(
         seed, {name: weight for name, (_, weight) in FAULTS.items()},
         {name: weight for name, (_, weight) in ACTIONS.items()},
