@@ -23,7 +23,7 @@ from realtime.node import node
 from realtime.observability import metrics
 from realtime.presence import presence
 from realtime.redis import client, keys
-from realtime.relay import cursor_backup, reporting
+from realtime.relay import reporting
 from realtime.relay.watermill import PAYLOAD
 from tests.simulation import checks, client_sockets
 from tests.simulation.actions import ACTIONS
@@ -338,6 +338,6 @@ def _configure(shape: Shape) -> None:
     node.CONTROL_SECONDS = 1.0 * patience
     node.MEASURE_SECONDS = node.SLOW_SECONDS = metrics.LAG_SECONDS = 1.0 * patience
     redis_pubsub.PING_SECONDS, redis_pubsub.SILENT_SECONDS = 1.0 * patience, 3.0 * patience
-    revocations.COMPARE_SECONDS = cursor_backup.EVERY_SECONDS = 5.0 * min(patience, 4)
+    revocations.COMPARE_SECONDS = 5.0 * min(patience, 4)
     message_publisher.CLAIM_SECONDS = 1.0 * min(patience, 4)
     vars(relay_stream)["watch_lag"] = partial(reporting.watch_lag, every=60.0 * patience)
