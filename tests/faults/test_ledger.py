@@ -13,6 +13,7 @@ from tests.faults.fabricated import (
     auth,
     joined,
     publication,
+    removal,
     reset,
 )
 from tests.support.ledger import Ledger
@@ -148,6 +149,17 @@ def test_notice_does_not_excuse_what_was_sent_after_it(history: History, began: 
     history.at(4).one.observe(reset(("f", 0)))
     history.at(5).acked(1, took=5 - began)
     assert history.judge().count["lost"] == count
+
+
+def test_notice_excuses_a_message_that_a_removal_overtook(history: History) -> None:
+    """Message 2 was acked before the reader had the removal at offset 2, which came by another stream."""
+    history.at(1).acked(1)
+    history.get(1)
+    history.at(2).acked(2)
+    history.at(3).one.observe(removal(2, 9))
+    history.cause(TRIM, 3.5, 3.6)
+    history.at(4).one.observe(reset(("e", 3)))
+    assert history.judge().problems == []
 
 
 def test_unexcused_notice_excuses_no_message(history: History) -> None:

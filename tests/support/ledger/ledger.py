@@ -152,6 +152,12 @@ class Ledger:
         message = self.sent.get(self._message_at.get((feed, at), ""))
         return first if message is None else min(first, message.began)
 
+    def since_message(self, feed: str, at: Place) -> float:
+        """Return `since` of the last message of the epoch at or before a position; of the position if there is none."""
+        epoch, offset = at
+        before = (place for place in ((epoch, n) for n in range(offset, 0, -1)) if (feed, place) in self._message_at)
+        return self.since(feed, next(before, at))
+
     def missing(self, reader: Reader, groups: Sequence[str]) -> list[str]:
         """Return acked messages of these chat groups, of which the reader is a member all the time, that it neither
         received nor was rightly notified about."""

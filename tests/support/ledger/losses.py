@@ -16,7 +16,11 @@ FIRST = 5
 
 @dataclass(frozen=True, slots=True)
 class Excused:
-    """A notice that has a cause, and from when on publications may be missing because of it."""
+    """A notice that has a cause, and from when on messages may be missing because of it.
+
+    That is when the last message before the gap was sent: other publications of a feed come by other streams, and may
+    overtake messages.
+    """
 
     notice: Notice
     since: float
@@ -44,7 +48,9 @@ def excused(ledger: "Ledger", reader: Reader) -> tuple[dict[str, list[Excused]],
                     why = cause.kind.name
                     break
         if why:
-            found.setdefault(notice.feed, []).append(Excused(notice, since, why))
+            found.setdefault(notice.feed, []).append(
+                Excused(notice, ledger.since_message(notice.feed, notice.before), why)
+            )
         else:
             unexcused.append(notice)
     return found, unexcused
