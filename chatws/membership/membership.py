@@ -49,7 +49,7 @@ class Membership:
         self.groups: frozenset[str] | None = None
         self.others: frozenset[str] = frozenset()
         """The groups that are not followed, as the chat service said last."""
-        self.listeners: set[Listener] = set()
+        self.listeners: dict[Listener, None] = {}
         self.checked_at = time.monotonic()
         """When the user connected, or was last checked by the timer."""
         self._chat = chat

@@ -54,14 +54,14 @@ class Memberships:
             membership = self._users[user_id] = Membership(
                 user_id, self._chat, self._hub, self._calls, self._max_followed
             )
-        membership.listeners.add(listener)
+        membership.listeners[listener] = None
         return membership
 
     def leave(self, user_id: int, listener: Listener) -> None:
         """Remove a listener. The last one's end forgets the user."""
         membership = self._users.get(user_id)
         if membership is not None:
-            membership.listeners.discard(listener)
+            membership.listeners.pop(listener, None)
             if not membership.listeners:
                 del self._users[user_id]
 

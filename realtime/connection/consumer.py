@@ -82,9 +82,9 @@ class Connection(AsyncConsumer):  # type: ignore[misc]  # channels has no types
             await self._opened()
             while (message := await self._next())["type"] != "websocket.disconnect":
                 if self.outbox.closing is None:
-                    self.node.serving.add(self)
+                    self.node.serving[self] = None
                     await self.dispatch(message)
-                    self.node.serving.discard(self)
+                    self.node.serving.pop(self, None)
             code = message.get("code") or CloseCode.ABNORMAL
         except asyncio.CancelledError:  # the server stops
             self.outbox.close(CloseCode.RESTARTING)
@@ -251,7 +251,7 @@ class Connection(AsyncConsumer):  # type: ignore[misc]  # channels has no types
     def _ended(self, code: int) -> None:
         node = self.node
         self._cancel_timer()
-        node.serving.discard(self)
+        node.serving.pop(self, None)
         if self._reading_ahead is not None:
             self._reading_ahead.cancel()
         code = self.outbox.closing or code

@@ -61,7 +61,7 @@ class Hub:
         )
         self._feeds = self._local.by_name
         self._feeds_by_subscriber: dict[Subscriber, set[str]] = {}
-        self._subscribers_of_user: dict[int, set[Subscriber]] = {}
+        self._subscribers_of_user: dict[int, dict[Subscriber, None]] = {}
         """Those that receive a feed or are about to: a removal must not look through all of a feed's subscribers."""
         self._unflushed: list[LocalFeed] = []
         self._handed_out: list[tuple[Sequence[bytes], int]] = []
@@ -132,7 +132,7 @@ class Hub:
             FeedUnavailable: Redis did not answer in time. The connection is subscribed to none of the feeds.
         """
         feeds = [self._local.get(name) for name in names]
-        self._subscribers_of_user.setdefault(subscriber.user_id, set()).add(subscriber)
+        self._subscribers_of_user.setdefault(subscriber.user_id, {})[subscriber] = None
         for feed in feeds:
             feed.subscribing[subscriber] = True
         try:
@@ -198,8 +198,8 @@ class Hub:
         self._forget(subscriber)
 
     def _forget(self, subscriber: Subscriber) -> None:
-        of_user = self._subscribers_of_user.get(subscriber.user_id, set())
-        of_user.discard(subscriber)
+        of_user = self._subscribers_of_user.get(subscriber.user_id, {})
+        of_user.pop(subscriber, None)
         if not of_user:
             self._subscribers_of_user.pop(subscriber.user_id, None)
 
@@ -211,7 +211,7 @@ class Hub:
                 feed.linger = None
             feed.subscribers[subscriber] = subscriber.deliver
             self._feeds_by_subscriber.setdefault(subscriber, set()).add(feed.name)
-            self._subscribers_of_user.setdefault(subscriber.user_id, set()).add(subscriber)
+            self._subscribers_of_user.setdefault(subscriber.user_id, {})[subscriber] = None
         return feed.position
 
     def _detach(self, feed: LocalFeed, subscriber: Subscriber) -> None:

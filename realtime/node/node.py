@@ -79,7 +79,7 @@ class Node:
         self.audit = Audit(self.redis, self.name, conf)
         self.admission = Admission(conf)
         self.connections: dict[str, LiveConnection] = {}
-        self.serving: set[Serving] = set()
+        self.serving: dict[Serving, None] = {}
         """Those that serve a frame now."""
         self.users: Counter[int] = Counter()
         """Live connections of each authenticated user, in this process."""

@@ -47,7 +47,7 @@ def node_with(revocations: Revocations) -> Any:
         opened=lambda *_, **__: None, closed=lambda *_, **__: None, authenticated=lambda *_, **__: None
     )
     return SimpleNamespace(
-        conf=settings.REALTIME, connections={}, users=Counter(), serving=set(),
+        conf=settings.REALTIME, connections={}, users=Counter(), serving={},
         admission=Admission(settings.REALTIME),
         draining=False, audit=quiet, presence=quiet, revocations=revocations, empty=asyncio.Event(),
     )  # fmt: skip
