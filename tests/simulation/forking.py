@@ -15,6 +15,9 @@ from functools import partial, wraps
 from typing import Any, Generic, TypeVar
 
 Result = TypeVar("Result")
+LARGEST = 470
+"""Python manages the memory of objects up to about this size itself, in bytes."""
+BLOCKS = 200_000
 
 
 class ChildFailed(Exception):
@@ -82,6 +85,20 @@ def forked(test: Callable[..., None]) -> Callable[..., None]:
         in_child(partial(test, *args, **named))
 
     return run
+
+
+def stirred(work: Callable[[], Result]) -> Result:
+    """Run a function with free memory in another order, so that what depends on the addresses of objects differs.
+
+    Objects without a hash of their own are hashed by their address: the order of a set of them is one such thing.
+    """
+    draws = random.Random("addresses")
+    blocks = [bytes(draws.randrange(LARGEST)) for _ in range(BLOCKS)]
+    draws.shuffle(blocks)
+    del blocks[::2]
+    answer = work()
+    blocks.clear()
+    return answer
 
 
 def in_children(

@@ -4,7 +4,7 @@ from functools import partial
 
 import django
 
-from tests.simulation.forking import in_child
+from tests.simulation.forking import in_child, stirred
 from tests.simulation.outcome import Outcome
 from tests.simulation.plan import Plan, plan_of
 from tests.simulation.shrink import shortest
@@ -48,8 +48,12 @@ def run_plan(plan: Plan) -> Outcome:
 
 
 def run_twice(seed: int) -> Outcome:
-    """Run the world of a seed in two children; it is a problem if a byte differs."""
-    first, second = (in_a_child(plan_of_seed(seed)) for _ in range(2))
+    """Run the world of a seed in two children; it is a problem if a byte differs.
+
+    In the second one new objects get other addresses, on which nothing may depend.
+    """
+    plan = plan_of_seed(seed)
+    first, second = in_a_child(plan), in_child(partial(stirred, partial(run_plan, plan)))
     if first.digest != second.digest:
         first.problems.append(f"the same seed gave two worlds: {first.digest} and {second.digest}")
     return first

@@ -16,6 +16,7 @@ from realtime.auth import tokens
 from realtime.node import admission, node
 from realtime.redis import pool
 from realtime.relay import topic
+from tests.simulation import waits
 from tests.simulation.process import Process
 from tests.simulation.scheduler import START, Scheduler
 from tests.simulation.tokens import principal_of
@@ -67,6 +68,7 @@ def installed(scheduler: Scheduler) -> Iterator[None]:
     async def resolve(token: str, keys: Any) -> Any:
         return principal_of(token, wall())
 
+    wait_for = waits.wait_in_a_task if scheduler.draws("wait_for").random() < 0.5 else waits.wait_here
     random.seed(f"{scheduler.seed}:module")
     replacements: list[tuple[Any, str, Any]] = [
         (time, "time", wall), (time, "monotonic", monotonic), (time, "perf_counter", monotonic),
@@ -79,7 +81,7 @@ def installed(scheduler: Scheduler) -> Iterator[None]:
         (admission, "resident_memory", lambda: MEMORY), (node, "resident_memory", lambda: MEMORY),
         (node, "get_channel_layer", get_channel_layer), (relay_stream, "get_channel_layer", get_channel_layer),
         (tokens, "resolve", resolve),
-        (asyncio, "to_thread", refused),
+        (asyncio, "to_thread", refused), (asyncio, "wait_for", wait_for),
     ]  # fmt: skip
     with_all = [patch.object(where, name, new) for where, name, new in replacements]
     for one in with_all:
