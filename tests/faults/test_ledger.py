@@ -162,6 +162,21 @@ def test_notice_excuses_a_message_that_a_removal_overtook(history: History) -> N
     assert history.judge().problems == []
 
 
+@pytest.mark.parametrize(("is_told", "count"), [(True, 0), (False, 1)])
+def test_notice_excuses_what_took_the_place_of_what_redis_forgot(history: History, is_told: bool, count: int) -> None:
+    """Redis went back behind message 1, and gave its offset to message 2, which another reader has."""
+    two = history.ledger.reader("user 2")
+    two.observe(auth(("e", 0)))
+    history.at(1).acked(1)
+    history.get(1)
+    history.at(3).acked(2)
+    two.observe(publication(1, "m-2"))
+    history.cause(FLUSH, 2, 2.5)
+    if is_told:
+        history.at(4).one.observe(reset(("f", 0)))
+    assert len(history.ledger.missing(history.one, ["g"])) == count
+
+
 def test_unexcused_notice_excuses_no_message(history: History) -> None:
     history.at(2).acked(1)
     history.at(3).one.observe(reset(("e", 1)))

@@ -45,7 +45,7 @@ def judge(ledger: "Ledger", reader: Reader, groups: Collection[str]) -> None:
             continue
         arrived = reader.seen.get(message_id)
         if arrived is None:
-            covering = losses.covering(ledger, notices, message_id, sent)
+            covering = losses.covering(ledger, reader, notices, message_id, sent)
             if covering is None:
                 continue  # it is lost
             arrived = covering.notice.at

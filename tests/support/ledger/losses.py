@@ -81,7 +81,7 @@ def missing(ledger: "Ledger", reader: Reader, groups: Collection[str]) -> list[s
         for message_id, sent in ledger.sent.items()
         if message_id not in reader.seen
         and (sent.group_id in groups or span_of(ledger, reader, message_id, sent))
-        and covering(ledger, notices, message_id, sent) is None
+        and covering(ledger, reader, notices, message_id, sent) is None
     ]
 
 
@@ -103,7 +103,9 @@ def _is_within(ledger: "Ledger", feed: str, span: Span, rank: tuple[int, int]) -
     return ledger.rank(feed, span.first) < rank and is_before_end
 
 
-def covering(ledger: "Ledger", notices: dict[str, list[Excused]], message_id: str, sent: "Sent") -> Excused | None:
+def covering(
+    ledger: "Ledger", reader: Reader, notices: dict[str, list[Excused]], message_id: str, sent: "Sent"
+) -> Excused | None:
     """Return the excused notice that covers a message; the last one if it was published twice and both were missed.
 
     The notice's positions decide. If no reader has the message, it was acked after what the reader last had, and its
@@ -119,7 +121,8 @@ def covering(ledger: "Ledger", notices: dict[str, list[Excused]], message_id: st
         rank = ledger.rank(feed, place)
         for one in candidates:
             first, last_lost = ledger.rank(feed, one.notice.before), ledger.rank(feed, one.notice.after)
-            is_set_back = last_lost <= first  # Redis went back: up to there the log has other publications
+            # Redis went back, and the log has other publications than the reader up to there, or at this place.
+            is_set_back = last_lost <= first or reader.has(feed, place)
             if rank <= last_lost and (first < rank or is_set_back):
                 last = one
                 break

@@ -103,6 +103,10 @@ class Reader:
         """Return whether it has a connection, or had one until it finished."""
         return self.is_connected or (bool(self.connections) and self.connections[-1].is_over)
 
+    def has(self, feed: str, at: Place) -> bool:
+        """Return whether the reader received a publication with this position."""
+        return feed in self.received and at in self.received[feed].places
+
     def disconnected(self, code: int = 0, *, for_good: bool = False) -> None:
         """Record that the reader noticed the end of its connection.
 
