@@ -177,6 +177,19 @@ def test_notice_excuses_what_took_the_place_of_what_redis_forgot(history: Histor
     assert len(history.ledger.missing(history.one, ["g"])) == count
 
 
+@pytest.mark.parametrize(("offset", "count"), [(0, 0), (1, 1)])
+def test_what_nobody_could_notice_excuses_what_took_the_place(history: History, offset: int, count: int) -> None:
+    """Redis went back to this offset, and message 2 took the place of message 1, while no gateway had the feed."""
+    two = history.ledger.reader("user 2")
+    two.observe(auth(("e", 0)))
+    history.at(1).acked(1)
+    history.get(1)
+    history.at(2).ledger.unnoticed("group:g", ("e", offset))
+    history.at(3).acked(2)
+    two.observe(publication(1, "m-2"))
+    assert len(history.ledger.missing(history.one, ["g"])) == count
+
+
 def test_unexcused_notice_excuses_no_message(history: History) -> None:
     history.at(2).acked(1)
     history.at(3).one.observe(reset(("e", 1)))

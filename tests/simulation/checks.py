@@ -128,8 +128,8 @@ def presence(world: "World") -> list[str]:
 def audit(world: "World") -> list[str]:
     """The records of open connections are those of the connections that live."""
     live = {name for gateway in world.live_gateways for name, one in gateway.node.connections.items() if _is_known(one)}
-    live -= world.unrecorded
-    rows = {row.connection_id: row for row in ConnectionRecord.objects.exclude(connection_id__in=world.unrecorded)}
+    live -= world.lost.records
+    rows = {row.connection_id: row for row in ConnectionRecord.objects.exclude(connection_id__in=world.lost.records)}
     still_open = {name for name, row in rows.items() if row.closed_at is None and row.user_id is not None}
     found = [f"the record of connection {name} is open, but it has ended" for name in sorted(still_open - live)]
     unrecorded = {name for gateway in world.live_gateways for name in gateway.node.audit._unrecorded}

@@ -54,7 +54,7 @@ def redis_crashes(world: "World", draws: random.Random) -> None:
     """Redis dies and starts again, at once or some seconds later; it may have lost the last second."""
     if not world.redis.is_up:
         return
-    lost = world.redis_loses(world.redis.crash)
+    lost = world.lost.of(world.redis.crash)
     during(
         world,
         CRASHED_EVERYSEC if lost else CRASHED,
@@ -66,13 +66,13 @@ def redis_crashes(world: "World", draws: random.Random) -> None:
 def redis_goes_back(world: "World", draws: random.Random) -> None:
     """A replica that lags takes over: the writes of up to two seconds are gone, without a word."""
     if world.redis.can_go_back:
-        world.redis_loses(world.redis.go_back)
+        world.lost.of(world.redis.go_back)
         during(world, WENT_BACK, 0.5)
 
 
 def redis_is_flushed(world: "World", draws: random.Random) -> None:
     if world.redis.is_up:
-        world.redis_loses(lambda: world.redis.command("FLUSHALL"))
+        world.lost.of(lambda: world.redis.command("FLUSHALL"))
         during(world, FLUSHED, 0.1)
 
 

@@ -8,14 +8,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import msgspec
 from django.conf import settings
 
-from chatws import conf as chat_conf
 from chatws.events import routes
 from chatws.management.commands import relay_stream
 from chatws.messaging import message_publisher
-from realtime.audit import events as audit_events
 from realtime.auth import revocations
 from realtime.hub import recovery
 from realtime.layers import redis_pubsub
@@ -24,13 +21,13 @@ from realtime.observability import metrics
 from realtime.presence import presence
 from realtime.redis import client, keys
 from realtime.relay import reporting
-from realtime.relay.watermill import PAYLOAD
 from tests.simulation import checks, client_sockets
 from tests.simulation.actions import ACTIONS
 from tests.simulation.chat_service import channel
 from tests.simulation.chat_service.service import ChatService
 from tests.simulation.faults import FAULTS
 from tests.simulation.gateway import Gateway
+from tests.simulation.losses import Losses
 from tests.simulation.members import Member
 from tests.simulation.network import Link, Network
 from tests.simulation.outcome import Outcome
@@ -110,14 +107,9 @@ class World:
         self.problems: list[str] = []
         self.checks = 0
         self.topics = TOPICS
-        self.unpromised: set[str] = set()
-        """Messages that Redis lost before a relay had seen them."""
         self.refused: set[tuple[int, str]] = set()
         """Users who sent to a chat group in which they were no longer: perhaps again, after a lost ack."""
-        self.unrecorded: set[str] = set()
-        """Connections of which Redis lost an event of the audit."""
-        self.blind_until = 0.0
-        """Redis lost a change of membership: until then no gateway can know of it."""
+        self.lost = Losses(self)
         _configure(self.shape)
         self.redis = RedisHost(self.scheduler, self.network, everysec=self.shape.everysec)
         self.chat = ChatService(self.scheduler, self.network, instances=2, platform=self.shape.platform)
@@ -259,11 +251,11 @@ class World:
 
     def _judge(self) -> None:
         ledger = self.ledger
-        for message_id in self.unpromised:
+        for message_id in self.lost.messages:
             ledger.sent.pop(message_id, None)
         gone = {device.user_id for device in self.clients if device.is_over}
         stored = {group_id: [one.message_id for one in messages] for group_id, messages in self.chat.stored.items()}
-        ledger.abandoned = self.unpromised | {
+        ledger.abandoned = self.lost.messages | {
             one.message_id
             for many in self.chat.stored.values()
             for one in many
@@ -277,34 +269,6 @@ class World:
 
     def groups_of(self, user_id: int) -> set[str]:
         return self.chat.groups_of(user_id)
-
-    def redis_loses(self, change: Callable[[], Any]) -> Any:
-        """Do something after which Redis may lack data, and note what it lost before a relay saw it.
-
-        That is promised to nobody: messages are in the history, and memberships are read again later.
-        """
-        before = self._entries()
-        answer = change()
-        after = self._entries()
-        for topic, entries in before.items():
-            for entry_id in entries.keys() - after[topic].keys():
-                self._lost_entry(topic, entry_id, entries[entry_id])
-        return answer
-
-    def _entries(self) -> dict[str, dict[bytes, Any]]:
-        dump: dict[bytes, Any] = self.redis.model.dump()
-        return {topic: dict(dump.get(topic.encode(), ())) for topic in self.topics}
-
-    def _lost_entry(self, topic: str, entry_id: bytes, fields: tuple[bytes, ...]) -> None:
-        if topic == keys.AUDIT_STREAM:
-            given = dict(zip(fields[::2], fields[1::2], strict=True))
-            self.unrecorded |= {event.connection_id for event in audit_events.parse(entry_id.decode(), given)}
-            return
-        payload = dict(zip(fields[::2], fields[1::2], strict=True)).get(PAYLOAD, b"{}")
-        if topic == routes.MESSAGE_NEW:
-            self.unpromised.add(msgspec.json.decode(payload)["message_id"])
-        elif topic in (routes.MEMBER_ADDED, routes.MEMBER_REMOVED):
-            self.blind_until = self.scheduler.now + chat_conf.get().membership_seconds + SETTLE_SECONDS
 
     @property
     def id_seconds(self) -> float:

@@ -58,6 +58,7 @@ class Ledger:
         self.repeats: list[tuple[Reader, str, Place, float]] = []
         self.abandoned: set[str] = set()
         """Messages whose sender finished for good before it had an ack."""
+        self._unnoticed: dict[str, list[Place]] = {}
         self._known: dict[str, dict[Place, float]] = {}
         self._epochs: dict[str, dict[str, int]] = {}
         self._message_at: dict[tuple[str, Place], str] = {}
@@ -110,6 +111,13 @@ class Ledger:
         self.count[what] += 1
         self.problem(text)
 
+    def unnoticed(self, feed: str, at: Place) -> None:
+        """Record that a feed lost what it had behind a position, and that nobody is left who can know of it.
+
+        What is published there from now on may be taken for what was lost: by who received that, and resumes.
+        """
+        self._unnoticed.setdefault(feed, []).append(at)
+
     # What readers record
 
     def known(self, feed: str, at: Place) -> None:
@@ -157,6 +165,10 @@ class Ledger:
         epoch, offset = at
         before = (place for place in ((epoch, n) for n in range(offset, 0, -1)) if (feed, place) in self._message_at)
         return self.since(feed, next(before, at))
+
+    def took_a_place(self, feed: str, at: Place) -> bool:
+        """Return whether a publication may have taken the place of a lost one without a notice."""
+        return any(at[0] == epoch and at[1] > offset for epoch, offset in self._unnoticed.get(feed, ()))
 
     def missing(self, reader: Reader, groups: Sequence[str]) -> list[str]:
         """Return acked messages of these chat groups, of which the reader is a member all the time, that it neither

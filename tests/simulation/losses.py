@@ -1,0 +1,79 @@
+"""What Redis lost in a crash, by going back or by FLUSHALL, and what nobody can notice of it.
+
+That is promised to nobody: messages are in the history, and memberships are read again later.
+"""
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from chatws import conf
+from chatws.events import routes
+from realtime.audit import events as audit_events
+from realtime.redis import keys
+from realtime.relay.watermill import PAYLOAD
+from tests.simulation import checks
+from tests.simulation.gateway import Gateway
+from tests.simulation.plan import SETTLE_SECONDS
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+LOOK_SECONDS = 1.0
+
+
+class Losses:
+    """What was lost so far. ``messages``: those that no relay had seen. ``records``: connections of which an event of
+    the audit is missing. ``blind_until``: a change of membership was lost, and until then no gateway can know of it."""
+
+    def __init__(self, world: "World") -> None:
+        self.messages: set[str] = set()
+        self.records: set[str] = set()
+        self.blind_until = 0.0
+        self._world = world
+
+    def of(self, change: Callable[[], Any]) -> Any:
+        """Do something after which Redis may lack data, note what it lost, and return the result."""
+        entries, ends = self._entries(), checks.positions(self._world)
+        answer = change()
+        for topic, left in self._entries().items():
+            for entry_id in entries[topic].keys() - left.keys():
+                self._lost_entry(topic, entry_id, entries[topic][entry_id])
+        for feed, end in checks.positions(self._world).items():
+            if feed in ends and end != ends[feed]:
+                self._watch(feed, end.epoch, end.offset, self._receiving(feed))
+        return answer
+
+    def _entries(self) -> dict[str, dict[bytes, Any]]:
+        dump: dict[bytes, Any] = self._world.redis.model.dump()
+        return {topic: dict(dump.get(topic.encode(), ())) for topic in self._world.topics}
+
+    def _lost_entry(self, topic: str, entry_id: bytes, fields: tuple[bytes, ...]) -> None:
+        given = dict(zip(fields[::2], fields[1::2], strict=True))
+        if topic == keys.AUDIT_STREAM:
+            self.records |= {event.connection_id for event in audit_events.parse(entry_id.decode(), given)}
+        elif topic == routes.MESSAGE_NEW:
+            self.messages.add(msgspec.json.decode(given[PAYLOAD])["message_id"])
+        elif topic in (routes.MEMBER_ADDED, routes.MEMBER_REMOVED):
+            self.blind_until = self._world.scheduler.now + conf.get().membership_seconds + SETTLE_SECONDS
+
+    # Feeds that went back
+
+    def _receiving(self, feed: str) -> list[Gateway]:
+        return [gateway for gateway in self._world.live_gateways if feed in gateway.node.hub._feeds]
+
+    def _watch(self, feed: str, epoch: str, offset: int, witnesses: Collection[Gateway]) -> None:
+        """Look until the feed has another epoch: then whoever received the lost publications is told of it.
+
+        That takes a gateway that received the feed before. If none is left, nobody can know that what is published
+        behind ``offset`` from now on is not what was there before.
+        """
+        end = checks.positions(self._world).get(feed)
+        if end is None or end.epoch != epoch:
+            return
+        left = [gateway for gateway in self._receiving(feed) if gateway in witnesses]
+        if left:
+            self._world.scheduler.after(LOOK_SECONDS, self._watch, feed, epoch, offset, left)
+        else:
+            self._world.ledger.unnoticed(feed, (epoch, offset))
