@@ -3,6 +3,7 @@
 import pytest
 
 from tests.faults.fabricated import (
+    FLUSH,
     LEFT,
     History,
     auth,
@@ -128,6 +129,25 @@ def test_removal_relayed_again_after_an_addition_is_no_leak(history: History) ->
     history.get(3)
     history.get(3, reader=two)
     assert history.judge("user 1").count["leaked"] == 0
+
+
+@pytest.mark.parametrize(("told_at", "count"), [(4, 0), (0, 1)])
+def test_what_came_before_redis_went_back_is_no_leak(history: History, told_at: int, count: int) -> None:
+    """The removed reader had offset 3, was set back to 1, and its removal then took offset 2."""
+    removed = history.ledger.reader("user 2")
+    removed.observe(auth(("e", 2)))
+    history.at(3).acked(3)
+    removed.observe(publication(3))
+    history.cause(FLUSH, 3.5, 3.6)
+    if told_at:
+        history.at(told_at).get(1)
+        removed.observe(reset(("e", 1)))
+    with history.at(5).ledger.removing("g", 2):
+        pass
+    history.one.places["group:g"] = ("e", 1)
+    history.one.observe(removal(2, 2))
+    removed.observe(LEFT)
+    assert history.judge().count["leaked"] == count
 
 
 def test_removal_known_late_is_not_taken_for_a_later_one(history: History) -> None:

@@ -55,7 +55,9 @@ def judge_leaks(ledger: "Ledger") -> None:
                 leaked = [
                     at
                     for at, when in zip(received.places, received.at, strict=True)
-                    if when < until and _is_after(ledger, f"group:{group_id}", at, removal)
+                    if when < until
+                    and _is_after(ledger, f"group:{group_id}", at, removal)
+                    and not _was_set_back(ledger, reader, f"group:{group_id}", at, when, known)
                 ]
                 ledger.count["leaked"] += len(leaked)
                 if leaked:
@@ -65,6 +67,14 @@ def judge_leaks(ledger: "Ledger") -> None:
 
 def _is_after(ledger: "Ledger", feed: str, at: Place, removal: Place) -> bool:
     return ledger.rank(feed, at) > ledger.rank(feed, removal)
+
+
+def _was_set_back(ledger: "Ledger", reader: Reader, feed: str, at: Place, when: float, known: float) -> bool:
+    """Return whether a reader was set back behind what it received, before a removal was known: Redis went back."""
+    return any(
+        notice.feed == feed and when <= notice.at <= known and _is_after(ledger, feed, at, notice.after)
+        for notice in reader.notices
+    )
 
 
 def _added_again(ledger: "Ledger", group_id: str, user_id: int, known: float, behind: int) -> float:
