@@ -239,9 +239,9 @@ class TopicWorker(Generic[T]):
                 metrics.relay_retries.labels(self.topic.name).inc()
                 logger.warning(
                     "%s: retrying the batch that ends with %s in %.1f s: %s",
-                    self.topic.name, batch.last, backoff.wait, error,
+                    self.topic.name, batch.last, min(backoff.wait, self._third), error,
                 )  # fmt: skip
-            await self._wait_with_lease(token, backoff.take())
+            await self._wait_with_lease(token, min(backoff.take(), self._third))  # deliver soon after the failure ends
 
     async def _wait_with_lease(self, token: int, seconds: float) -> None:
         """Wait, or until `stop`, and keep the lease meanwhile; raises `LeaseLost`."""

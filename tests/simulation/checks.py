@@ -4,16 +4,21 @@ Each check returns the differences between what should be and what is, in words;
 """
 
 import asyncio
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from chatws.socket.connection import ChatConnection
+from realtime import conf as realtime_conf
+from realtime.connection.consumer import Connection
+from realtime.connection.outbox import Outbox
 from realtime.feeds.log import Position
 from realtime.feeds.names import group_feed, user_feed
 from realtime.models import ConnectionRecord
 from realtime.redis import keys
+from realtime.relay.watermill import read_metadata
 from tests.simulation.gateway import Gateway
 
 if TYPE_CHECKING:
@@ -173,6 +178,93 @@ def sizes(world: "World") -> list[str]:
     return found
 
 
+def limits(world: "World") -> list[str]:
+    """What waits for a reader stays within its limit, at every moment."""
+    found: list[str] = []
+    for gateway in world.live_gateways:
+        limit = gateway.node.conf.outbox_bytes
+        for name, connection in gateway.node.connections.items():
+            if isinstance(connection, Connection) and (size := _waiting(connection.outbox)) > limit:
+                found.append(f"{gateway.process.name}: {size} bytes wait for connection {name}, more than {limit}")
+    return found
+
+
+class Online:
+    """Who was online when it was looked at last, by which connections."""
+
+    def __init__(self) -> None:
+        self._connections: set[str] = set()
+
+    def look(self, world: "World") -> list[str]:
+        """Nobody goes offline whose connection lives, unless Redis lost data or its gateway was paused."""
+        if not world.redis.is_up:
+            return []
+        shown: Any = world.redis.command("HGETALL", keys.ONLINE)
+        online = {user.decode() for user in shown[::2]}
+        users = {
+            name: str(one.user_id)
+            for gateway in world.live_gateways
+            for name, one in gateway.node.connections.items()
+            if isinstance(one, Connection) and one.user_id
+        }
+        lease = realtime_conf.get().presence_lease
+        since = world.scheduler.now - 2 * lease - 5
+        gone = [name for name in users.keys() & self._connections if users[name] not in online]
+        self._connections = {name for name, user in users.items() if user in online}
+        if not gone or any(one.acted(since, math.inf) and one.kind.hides for one in world.ledger.causes.all):
+            return []
+        return [f"user {users[name]} went offline while its connection {name} lived" for name in sorted(gone)]
+
+
+def _waiting(outbox: Outbox) -> int:
+    waiting = (*(outbox._waiting or ()), *(outbox._held or ()))
+    return sum(one.batch.size for one in waiting if not one.is_tail)
+
+
+def unwanted(world: "World") -> list[str]:
+    """No connection lives that was to be ended, or whose token was revoked."""
+    found: list[str] = []
+    administrator = world.administrator
+    ended = administrator.ended.keys() - world.lost.ends
+    for gateway in world.live_gateways:
+        for name, connection in gateway.node.connections.items():
+            principal = getattr(connection, "principal", None)
+            if name in ended:
+                found.append(f"{gateway.process.name}: connection {name} lives, but it was to be ended")
+            if principal is not None and principal.issued_at <= administrator.revoked.get(principal.user_id, 0):
+                found.append(f"{gateway.process.name}: connection {name} lives, but its token was revoked")
+    return found
+
+
+def dead_letters(world: "World") -> list[str]:
+    """Each entry that nobody can read is one dead letter, and nothing else is one."""
+    dump: Any = world.redis.model.dump()
+    letters: Counter[str] = Counter()
+    for topic in world.topics:
+        for _, fields in dump.get(keys.dead_letters(topic).encode(), ()):
+            given = dict(zip(fields[::2], fields[1::2], strict=True))
+            letters[read_metadata(given)["dlq_entry_id"]] += 1
+    wanted = Counter(entry.decode() for entry in world.poison)
+    return [
+        f"entry {entry} has {letters[entry]} dead letters" for entry in sorted((letters - wanted) + (wanted - letters))
+    ]
+
+
+def timers(world: "World") -> list[str]:
+    """No timer is left of a connection that has ended."""
+    found: list[str] = []
+    for gateway in world.live_gateways:
+        left = [timer for timer in world.scheduler.timers_of(gateway.process.loop) if _is_of_the_dead(timer, gateway)]
+        if left:
+            found.append(f"{gateway.process.name} has {len(left)} timers of connections that have ended: {left[0]!r}")
+    return found
+
+
+def _is_of_the_dead(timer: Any, gateway: Gateway) -> bool:
+    owner = getattr(timer._callback, "__self__", None)
+    return isinstance(owner, Connection) and owner.connection_id not in gateway.node.connections
+
+
 def _sizes(gateway: Gateway) -> list[str]:
     node, name = gateway.node, gateway.process.name
     connections = len(node.connections)
@@ -201,3 +293,7 @@ def _feeds_of(gateway: Gateway) -> list[str]:
         if channels > len(hub._feeds) + 2:  # and its own channel, and that of all gateways
             found.append(f"{name} is subscribed to {channels} channels for {len(hub._feeds)} feeds")
     return found
+
+
+IN_QUIET = (subscriptions, presence, audit, tasks, redis_keys, sizes, timers, unwanted, dead_letters)
+"""What is checked after a quiet stretch."""

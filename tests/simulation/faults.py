@@ -40,6 +40,7 @@ def during(world: "World", kind: Kind, seconds: float, end: Callable[[], None] =
 CRASHED = Kind("Redis crashed", loses=False)
 GOES_BACK: dict[str, Any] = {
     "budget": UNNOTICED_SECONDS, "loses": True, "unnoticed": UNNOTICED_SECONDS, "forgets": True, "repeats": True,
+    "hides": True,
 }  # fmt: skip
 CRASHED_EVERYSEC = Kind("Redis crashed and lost a second", **GOES_BACK)
 WENT_BACK = Kind("Redis went back: a replica that lagged took over", **GOES_BACK)
@@ -47,7 +48,11 @@ FLUSHED = Kind("FLUSHALL", **GOES_BACK)
 TRIMMED = Kind("a log was trimmed", loses=True)
 PAUSED = Kind("Redis was paused")
 REFUSED = Kind("Redis answered with errors")
-KILLED_CLIENTS = Kind("Redis ended connections")
+KILLED_CLIENTS = Kind("Redis ended connections", refuses=False)
+FAILED_OVER = Kind("another Redis took over")
+SUBSCRIPTION_SILENT_SECONDS = 4.5
+SUBSCRIPTION_SILENT = Kind("a subscription connection fell silent")
+"""A gateway finds that within `SUBSCRIPTION_SILENT_SECONDS`."""
 
 
 def redis_crashes(world: "World", draws: random.Random) -> None:
@@ -98,6 +103,23 @@ def redis_refuses_all(world: "World", draws: random.Random) -> None:
 def redis_ends_connections(world: "World", draws: random.Random) -> None:
     world.redis.server.kill_clients(draws.choice(("all", "pubsub", "pubsub", "normal")))
     during(world, KILLED_CLIENTS, 0.1)
+
+
+def redis_fails_over(world: "World", draws: random.Random) -> None:
+    """A replica without lag takes over, and the connections to the former master stay open: it is a replica now."""
+    if world.redis.is_up:
+        world.redis.server.fail_over()
+        during(world, FAILED_OVER, 0.5)
+
+
+def subscription_falls_silent(world: "World", draws: random.Random) -> None:
+    """The connection over which a gateway receives publications loses everything without a word."""
+    links = [link for one in world.live_gateways for link in world.redis.subscriber_links(one.process.name)]
+    if links:
+        link = draws.choice(links)
+        link.cut_silently()
+        world.silent_links.append(link)
+        during(world, SUBSCRIPTION_SILENT, SUBSCRIPTION_SILENT_SECONDS * world.shape.patience)
 
 
 def log_is_trimmed(world: "World", draws: random.Random) -> None:
@@ -188,7 +210,7 @@ def slow_down(world: "World", latency: float, longest: float, seconds: float) ->
 
 GATEWAY_KILLED = Kind("a gateway was killed")
 GATEWAY_STOPPED = Kind("a gateway was restarted")
-GATEWAY_PAUSED = Kind("a gateway was paused")
+GATEWAY_PAUSED = Kind("a gateway was paused", hides=True)
 RELAY_KILLED = Kind("a relay was killed", budget=TAKEOVER_SECONDS)
 RELAY_STOPPED = Kind("a relay was restarted", budget=TAKEOVER_SECONDS)
 RELAY_PAUSED = Kind("a relay was paused", budget=TAKEOVER_SECONDS)
@@ -297,6 +319,7 @@ FAULTS: dict[str, tuple[Fault, float]] = {
     for fault, weight in (
         (redis_crashes, 2.0), (redis_goes_back, 0.5), (redis_is_flushed, 0.5), (redis_pauses, 2.0),
         (redis_refuses_writes, 2.0), (redis_refuses_all, 2.0), (redis_ends_connections, 4.0), (log_is_trimmed, 1.0),
+        (redis_fails_over, 1.0), (subscription_falls_silent, 1.0),
         (links_are_cut, 4.0), (link_falls_silent, 2.0), (links_stall, 3.0), (answers_are_lost, 4.0),
         (network_is_slow, 2.0), (gateway_is_killed, 2.0), (gateway_is_restarted, 1.0), (gateway_is_paused, 2.0),
         (relay_is_killed, 2.0), (relay_is_restarted, 1.0), (relay_is_paused, 2.0), (clock_is_turned, 1.0),

@@ -21,7 +21,7 @@ from realtime.observability.dependencies import Dependencies
 from realtime.publishing.intents import Intents
 from realtime.redis.token_bucket import UserLimit
 from tests.simulation.process import Process
-from tests.simulation.socket_servers import SocketServer
+from tests.simulation.socket_servers import BUFFER, SocketServer
 
 LAYER_PREFIX = "chatws:layer"
 
@@ -29,7 +29,7 @@ LAYER_PREFIX = "chatws:layer"
 class Gateway:
     """One gateway. ``server`` takes the links of clients; ``frames``: it offers the extension `chatws.frames`."""
 
-    def __init__(self, process: Process, *, frames: bool) -> None:
+    def __init__(self, process: Process, *, frames: bool, buffer: int = BUFFER) -> None:
         self.process = process
         conf, chat = realtime_conf.get(), chat_conf.get()
         with process.inside():
@@ -51,7 +51,7 @@ class Gateway:
                 presence=GroupPresence(self.chat, node.presence), dependencies=Dependencies({}),
             )  # fmt: skip
             application: Any = JWTAuthMiddleware(websocket_router(self.services), node.authenticate, conf)
-            self.server = SocketServer(process, application, frames=frames)
+            self.server = SocketServer(process, application, frames=frames, buffer=buffer)
         self._stack = AsyncExitStack()
         process.start(self._begin(), "the gateway's beginning")
 

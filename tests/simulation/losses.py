@@ -25,18 +25,25 @@ LOOK_SECONDS = 1.0
 
 class Losses:
     """What was lost so far. ``messages``: those that no relay had seen. ``records``: connections of which an event of
-    the audit is missing. ``blind_until``: a change of membership was lost, and until then no gateway can know of it."""
+    the audit is missing. ``intents``: messages that nobody publishes for a sender that gave up. ``ends``: connections
+    whose request to end them is gone. ``blind_until``: a change of membership was lost, and until then no gateway can
+    know of it."""
 
     def __init__(self, world: "World") -> None:
         self.messages: set[str] = set()
         self.records: set[str] = set()
+        self.intents: set[str] = set()
+        self.ends: set[str] = set()
         self.blind_until = 0.0
         self._world = world
 
     def of(self, change: Callable[[], Any]) -> Any:
         """Do something after which Redis may lack data, note what it lost, and return the result."""
         entries, ends = self._entries(), checks.positions(self._world)
+        intents, requests = self._intents(), self._requests()
         answer = change()
+        self.intents |= intents - self._intents()
+        self.ends |= requests - self._requests()
         for topic, left in self._entries().items():
             for entry_id in entries[topic].keys() - left.keys():
                 self._lost_entry(topic, entry_id, entries[topic][entry_id])
@@ -49,10 +56,21 @@ class Losses:
         dump: dict[bytes, Any] = self._world.redis.model.dump()
         return {topic: dict(dump.get(topic.encode(), ())) for topic in self._world.topics}
 
+    def _intents(self) -> set[str]:
+        dump: dict[bytes, Any] = self._world.redis.model.dump()
+        return {name.decode() for name in dump.get(keys.intents(routes.MESSAGE_NEW).encode(), ())}
+
+    def _requests(self) -> set[str]:
+        """Return the connections that are requested to be ended."""
+        requests: Any = self._world.redis.model.dump().get(keys.TERMINATIONS.encode(), ())
+        return {fields[0].decode() for _, fields in requests}
+
     def _lost_entry(self, topic: str, entry_id: bytes, fields: tuple[bytes, ...]) -> None:
         given = dict(zip(fields[::2], fields[1::2], strict=True))
         if topic == keys.AUDIT_STREAM:
             self.records |= {event.connection_id for event in audit_events.parse(entry_id.decode(), given)}
+        elif topic == routes.MESSAGE_NEW and entry_id in self._world.poison:
+            self._world.poison.remove(entry_id)
         elif topic == routes.MESSAGE_NEW:
             self.messages.add(msgspec.json.decode(given[PAYLOAD])["message_id"])
         elif topic in (routes.MEMBER_ADDED, routes.MEMBER_REMOVED):

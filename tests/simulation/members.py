@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from chatws.client.events import Closed, Disconnected, Event, Frame, Refused
+from chatws.client.events import Closed, Disconnected, Event, Frame, Received, Refused
+from chatws.client.positions import Position
+from realtime.close_codes import CloseCode
 from tests.simulation.clients import Device, Place
 
 if TYPE_CHECKING:
@@ -23,6 +25,10 @@ class Member(Device):
         self.reader = world.ledger.reader(f"user {user_id} device {number}", user_id)
         self.left: set[str] = set()
         self.is_over = False
+        self.may_be_ended = False
+        """Whether an administrator has ended one of its connections."""
+        self._delivered: set[str] = set()
+        """Messages that its application has received."""
         self._world = world
         super().__init__(
             world.scheduler, world.network, f"device-{number}", user_id, url=URL, observe=self.reader.observe,
@@ -30,6 +36,17 @@ class Member(Device):
             shuffled=world.shape.shuffled,
         )  # fmt: skip
         self.start()
+
+    @property
+    def connection_id(self) -> str:
+        """The id of its last connection."""
+        return self.reader._connection_id
+
+    async def _run(self, positions: Mapping[str, Position] | None) -> None:
+        await super()._run(positions)
+        if self.closed is not None and self.closed.code == CloseCode.FORBIDDEN and self.may_be_ended:
+            self.is_over = True
+            self.reader.finished()
 
     def _was_acked(self, message_id: str, group_id: str, began: float) -> None:
         self._world.ledger.acked(message_id, group_id, began, self.name)
@@ -44,6 +61,11 @@ class Member(Device):
         super()._happened(event)
         if isinstance(event, Disconnected):
             self.reader.disconnected()
+        elif isinstance(event, Received) and event.frame["type"] == "new_message":
+            message_id = event.frame["data"]["message_id"]
+            if message_id in self._delivered:
+                self._world.problems.append(f"{self.name}: its application received message {message_id} again")
+            self._delivered.add(message_id)
 
     def _observe(self, frame: Frame) -> None:
         super()._observe(frame)

@@ -92,6 +92,16 @@ class Pipe:
         while self._waiting and not self._is_held:
             self._deliver(*self._waiting.popleft())
 
+    def lose(self, choose: Callable[[list[Any]], Any]) -> int:
+        """Lose one of the items that are kept back, the one that is chosen of them; return its size, or 0."""
+        item = choose([item for item, _ in self._waiting])
+        for held in self._waiting:
+            if item is not None and held[0] is item:
+                self._waiting.remove(held)
+                self.in_flight -= held[1]
+                return held[1]
+        return 0
+
     def _arrival(self, length: int) -> float:
         at = max(self._scheduler.now + self._latency(), self._last)
         return at + length / self.bytes_per_second if self.bytes_per_second else at

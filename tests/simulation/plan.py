@@ -15,6 +15,10 @@ QUIET_SECONDS = 110.0
 """After a storm: by then presence, audit, tasks and keys are right as well, without any new event to help."""
 
 
+DEFAULT_LEASE = 30.0
+"""The lease of a gateway's presence, in seconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """The size of a world, and the variant of each of its parts.
@@ -40,7 +44,7 @@ class Shape:
 SETTINGS: Mapping[str, Sequence[float]] = {
     "linger_seconds": (1.0, 5.0), "feed_publications": (8, 60), "id_seconds": (15, 60), "presence_lease": (6.0, 12.0),
     "outbox_bytes": (8_000, 20_000), "relay_batch": (1, 5, 20), "membership_seconds": (20.0, 60.0),
-    "read_at_once": (3, 10), "presence_chunk": (2,),
+    "read_at_once": (3, 10), "presence_chunk": (2,), "terminations_at_once": (1,), "socket_buffer": (1_500, 6_000),
 }  # fmt: skip
 """Small values of settings and of constants: what production meets in days, a world then meets in seconds."""
 SMALL_SHARE = 0.25

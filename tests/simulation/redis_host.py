@@ -75,6 +75,11 @@ class RedisHost:
             self._saved = [(self.scheduler.now, snapshot)]
             self._went_back = self.scheduler.now
 
+    def subscriber_links(self, source: str) -> list[Link]:
+        """Return the links over which a process has subscribed to something."""
+        links = [link for link in self.network.of(source) if isinstance(link.out.end, _Client)]
+        return [link for link in links if link.out.end.is_subscriber]  # type: ignore[union-attr]
+
     def command(self, *words: str | bytes) -> Any:
         """Run a command from outside, as an operator does, and return its reply."""
         reply = self.server.run([word.encode() if isinstance(word, str) else word for word in words])
@@ -121,6 +126,10 @@ class _Client:
         self._connection = host.server.connect(
             lambda data: link.back.send(data, len(data)), lambda: link.close_from(link.back)
         )
+
+    @property
+    def is_subscriber(self) -> bool:
+        return bool(self._connection.session.channels)
 
     def received(self, data: bytes) -> None:
         self._host.received(self._connection, data)

@@ -82,6 +82,11 @@ class Scheduler:
         """Call after so many seconds."""
         return self.at(self.now + seconds, call, *args)
 
+    def timers_of(self, loop: "Loop") -> list[Any]:
+        """Return the timers of a process that are not due yet."""
+        due = loop._timer_due
+        return [event.args[0] for _, _, event in self._events if event.call is not None and event.call == due]
+
     def has_work(self, loop: "Loop") -> None:
         """Note that a process has callbacks to run."""
         self._runnable.append(loop)

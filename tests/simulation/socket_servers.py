@@ -9,6 +9,7 @@ from tests.simulation.process import Process
 from tests.simulation.sockets import Socket
 
 CHECK_SECONDS = 2.0
+BUFFER = 131_072
 Application = Callable[[dict[str, Any], Any, Any], Coroutine[Any, Any, None]]
 
 
@@ -28,7 +29,7 @@ class SocketServer:
         frames: bool = True,
         ping_interval: float = 25.0,
         ping_timeout: float = 20.0,
-        buffer: int = 131_072,
+        buffer: int = BUFFER,
         waiting_frames: int = 64,
         waiting_bytes: int = 262_144,
         largest: int = 65_536,

@@ -5,39 +5,34 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
+import msgspec
 from django.conf import settings
 
 from chatws.events import routes
-from chatws.management.commands import relay_stream
-from chatws.messaging import message_publisher
-from realtime.auth import revocations
-from realtime.hub import recovery
-from realtime.layers import redis_pubsub
-from realtime.node import node
-from realtime.observability import metrics
-from realtime.presence import presence
-from realtime.redis import client, keys
-from realtime.relay import reporting
-from tests.simulation import checks, client_sockets
+from realtime.redis import keys
+from realtime.relay.watermill import METADATA, PAYLOAD, UUID
+from tests.simulation import checks, client_sockets, judging
 from tests.simulation.actions import ACTIONS
+from tests.simulation.administrator import Administrator
 from tests.simulation.chat_service import channel
 from tests.simulation.chat_service.service import ChatService
+from tests.simulation.configuration import configure
 from tests.simulation.faults import FAULTS
 from tests.simulation.gateway import Gateway
 from tests.simulation.losses import Losses
 from tests.simulation.members import Member
 from tests.simulation.network import Link, Network
 from tests.simulation.outcome import Outcome
-from tests.simulation.plan import QUIET_SECONDS, SETTLE_SECONDS, Plan, Shape, Step
+from tests.simulation.plan import QUIET_SECONDS, SETTLE_SECONDS, Plan, Step
 from tests.simulation.process import Process
-from tests.simulation.redis_host import URL, RedisHost
+from tests.simulation.redis_host import RedisHost
 from tests.simulation.relay import Relay
 from tests.simulation.scenes.plan import SCENES
 from tests.simulation.scheduler import START, Scheduler
 from tests.simulation.seams import installed
+from tests.simulation.socket_servers import BUFFER as SOCKET_BUFFER
 from tests.simulation.socket_servers import Balancer
 from tests.simulation.world_log import WorldLog
 from tests.support.ledger import Ledger
@@ -48,6 +43,8 @@ WORKS = {name: work for name, (work, _) in (*FAULTS.items(), *ACTIONS.items())} 
 
 
 MOMENT_SECONDS = 3.0
+WATCH_SECONDS = 0.5
+"""How often it is checked what may never be exceeded, also in a storm."""
 
 
 class Slot:
@@ -109,8 +106,10 @@ class World:
         self.topics = TOPICS
         self.refused: set[tuple[int, str]] = set()
         """Users who sent to a chat group in which they were no longer: perhaps again, after a lost ack."""
+        self.poison: set[bytes] = set()
+        """The entries that nobody can read: each becomes one dead letter."""
         self.lost = Losses(self)
-        _configure(self.shape)
+        configure(self.shape)
         self.redis = RedisHost(self.scheduler, self.network, everysec=self.shape.everysec)
         self.chat = ChatService(self.scheduler, self.network, instances=2, platform=self.shape.platform)
         settings.CHATWS = replace(settings.CHATWS, rpc_target=self.chat.target)
@@ -120,6 +119,8 @@ class World:
         self.balancer = Balancer(self.network, "gateway")
         self.silent_links: list[Link] = []
         """Those that fell silent in this storm."""
+        self._online = checks.Online()
+        self.administrator = Administrator(self)
         self._texts = 0
         self.gateways = [Slot(self, f"gateway-{number}", self._gateway) for number in range(self.shape.gateways)]
         self.relays = [Slot(self, f"relay-{number}", self._relay) for number in range(self.shape.relays)]
@@ -131,7 +132,7 @@ class World:
         return Process(self.scheduler, self.network, name, shuffled=self.shape.shuffled)
 
     def _gateway(self, process: Process) -> Gateway:
-        gateway = Gateway(process, frames=self.shape.frames)
+        gateway = Gateway(process, frames=self.shape.frames, buffer=self.socket_buffer)
         self.balancer.add(gateway.server)
         return gateway
 
@@ -166,7 +167,8 @@ class World:
         self.clients.append(device)
         return device
 
-    def _first_device(self, user_id: int) -> None:
+    def begin_device(self, user_id: int) -> None:
+        """As `add_device`, for the scheduler."""
         self.add_device(user_id)
 
     def text(self) -> str:
@@ -207,6 +209,7 @@ class World:
 
     def _run(self) -> None:
         self._begin()
+        self._watch()
         for step in self.plan.steps:
             self.scheduler.at(step.at, self._do, step)
         for end in self.plan.rounds:
@@ -217,10 +220,8 @@ class World:
             self.scheduler.run(end + SETTLE_SECONDS)
             self._check(checks.subscriptions)
             self.scheduler.run(end + QUIET_SECONDS)
-            self._check(
-                checks.subscriptions, checks.presence, checks.audit, checks.tasks, checks.redis_keys, checks.sizes
-            )
-        self._judge()
+            self._check(*checks.IN_QUIET)
+        judging.judge(self)
 
     def _begin(self) -> None:
         draws = self.scheduler.draws("groups")
@@ -231,11 +232,18 @@ class World:
         for slot in (*self.gateways, *self.relays):
             slot.start()
         for user_id in self.users:
-            self.scheduler.after(draws.uniform(1, 3), self._first_device, user_id)
+            self.scheduler.after(draws.uniform(1, 3), self.begin_device, user_id)
 
     def _do(self, step: Step) -> None:
         self.log.note(f"{step.what} ({step.number})")
         WORKS[step.what](self, self.scheduler.draws(f"step {step.number}"))
+
+    def _watch(self) -> None:
+        """Check what may never be exceeded; the first time is enough."""
+        if exceeded := checks.limits(self) or self._online.look(self):
+            self.problems.append(f"{self.scheduler.now:.1f} s, {exceeded[0]}")
+            return
+        self.scheduler.after(WATCH_SECONDS, self._watch)
 
     def _check(self, *some: Callable[["World"], list[str]]) -> None:
         """Note what is wrong now and still is a moment later: work that is under way is no problem."""
@@ -249,26 +257,13 @@ class World:
                     self.problems.append(f"{self.scheduler.now:.0f} s, {problem}")
                     self.log.note(problem)
 
-    def _judge(self) -> None:
-        ledger = self.ledger
-        for message_id in self.lost.messages:
-            ledger.sent.pop(message_id, None)
-        gone = {device.user_id for device in self.clients if device.is_over}
-        stored = {group_id: [one.message_id for one in messages] for group_id, messages in self.chat.stored.items()}
-        ledger.abandoned = self.lost.messages | {
-            one.message_id
-            for many in self.chat.stored.values()
-            for one in many
-            if one.sender_id in gone or (one.sender_id, one.group_id) in self.refused
-        }
-        ledger.judge(stored, {}, by_feed=self.shape.platform)
-        self.problems += [f"ledger: {problem}" for problem in ledger.problems[:20]]
-        if self.shape.patience == 1:  # in a calm world all that polls is slow
-            self.problems += [f"late: {late}" for late in ledger.late[:10]]
-        self.problems += [f"unexpected in the log: {line}" for line in self.log.unexpected[:10]]
-
     def groups_of(self, user_id: int) -> set[str]:
         return self.chat.groups_of(user_id)
+
+    @property
+    def socket_buffer(self) -> int:
+        """How many bytes the operating systems take of a connection that its client has not read."""
+        return int(dict(self.shape.settings).get("socket_buffer", SOCKET_BUFFER))
 
     @property
     def id_seconds(self) -> float:
@@ -280,28 +275,12 @@ class World:
         if self.redis.is_up:
             self.redis.command("XADD", routes.MESSAGE_NEW, "*", *fields)
 
+    def add_poison(self, draws: random.Random) -> None:
+        """Add an entry to the stream of messages that nobody can read."""
+        if self.redis.is_up:
+            wrong = draws.choice((b"no json", b"{}", b'{"message_id": 1}'))
+            fields = (UUID, b"poison", METADATA, msgspec.msgpack.encode({}), PAYLOAD, wrong)
+            self.poison.add(self.redis.command("XADD", routes.MESSAGE_NEW, "*", *fields))
+
     def any_feed(self, draws: random.Random) -> str:
         return f"group:{draws.choice(self.groups)}"
-
-
-def _configure(shape: Shape) -> None:
-    """Set the settings of all processes, and how often they poll: for the rest of this Python process."""
-    patience, small = shape.patience, dict(shape.settings)
-    recovery.READ_AT_ONCE = int(small.pop("read_at_once", recovery.READ_AT_ONCE))
-    presence.CHUNK = int(small.pop("presence_chunk", presence.CHUNK))
-    settings.CHATWS = replace(
-        settings.CHATWS, publishes_messages=shape.platform, owns_topics=True, owns_messages=True,
-        membership_seconds=small.pop("membership_seconds", 300.0),
-    )  # fmt: skip
-    given: Any = {"presence_lease": 30.0, **small}
-    if patience > 1:
-        given["presence_lease"] = 30.0
-        connect: Any = client.connect
-        connect.__kwdefaults__["timeout"] = 15.0  # a relay waits as long for an entry
-    settings.REALTIME = replace(settings.REALTIME, redis_url=URL, relay_lease_seconds=3.0 * patience, **given)
-    node.CONTROL_SECONDS = 1.0 * patience
-    node.MEASURE_SECONDS = node.SLOW_SECONDS = metrics.LAG_SECONDS = 1.0 * patience
-    redis_pubsub.PING_SECONDS, redis_pubsub.SILENT_SECONDS = 1.0 * patience, 3.0 * patience
-    revocations.COMPARE_SECONDS = 5.0 * min(patience, 4)
-    message_publisher.CLAIM_SECONDS = 1.0 * min(patience, 4)
-    vars(relay_stream)["watch_lag"] = partial(reporting.watch_lag, every=60.0 * patience)

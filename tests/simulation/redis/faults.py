@@ -3,14 +3,32 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from tests.simulation.redis.model import Model
 from tests.simulation.redis.session import Session
 from tests.simulation.redis.table import Command
 
-Which: TypeAlias = frozenset[str] | Literal["all", "writes"] | None
-"""Commands by name in lower case (``xadd``, ``xgroup|create``), all, those that write, or None: Redis's own choice."""
+
+@dataclass(frozen=True, slots=True)
+class Under:
+    """The commands that name a key with this prefix, as an ACL rule refuses them."""
+
+    prefix: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Older:
+    """The writes of the sessions up to this number: they lead to a server that is a replica now."""
+
+    last: int
+
+
+Which: TypeAlias = frozenset[str] | Under | Older | Literal["all", "writes"] | None
+"""Commands by name in lower case (``xadd``, ``xgroup|create``), by their keys, all, those that write, or None: Redis's
+own choice."""
+NO_KEY = "NOPERM No permissions to access a key"
 
 OOM = "OOM command not allowed when used memory > 'maxmemory'."
 READONLY = "READONLY You can't write against a read only replica."
@@ -91,10 +109,13 @@ class Faults:
         if command.name == "exec":
             commands += [queued for queued, _ in session.queued or ()]
         for code in self._now():
+            which = self._which[code]
+            if isinstance(which, Older) and session.id > which.last:
+                continue
             if any(self._applies(code, each, words) for each in commands):
                 if code == "MASTERDOWN" and any(each.writes for each in commands):
                     return READONLY
-                return TEXTS[code].format(name=command.name)
+                return NO_KEY if isinstance(self._which[code], Under) else TEXTS[code].format(name=command.name)
         return ""
 
     def _applies(self, code: str, command: Command, words: Sequence[bytes]) -> bool:
@@ -103,6 +124,10 @@ class Faults:
             return command.name not in BEFORE_LOGIN
         if which == "writes":
             return command.writes
+        if isinstance(which, Older):
+            return command.writes or command.name in ("eval", "evalsha")
+        if isinstance(which, Under):
+            return any(key.startswith(which.prefix) for key in _keys_of(command, words))
         if which is not None:
             return command.name in which
         match code:
@@ -138,13 +163,25 @@ class Faults:
 
     def _concerns_scripts(self, code: str) -> bool:
         which = self._which[code]
-        return not isinstance(which, frozenset)
+        return not isinstance(which, frozenset | Under | Older)
 
     def _command_refusal(self, command: Command) -> str:
         for code in self._now():
+            if isinstance(self._which[code], Older):
+                continue  # its sessions run no scripts
             if code in ("OOM", "MISCONF", "NOREPLICAS", "READONLY") and self._applies(code, command, ()):
                 return TEXTS[code]
         return ""
+
+
+def _keys_of(command: Command, words: Sequence[bytes]) -> Sequence[bytes]:
+    """Return the keys that a request names, as far as the project's commands name them in these places."""
+    if command.name in ("eval", "evalsha"):
+        return words[3 : 3 + int(words[2])] if len(words) > 2 else ()
+    if command.name == "xread":
+        streams = [word.upper() for word in words].index(b"STREAMS") + 1
+        return words[streams : (streams + len(words)) // 2]
+    return words[1:2] if _has_keys(command, words) else ()
 
 
 def _has_keys(command: Command, words: Sequence[bytes]) -> bool:

@@ -43,7 +43,7 @@ class Model:
         self.keys.publish = self.channels.publish
         self.refusal: Callable[[Session, Command, Sequence[bytes]], str] | None = None
         """Returns why the server refuses a command, or an empty text. None: it refuses none."""
-        self._last_session = 0
+        self.last_session = 0
 
     @property
     def now(self) -> float:
@@ -62,8 +62,8 @@ class Model:
 
     def session(self, push: Callable[[Reply], None]) -> Session:
         """Return a new connection; ``push`` is called with each message of the channels that it subscribes to."""
-        self._last_session += 1
-        return Session(self, self._last_session, push)
+        self.last_session += 1
+        return Session(self, self.last_session, push)
 
     def call(self, session: Session, command: Sequence[bytes]) -> Reply | Blocked:
         """Run one command of a connection and return its reply, an error included."""

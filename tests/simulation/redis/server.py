@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 import hiredis
 
-from tests.simulation.redis.faults import OF_REPLICAS, Faults, Which
+from tests.simulation.redis.faults import OF_REPLICAS, Faults, Older, Which
 from tests.simulation.redis.keyspace import Snapshot
 from tests.simulation.redis.model import Model
 from tests.simulation.redis.replies import NULL_ARRAY, Blocked, Reply, encode
@@ -186,6 +186,10 @@ class Server:
                 connection.reply(UNBLOCKED)
                 connection.flush()
                 self._drop(connection, by_server=True)
+
+    def fail_over(self, seconds: float | None = None) -> None:
+        """Let another server take over the address: the old connections stay, and lead to a replica from now on."""
+        self.errors("READONLY", seconds, which=Older(self.model.last_session))
 
     def clear_errors(self, code: str | None = None) -> None:
         """End one error, or all."""

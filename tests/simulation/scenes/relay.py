@@ -1,14 +1,22 @@
 """Scenes of the relay and of the logs that it writes."""
 
 import random
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from chatws.events import routes
+from realtime.relay.watermill import PAYLOAD
 from tests.simulation import actions, faults
 from tests.simulation.scenes.moments import in_slow_motion, later, talk
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
+
+
+LONGEST_MEMORY = 15.0
+"""How long ids may be remembered so that a world sees their end, in seconds."""
 
 
 def relay_stops_in_a_batch(world: "World", draws: random.Random) -> None:
@@ -35,6 +43,21 @@ def event_comes_twice(world: "World", draws: random.Random) -> None:
     talk(world, draws, 2)
 
 
+def event_comes_after_its_id_expired(world: "World", draws: random.Random) -> None:
+    """A message is added to its stream again when Redis has forgotten its id: an application receives it once."""
+    entries: Any = world.redis.model.dump().get(routes.MESSAGE_NEW.encode(), ())
+    known = [fields for entry_id, fields in entries if entry_id not in world.poison][-3:]
+    if known and world.id_seconds <= LONGEST_MEMORY:
+        later = 2 * world.id_seconds + draws.uniform(1, 5)
+        world.scheduler.after(later, _comes_late, world, draws.choice(known))
+
+
+def _comes_late(world: "World", fields: Sequence[bytes]) -> None:
+    payload = dict(zip(fields[::2], fields[1::2], strict=True))[PAYLOAD]
+    world.ledger.published_again[msgspec.json.decode(payload)["message_id"]] += 1
+    world.publish_again(fields)
+
+
 def trimmed_behind(world: "World", draws: random.Random) -> None:
     """A log loses some of its oldest entries while a device that missed about as many is away."""
     device = actions.a_device(world, draws)
@@ -49,4 +72,4 @@ def trimmed_behind(world: "World", draws: random.Random) -> None:
     world.scheduler.after(2.0, world.ledger.causes.end, cause)
 
 
-SCENES = (relay_stops_in_a_batch, event_comes_twice, trimmed_behind)
+SCENES = (relay_stops_in_a_batch, event_comes_twice, event_comes_after_its_id_expired, trimmed_behind)

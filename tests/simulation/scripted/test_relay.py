@@ -3,6 +3,7 @@
 from realtime.feeds.names import group_feed
 from realtime.redis import keys
 from tests.simulation.chat_service.faults import Fault
+from tests.simulation.redis.faults import Under
 from tests.simulation.scripted.bug import Bug
 from tests.simulation.scripted.history import history
 from tests.simulation.scripted.story import Story
@@ -159,3 +160,25 @@ def test_stream_is_kept_for_its_slowest_consumer_group(story: Story) -> None:
         story.post(group, f"number {number}")
     story.wait(35)  # a relay trims every half a minute
     assert story.redis.command("XLEN", TOPIC) == 250
+
+
+@history(
+    Bug(
+        "a refused batch is tried again long after Redis takes it",
+        "worlds in which Redis refuses a part of its keys",
+        """
+        realtime/relay/worker.py
+        - await self._wait_with_lease(token, min(backoff.take(), self._third))  # deliver soon after the failure ends
+        + await self._wait_with_lease(token, backoff.take())
+        """,
+    ),
+)
+def test_refused_batch_is_delivered_soon_afterwards(story: Story) -> None:
+    ann, bob = story.people_of("ann", "bob")
+    group = story.group(ann, bob)
+    with story.fault():
+        story.redis.server.errors("NOPERM", which=Under(f"{keys.PREFIX}{{group:".encode()))
+        story.post(group, "one")
+        story.wait(7)
+        story.redis.server.clear_errors()
+    story.until(lambda: bob.read("one"))

@@ -22,7 +22,9 @@ class Kind:
     not know of that, and a reader that subscribes meanwhile gets its position from before. ``forgets``: it deletes the
     record of published messages, so that a repeated send is published again. ``repeats``: Redis is as it was some time
     before, the relay's cursor as well, so that what was delivered since is delivered again, behind a notice.
-    ``turns_clock``: it changes what time a service notes.
+    ``turns_clock``: it changes what time a service notes. ``hides``: users may be shown as offline although they are
+    connected. ``refuses``: a frame may be answered with 503 because of it. ``skips``: a reader may receive a
+    publication and not the one before it; it has to connect again then.
     """
 
     name: str
@@ -33,6 +35,9 @@ class Kind:
     forgets: bool = False
     repeats: bool = False
     turns_clock: bool = False
+    hides: bool = False
+    refuses: bool = True
+    skips: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -101,6 +106,10 @@ class Causes:
     def repeating(self, since: float, until: float) -> list[Cause]:
         """Return the faults after which what was delivered at ``since`` may be delivered again until then."""
         return [cause for cause in self.all if cause.kind.repeats and cause.acted(since, until)]
+
+    def skips(self, reader: str, now: float) -> bool:
+        """Return whether a publication to this reader may be lost on the way now."""
+        return any(cause.kind.skips and cause.concerns(reader) and cause.acted(now, now) for cause in self.all)
 
     def turned_clock(self, since: float, until: float) -> bool:
         """Return whether a clock was wrong between these times."""

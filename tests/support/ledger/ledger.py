@@ -59,6 +59,10 @@ class Ledger:
         self.abandoned: set[str] = set()
         """Messages whose sender finished for good before it had an ack."""
         self._unnoticed: dict[str, list[Place]] = {}
+        self.published_again: Counter[str] = Counter()
+        """How often a message was published again after Redis had forgotten its id, as is permitted."""
+        self.first_delivered: dict[str, float] = {}
+        """When any reader first received a message."""
         self._known: dict[str, dict[Place, float]] = {}
         self._epochs: dict[str, dict[str, int]] = {}
         self._message_at: dict[tuple[str, Place], str] = {}
@@ -75,7 +79,13 @@ class Ledger:
 
     def acked(self, message_id: str, group_id: str, began: float, sender: str = "") -> None:
         """Record a message that was acked now; the messages of a sender in their order."""
+        if message_id in self.sent:
+            self.found("lost", f"{sender}: two messages were acked with the id {message_id}")
         self.sent[message_id] = Sent(group_id, began, self.clock(), sender)
+
+    def left_behind(self, message_id: str, group_id: str, stored: float) -> None:
+        """Record a message that was stored and never acked: it is delivered as any other, at any time."""
+        self.sent[message_id] = Sent(group_id, stored, inf, message_id)
 
     def fault(
         self, kind: Kind, *, feed: str = "", readers: Collection[str] | None = None
@@ -128,6 +138,7 @@ class Ledger:
     def delivered(self, message_id: str, feed: str, at: Place) -> None:
         """Record the position of a message; a message that was published twice has several."""
         self._places.setdefault(message_id, {})[at] = None
+        self.first_delivered.setdefault(message_id, self.clock())
         self._message_at[feed, at] = message_id
 
     def removed(self, group_id: str, user_id: int, at: Place) -> None:
@@ -206,3 +217,7 @@ class Ledger:
     def judge_errors(self, stored_at: Mapping[str, int]) -> None:
         """Check that no sender received an error once its message was stored: when, in Unix seconds, by message."""
         order.judge_errors(self, stored_at)
+
+    def judge_refusals(self) -> None:
+        """Check that each frame that was answered with 503 had a fault shortly before; on a virtual clock."""
+        order.judge_unavailable(self)

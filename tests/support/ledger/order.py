@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 IN_FLIGHT_SECONDS = 1.0
 """Seconds that an error may be on its way while its message is stored."""
+UNAVAILABLE_SECONDS = 15.0
+"""Seconds after a fault's end in which calls may still fail that began while it acted."""
 Stored = Mapping[str, Sequence[str]]
 
 
@@ -32,7 +34,8 @@ def judge_order(ledger: "Ledger", reader: Reader, stored: Stored) -> None:
     """Check that a reader received messages in the order of the history; the first delivery of each counts."""
     place_in = {message_id: index for ids in stored.values() for index, message_id in enumerate(ids)}
     for group_id, ids in reader.messages.items():
-        places = [place_in[message_id] for message_id in dict.fromkeys(ids) if message_id in place_in]
+        once = [message_id for message_id in dict.fromkeys(ids) if message_id not in ledger.published_again]
+        places = [place_in[message_id] for message_id in once if message_id in place_in]
         for before, after in pairwise(places):
             if after <= before:
                 text = f"{reader.name} {group_id}: the order {before}, {after} differs from the history's"
@@ -59,7 +62,7 @@ def judge_repeats(ledger: "Ledger") -> None:
         first = reader.places_of[message_id]
         times[reader.name, message_id] += 1
         causes = forgetting(ledger, message_id, reader.seen[message_id], when, {first[0], at[0]})
-        if times[reader.name, message_id] <= len(causes):
+        if times[reader.name, message_id] <= len(causes) + ledger.published_again[message_id]:
             ledger.count["forgotten"] += 1
         else:
             ledger.found("repeated", f"{reader.name}: received message {message_id} again at {at}, first at {first}")
@@ -74,7 +77,8 @@ def judge_feeds(ledger: "Ledger") -> None:
             seen = reader.seen[message_id]
             other, seen_there = places.setdefault(message_id, (at, seen))
             first, again, epochs = min(seen, seen_there), max(seen, seen_there), {at[0], other[0]}
-            if at != other and not forgetting(ledger, message_id, first, again, epochs):
+            is_excused = message_id in ledger.published_again or forgetting(ledger, message_id, first, again, epochs)
+            if at != other and not is_excused:
                 text = f"{reader.name}: message {message_id} at {at}, but at {other} for other readers"
                 ledger.found("swapped", text)
         for group_id, ids in reader.messages.items():
@@ -93,6 +97,15 @@ def judge_unpublished(ledger: "Ledger", stored: Stored) -> None:
     for message_id in (message_id for ids in stored.values() for message_id in ids):
         if message_id not in ledger.sent and message_id not in ledger.abandoned:
             ledger.found("unpublished", f"message {message_id} is stored, but its sender received no ack")
+
+
+def judge_unavailable(ledger: "Ledger") -> None:
+    """Check that no frame was answered with 503 unless a fault that refuses something acted shortly before."""
+    refusing = [cause for cause in ledger.causes.all if cause.kind.refuses and cause.readers is None]
+    for reader in ledger.readers:
+        for at in reader.unavailable:
+            if not any(cause.acted(at - UNAVAILABLE_SECONDS - cause.kind.budget, at) for cause in refusing):
+                ledger.found("error", f"{reader.name}: received an error 503 at {at:.3f} without a fault before it")
 
 
 def judge_errors(ledger: "Ledger", stored_at: Mapping[str, int]) -> None:

@@ -15,6 +15,7 @@ ITS_FAULT = {1002, 1007, 1009, 4400, 4403, 4409, 4529}
 """Close codes for a client that did something wrong; these do nothing wrong."""
 EXPECTED_ERRORS = {403, 404, 429, 503}
 """Codes of errors that a client may receive: of a chat group that it was removed from, of too much, of a fault."""
+UNAVAILABLE = 503
 Frame = Mapping[str, Any]
 Place = tuple[str, int]
 """Epoch and offset of a publication in its feed."""
@@ -86,11 +87,15 @@ class Reader:
         """The message id of each acked frame, by frame id."""
         self.errors: list[tuple[str, float]] = []
         """Frames answered by an error, with the time (Unix seconds)."""
+        self.unavailable: list[float] = []
+        """When it received an error 503."""
         self.notices: list[Notice] = []
         self.recovered = 0
         self.is_over = False
         """Whether it has left in the middle of the run."""
         self._connection_id = ""
+        self._behind_a_gap: set[str] = set()
+        """Feeds of which a frame was lost on the way: what follows counts on the next connection only."""
         self._ledger = ledger
 
     @property
@@ -146,6 +151,8 @@ class Reader:
     def _error(self, frame: Frame) -> None:
         code = frame["data"]["code"]
         self._ledger.errors[code] += 1
+        if code == UNAVAILABLE:
+            self.unavailable.append(self._ledger.clock())
         if code not in EXPECTED_ERRORS:
             self._ledger.found("error", f"{self.name}: received {frame}")
 
@@ -155,6 +162,7 @@ class Reader:
         if not self.is_connected or (connection_id and connection_id != self._connection_id):
             self.disconnected()
             self._connection_id = connection_id
+            self._behind_a_gap.clear()
             self.connections.append(Connected(self._ledger.clock()))
         if "feeds" not in data:
             return
@@ -205,6 +213,10 @@ class Reader:
     def _publication(self, frame: Frame) -> None:
         feed, at = frame["feed"], (frame["epoch"], frame["offset"])
         before = self.places.get(feed)
+        is_gap = before is not None and at[0] == before[0] and at[1] > before[1] + 1
+        if feed in self._behind_a_gap or (is_gap and self._ledger.causes.skips(self.name, self._ledger.clock())):
+            self._behind_a_gap.add(feed)
+            return
         if before is None or at != (before[0], before[1] + 1):
             what = "repeated" if before and at[0] == before[0] and at[1] <= before[1] else "gap"
             self._ledger.found(what, f"{self.name} {feed}: {what}: {at} after {before}")
