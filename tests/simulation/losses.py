@@ -3,7 +3,7 @@
 That is promised to nobody: messages are in the history, and memberships are read again later.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,10 +11,11 @@ import msgspec
 from chatws import conf
 from chatws.events import routes
 from realtime.audit import events as audit_events
+from realtime.feeds.log import Position
+from realtime.hub.subscription import LocalFeed
 from realtime.redis import keys
 from realtime.relay.watermill import PAYLOAD
 from tests.simulation import checks
-from tests.simulation.gateway import Gateway
 from tests.simulation.plan import SETTLE_SECONDS
 
 if TYPE_CHECKING:
@@ -36,11 +37,14 @@ class Losses:
         self.ends: set[str] = set()
         self.blind_until = 0.0
         self._world = world
+        self._received: dict[LocalFeed, dict[str, int]] = {}
+        """By feed of a gateway: the last offset that it had of each epoch whenever Redis went back."""
 
     def of(self, change: Callable[[], Any]) -> Any:
         """Do something after which Redis may lack data, note what it lost, and return the result."""
         entries, ends = self._entries(), checks.positions(self._world)
         intents, requests = self._intents(), self._requests()
+        self._look()
         answer = change()
         self.intents |= intents - self._intents()
         self.ends |= requests - self._requests()
@@ -48,8 +52,8 @@ class Losses:
             for entry_id in entries[topic].keys() - left.keys():
                 self._lost_entry(topic, entry_id, entries[topic][entry_id])
         for feed, end in checks.positions(self._world).items():
-            if feed in ends and end != ends[feed]:
-                self._watch(feed, end.epoch, end.offset, self._receiving(feed))
+            if end != ends.get(feed):
+                self._watch(feed, end, self._witnesses(feed, end))
         return answer
 
     def _entries(self) -> dict[str, dict[bytes, Any]]:
@@ -78,20 +82,32 @@ class Losses:
 
     # Feeds that went back
 
-    def _receiving(self, feed: str) -> list[Gateway]:
-        return [gateway for gateway in self._world.live_gateways if feed in gateway.node.hub._feeds]
+    def _receiving(self) -> Iterator[LocalFeed]:
+        for gateway in self._world.live_gateways:
+            yield from (feed for feed in gateway.node.hub._feeds.values() if feed.epoch and feed.closing is None)
 
-    def _watch(self, feed: str, epoch: str, offset: int, witnesses: Collection[Gateway]) -> None:
+    def _look(self) -> None:
+        """Note what each gateway received before Redis goes back."""
+        for feed in self._receiving():
+            offsets = self._received.setdefault(feed, {})
+            offsets[feed.epoch] = max(feed.offset, offsets.get(feed.epoch, 0))
+
+    def _witnesses(self, name: str, end: Position) -> list[LocalFeed]:
+        """Return the feed as each gateway knows it that received more of this epoch than is left."""
+        of_name = [feed for feed in self._received if feed.name == name]
+        return [feed for feed in of_name if self._received[feed].get(end.epoch, 0) > end.offset]
+
+    def _watch(self, name: str, back: Position, witnesses: Collection[LocalFeed]) -> None:
         """Look until the feed has another epoch: then whoever received the lost publications is told of it.
 
-        That takes a gateway that received the feed before. If none is left, nobody can know that what is published
-        behind ``offset`` from now on is not what was there before.
+        That takes a gateway that received them, and the feed ever since. If none is left, nobody can know that what is
+        published behind ``back`` from now on is not what was there before.
         """
-        end = checks.positions(self._world).get(feed)
-        if end is None or end.epoch != epoch:
+        end = checks.positions(self._world).get(name)
+        if end is None or end.epoch != back.epoch:
             return
-        left = [gateway for gateway in self._receiving(feed) if gateway in witnesses]
+        left = [feed for feed in self._receiving() if feed in witnesses]
         if left:
-            self._world.scheduler.after(LOOK_SECONDS, self._watch, feed, epoch, offset, left)
+            self._world.scheduler.after(LOOK_SECONDS, self._watch, name, back, left)
         else:
-            self._world.ledger.unnoticed(feed, (epoch, offset))
+            self._world.ledger.unnoticed(name, (back.epoch, back.offset))

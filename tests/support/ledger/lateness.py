@@ -43,6 +43,8 @@ def judge(ledger: "Ledger", reader: Reader, groups: Collection[str]) -> None:
         span = losses.span_of(ledger, reader, message_id, sent)
         if sent.group_id not in groups and span is None:
             continue
+        if losses.is_taken_for_another(ledger, reader, message_id, sent):
+            continue
         arrived = reader.seen.get(message_id)
         if arrived is None:
             covering = losses.covering(ledger, reader, notices, message_id, sent)

@@ -58,15 +58,17 @@ class Ledger:
         self.repeats: list[tuple[Reader, str, Place, float]] = []
         self.abandoned: set[str] = set()
         """Messages whose sender finished for good before it had an ack."""
-        self._unnoticed: dict[str, list[Place]] = {}
         self.published_again: Counter[str] = Counter()
         """How often a message was published again after Redis had forgotten its id, as is permitted."""
         self.first_delivered: dict[str, float] = {}
         """When any reader first received a message."""
+        self._unnoticed: dict[tuple[str, str], list[range]] = {}
+        """By feed and epoch: offsets that may be given to two publications without a notice."""
         self._known: dict[str, dict[Place, float]] = {}
         self._epochs: dict[str, dict[str, int]] = {}
         self._message_at: dict[tuple[str, Place], str] = {}
         self._places: dict[str, dict[Place, None]] = {}
+        self._feed_of: dict[str, str] = {}
 
     # What the drivers of a run record
 
@@ -124,9 +126,12 @@ class Ledger:
     def unnoticed(self, feed: str, at: Place) -> None:
         """Record that a feed lost what it had behind a position, and that nobody is left who can know of it.
 
-        What is published there from now on may be taken for what was lost: by who received that, and resumes.
+        What is published there from now on, up to the last offset that any reader had, may be taken for what was lost:
+        by who received that, and resumes.
         """
-        self._unnoticed.setdefault(feed, []).append(at)
+        epoch, offset = at
+        last = max((known for its_epoch, known in self._known.get(feed, ()) if its_epoch == epoch), default=offset)
+        self._unnoticed.setdefault((feed, epoch), []).append(range(offset + 1, last + 1))
 
     # What readers record
 
@@ -140,6 +145,7 @@ class Ledger:
         self._places.setdefault(message_id, {})[at] = None
         self.first_delivered.setdefault(message_id, self.clock())
         self._message_at[feed, at] = message_id
+        self._feed_of[message_id] = feed
 
     def removed(self, group_id: str, user_id: int, at: Place) -> None:
         """Record a removal at this position of the chat group's feed."""
@@ -179,7 +185,12 @@ class Ledger:
 
     def took_a_place(self, feed: str, at: Place) -> bool:
         """Return whether a publication may have taken the place of a lost one without a notice."""
-        return any(at[0] == epoch and at[1] > offset for epoch, offset in self._unnoticed.get(feed, ()))
+        return any(at[1] in offsets for offsets in self._unnoticed.get((feed, at[0]), ()))
+
+    def lost_its_place(self, message_id: str) -> bool:
+        """Return whether another publication may have taken the place of a message without a notice."""
+        feed = self._feed_of.get(message_id, "")
+        return any(self.took_a_place(feed, place) for place in self.places_of(message_id))
 
     def missing(self, reader: Reader, groups: Sequence[str]) -> list[str]:
         """Return acked messages of these chat groups, of which the reader is a member all the time, that it neither

@@ -91,13 +91,13 @@ def missing(ledger: "Ledger", reader: Reader, groups: Collection[str]) -> list[s
         message_id
         for message_id, sent in ledger.sent.items()
         if message_id not in reader.seen
-        and not _is_taken_for_another(ledger, reader, message_id, sent)
+        and not is_taken_for_another(ledger, reader, message_id, sent)
         and (sent.group_id in groups or span_of(ledger, reader, message_id, sent))
         and covering(ledger, reader, notices, message_id, sent) is None
     ]
 
 
-def _is_taken_for_another(ledger: "Ledger", reader: Reader, message_id: str, sent: "Sent") -> bool:
+def is_taken_for_another(ledger: "Ledger", reader: Reader, message_id: str, sent: "Sent") -> bool:
     """Return whether the reader has what was lost where the message is now, and nobody could notice."""
     feed = f"group:{sent.group_id}"
     return any(ledger.took_a_place(feed, at) and reader.has(feed, at) for at in ledger.places_of(message_id))

@@ -51,6 +51,8 @@ def judge_leaks(ledger: "Ledger") -> None:
                 continue
             in_order = sorted(removals, key=lambda one: ledger.rank(f"group:{group_id}", one[0]))
             for behind, (removal, known) in enumerate(reversed(in_order)):
+                if ledger.took_a_place(f"group:{group_id}", removal):
+                    continue  # what was received behind it may have been there before it
                 until = _added_again(ledger, group_id, user_id, known, behind)
                 leaked = [
                     at
