@@ -154,9 +154,10 @@ class Hub:
         wanted = [feed for feed in feeds if feed.name in resume.points]
         try:
             async with asyncio.timeout(OPEN_SECONDS):
-                await self._confirm_epochs(wanted, resume)
+                for feed in await self._unconfirmed(wanted, resume):
+                    feed.subscribing[subscriber] = False
                 for feed in wanted:
-                    if subscriber not in feed.subscribers:
+                    if subscriber not in feed.subscribers and feed.subscribing.get(subscriber):
                         tail = await missed(self._log, feed, resume, subscriber, self._recovery.wait)
                         if feed.subscribing.get(subscriber):
                             metrics.resumes.labels("unrecoverable" if tail is None else "recovered").inc()
@@ -168,13 +169,18 @@ class Hub:
                 feed.subscribing[subscriber] = False
         return subscribed
 
-    async def _confirm_epochs(self, wanted: list[LocalFeed], resume: Resume) -> None:
-        """Check the feeds whose epoch isn't the client's: another process may have reset them before this one."""
+    async def _unconfirmed(self, wanted: list[LocalFeed], resume: Resume) -> list[LocalFeed]:
+        """Check the feeds whose epoch isn't the client's, and return those whose logs can't be read now.
+
+        Another process may have reset them before this one: the client would be notified of one loss twice.
+        """
         others = [feed for feed in wanted if feed.epoch != resume.points[feed.name].epoch]
         try:
             await self._recovery.confirm(others)
         except TransientError as error:
             logger.info("epochs can't be checked now: %s", error)
+            return [feed for feed in others if feed.epoch != resume.points[feed.name].epoch]
+        return []
 
     def unsubscribe(self, subscriber: Subscriber, name: str) -> bool:
         """Deliver no more of a feed to a subscriber, from now on; return whether it received it or was about to."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from realtime.aio import tasks
 from realtime.aio.waiting import wait_event
-from realtime.exceptions import TransientError
+from realtime.exceptions import RedisUnavailable, TransientError
 from realtime.feeds.log import FeedLog, LogSlice, Position
 from realtime.feeds.publication import Publication, decode_publication
 from realtime.hub.subscription import LocalFeed
@@ -64,13 +64,15 @@ class Recovery:
         """Compare the positions of some feeds with their logs, and return once those that were lost have been reset.
 
         Raises:
-            RedisUnavailable: not all positions could be read.
+            RedisUnavailable: not all positions and logs could be read.
         """
         names = [feed.name for feed in feeds]
         for start in range(0, len(names), CHECKED_AT_ONCE):
             await self._check(names[start : start + CHECKED_AT_ONCE])
         if fills := [feed.fill for feed in feeds if feed.fill is not None]:
             await asyncio.wait(fills)
+            if any(feed.dirty for feed in feeds):
+                raise RedisUnavailable("a log could not be read")
 
     async def run(self, every: float) -> None:
         """Check all feeds each ``every`` seconds, and soon after the layer reconnected or a log could not be read."""
@@ -138,6 +140,7 @@ class Recovery:
                     if not feed.dirty and feed.offset >= found.position.offset:
                         return
         except TransientError as error:
+            feed.dirty = True
             logger.info("feed %s can't be read now, retrying: %s", feed.name, error)
             self.wanted.set()
         finally:

@@ -71,7 +71,7 @@ class LocalFeed:
         self.fill: asyncio.Task[None] | None = None
         """The task that reads the log, while it runs."""
         self.dirty = False
-        """Whether a publication came that doesn't follow on, since the log was last read."""
+        """Whether the log is to be read: a publication came that doesn't follow on, or the last read failed."""
         self.linger: asyncio.TimerHandle | None = None
         self.closing: asyncio.Task[None] | None = None
 
