@@ -1,8 +1,9 @@
-"""Histories of a Redis that goes back to an earlier offset, and of gateways that can or can't know it."""
+"""Histories of epochs: gateways that can or can't know of a new one, and offsets that are given twice."""
 
 from typing import Any
 
 from realtime.feeds.names import group_feed
+from tests.simulation.scripted.bug import Bug
 from tests.simulation.scripted.history import history
 from tests.simulation.scripted.story import Story
 
@@ -49,3 +50,58 @@ def test_gateway_that_knows_an_offset_lives(story: Story) -> None:
         story.until(lambda: story.feed(group).epoch != epoch, within=12)
         story.wait(2)
     assert places(story, group, epoch) == [False, False]
+
+
+def move_unnoticed(story: Story, *refused: str) -> None:
+    """Move somebody who knows a feed's new epoch to a gateway that doesn't, while Redis refuses some commands."""
+    story.people_of("bob", "ann's phone")
+    (ann,) = story.people_of("ann", gateway=1)
+    group = story.group("bob", ann)
+    with story.fault("FLUSHALL, a hint is lost, and Redis refuses", loses=True, forgets=True, budget=12.0):
+        story.redis.command("FLUSHALL")
+        story.subscription(0).back.is_silent = True
+        story.post(group, "the feed begins anew")
+        story.until(lambda: ann.saw("feed_reset", feed=group_feed(group)))
+        story.subscription(0).back.is_silent = False
+        story.wait(0.5)
+        ann.is_away()
+        ann.moves(0)
+        story.redis.server.errors("LOADING", which=frozenset(refused))
+        ann.returns()
+        story.wait(2)
+        story.redis.server.clear_errors()
+        story.until(lambda: story.receives(ann, group))
+        story.wait(1)
+    assert len([notice for notice in ann.reader.notices if notice.feed == group_feed(group)]) == 1
+
+
+@history(
+    Bug(
+        "a client that knows the new epoch is told of a loss by a gateway that can't ask Redis",
+        "4f38602",
+        """
+        realtime/hub/hub.py
+        - return [feed for feed in others if feed.epoch != resume.points[feed.name].epoch]
+        + return []
+        """,
+    ),
+    gateways=2,
+)
+def test_client_moves_to_a_gateway_that_cannot_read_positions(story: Story) -> None:
+    move_unnoticed(story, "hmget")
+
+
+@history(
+    Bug(
+        "a client that knows the new epoch is told of a loss by a gateway that can't read the log",
+        "4f38602",
+        """
+        realtime/hub/recovery.py
+        - if any(feed.dirty for feed in feeds):
+        + if False:
+        """,
+    ),
+    gateways=2,
+)
+def test_client_moves_to_a_gateway_that_cannot_read_the_log(story: Story) -> None:
+    move_unnoticed(story, "evalsha")
