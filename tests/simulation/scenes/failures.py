@@ -160,7 +160,22 @@ def silence_before_messages(world: "World", draws: random.Random) -> None:
         later(world, draws, draws.choice((2.0, 9.0)), actions.say, world, draws)
 
 
+def group_begins_while_subscribing_is_refused(world: "World", draws: random.Random) -> None:
+    """A chat group is created while Redis refuses each SUBSCRIBE: its feed is received as soon as that is over."""
+    seconds = draws.choice((0.5, 3.0, 8.0)) * draws.uniform(0.3, 1.0)
+    world.redis.server.errors("NOPERM", seconds, which=frozenset({"subscribe"}))
+    faults.during(world, PARTLY_REFUSED, seconds)
+    later(world, draws, seconds / 2, _create, world, draws)
+    later(world, draws, seconds + 3, talk, world, draws, 2)
+
+
+def _create(world: "World", draws: random.Random) -> None:
+    owner, *others = draws.sample(world.users, draws.randint(1, len(world.users)))
+    world.groups.append(world.chat.create(owner, *others))
+
+
 SCENES = (
+    group_begins_while_subscribing_is_refused,
     fails_within_a_batch, a_part_is_refused, poison_among_messages, cursor_is_lost, another_group_is_ahead,
     gateways_wake_together, gateway_sleeps_past_its_lease, redis_is_away_for_a_lease, connections_end_under_traffic,
     another_redis_takes_over, silence_before_messages,

@@ -58,6 +58,33 @@ def _scripts_are_refused(world: "World", draws: random.Random) -> None:
     faults.during(world, PARTLY_REFUSED, seconds)
 
 
+def gateway_dies_behind_storing(world: "World", draws: random.Random) -> None:
+    """A message is stored, its gateway dies before it knows that, and its sender never comes back."""
+    device = world.add_device(draws.choice(world.users))
+    world.scheduler.after(1.0, _send_and_die, world, draws, device)
+
+
+def _send_and_die(world: "World", draws: random.Random, device: "Member") -> None:
+    groups = sorted(world.groups_of(device.user_id))
+    if groups and device.is_online:
+        fault = draws.choice((ChatFault.SLOW, ChatFault.COMMITS_AND_HANGS, ChatFault.COMMITS_LATE))
+        world.chat.faults.begin(fault, "SaveMessage", seconds=draws.choice((1.5, 6.0)))
+        faults.during(world, faults.CHAT_FAILS, 1.0, world.chat.faults.end)
+        for group_id in draws.choices(groups, k=2):
+            device.send(group_id, world.text())
+    world.scheduler.after(draws.uniform(0.3, 0.9), _both_die, world, draws, device)
+    if draws.random() < 0.5:
+        world.scheduler.after(3.5, _chat_is_unhelpful, world, draws)
+
+
+def _both_die(world: "World", draws: random.Random, device: "Member") -> None:
+    device.vanish()
+    for slot in world.gateways:
+        if slot.running is not None and device.connection_id in slot.running.node.connections:
+            slot.kill()
+            faults.during(world, faults.GATEWAY_KILLED, draws.choice((0.5, 8.0)), slot.start)
+
+
 def sent_again_late(world: "World", draws: random.Random) -> None:
     """A device sends, and its connection and its answers break again and again: it repeats for some time."""
     device = actions.a_device(world, draws)
@@ -85,6 +112,6 @@ def the_same_is_said_at_once(world: "World", draws: random.Random) -> None:
                 world.scheduler.after(1.0, device.send, groups[0], text)
 
 
-SCENES = (sender_gives_up, sent_again_late, the_same_is_said_at_once)
-PLATFORM = (sender_gives_up, sent_again_late)
+SCENES = (gateway_dies_behind_storing, sender_gives_up, sent_again_late, the_same_is_said_at_once)
+PLATFORM = (gateway_dies_behind_storing, sender_gives_up, sent_again_late)
 """Those that show the most where the gateways publish."""
