@@ -210,10 +210,16 @@ class Online:
         lease = realtime_conf.get().presence_lease
         since = world.scheduler.now - 2 * lease - 5
         gone = [name for name in users.keys() & self._connections if users[name] not in online]
-        self._connections = {name for name, user in users.items() if user in online}
+        self._connections = {name for name, user in users.items() if user in online and _is_counted(world, name)}
         if not gone or any(one.acted(since, math.inf) and one.kind.hides for one in world.ledger.causes.all):
             return []
         return [f"user {users[name]} went offline while its connection {name} lived" for name in sorted(gone)]
+
+
+def _is_counted(world: "World", connection: str) -> bool:
+    """Return whether Redis lists a connection under a gateway."""
+    lists = [keys.node_connections(gateway.node.name) for gateway in world.live_gateways]
+    return any(world.redis.command("HEXISTS", name, connection) == 1 for name in lists)
 
 
 def _waiting(outbox: Outbox) -> int:
