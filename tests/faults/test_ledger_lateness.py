@@ -104,6 +104,16 @@ def test_reader_is_connected_again_in_time(history: History, kind: Kind, again: 
     assert [one.by for one in history.at(100).judge().late] == by
 
 
+@pytest.mark.parametrize(("asked", "again", "by"), [(8, 22.9, []), (8, 23.5, [0.5]), (3_600, 26, [1.0])])
+def test_reader_waits_as_long_as_a_gateway_asks(history: History, asked: int, again: float, by: list[float]) -> None:
+    """The gateway that shuts down may ask for ten seconds at most."""
+    history.at(10).one.observe({"type": "shutdown", "data": {"retry_after": asked}})
+    history.one.disconnected()
+    history.at(again).one.observe(auth(("e", 0), recovered=True, connection="c-2"))
+    history.one.disconnected(for_good=True)
+    assert [one.by for one in history.at(100).judge().late] == by
+
+
 def test_reader_that_never_connects_again_is_late(history: History) -> None:
     history.at(10).one.disconnected()
     assert [one.by for one in history.at(100).judge().late] == [85.0]

@@ -83,7 +83,7 @@ def _judge_connections(ledger: "Ledger", reader: Reader) -> None:
     for number, connection in enumerate(reader.connections):
         if connection.is_over or connection.ended == inf:
             continue
-        due = settled.due(connection.ended, CONNECT_SECONDS)
+        due = settled.due(connection.ended + connection.asked, CONNECT_SECONDS)
         following = reader.connections[number + 1 : number + 2]
         again = following[0].began if following else ledger.clock()
         if again > due:

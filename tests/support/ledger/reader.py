@@ -16,6 +16,8 @@ ITS_FAULT = {1002, 1007, 1009, 4400, 4403, 4409, 4529}
 EXPECTED_ERRORS = {403, 404, 429, 503}
 """Codes of errors that a client may receive: of a chat group that it was removed from, of too much, of a fault."""
 UNAVAILABLE = 503
+LONGEST_ASKED = 10.0
+"""Seconds that a gateway that shuts down asks to wait at most (`CHATWS_DRAIN_RETRY_SECONDS`)."""
 Frame = Mapping[str, Any]
 Place = tuple[str, int]
 """Epoch and offset of a publication in its feed."""
@@ -56,6 +58,8 @@ class Connected:
     ended: float = inf
     is_over: bool = False
     """Whether the reader closed it for good."""
+    asked: float = 0.0
+    """The seconds that the gateway asked to wait before the next connection: it shuts down."""
 
 
 @dataclass(slots=True)
@@ -145,6 +149,8 @@ class Reader:
         elif kind == "error":
             self._error(frame)
             self.errors.append((frame.get("message_id", ""), self._ledger.wall()))
+        elif kind == "shutdown" and self.is_connected:
+            self.connections[-1].asked = min(frame["data"]["retry_after"], LONGEST_ASKED)
         elif kind == "ack":
             self.acks[frame["message_id"]] = frame["data"]["message_id"]
 
