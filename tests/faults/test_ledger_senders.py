@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults.fabricated import FLUSH, History, auth, publication
+from tests.faults.fabricated import History, auth, publication
 from tests.support.ledger import Kind
 
 GENTLE = Kind("connections ended", refuses=False)
@@ -73,19 +73,8 @@ def test_lost_frame_that_the_client_accepts_is_a_loss(history: History) -> None:
     assert history.at(20).judge().count["lost"] == 2
 
 
-def test_loss_is_told_once_more_when_the_gateway_knows_it(history: History) -> None:
-    kind = Kind("FLUSHALL", loses=True, unnoticed=12.0, forgets=True, repeats=True)
-    history.cause(kind, 1, 1.1)
-    history.at(2).one.disconnected()
-    history.at(2).one.observe(auth(("e", 1), recovered=False, connection="c-2"))
-    history.at(3).one.observe({"type": "feed_reset", "data": {"feed": "group:g", "epoch": "f", "offset": 0}})
-    assert history.judge().problems == []
-    history.at(4).one.observe({"type": "feed_reset", "data": {"feed": "group:g", "epoch": "h", "offset": 0}})
-    assert history.judge().count["unrecoverable without cause"] == 1
-
-
-def test_cause_that_is_noticed_at_once_excuses_one_notice(history: History) -> None:
-    history.cause(FLUSH, 1, 1.1)
+def test_loss_that_is_told_again_on_a_new_connection_is_found(history: History) -> None:
+    history.cause(Kind("FLUSHALL", loses=True, unnoticed=12.0, forgets=True, repeats=True), 1, 1.1)
     history.at(2).one.disconnected()
     history.at(2).one.observe(auth(("e", 1), recovered=False, connection="c-2"))
     history.at(3).one.observe({"type": "feed_reset", "data": {"feed": "group:g", "epoch": "f", "offset": 0}})

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.support.ledger.causes import CONNECT_SECONDS, Cause
+from tests.support.ledger.causes import Cause
 from tests.support.ledger.reader import Notice, Reader, Span
 
 if TYPE_CHECKING:
@@ -32,9 +32,8 @@ def excused(ledger: "Ledger", reader: Reader) -> tuple[dict[str, list[Excused]],
 
     A notice covers the time since the reader last had something of the feed. It is excused if a fault that may lose
     publications of the feed acted in that time. Each fault excuses one notice of a feed to a reader: who is notified
-    twice of one loss reads the history twice. While one gateway knows of a loss and another does not, a
-    reader that subscribes again is notified each time. Two things excuse without a fault: more publications were missed
-    than a resume replays, or the reader's user had been removed from the chat group.
+    twice of one loss reads the history twice. Two things excuse without a fault: more publications were missed than a
+    resume replays, or the reader's user had been removed from the chat group.
     """
     found: dict[str, list[Excused]] = {}
     unexcused: list[Notice] = []
@@ -44,12 +43,8 @@ def excused(ledger: "Ledger", reader: Reader) -> tuple[dict[str, list[Excused]],
         why = _without_fault(ledger, reader, notice)
         if not why:
             for cause in ledger.causes.losing(reader.name, notice.feed):
-                is_free = _may_be_unnoticed(cause, notice)
-                if cause.acted(since - cause.kind.unnoticed, notice.at) and (
-                    is_free or (notice.feed, cause) not in used
-                ):
-                    if not is_free:
-                        used.add((notice.feed, cause))
+                if cause.acted(since - cause.kind.unnoticed, notice.at) and (notice.feed, cause) not in used:
+                    used.add((notice.feed, cause))
                     why = cause.kind.name
                     break
         if why:
@@ -59,12 +54,6 @@ def excused(ledger: "Ledger", reader: Reader) -> tuple[dict[str, list[Excused]],
         else:
             unexcused.append(notice)
     return found, unexcused
-
-
-def _may_be_unnoticed(cause: Cause, notice: Notice) -> bool:
-    """Return whether a reader subscribed while perhaps not every gateway knew of a loss."""
-    until = cause.ended + cause.kind.unnoticed + CONNECT_SECONDS
-    return cause.kind.unnoticed > 0 and notice.kind != "feed_reset" and notice.at <= until
 
 
 def _without_fault(ledger: "Ledger", reader: Reader, notice: Notice) -> str:
