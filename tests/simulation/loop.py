@@ -51,11 +51,14 @@ class Loop(asyncio.BaseEventLoop):
 
     Callbacks run in the order in which they were registered, as asyncio promises. In a ``shuffled`` loop the callbacks
     of different tasks that are ready in one turn run in a drawn order; those of one task, and plain callbacks among
-    themselves, keep theirs.
+    themselves, keep theirs. ``turn_seconds``: how long each turn takes, so that something may arrive between two.
     """
 
-    def __init__(self, scheduler: Scheduler, process: "Process", *, shuffled: bool = False) -> None:
+    def __init__(
+        self, scheduler: Scheduler, process: "Process", *, shuffled: bool = False, turn_seconds: float = 0.0
+    ) -> None:
         super().__init__()
+        self.turn_seconds = turn_seconds
         self.scheduler = scheduler
         self.process = process
         self._ready: deque[asyncio.Handle] = deque()
@@ -99,6 +102,10 @@ class Loop(asyncio.BaseEventLoop):
         if not self._has_work and self._ready and self.process.runs:
             self._has_work = True
             self.scheduler.has_work(self)
+
+    def next_turn(self) -> None:
+        """Go on after the time that the last turn took."""
+        self.scheduler.has_work(self)
 
     def take_ready(self) -> list[asyncio.Handle]:
         """Return the callbacks of one turn, in the order in which they are to run."""

@@ -37,7 +37,7 @@ class Pipe:
 
     __slots__ = (
         "_draws", "_ended", "_is_held", "_last", "_name", "_scheduler", "_waiting", "_weather", "bytes_per_second",
-        "drops", "end", "in_flight", "is_silent",
+        "delay", "drops", "end", "in_flight", "is_silent",
     )  # fmt: skip
 
     def __init__(self, scheduler: Scheduler, weather: Weather, name: str) -> None:
@@ -58,6 +58,8 @@ class Pipe:
         """Whether what is sent is lost, but the end of the connection is not."""
         self.bytes_per_second = 0.0
         """How fast the other end reads; 0: at once."""
+        self.delay = 0.0
+        """Seconds that it takes longer than the weather says."""
 
     def send(self, data: Any, size: int) -> None:
         """Send bytes, or a message of so many bytes."""
@@ -109,8 +111,8 @@ class Pipe:
     def _latency(self) -> float:
         weather, drawn = self._weather, self._draws.random()
         if drawn < weather.slow_share:
-            return weather.latency + drawn / weather.slow_share * (weather.longest - weather.latency)
-        return weather.latency
+            return self.delay + weather.latency + drawn / weather.slow_share * (weather.longest - weather.latency)
+        return self.delay + weather.latency
 
     def _parts(self, data: Any, size: int) -> Iterable[tuple[Any, int]]:
         if isinstance(data, bytes) and size > 1 and self._draws.random() < self._weather.split_share:

@@ -15,7 +15,9 @@ from tests.simulation.scheduler import START, Scheduler
 class Process:
     """A process with a loop of its own. ``wall_offset``: how far its wall clock is ahead, in seconds."""
 
-    def __init__(self, scheduler: Scheduler, network: Network, name: str, *, shuffled: bool = False) -> None:
+    def __init__(
+        self, scheduler: Scheduler, network: Network, name: str, *, shuffled: bool = False, turn_seconds: float = 0.0
+    ) -> None:
         self.name = name
         self.scheduler = scheduler
         self.network = network
@@ -23,7 +25,7 @@ class Process:
         self.is_paused = False
         self.wall_offset = 0.0
         self.random: random.Random = scheduler.draws(f"random of {name}")
-        self.loop = Loop(scheduler, self, shuffled=shuffled)
+        self.loop = Loop(scheduler, self, shuffled=shuffled, turn_seconds=turn_seconds)
         self.layers: dict[str, Any] = {}
         self.at_end: list[Callable[[], None]] = []
         """Called when the process is killed: what it listened to ends with it."""

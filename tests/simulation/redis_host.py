@@ -63,11 +63,30 @@ class RedisHost:
         """Whether something was written since it last went back: it does not go back to one state for ever."""
         return len(self._saved) > 1 and self.scheduler.now - self._went_back > LAG
 
-    def go_back(self) -> None:
-        """Be what was saved up to two seconds ago: a replica that lagged has taken over. All connections end."""
+    def go_back(self, *, keeps_subscriptions: bool = False) -> None:
+        """Be what was saved up to two seconds ago: a replica that lagged has taken over. All connections end.
+
+        ``keeps_subscriptions``: those with subscriptions don't, as behind a proxy.
+        """
+        if keeps_subscriptions:
+            self.server.kill_clients("normal")
+            self.model.restore(self._saved[0][1])
+            self._saved = [(self.scheduler.now, self._saved[0][1])]
+            return
         self._restore(self._saved[0][1])
         for link in self.network.to(HOST):
             link.reset()
+
+    def subscriptions_of(self, process: str) -> list[Link]:
+        """Return the links of a process on which it has subscribed."""
+        return [link for link in self._links_of(process) if _has_subscribed(link)]
+
+    def commands_of(self, process: str) -> list[Link]:
+        """Return the links of a process for its commands."""
+        return [link for link in self._links_of(process) if not _has_subscribed(link)]
+
+    def _links_of(self, process: str) -> list[Link]:
+        return [link for link in self.network.to(HOST) if link in self.network.of(process)]
 
     def _restore(self, snapshot: Any) -> None:
         self.server.crash(snapshot)
@@ -116,6 +135,10 @@ class RedisHost:
         self.server.tick(self.model.now)
         self._tick = None
         self._wake()
+
+
+def _has_subscribed(link: Link) -> bool:
+    return isinstance(link.out.end, _Client) and link.out.end.is_subscriber
 
 
 class _Client:

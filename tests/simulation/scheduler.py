@@ -110,7 +110,7 @@ class Scheduler:
                 self._run_process(loop)
 
     def _run_process(self, loop: "Loop") -> None:
-        """Run a process until it waits."""
+        """Run a process until it waits, or for one turn if its turns take time."""
         before, self.running = self.running, loop
         asyncio_events._set_running_loop(loop)
         try:
@@ -122,6 +122,9 @@ class Scheduler:
                 for handle in batch:
                     if not handle._cancelled:
                         handle._run()
+                if loop.turn_seconds:
+                    self.after(loop.turn_seconds, loop.next_turn)
+                    return
         finally:
             asyncio_events._set_running_loop(None)
             self.running = before

@@ -129,7 +129,10 @@ class World:
 
     def process(self, name: str) -> Process:
         """Return a new process."""
-        return Process(self.scheduler, self.network, name, shuffled=self.shape.shuffled)
+        shape = self.shape
+        return Process(
+            self.scheduler, self.network, name, shuffled=shape.shuffled, turn_seconds=shape.turn_seconds
+        )  # fmt: skip
 
     def _gateway(self, process: Process) -> Gateway:
         gateway = Gateway(process, frames=self.shape.frames, buffer=self.socket_buffer)

@@ -1,4 +1,4 @@
-"""What scenes are made of: slow motion, connections that are out of step, something at a drawn moment."""
+"""What scenes are made of: slow motion, connections that are out of step or lose something, messages in one group."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -6,10 +6,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation import actions, faults
+from tests.simulation.chat_service.faults import Fault as ChatFault
 from tests.support.ledger import Kind
 
 if TYPE_CHECKING:
-    from tests.simulation.network import Link
+    from tests.simulation.members import Member
+    from tests.simulation.network import Link, Pipe
     from tests.simulation.plan import Shape
     from tests.simulation.world import World
 
@@ -42,6 +44,82 @@ def out_of_step(world: "World", draws: random.Random, seconds: float) -> None:
 def _release(held: "Sequence[Link]") -> None:
     for link in held:
         link.go_on()
+
+
+def one_side_is_slow(world: "World", draws: random.Random, seconds: float) -> None:
+    """Let Redis's answers to gateways, or what their subscriptions bring, take longer than the other for a while."""
+    slow = draws.choice((world.redis.commands_of, world.redis.subscriptions_of))
+    delay = draws.choice((0.02, 0.1, 0.3, 0.8))
+    links = [link for gateway in world.live_gateways if draws.random() < 0.8 for link in slow(gateway.process.name)]
+    pipes = [pipe for link in links for pipe in draws.choice(((link.out,), (link.back,), (link.out, link.back)))]
+    _delay(pipes, delay)
+    faults.during(world, faults.SLOW, seconds, partial(_delay, pipes, 0.0))
+
+
+def _delay(pipes: "Sequence[Pipe]", seconds: float) -> None:
+    for pipe in pipes:
+        pipe.delay = seconds
+
+
+def hints_are_lost(world: "World", draws: random.Random, seconds: float) -> None:
+    """Lose what the subscriptions of some gateways bring, until they are reset."""
+    for gateway in world.live_gateways:
+        if draws.random() < 0.8:
+            for link in world.redis.subscriptions_of(gateway.process.name):
+                link.back.drops = True
+                world.scheduler.after(seconds, link.reset)
+    faults.during(world, faults.ANSWERS_LOST, seconds + 0.1)
+
+
+def the_chat_service_is_slow(world: "World", draws: random.Random, seconds: float) -> None:
+    """Let the chat service answer as of before, late, when it is asked for a user's groups."""
+    world.chat.faults.begin(ChatFault.SLOW, "GetUserGroups", share=0.7, seconds=draws.uniform(0.05, 1.5))
+    faults.during(world, faults.CHAT_FAILS, seconds, world.chat.faults.end)
+
+
+def devices_in(world: "World", group_id: str) -> "list[Member]":
+    """Return the devices in use of a chat group's members."""
+    members = world.chat.store.groups[group_id].members
+    return [device for device in world.clients if not device.is_over and device.user_id in members]
+
+
+def speak(world: "World", draws: random.Random, group_id: str, count: int) -> None:
+    """A device sends so many messages to one chat group, in a row."""
+    if devices := devices_in(world, group_id):
+        device = draws.choice(devices)
+        for _ in range(count):
+            device.send(group_id, world.text())
+
+
+def a_member(world: "World", draws: random.Random) -> tuple[str, int] | None:
+    """Return a chat group and a member of it who may be removed, with a device if possible; None without any."""
+    groups = world.chat.store.groups
+    members = [
+        (group_id, user_id)
+        for group_id in world.groups
+        for user_id in sorted(groups[group_id].members)
+        if user_id != groups[group_id].owner_id
+    ]
+    in_use = {device.user_id for device in world.clients if not device.is_over}
+    online = [(group_id, user_id) for group_id, user_id in members if user_id in in_use]
+    return draws.choice(online or members) if members else None
+
+
+def remove(world: "World", group_id: str, user_id: int) -> None:
+    """Remove a user from a chat group, unless that is so."""
+    if user_id in world.chat.store.groups[group_id].members:
+        actions._change(world, group_id, user_id, is_in=False)
+
+
+def add(world: "World", group_id: str, user_id: int) -> None:
+    """Add a user to a chat group, unless that is so."""
+    if user_id not in world.chat.store.groups[group_id].members:
+        actions._change(world, group_id, user_id, is_in=True)
+
+
+def toggle(world: "World", group_id: str, user_id: int) -> None:
+    """Remove a user from a chat group, or add it."""
+    (remove if user_id in world.chat.store.groups[group_id].members else add)(world, group_id, user_id)
 
 
 def talk(world: "World", draws: random.Random, count: int) -> None:

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tests.simulation.plan import BEGIN_SECONDS, SETTINGS, Plan, Shape, Step
-from tests.simulation.scenes import administrators, devices, failures, members, redis, relay, senders
+from tests.simulation.scenes import administrators, devices, failures, gaps, members, redis, relay, senders, subscribing
 from tests.simulation.scenes.moments import LONGEST_BLINDNESS, Scene
 
-AREAS = (members, redis, relay, devices, administrators, senders, failures)
+AREAS = (members, redis, relay, devices, administrators, senders, failures, subscribing, gaps)
 SCENES: dict[str, Scene] = {scene.__name__: scene for area in AREAS for scene in area.SCENES}
 COUNT, SMALL_SHARE = 8, 0.4
 """How many scenes a world has, and how often each setting is small in it."""
@@ -22,18 +22,19 @@ SMALL = {scene.__name__: ("outbox_bytes", "socket_buffer") for scene in devices.
 """The settings that are small for a scene's sake."""
 
 
-def plan_of_scenes(seed: int) -> Plan:
-    """Return the plan of a world of scenes."""
+def plan_of_scenes(seed: int, names: Sequence[str] = ()) -> Plan:
+    """Return the plan of a world of scenes; of these only, if some are named."""
     draws = random.Random(f"{seed}:scenes")
     shape = Shape(
         gateways=draws.choice((1, 2, 3)), relays=draws.choice((1, 2)), users=draws.randint(2, 4),
         groups=draws.randint(1, 3), platform=draws.random() < 0.3, frames=draws.random() < 0.5,
-        shuffled=draws.random() < 0.5, everysec=draws.random() < 0.3,
+        shuffled=draws.random() < 0.5, turn_seconds=draws.choice((0.0, 0.0, 0.0002, 0.003)),
+        everysec=draws.random() < 0.3,
         settings=tuple(
             (name, draws.choice(values)) for name, values in SETTINGS.items() if draws.random() < SMALL_SHARE
         ),
     )  # fmt: skip
-    some = draws.sample(list(SCENES), draws.choice((1, 2, 3)))
+    some = list(names) or draws.sample(list(SCENES), draws.choice((1, 2, 3)))
     shape = _for_their_sake(draws, shape, some)
     steps, at = [], BEGIN_SECONDS
     for _ in range(COUNT):

@@ -1,0 +1,102 @@
+"""Scenes of gaps: many messages of one chat group are missed, their log is trimmed, or Redis has lost some of them."""
+
+import random
+from typing import TYPE_CHECKING
+
+from tests.simulation import actions, faults
+from tests.simulation.scenes.moments import (
+    HELD,
+    a_member,
+    devices_in,
+    hints_are_lost,
+    later,
+    one_side_is_slow,
+    remove,
+    speak,
+    the_chat_service_is_slow,
+)
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+
+def missed_in_one_feed(world: "World", draws: random.Random) -> None:
+    """A gateway misses some or many messages of one chat group, whose log is perhaps trimmed; then silence."""
+    group_id, seconds, count = draws.choice(world.groups), draws.uniform(0.3, 2.5), draws.choice((1, 3, 9, 14))
+    hints_are_lost(world, draws, seconds)
+    later(world, draws, seconds - 0.2, speak, world, draws, group_id, count)
+    if draws.random() < 0.4:
+        kept = max(1, count - draws.choice((1, 1, 2, 5)))
+        cause = world.ledger.causes.begin(faults.TRIMMED, feed=f"group:{group_id}")
+        world.scheduler.after(seconds, _trim, world, group_id, kept)
+        world.scheduler.after(seconds + 4.0, world.ledger.causes.end, cause)
+
+
+def _trim(world: "World", group_id: str, kept: int) -> None:
+    world.redis.command("LTRIM", f"chatws:{{group:{group_id}}}:log", str(-kept), "-1")
+
+
+def device_misses_much(world: "World", draws: random.Random) -> None:
+    """A device has no network while some or many messages of one chat group are published."""
+    group_id = draws.choice(world.groups)
+    devices = devices_in(world, group_id)
+    if len(devices) < 2:
+        return
+    device, seconds = draws.choice(devices), draws.uniform(1, 4)
+    cause = world.ledger.causes.begin(actions.SILENT, readers=[device.reader.name])
+    device.lose_network(seconds)
+    device.reset()
+    world.scheduler.after(seconds, world.ledger.causes.end, cause)
+    for _ in range(draws.choice((1, 3, 6))):
+        later(world, draws, seconds - 0.5, speak, world, draws, group_id, draws.choice((1, 2, 5)))
+
+
+def replaced_under_one_feed(world: "World", draws: random.Random) -> None:
+    """Redis loses the last messages of one chat group, and about as many follow at once."""
+    group_id = draws.choice(world.groups)
+    speak(world, draws, group_id, draws.choice((1, 1, 2, 3)))
+    if draws.random() < 0.5:
+        world.scheduler.after(0.2, one_side_is_slow, world, draws, 2.0)
+    seconds = draws.choice((0.1, 0.3))
+    world.scheduler.after(seconds, _go_back, world, draws)
+    for _ in range(draws.choice((1, 1, 2, 3))):
+        later(world, draws, seconds + draws.choice((0.1, 0.5)), speak, world, draws, group_id, 1)
+    for _ in range(3):
+        world.scheduler.after(seconds + draws.uniform(0, 1.5), speak, world, draws, group_id, 1)
+
+
+def _go_back(world: "World", draws: random.Random) -> None:
+    if world.redis.can_go_back:
+        keeps = draws.random() < 0.4
+        world.redis_loses(lambda: world.redis.go_back(keeps_subscriptions=keeps))
+        faults.during(world, faults.WENT_BACK, 0.5)
+
+
+def removal_is_lost(world: "World", draws: random.Random) -> None:
+    """Redis loses a removal, before a relay or before a gateway has seen it; messages follow at once."""
+    chosen = a_member(world, draws)
+    if chosen is None:
+        return
+    group_id, user_id = chosen
+    if draws.random() < 0.5:
+        for slot in world.relays:
+            slot.pause()
+            faults.during(world, HELD, 1.0, slot.go_on)
+    else:
+        hints_are_lost(world, draws, 1.0)
+    if draws.random() < 0.7:
+        the_chat_service_is_slow(world, draws, 4.0)
+    world.scheduler.after(0.1, remove, world, group_id, user_id)
+    world.scheduler.after(draws.uniform(0.3, 0.9), _go_back, world, draws)
+    for _ in range(6):
+        world.scheduler.after(draws.uniform(0.5, 3.0), speak, world, draws, group_id, 1)
+
+
+def flushed_in_silence(world: "World", draws: random.Random) -> None:
+    """Redis is flushed, and perhaps a message follows."""
+    faults.redis_is_flushed(world, draws)
+    if draws.random() < 0.3:
+        later(world, draws, 15.0, speak, world, draws, draws.choice(world.groups), 1)
+
+
+SCENES = (missed_in_one_feed, device_misses_much, replaced_under_one_feed, removal_is_lost, flushed_in_silence)
