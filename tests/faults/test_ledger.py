@@ -8,6 +8,7 @@ from tests.faults.fabricated import (
     FLUSH,
     RESTART,
     TRIM,
+    WENT_BACK,
     Frame,
     History,
     auth,
@@ -16,7 +17,7 @@ from tests.faults.fabricated import (
     removal,
     reset,
 )
-from tests.support.ledger import Ledger
+from tests.support.ledger import Kind, Ledger
 
 
 @pytest.fixture

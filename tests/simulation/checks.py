@@ -78,8 +78,8 @@ def subscriptions(world: "World") -> list[str]:
                 served = set(gateway.node.hub.feeds_of(subscribed))
                 found += _differences(f"{gateway.process.name}, user {subscribed.user_id}", wanted, served)
         for name, feed in gateway.node.hub._feeds.items():
-            if feed.epoch and name in ends and feed.closing is None and feed.position != ends[name]:
-                found.append(f"{gateway.process.name}: {name} is at {feed.position}, its log ends at {ends[name]}")
+            if feed.epoch and feed.closing is None and feed.position != ends.get(name):
+                found.append(f"{gateway.process.name}: {name} is at {feed.position}, its log ends at {ends.get(name)}")
     for client in world.clients:
         found += client.differences(world.groups_of(client.user_id), ends)
     return found

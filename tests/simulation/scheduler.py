@@ -22,8 +22,8 @@ class Event:
 
     __slots__ = ("args", "call")
 
-    def __init__(self, call: Callable[..., None], args: tuple[Any, ...]) -> None:
-        self.call: Callable[..., None] | None = call
+    def __init__(self, call: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self.call: Callable[..., object] | None = call
         self.args = args
 
     def cancel(self) -> None:
@@ -72,13 +72,13 @@ class Scheduler:
         """Return the random numbers of this name."""
         return random.Random(f"{self.seed}:{name}")
 
-    def at(self, when: float, call: Callable[..., None], *args: Any) -> Event:
+    def at(self, when: float, call: Callable[..., object], *args: Any) -> Event:
         """Call at a moment; at once if it has passed."""
         event = Event(call, args)
         heapq.heappush(self._events, (when if when > self.now else self.now, next(self._numbers), event))
         return event
 
-    def after(self, seconds: float, call: Callable[..., None], *args: Any) -> Event:
+    def after(self, seconds: float, call: Callable[..., object], *args: Any) -> Event:
         """Call after so many seconds."""
         return self.at(self.now + seconds, call, *args)
 

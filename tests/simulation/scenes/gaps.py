@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from tests.simulation import actions, faults
 from tests.simulation.scenes.moments import (
     HELD,
+    PARTLY_REFUSED,
     a_member,
     devices_in,
     hints_are_lost,
@@ -13,6 +14,7 @@ from tests.simulation.scenes.moments import (
     one_side_is_slow,
     remove,
     speak,
+    speak_in_each,
     the_chat_service_is_slow,
 )
 
@@ -24,6 +26,9 @@ def missed_in_one_feed(world: "World", draws: random.Random) -> None:
     """A gateway misses some or many messages of one chat group, whose log is perhaps trimmed; then silence."""
     group_id, seconds, count = draws.choice(world.groups), draws.uniform(0.3, 2.5), draws.choice((1, 3, 9, 14))
     hints_are_lost(world, draws, seconds)
+    if draws.random() < 0.5:
+        world.scheduler.after(seconds - 0.1, one_side_is_slow, world, draws, 2.0)
+        world.scheduler.after(seconds + draws.uniform(0, 2), speak, world, draws, group_id, 1)
     later(world, draws, seconds - 0.2, speak, world, draws, group_id, count)
     if draws.random() < 0.4:
         kept = max(1, count - draws.choice((1, 1, 2, 5)))
@@ -73,23 +78,49 @@ def _go_back(world: "World", draws: random.Random) -> None:
 
 
 def removal_is_lost(world: "World", draws: random.Random) -> None:
-    """Redis loses a removal, before a relay or before a gateway has seen it; messages follow at once."""
+    """Redis loses a removal, before a relay or before all gateways have seen it; messages follow at once."""
     chosen = a_member(world, draws)
     if chosen is None:
         return
     group_id, user_id = chosen
-    if draws.random() < 0.5:
+    speak(world, draws, group_id, draws.choice((0, 1, 2)))
+    if draws.random() < 0.4:
         for slot in world.relays:
             slot.pause()
             faults.during(world, HELD, 1.0, slot.go_on)
     else:
-        hints_are_lost(world, draws, 1.0)
+        world.scheduler.after(0.15, hints_are_lost, world, draws, 0.9, 0.5)
     if draws.random() < 0.7:
-        the_chat_service_is_slow(world, draws, 4.0)
-    world.scheduler.after(0.1, remove, world, group_id, user_id)
+        the_chat_service_is_slow(world, draws, 4.0, 3.0)
+    world.scheduler.after(0.2, remove, world, group_id, user_id)
     world.scheduler.after(draws.uniform(0.3, 0.9), _go_back, world, draws)
-    for _ in range(6):
+    for _ in range(8):
         world.scheduler.after(draws.uniform(0.5, 3.0), speak, world, draws, group_id, 1)
+
+
+def refused_between_tails(world: "World", draws: random.Random) -> None:
+    """Redis refuses commands, or doesn't answer, while devices resume behind missed messages of several chat groups."""
+    for device in world.clients:
+        if not device.is_over and draws.random() < 0.7:
+            device.reset()
+            speak_in_each(world, draws, device.user_id)
+    delay = one_side_is_slow(world, draws, 3.0)
+    what = draws.choice((_refuse_scripts, _stall, faults.redis_refuses_all, faults.answers_are_lost))
+    world.scheduler.after(0.1 + draws.uniform(0, 6 * delay), what, world, draws)
+
+
+def _refuse_scripts(world: "World", draws: random.Random) -> None:
+    seconds = draws.choice((0.2, 1.0))
+    world.redis.server.errors("OOM", seconds, which=frozenset({"evalsha"}))
+    faults.during(world, PARTLY_REFUSED, seconds)
+
+
+def _stall(world: "World", draws: random.Random) -> None:
+    """Keep back Redis's answers for longer than a gateway waits."""
+    for gateway in world.live_gateways:
+        for link in world.redis.commands_of(gateway.process.name):
+            link.stall()
+            faults.during(world, faults.STALLED, draws.uniform(3.0, 7.0), link.go_on)
 
 
 def flushed_in_silence(world: "World", draws: random.Random) -> None:
@@ -99,4 +130,11 @@ def flushed_in_silence(world: "World", draws: random.Random) -> None:
         later(world, draws, 15.0, speak, world, draws, draws.choice(world.groups), 1)
 
 
-SCENES = (missed_in_one_feed, device_misses_much, replaced_under_one_feed, removal_is_lost, flushed_in_silence)
+SCENES = (
+    missed_in_one_feed,
+    device_misses_much,
+    replaced_under_one_feed,
+    removal_is_lost,
+    refused_between_tails,
+    flushed_in_silence,
+)

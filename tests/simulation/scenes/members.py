@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from tests.simulation import actions, faults
 from tests.simulation.chat_service.faults import Fault as ChatFault
+from tests.simulation.scenes import relay
 from tests.simulation.scenes.moments import (
     HELD,
     LONGEST_BLINDNESS,
@@ -27,6 +28,8 @@ def one_batch(world: "World", draws: random.Random) -> None:
     talk(world, draws, 3)
     for what in (actions.remove, actions.say, actions.say, actions.add, actions.say):
         later(world, draws, 0.5, what, world, draws)
+    for _ in range(2):
+        later(world, draws, 0.6, relay.publish_again, world, draws)
 
 
 def removed_while_subscribing(world: "World", draws: random.Random) -> None:
@@ -72,8 +75,9 @@ def newcomer_is_removed(world: "World", draws: random.Random) -> None:
 
 
 def two_events(world: "World", draws: random.Random) -> None:
-    """A user is removed from a group and added to another while the chat service answers slowly, as of before."""
-    world.chat.faults.begin(ChatFault.SLOW, "GetUserGroups", share=0.7, seconds=draws.uniform(0.05, 1.5))
+    """Users are removed and added while the chat service answers slowly, as of before, or does not."""
+    fault = draws.choice((ChatFault.SLOW, ChatFault.SLOW, ChatFault.FAILS, ChatFault.UNAVAILABLE, ChatFault.HANGS))
+    world.chat.faults.begin(fault, "GetUserGroups", share=draws.choice((0.7, 1.0)), seconds=draws.uniform(0.05, 1.5))
     faults.during(world, faults.CHAT_FAILS, 2.0, world.chat.faults.end)
     for _ in range(3):
         later(world, draws, 0.5, draws.choice((actions.remove, actions.add)), world, draws)

@@ -46,14 +46,18 @@ def _release(held: "Sequence[Link]") -> None:
         link.go_on()
 
 
-def one_side_is_slow(world: "World", draws: random.Random, seconds: float) -> None:
-    """Let Redis's answers to gateways, or what their subscriptions bring, take longer than the other for a while."""
+def one_side_is_slow(world: "World", draws: random.Random, seconds: float) -> float:
+    """Let Redis's answers to gateways, or what their subscriptions bring, take longer than the other for a while.
+
+    Return by how much.
+    """
     slow = draws.choice((world.redis.commands_of, world.redis.subscriptions_of))
     delay = draws.choice((0.02, 0.1, 0.3, 0.8))
     links = [link for gateway in world.live_gateways if draws.random() < 0.8 for link in slow(gateway.process.name)]
     pipes = [pipe for link in links for pipe in draws.choice(((link.out,), (link.back,), (link.out, link.back)))]
     _delay(pipes, delay)
     faults.during(world, faults.SLOW, seconds, partial(_delay, pipes, 0.0))
+    return delay
 
 
 def _delay(pipes: "Sequence[Pipe]", seconds: float) -> None:
@@ -61,19 +65,29 @@ def _delay(pipes: "Sequence[Pipe]", seconds: float) -> None:
         pipe.delay = seconds
 
 
-def hints_are_lost(world: "World", draws: random.Random, seconds: float) -> None:
+def hints_are_lost(world: "World", draws: random.Random, seconds: float, share: float = 0.8) -> None:
     """Lose what the subscriptions of some gateways bring, until they are reset."""
     for gateway in world.live_gateways:
-        if draws.random() < 0.8:
+        if draws.random() < share:
             for link in world.redis.subscriptions_of(gateway.process.name):
                 link.back.drops = True
                 world.scheduler.after(seconds, link.reset)
     faults.during(world, faults.ANSWERS_LOST, seconds + 0.1)
 
 
-def the_chat_service_is_slow(world: "World", draws: random.Random, seconds: float) -> None:
+def all_in_one_turn(world: "World", draws: random.Random, devices: "Sequence[Member]", seconds: float) -> None:
+    """Keep back what subscriptions and these devices carry, and let it all arrive within some turns of the loops."""
+    held = [link for gateway in world.live_gateways for link in world.redis.subscriptions_of(gateway.process.name)]
+    held += [device.socket.link for device in devices if device.socket is not None]
+    for link in held:
+        link.stall()
+        turns = draws.randint(0, 12) * max(world.shape.turn_seconds, 0.0001)
+        faults.during(world, faults.STALLED, seconds + turns, link.go_on)
+
+
+def the_chat_service_is_slow(world: "World", draws: random.Random, seconds: float, longest: float = 1.5) -> None:
     """Let the chat service answer as of before, late, when it is asked for a user's groups."""
-    world.chat.faults.begin(ChatFault.SLOW, "GetUserGroups", share=0.7, seconds=draws.uniform(0.05, 1.5))
+    world.chat.faults.begin(ChatFault.SLOW, "GetUserGroups", share=0.7, seconds=draws.uniform(0.05, longest))
     faults.during(world, faults.CHAT_FAILS, seconds, world.chat.faults.end)
 
 
@@ -91,6 +105,12 @@ def speak(world: "World", draws: random.Random, group_id: str, count: int) -> No
             device.send(group_id, world.text())
 
 
+def speak_in_each(world: "World", draws: random.Random, user_id: int) -> None:
+    """Devices send a message to each chat group of a user."""
+    for group_id in sorted(world.groups_of(user_id)):
+        speak(world, draws, group_id, 1)
+
+
 def a_member(world: "World", draws: random.Random) -> tuple[str, int] | None:
     """Return a chat group and a member of it who may be removed, with a device if possible; None without any."""
     groups = world.chat.store.groups
@@ -103,6 +123,13 @@ def a_member(world: "World", draws: random.Random) -> tuple[str, int] | None:
     in_use = {device.user_id for device in world.clients if not device.is_over}
     online = [(group_id, user_id) for group_id, user_id in members if user_id in in_use]
     return draws.choice(online or members) if members else None
+
+
+def new_group(world: "World", draws: random.Random, user_id: int) -> str:
+    """Return a new chat group that another user owns: nobody else is in it."""
+    group_id = world.chat.create(draws.choice([one for one in world.users if one != user_id]))
+    world.groups.append(group_id)
+    return group_id
 
 
 def remove(world: "World", group_id: str, user_id: int) -> None:

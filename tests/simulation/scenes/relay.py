@@ -33,14 +33,23 @@ def relay_stops_in_a_batch(world: "World", draws: random.Random) -> None:
 
 def event_comes_twice(world: "World", draws: random.Random) -> None:
     """A message is added to its stream again, at once and once more some seconds later."""
+    if words := _last_messages(world):
+        again = draws.choice(words)
+        for seconds in (draws.uniform(0, 0.01), draws.uniform(0, min(12.0, world.id_seconds * 0.8))):
+            world.scheduler.after(seconds, world.publish_again, again)
+        talk(world, draws, 2)
+
+
+def publish_again(world: "World", draws: random.Random) -> None:
+    """Add one of the last messages to its stream again."""
+    if words := _last_messages(world):
+        world.publish_again(draws.choice(words))
+
+
+def _last_messages(world: "World") -> list[Any]:
+    """Return the fields of the last entries of the stream of messages."""
     entries: Any = world.redis.model.dump().get(routes.MESSAGE_NEW.encode(), ())
-    words = [fields for _, fields in entries][-3:]
-    if not words:
-        return
-    again = draws.choice(words)
-    for seconds in (draws.uniform(0, 0.01), draws.uniform(0, min(12.0, world.id_seconds * 0.8))):
-        world.scheduler.after(seconds, world.publish_again, again)
-    talk(world, draws, 2)
+    return [fields for _, fields in entries][-3:]
 
 
 def event_comes_after_its_id_expired(world: "World", draws: random.Random) -> None:

@@ -3,18 +3,21 @@
 import random
 from typing import TYPE_CHECKING
 
-from tests.simulation import faults
+from tests.simulation import actions, faults
 from tests.simulation.scenes.moments import (
     HELD,
     a_member,
     add,
+    all_in_one_turn,
     devices_in,
     in_slow_motion,
     later,
     membership_seconds,
+    new_group,
     one_side_is_slow,
     remove,
     speak,
+    speak_in_each,
     the_chat_service_is_slow,
     toggle,
 )
@@ -28,50 +31,79 @@ ASKED_AGAIN_SECONDS = 7.0
 
 
 def subscribed_out_of_step(world: "World", draws: random.Random) -> None:
-    """Devices connect, join and leave, perhaps as their user is removed, while one side of Redis is slow."""
+    """Devices connect, join and leave while one side of Redis is slow, and perhaps their user is removed meanwhile."""
     chosen, seconds = a_member(world, draws), draws.uniform(1, 4)
     if chosen is None:
         return
     group_id, user_id = chosen
-    one_side_is_slow(world, draws, seconds)
-    if draws.random() < 0.5:
+    delay = one_side_is_slow(world, draws, seconds)
+    if draws.random() < 0.4:
         the_chat_service_is_slow(world, draws, seconds)
-    for device in devices_in(world, group_id):
-        if device.user_id == user_id or draws.random() < 0.5:
-            _subscribe_again(world, draws, device, group_id)
-    speak(world, draws, group_id, draws.choice((0, 1, 3)))
+    devices = [one for one in devices_in(world, group_id) if one.user_id == user_id or draws.random() < 0.5]
+    away = _subscribe_again(world, draws, devices, group_id)
+    speak_in_each(world, draws, user_id)
     if draws.random() < 0.7:
-        later(world, draws, draws.choice((0.3, seconds)), toggle, world, group_id, user_id)
-    for _ in range(draws.choice((1, 8))):
-        later(world, draws, seconds, speak, world, draws, group_id, 1)
+        world.scheduler.after(away + draws.uniform(0, 3 * delay + 0.05), toggle, world, group_id, user_id)
+    for _ in range(draws.choice((0, 1, 8))):
+        world.scheduler.after(away + draws.uniform(0, seconds), speak, world, draws, group_id, 1)
 
 
-def _subscribe_again(world: "World", draws: random.Random, device: "Member", group_id: str) -> None:
-    """Let a device connect or join again, in one of several ways."""
-    what, linger = draws.random(), min(dict(world.shape.settings).get("linger_seconds", 30.0), 5.0)
+def _subscribe_again(world: "World", draws: random.Random, devices: "list[Member]", group_id: str) -> float:
+    """Let devices connect or join again, in one of several ways; return after how many seconds they do."""
+    what, linger = draws.random(), dict(world.shape.settings).get("linger_seconds", 6.0)
     if what < 0.4:
-        device.reset()
-        return
-    device.leave(group_id)
+        for device in devices:
+            device.reset()
+        return 0.1
     away = draws.choice((0.01, 0.3, linger + draws.uniform(-0.3, 0.1)))
-    world.scheduler.after(away, device.join, group_id)
-    if what < 0.7:
-        world.scheduler.after(away + draws.choice((0.01, 0.2)), device.leave, group_id)
+    for device in devices:
+        device.leave(group_id)
+        world.scheduler.after(away, device.join, group_id)
+        if what < 0.7:
+            world.scheduler.after(away + draws.choice((0.01, 0.2)), device.leave, group_id)
+    return away
+
+
+def subscribed_in_one_turn(world: "World", draws: random.Random) -> None:
+    """Devices join again, or connect, in the moment in which a message of the chat group arrives."""
+    group_id, seconds = draws.choice(world.groups), draws.uniform(0.1, 0.4)
+    devices = devices_in(world, group_id)
+    joining = draws.sample(devices, len(devices) // 2)
+    for device in joining:
+        device.leave(group_id)
+    world.scheduler.after(0.3, all_in_one_turn, world, draws, joining, seconds)
+    for device in joining:
+        world.scheduler.after(0.31, device.join, group_id)
+    world.scheduler.after(0.3, speak, world, draws, group_id, draws.choice((1, 2)))
+    for _ in range(3):
+        later(world, draws, 0.6, _visit, world, draws.choice(world.users), 2.0)
+        for _ in range(4):
+            later(world, draws, 0.7, speak, world, draws, group_id, 1)
 
 
 def one_user_changes(world: "World", draws: random.Random) -> None:
     """One user is removed from chat groups and added to them, some times within seconds; then a message in each."""
     user_id = draws.choice(world.users)
     groups = [one for one in world.groups if world.chat.store.groups[one].owner_id != user_id]
-    seconds = draws.choice((1.0, 5.0))
+    if len(groups) < 2:
+        groups.append(new_group(world, draws, user_id))
+    seconds = draws.choice((0.3, 1.0, 4.0))
     if draws.random() < 0.5:
-        one_side_is_slow(world, draws, seconds)
+        one_side_is_slow(world, draws, seconds + 2)
     elif draws.random() < 0.5:
-        in_slow_motion(world, draws, seconds)
+        in_slow_motion(world, draws, seconds + 2)
+    how = draws.choice(("added", "changed", "removed and added"))
     for group_id in groups:
-        for _ in range(draws.choice((1, 2))):
-            later(world, draws, seconds, toggle, world, group_id, user_id)
-        world.scheduler.after(seconds + 0.5, speak, world, draws, group_id, 1)
+        if how == "added":
+            remove(world, group_id, user_id)
+            world.scheduler.after(2 + draws.uniform(0, seconds), add, world, group_id, user_id)
+        elif how == "changed" or group_id != groups[0]:
+            for _ in range(draws.choice((1, 2))):
+                world.scheduler.after(2 + draws.uniform(0, seconds), toggle, world, group_id, user_id)
+        else:
+            world.scheduler.after(2.0, remove_and_add, world, draws, group_id, user_id)
+            world.scheduler.after(2.1, speak, world, draws, group_id, 2)
+        world.scheduler.after(seconds + 2.5, speak, world, draws, group_id, 1)
 
 
 def removal_is_reverted(world: "World", draws: random.Random) -> None:
@@ -85,46 +117,58 @@ def removal_is_reverted(world: "World", draws: random.Random) -> None:
         for slot in world.relays:
             slot.pause()
             faults.during(world, HELD, seconds, slot.go_on)
-    remove(world, group_id, user_id)
-    world.scheduler.after(0.01, add, world, group_id, user_id)
+    speak(world, draws, group_id, draws.choice((0, 1, 2)))
+    world.scheduler.after(0.1, remove_and_add, world, draws, group_id, user_id)
     for _ in range(4):
         later(world, draws, seconds + 1, speak, world, draws, group_id, 1)
 
 
+def remove_and_add(world: "World", draws: random.Random, group_id: str, user_id: int) -> None:
+    """Remove a user, and add it again at once."""
+    remove(world, group_id, user_id)
+    world.scheduler.after(draws.choice((0.001, 0.1)), add, world, group_id, user_id)
+
+
 def group_is_new(world: "World", draws: random.Random) -> None:
-    """Users get a chat group that no gateway receives yet, and one of them is removed from it at once."""
-    owner_id, *others = draws.sample(world.users, 2)
-    one_side_is_slow(world, draws, 3.0)
-    group_id = world.chat.create(owner_id)
-    world.groups.append(group_id)
-    for user_id in others:
-        add(world, group_id, user_id)
-        later(world, draws, draws.choice((0.1, 1.0)), remove, world, group_id, user_id)
-        if draws.random() < 0.5:
-            world.add_device(user_id)
-    for _ in range(3):
-        later(world, draws, 3, speak, world, draws, group_id, 1)
+    """A user gets a chat group that no gateway receives yet, and is removed from it, or leaves it, at once."""
+    user_id, delay = draws.choice(world.users), one_side_is_slow(world, draws, 3.0)
+    group_id = new_group(world, draws, user_id)
+    add(world, group_id, user_id)
+    if draws.random() < 0.5:
+        world.add_device(user_id)
+    if draws.random() < 0.6:
+        later(world, draws, 3 * delay + 0.1, remove, world, group_id, user_id)
+    elif draws.random() < 0.5:
+        for device in devices_in(world, group_id):
+            if device.user_id == user_id:
+                later(world, draws, 3 * delay + 0.1, device.leave, group_id)
+    for _ in range(draws.choice((0, 1, 6))):
+        later(world, draws, 3 * delay + 0.5, speak, world, draws, group_id, 1)
 
 
 def removed_where_nobody_receives(world: "World", draws: random.Random) -> None:
-    """Devices of a user leave a chat group, the user is removed from it, and other devices of the user connect."""
+    """Devices leave a chat group, a user is removed from it, and other devices of the user connect."""
     chosen = a_member(world, draws)
     if chosen is None:
         return
     group_id, user_id = chosen
+    everybody = draws.random() < 0.5
     for device in devices_in(world, group_id):
-        if device.user_id == user_id:
+        if everybody or device.user_id == user_id:
             device.leave(group_id)
-    linger = min(dict(world.shape.settings).get("linger_seconds", 30.0), 5.0)
+    linger = dict(world.shape.settings).get("linger_seconds", 30.0)
     world.scheduler.after(linger + 0.5, remove, world, group_id, user_id)
-    for number in range(3):
-        world.scheduler.after(linger + 2 + number, _visit, world, user_id)
-    world.scheduler.after(linger + 6, speak, world, draws, group_id, 1)
+    for seconds in (1.5, 2.0):
+        world.scheduler.after(linger + seconds, _visit, world, user_id, 4.0)
+    world.scheduler.after(linger + 4, speak, world, draws, group_id, 1)
 
 
-def _visit(world: "World", user_id: int) -> None:
+def _visit(world: "World", user_id: int, seconds: float) -> None:
+    """A device of a user connects, and stays for so long; for ever if there are few devices."""
+    many = sum(not device.is_over for device in world.clients) >= actions.MAX_DEVICES
     device = world.add_device(user_id)
-    world.scheduler.after(4.0, device.finish)
+    if many:
+        world.scheduler.after(seconds, device.finish)
 
 
 def refused_without_an_event(world: "World", draws: random.Random) -> None:
@@ -149,6 +193,6 @@ def _send_to(world: "World", user_id: int, group_id: str) -> None:
 
 
 SCENES = (
-    subscribed_out_of_step, one_user_changes, removal_is_reverted, group_is_new, removed_where_nobody_receives,
-    refused_without_an_event,
+    subscribed_out_of_step, subscribed_in_one_turn, one_user_changes, removal_is_reverted, group_is_new,
+    removed_where_nobody_receives, refused_without_an_event,
 )  # fmt: skip

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
-from tests.support.ledger.reader import Place, Reader
+from tests.support.ledger.reader import LEFT, Place, Reader
 
 if TYPE_CHECKING:
     from tests.support.ledger.ledger import Ledger
@@ -36,7 +36,8 @@ def judge(ledger: "Ledger", reader: Reader, groups: Collection[str]) -> None:
     for group_id in sorted(wanted | unwanted):
         spans = reader.spans.get(f"group:{group_id}", [])
         is_subscribed = bool(spans) and (spans[-1].last is None or spans[-1].why == "finished")
-        if group_id in wanted and not is_subscribed:
+        has_left = bool(spans) and spans[-1].why == LEFT
+        if group_id in wanted and not is_subscribed and not has_left:
             ledger.found("unsubscribed", f"{reader.name} is a member of {group_id} and is not subscribed to it")
         if group_id in unwanted and is_subscribed and reader.was_connected:
             ledger.found("leaked", f"{reader.name} was removed from {group_id} and is still subscribed to it")

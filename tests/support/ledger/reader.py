@@ -18,6 +18,8 @@ EXPECTED_ERRORS = {403, 404, 429, 503}
 UNAVAILABLE = 503
 LONGEST_ASKED = 10.0
 """Seconds that a gateway that shuts down asks to wait at most (`CHATWS_DRAIN_RETRY_SECONDS`)."""
+LEFT = "leave_group"
+"""What ends the span of a reader that left a chat group by itself."""
 Frame = Mapping[str, Any]
 Place = tuple[str, int]
 """Epoch and offset of a publication in its feed."""
@@ -47,7 +49,7 @@ class Span:
     last: Place | None = None
     ended: float = inf
     why: str = ""
-    """What ended it: "group_left", "auth_success" without the feed, or "finished"."""
+    """What ended it: "group_left", `LEFT`, "auth_success" without the feed, or "finished"."""
 
 
 @dataclass(slots=True)
@@ -145,7 +147,7 @@ class Reader:
         elif kind in ("group_joined", "feed_reset"):
             self._placed(frame["data"], kind)
         elif kind == "group_left":
-            self._end_span(f"group:{frame['data']['group_id']}", kind)
+            self._end_span(f"group:{frame['data']['group_id']}", LEFT if frame.get("message_id") else kind)
         elif kind == "error":
             self._error(frame)
             self.errors.append((frame.get("message_id", ""), self._ledger.wall()))
@@ -209,7 +211,7 @@ class Reader:
             return
         self.places[feed] = at
         self._ledger.known(feed, at)
-        has_left = not is_subscribed and before is not None and self.spans[feed][-1].why == "group_left"
+        has_left = not is_subscribed and before is not None and self.spans[feed][-1].why in (LEFT, "group_left")
         if not is_subscribed:
             self._begin_span(feed, at, continues=before == at)
         if before in (None, at) or (has_left and "recovered" not in place):  # it joins again without its position
