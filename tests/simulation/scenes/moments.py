@@ -125,8 +125,8 @@ def a_member(world: "World", draws: random.Random) -> tuple[str, int] | None:
     return draws.choice(online or members) if members else None
 
 
-def new_group(world: "World", draws: random.Random, user_id: int) -> str:
-    """Return a new chat group that another user owns: nobody else is in it."""
+def new_group(world: "World", draws: random.Random, user_id: int = 0) -> str:
+    """Return a new chat group, which another user than this one owns: nobody else is in it."""
     group_id = world.chat.create(draws.choice([one for one in world.users if one != user_id]))
     world.groups.append(group_id)
     return group_id

@@ -43,7 +43,9 @@ def subscribed_out_of_step(world: "World", draws: random.Random) -> None:
     away = _subscribe_again(world, draws, devices, group_id)
     speak_in_each(world, draws, user_id)
     if draws.random() < 0.7:
-        world.scheduler.after(away + draws.uniform(0, 3 * delay + 0.05), toggle, world, group_id, user_id)
+        world.scheduler.after(
+            away + draws.uniform(0, draws.choice((3, 10)) * delay + 0.1), toggle, world, group_id, user_id
+        )
     for _ in range(draws.choice((0, 1, 8))):
         world.scheduler.after(away + draws.uniform(0, seconds), speak, world, draws, group_id, 1)
 
@@ -103,6 +105,8 @@ def one_user_changes(world: "World", draws: random.Random) -> None:
         else:
             world.scheduler.after(2.0, remove_and_add, world, draws, group_id, user_id)
             world.scheduler.after(2.1, speak, world, draws, group_id, 2)
+            for device in devices_in(world, group_id):
+                later(world, draws, seconds + 2.5, device.leave, groups[-1])
         world.scheduler.after(seconds + 2.5, speak, world, draws, group_id, 1)
 
 
@@ -130,20 +134,22 @@ def remove_and_add(world: "World", draws: random.Random, group_id: str, user_id:
 
 
 def group_is_new(world: "World", draws: random.Random) -> None:
-    """A user gets a chat group that no gateway receives yet, and is removed from it, or leaves it, at once."""
-    user_id, delay = draws.choice(world.users), one_side_is_slow(world, draws, 3.0)
-    group_id = new_group(world, draws, user_id)
-    add(world, group_id, user_id)
+    """Users get a chat group that no gateway receives yet, and are removed from it, or leave it, at once."""
+    group_id = new_group(world, draws)
+    owner_id = world.chat.store.groups[group_id].owner_id
+    delay = one_side_is_slow(world, draws, 2.0)
+    for user_id in world.users:
+        if user_id != owner_id:
+            add(world, group_id, user_id)
+            if draws.random() < 0.6:
+                later(world, draws, 3 * delay + 0.1, remove, world, group_id, user_id)
     if draws.random() < 0.5:
-        world.add_device(user_id)
-    if draws.random() < 0.6:
-        later(world, draws, 3 * delay + 0.1, remove, world, group_id, user_id)
-    elif draws.random() < 0.5:
-        for device in devices_in(world, group_id):
-            if device.user_id == user_id:
-                later(world, draws, 3 * delay + 0.1, device.leave, group_id)
-    for _ in range(draws.choice((0, 1, 6))):
-        later(world, draws, 3 * delay + 0.5, speak, world, draws, group_id, 1)
+        _visit(world, draws.choice(world.users), 4.0)
+    for device in devices_in(world, group_id):
+        if draws.random() < 0.2:
+            later(world, draws, 3 * delay + 0.1, device.leave, group_id)
+    for _ in range(draws.choice((0, 1, 1, 6))):
+        later(world, draws, 3 * delay + 0.1, speak, world, draws, group_id, 1)
 
 
 def removed_where_nobody_receives(world: "World", draws: random.Random) -> None:
