@@ -288,9 +288,14 @@ def _sizes(gateway: Gateway) -> list[str]:
 
 
 def _feeds_of(gateway: Gateway) -> list[str]:
-    """A gateway receives only what a connection of it receives, also on its channel layer."""
+    """A gateway receives only what a connection of it receives, also on its channel layer.
+
+    For the removals in it, it receives a chat group that its only members here have left by themselves, too.
+    """
     hub, name = gateway.node.hub, gateway.process.name
-    found = [f"{name} receives {feed.name} for nobody" for feed in hub._feeds.values() if not feed.subscribers]
+    followed = {group_feed(one) for known in gateway.memberships._users.values() for one in known.groups or ()}
+    unused = [feed.name for feed in hub._feeds.values() if not feed.subscribers and feed.name not in followed]
+    found = [f"{name} receives {feed} for nobody" for feed in unused]
     of_users = {one for subscribers in hub._subscribers_of_user.values() for one in subscribers}
     if of_users != hub._feeds_by_subscriber.keys():
         found.append(f"{name} notes {len(of_users)} subscribers by user, {len(hub._feeds_by_subscriber)} by feed")
