@@ -5,7 +5,6 @@ from typing import Any
 from tests.support.ledger import Kind, Ledger, Place, Reader
 
 FLUSH = Kind("FLUSHALL", loses=True, forgets=True)
-WENT_BACK = Kind("Redis went back", loses=True, unnoticed=12.0, forgets=True, repeats=True)
 TRIM = Kind("trim", loses=True)
 RELAY = Kind("relay killed", budget=5.0)
 RESTART = Kind("restart")

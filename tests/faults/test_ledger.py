@@ -8,7 +8,6 @@ from tests.faults.fabricated import (
     FLUSH,
     RESTART,
     TRIM,
-    WENT_BACK,
     Frame,
     History,
     auth,
@@ -17,7 +16,7 @@ from tests.faults.fabricated import (
     removal,
     reset,
 )
-from tests.support.ledger import Kind, Ledger
+from tests.support.ledger import Ledger
 
 
 @pytest.fixture
@@ -121,6 +120,17 @@ def test_two_causes_excuse_two_notices(history: History) -> None:
         history.cause(FLUSH, began, began + 0.1)
         history.at(began + 1).one.observe(reset((f"after {began}", 0)))
     assert history.judge().problems == []
+
+
+def test_position_is_as_old_as_its_message_also_if_nobody_is_owed_it(history: History) -> None:
+    """Redis lost the stream's entry of message 1, so it is owed to nobody; it reached the reader late all the same."""
+    history.at(1).acked(1)
+    history.at(3).acked(2)
+    del history.ledger.sent["m-1"]
+    history.at(5).get(1)
+    history.cause(TRIM, 4, 5.5)
+    history.at(6).one.observe(reset(("e", 2)))
+    assert history.judge().count["lost"] == 0
 
 
 def test_notice_without_a_loss_needs_a_cause(history: History) -> None:

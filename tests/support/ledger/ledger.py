@@ -66,6 +66,8 @@ class Ledger:
         """By feed and epoch: offsets that may be given to two publications without a notice."""
         self._known: dict[str, dict[Place, float]] = {}
         self._epochs: dict[str, dict[str, int]] = {}
+        self._began: dict[str, float] = {}
+        """When the sending of each message began, also of those that were taken out of ``sent``."""
         self._message_at: dict[tuple[str, Place], str] = {}
         self._places: dict[str, dict[Place, None]] = {}
         self._feed_of: dict[str, str] = {}
@@ -84,6 +86,7 @@ class Ledger:
         if message_id in self.sent:
             self.found("lost", f"{sender}: two messages were acked with the id {message_id}")
         self.sent[message_id] = Sent(group_id, began, self.clock(), sender)
+        self._began[message_id] = began
 
     def left_behind(self, message_id: str, group_id: str, stored: float) -> None:
         """Record a message that was stored and never acked: it is delivered as any other, at any time."""
@@ -174,8 +177,7 @@ class Ledger:
         its way to a reader during a fault was published before it.
         """
         first = self._known.get(feed, {}).get(at, inf)
-        message = self.sent.get(self._message_at.get((feed, at), ""))
-        return first if message is None else min(first, message.began)
+        return min(first, self._began.get(self._message_at.get((feed, at), ""), inf))
 
     def since_message(self, feed: str, at: Place) -> float:
         """Return `since` of the last message of the epoch at or before a position; of the position if there is none."""
