@@ -73,7 +73,7 @@ def replaced_under_one_feed(world: "World", draws: random.Random) -> None:
 def _go_back(world: "World", draws: random.Random) -> None:
     if world.redis.can_go_back:
         keeps = draws.random() < 0.4
-        world.redis_loses(lambda: world.redis.go_back(keeps_subscriptions=keeps))
+        world.lost.of(lambda: world.redis.go_back(keeps_subscriptions=keeps))
         faults.during(world, faults.WENT_BACK, 0.5)
 
 
