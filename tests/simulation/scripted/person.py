@@ -57,7 +57,11 @@ class Person(Device):
     def _sends(self, group_id: str, work: Any) -> Any:
         began, ledger, task = self.story.now, self.story.world.ledger, self.does(work)
         task.add_done_callback(
-            lambda done: ledger.acked(done.result(), group_id, began, self.name) if is_answered(done) else None
+            lambda done: (
+                ledger.acked(done.result(), group_id, began, self.name)
+                if is_answered(done) and done.result() not in ledger.sent  # the same frame may be sent again
+                else None
+            )
         )  # fmt: skip
         return task
 
