@@ -62,7 +62,8 @@ class Subscriptions:
 
     __slots__ = (
         "_backoff", "_changing", "_client", "_has_ended", "_hub", "_is_starting", "_left", "_memberships",
-        "_on_removed", "_over_limit", "_reconciling", "_reset", "_resume", "_retry", "deliver", "membership", "user_id",
+        "_on_removed", "_over_limit", "_reconciling", "_resume", "_retry", "_waiting", "deliver", "membership",
+        "user_id",
     )  # fmt: skip
 
     def __init__(
@@ -82,8 +83,9 @@ class Subscriptions:
         self._has_ended = False
         self._left: set[str] = set()
         """Chat groups that the client left. The user is still a member."""
-        self._reset: dict[str, int] = {}
-        """Chat groups that wait for the membership since their log was lost; the number of answers until then."""
+        self._waiting: dict[str, int] = {}
+        """Chat groups that the client knows of and does not receive yet: their log was lost, or could not be read. The
+        number of answers about the membership until then."""
         self._over_limit = 0
         """How many chat groups were above the limit, as the client was told last."""
         self._resume = Resume()
@@ -161,7 +163,7 @@ class Subscriptions:
         known = self.membership.known
         if group_id in known if known is not None else len(self._left) < MAX_LEFT:
             self._left.add(group_id)
-        self._reset.pop(group_id, None)
+        self._waiting.pop(group_id, None)
         if self._hub.unsubscribe(self, group_feed(group_id)):
             self.membership.mark_incomplete()
 
@@ -185,21 +187,21 @@ class Subscriptions:
                     subscribed = await self._subscribe_to_groups()
                     reply.first = replies.encode([replies.group_joined(one) for one in subscribed])
                     reply.tail = replies.tail_of(subscribed)
-                self._end_reset()
+                self._end_waiting()
         except FeedUnavailable:
             self.membership.refresh_in_background()
         finally:
             if self._has_ended:
                 self._hub.unsubscribe_all(self)
 
-    def _end_reset(self) -> None:
-        """Tell the client of the chat groups whose log was lost and of which its user is no longer a member."""
+    def _end_waiting(self) -> None:
+        """Tell the client of the chat groups that it waits for and of which its user is no longer a member."""
         received, groups = self._hub.feeds_of(self), self.membership.groups or frozenset()
-        for group_id, answers in list(self._reset.items()):
-            if group_feed(group_id) in received:
-                del self._reset[group_id]
+        for group_id, answers in list(self._waiting.items()):
+            if group_feed(group_id) in received or group_id in self._left:
+                del self._waiting[group_id]
             elif group_id not in groups and self.membership.answers > answers:
-                del self._reset[group_id]
+                del self._waiting[group_id]
                 self._on_removed(group_id)
                 self._client.write(GroupLeft(group_id))
 
@@ -218,7 +220,9 @@ class Subscriptions:
             self._resume.points.pop(feed, None)
             if group_of(feed) not in groups:
                 self._unsubscribe(feed)
-        if not received.issuperset(feeds):
+        if waiting := [feed for feed in feeds if feed not in received]:
+            for feed in waiting:
+                self._waiting.setdefault(group_of(feed), self.membership.answers)
             self._subscribe_later()
         else:
             self._backoff.reset()
@@ -273,7 +277,7 @@ class Subscriptions:
             self.membership.refresh_in_background()
             return True
         self._resume.remember_position(feed, position)
-        self._reset[group_id] = self.membership.answers
+        self._waiting[group_id] = self.membership.answers
         self.membership.removed(group_id)
         return False
 

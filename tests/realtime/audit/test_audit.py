@@ -9,6 +9,7 @@ from asgiref.sync import sync_to_async
 from django.db import connection
 
 from realtime.aio import tasks
+from realtime.audit import reaper as reaper_module
 from realtime.audit import recorder
 from realtime.audit.events import Event, Opened, parse
 from realtime.audit.reaper import Reaper
@@ -20,6 +21,7 @@ from realtime.exceptions import DatabaseUnavailable, PoisonEntry, RedisRefused
 from realtime.ids import new_connection_id, new_node_name
 from realtime.models import ConnectionRecord
 from realtime.observability import metrics
+from realtime.redis import keys
 from realtime.redis.keys import AUDIT_STREAM
 from tests.support.redis import Redis, RedisServer, connect
 from tests.support.redis_errors import ELEVEN, ErrorProxy
@@ -177,6 +179,38 @@ async def test_records_of_a_dead_gateway_close_after_the_lease(redis: Redis, con
     assert await reaper.reap() == 0
     assert await until_answer(reaper.reap, what="it is closed") == 1
     assert (await record("c1")).close_code == 1006
+
+
+async def test_records_of_a_gateway_that_lives_after_all_open_again(redis: Redis, conf: RealtimeConf) -> None:
+    """A paused gateway is taken for dead; when it goes on, one of its two connections ends at once."""
+    told = Audit(redis, "paused", conf)
+    for name in ("c1", "c2"):
+        told.opened(name, address="", user_agent="", is_authenticated=False)
+    await told.stop()
+    await database_sink(await entries(redis))
+    reaper = Reaper(redis, replace(conf, presence_lease=0.2))
+    assert await until_answer(reaper.reap, what="they are closed") == 2
+    told.closed("c2", code=1006, frames_in=1, frames_out=2, bytes_in=3, bytes_out=4)
+    await told.stop()
+    await database_sink(await entries(redis))
+    now, _ = await redis.time()
+    await redis.zadd(keys.NODES, {"paused": now + 60})
+    await redis.hset(keys.node_connections("paused"), mapping={"c1": "1", "c2": "1"})
+    assert await reaper.reap() == 0
+    assert ((await record("c1")).closed_at, (await record("c1")).close_code) == (None, None)
+    assert (await record("c2")).close_code == 1006
+    await reaper.reap()
+    assert list(await redis.hgetall(keys.REAPER)) == [b"at"]
+
+
+async def test_gateways_that_never_come_back_are_forgotten(
+    redis: Redis, conf: RealtimeConf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reaper_module, "REMEMBERED_SECONDS", 0)
+    await test_records_of_a_dead_gateway_close_after_the_lease(redis, conf)
+    assert len(await redis.hgetall(keys.REAPER)) == 2
+    await Reaper(redis, conf).reap()
+    assert list(await redis.hgetall(keys.REAPER)) == [b"at"]
 
 
 @pytest.mark.parametrize("kind", ["OOM", "LOADING"])

@@ -52,7 +52,7 @@ def test_gateway_that_knows_an_offset_lives(story: Story) -> None:
     assert places(story, group, epoch) == [False, False]
 
 
-def move_unnoticed(story: Story, *refused: str) -> None:
+def move_unnoticed(story: Story, *refused: str, then_remove: bool = False) -> None:
     """Move somebody who knows a feed's new epoch to a gateway that doesn't, while Redis refuses some commands."""
     story.people_of("bob", "ann's phone")
     (ann,) = story.people_of("ann", gateway=1)
@@ -69,8 +69,11 @@ def move_unnoticed(story: Story, *refused: str) -> None:
         story.redis.server.errors("LOADING", which=frozenset(refused))
         ann.returns()
         story.wait(2)
+        if then_remove:
+            story.remove(group, ann)
+            story.wait(1)
         story.redis.server.clear_errors()
-        story.until(lambda: story.receives(ann, group))
+        story.until(lambda: story.receives(ann, group) != then_remove)
         story.wait(1)
     assert len([notice for notice in ann.reader.notices if notice.feed == group_feed(group)]) == 1
 
@@ -105,3 +108,19 @@ def test_client_moves_to_a_gateway_that_cannot_read_positions(story: Story) -> N
 )
 def test_client_moves_to_a_gateway_that_cannot_read_the_log(story: Story) -> None:
     move_unnoticed(story, "evalsha")
+
+
+@history(
+    Bug(
+        "nobody tells a client of a removal from a chat group that it waits for",
+        "b855600",
+        """
+        chatws/socket/subscriptions.py
+        - self._waiting.setdefault(group_of(feed), self.membership.answers)
+        + pass
+        """,
+    ),
+    gateways=2,
+)
+def test_client_is_removed_while_it_waits_for_a_feed(story: Story) -> None:
+    move_unnoticed(story, "hmget", then_remove=True)

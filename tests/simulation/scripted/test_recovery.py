@@ -76,7 +76,7 @@ def test_redis_that_went_back_begins_a_new_epoch(story: Story) -> None:
         "ebfc3a9",
         """
         chatws/socket/subscriptions.py
-        - self._end_reset()
+        - self._end_waiting()
         """,
     ),
 )
