@@ -55,10 +55,13 @@ class Recovery:
             feed.fill = self._tasks.spawn(self._fill(feed), f"filling feed {feed.name}")
 
     async def wait(self, feed: LocalFeed) -> None:
-        """Read a feed's log and return once that has ended, also where it failed."""
+        """Read a feed's log and return once that has ended.
+
+        Raises:
+            RedisUnavailable: the log could not be read.
+        """
         self.start(feed)
-        if feed.fill is not None:
-            await asyncio.wait([feed.fill])
+        await _read([feed])
 
     async def confirm(self, feeds: Sequence[LocalFeed]) -> None:
         """Compare the positions of some feeds with their logs, and return once those that were lost have been reset.
@@ -69,10 +72,7 @@ class Recovery:
         names = [feed.name for feed in feeds]
         for start in range(0, len(names), CHECKED_AT_ONCE):
             await self._check(names[start : start + CHECKED_AT_ONCE])
-        if fills := [feed.fill for feed in feeds if feed.fill is not None]:
-            await asyncio.wait(fills)
-            if any(feed.dirty for feed in feeds):
-                raise RedisUnavailable("a log could not be read")
+        await _read(feeds)
 
     async def run(self, every: float) -> None:
         """Check all feeds each ``every`` seconds, and soon after the layer reconnected or a log could not be read."""
@@ -170,6 +170,14 @@ class Recovery:
             feed.name, feed.epoch, feed.offset, position.epoch, position.offset, why,
         )  # fmt: skip
         self._reset(feed, position)
+
+
+async def _read(feeds: Sequence[LocalFeed]) -> None:
+    """Return once the reads of logs that are under way have ended; raise RedisUnavailable if one failed."""
+    if fills := [feed.fill for feed in feeds if feed.fill is not None]:
+        await asyncio.wait(fills)
+        if any(feed.dirty for feed in feeds):
+            raise RedisUnavailable("a log could not be read")
 
 
 def _went_back(known: Position, found: LogSlice) -> bool:

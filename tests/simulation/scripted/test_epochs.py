@@ -124,3 +124,38 @@ def test_client_moves_to_a_gateway_that_cannot_read_the_log(story: Story) -> Non
 )
 def test_client_is_removed_while_it_waits_for_a_feed(story: Story) -> None:
     move_unnoticed(story, "hmget", then_remove=True)
+
+
+@history(
+    Bug(
+        "a loss is told twice if the log can't be read when the client resumes",
+        "c26d9d7",
+        """
+        realtime/hub/recovery.py
+          self.start(feed)
+        - await _read([feed])
+        + if feed.fill is not None:
+        +     await asyncio.wait([feed.fill])
+        """,
+    ),
+)
+def test_client_resumes_behind_a_trimmed_log_that_cannot_be_read(story: Story) -> None:
+    ann, bob = story.people_of("ann", "bob")
+    group = story.group(ann, bob)
+    ann.is_away()
+    story.post(group, "missed")
+    story.until(lambda: bob.read("missed"))
+    with story.fault("a log is trimmed, and Redis refuses writes", loses=True, budget=12.0):
+        story.subscription().back.is_silent = True
+        for text in ("unheard", "unheard too"):
+            story.post(group, text)
+        story.wait(0.2)
+        story.redis.command("LTRIM", f"chatws:{{group:{group}}}:log", "-1", "-1")
+        story.redis.server.errors("OOM", which="writes")
+        story.subscription().back.is_silent = False
+        ann.returns()
+        story.wait(2)
+        story.redis.server.clear_errors()
+        story.until(lambda: story.receives(ann, group))
+        story.wait(12)
+    assert len([notice for notice in ann.reader.notices if notice.feed == group_feed(group)]) == 1
