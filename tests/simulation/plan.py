@@ -51,7 +51,7 @@ SETTINGS: Mapping[str, Sequence[float]] = {
 """Small values of settings and of constants: what production meets in days, a world then meets in seconds."""
 SMALL_SHARE = 0.25
 """How often each of them is small."""
-CALM_SHARE, CALM_PATIENCE = 0.25, 10
+CALM_SHARE, CALM_PATIENCE = 0.5, 10
 """How often a world is calm: hours, in which less happens. Its `Shape.patience`."""
 
 
@@ -103,8 +103,8 @@ def plan_of(seed: int, faults: Mapping[str, float], actions: Mapping[str, float]
         at += length + QUIET_SECONDS
     if shape.patience > 1:  # a calm world
         length = draws.uniform(1_800, 7_200)
-        steps += _times(draws, at, length, draws.choice((2.0, 4.0, 10.0)), faults)
-        steps += _times(draws, at, length, draws.choice((5.0, 30.0)), actions)
+        steps += _times(draws, at, length, draws.choice((3.0, 5.0)), faults)
+        steps += _times(draws, at, length, draws.choice((20.0, 60.0)), actions)
         rounds.append(at + length)
     numbered = sorted(steps, key=lambda step: step.at)
     return Plan(seed, shape, tuple(replace(step, number=n) for n, step in enumerate(numbered)), tuple(rounds))
