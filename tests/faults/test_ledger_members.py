@@ -131,6 +131,28 @@ def test_removal_relayed_again_after_an_addition_is_no_leak(history: History) ->
     assert history.judge("user 1").count["leaked"] == 0
 
 
+@pytest.mark.parametrize(("again", "count"), [(True, 0), (False, 1)])
+def test_removal_is_as_old_as_what_follows_it(history: History, again: bool, count: int) -> None:
+    """Who receives the removal at offset 1 is late: the user was added, had offset 2, and was removed once more."""
+    two = history.ledger.reader("user 2")
+    two.observe(auth(("e", 0)))
+    with history.at(1).ledger.removing("g", 2):
+        two.observe(LEFT)
+    if again:
+        with history.at(2).ledger.adding("g", 2):
+            two.observe(joined(("e", 1)))
+    two.places["group:g"] = ("e", 1)
+    history.at(3).acked(2)
+    history.get(2, reader=two)
+    with history.at(4).ledger.removing("g", 2):
+        two.observe(LEFT)
+    history.at(5).one.observe(removal(1, 2))
+    history.get(2)
+    with history.at(6).ledger.adding("g", 2):
+        two.observe(joined(("e", 2)))
+    assert history.judge("user 1").count["leaked"] == count
+
+
 @pytest.mark.parametrize(("told_at", "count"), [(4, 0), (0, 1)])
 def test_what_came_before_redis_went_back_is_no_leak(history: History, told_at: int, count: int) -> None:
     """The removed reader had offset 3, was set back to 1, and its removal then took offset 2."""

@@ -179,6 +179,12 @@ class Ledger:
         first = self._known.get(feed, {}).get(at, inf)
         return min(first, self._began.get(self._message_at.get((feed, at), ""), inf))
 
+    def passed(self, feed: str, at: Place) -> float:
+        """Return when a reader first had this position of a feed, or a later one of its epoch."""
+        epoch, offset = at
+        later = (when for place, when in self._known.get(feed, {}).items() if place[0] == epoch and place[1] >= offset)
+        return min(later, default=inf)
+
     def since_message(self, feed: str, at: Place) -> float:
         """Return `since` of the last message of the epoch at or before a position; of the position if there is none."""
         epoch, offset = at

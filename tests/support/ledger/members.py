@@ -54,7 +54,8 @@ def judge_leaks(ledger: "Ledger") -> None:
             for behind, (removal, known) in enumerate(reversed(in_order)):
                 if ledger.took_a_place(f"group:{group_id}", removal):
                     continue  # what was received behind it may have been there before it
-                until = _added_again(ledger, group_id, user_id, known, behind)
+                in_log = min(known, ledger.passed(f"group:{group_id}", removal))
+                until = _added_again(ledger, group_id, user_id, in_log, behind)
                 leaked = [
                     at
                     for at, when in zip(received.places, received.at, strict=True)
