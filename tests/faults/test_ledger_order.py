@@ -136,6 +136,21 @@ def test_repeat_behind_a_notice_is_excused_if_redis_went_back(
     assert history.judge(by_feed=True).count["repeated"] == count
 
 
+@pytest.mark.parametrize(("kind", "count"), [(GONE_BACK, 0), (TRIM, 1)])
+def test_message_that_a_reader_first_has_from_a_repeat_is_not_swapped(history: History, kind: Kind, count: int) -> None:
+    """It missed message 1, had 2, and Redis went back: 1 was published again."""
+    two = history.ledger.reader("user 2")
+    two.observe(auth(("e", 0)))
+    history.at(1).acked(1, 2)
+    history.get(1, reader=two)
+    history.one.observe(reset(("e", 1)))
+    history.get(2)
+    history.cause(kind, 2, 2.1)
+    history.at(3).one.observe(reset(("f", 0)))
+    history.one.observe(publication(1, "m-1", "f"))
+    assert history.judge().count["swapped"] == count
+
+
 @pytest.mark.parametrize("abandoned", [True, False])
 def test_stored_message_of_a_sender_that_finished_needs_no_ack(history: History, abandoned: bool) -> None:
     history.stored.append("m-1")

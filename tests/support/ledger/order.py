@@ -34,12 +34,21 @@ def judge_order(ledger: "Ledger", reader: Reader, stored: Stored) -> None:
     """Check that a reader received messages in the order of the history; the first delivery of each counts."""
     place_in = {message_id: index for ids in stored.values() for index, message_id in enumerate(ids)}
     for group_id, ids in reader.messages.items():
-        once = [message_id for message_id in dict.fromkeys(ids) if message_id not in ledger.published_again]
+        once = [message_id for message_id in dict.fromkeys(ids) if not _is_repeat(ledger, reader, message_id)]
         places = [place_in[message_id] for message_id in once if message_id in place_in]
         for before, after in pairwise(places):
             if after <= before:
                 text = f"{reader.name} {group_id}: the order {before}, {after} differs from the history's"
                 ledger.found("swapped", text)
+
+
+def _is_repeat(ledger: "Ledger", reader: Reader, message_id: str) -> bool:
+    """Return whether what a reader received first was, as is permitted, not the first publication of a message."""
+    if message_id in ledger.published_again:
+        return True
+    here, first = reader.places_of[message_id], ledger.places_of(message_id)[0]
+    began, again = ledger.first_delivered[message_id], reader.seen[message_id]
+    return here != first and bool(forgetting(ledger, message_id, began, again, {here[0], first[0]}))
 
 
 def forgetting(ledger: "Ledger", message_id: str, first: float, again: float, epochs: set[str]) -> list[Cause]:
