@@ -151,6 +151,20 @@ def test_message_that_a_reader_first_has_from_a_repeat_is_not_swapped(history: H
     assert history.judge().count["swapped"] == count
 
 
+@pytest.mark.parametrize(("first", "count"), [(1, 0), (3, 1)])
+def test_repeat_reaches_a_slow_reader_with_the_first(history: History, first: float, count: int) -> None:
+    """Another reader had message 1 before Redis went back; this one receives it, and it again, afterwards."""
+    two = history.ledger.reader("user 2")
+    two.observe(auth(("e", 0)))
+    history.cause(GONE_BACK, 2, 2.1)
+    history.at(first).acked(1)
+    history.get(1, reader=two)
+    history.at(4).get(1)
+    history.one.observe(reset(("f", 0)))
+    history.one.observe(publication(1, "m-1", "f"))
+    assert history.judge(by_feed=True).count["repeated"] == count
+
+
 @pytest.mark.parametrize("abandoned", [True, False])
 def test_stored_message_of_a_sender_that_finished_needs_no_ack(history: History, abandoned: bool) -> None:
     history.stored.append("m-1")

@@ -72,7 +72,8 @@ def judge_repeats(ledger: "Ledger") -> None:
     for reader, message_id, at, when in ledger.repeats:
         first = reader.places_of[message_id]
         times[reader.name, message_id] += 1
-        causes = forgetting(ledger, message_id, reader.seen[message_id], when, {first[0], at[0]})
+        # Both may reach a slow reader long after the fault: the first delivery to anybody counts.
+        causes = forgetting(ledger, message_id, ledger.first_delivered[message_id], when, {first[0], at[0]})
         if times[reader.name, message_id] <= len(causes) + ledger.published_again[message_id]:
             ledger.count["forgotten"] += 1
         else:
