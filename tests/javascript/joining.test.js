@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { faked, reconnected } from "./fake.js";
-import { control, newUser, online, through, until } from "./support.js";
+import { control, newUser, online, through, until, untilTrue } from "./support.js";
 
 /** @import { Fake } from "./fake.js" */
 
@@ -39,6 +39,7 @@ test("a repeated join has the present position", async () => {
   reply(next, "join_group", "error", { code: 503, message: "away" });
   const third = await reconnected(next);
   third.welcome({ feeds: [] });
+  await untilTrue(() => third.of("join_group").length > 0); // a refused frame is repeated after a drawn pause
   const sent = [socket, next, third].map((one) => one.of("join_group")[0].data.resume);
   assert.deepEqual(sent, [
     { epoch: "e", offset: 6 },

@@ -214,6 +214,8 @@ def test_redis_refuses_writes_for_longer_than_a_lease(story: Story) -> None:
         story.redis.command("FLUSHALL")
         story.redis.server.errors("MISCONF", 30.0)
         story.wait(30)
+    story.wait(15)
+    assert not [line for line in story.world.log.lines if "connection records of dead gateways" in line]
 
 
 @history(
