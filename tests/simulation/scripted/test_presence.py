@@ -203,6 +203,8 @@ def test_token_is_revoked_beside_unreadable_requests(story: Story) -> None:
         realtime/audit/reaper.py
         - await self._redis.hset(keys.REAPER, mapping={"at": int(time.time())})
         + pass
+        realtime/audit/reaper.py
+        - await self._redis.hset(keys.REAPER, mapping={f"{CLOSED}{node}": int(time.time()) for node in dead})
         """,
     ),
 )
