@@ -113,7 +113,7 @@ def test_client_moves_to_a_gateway_that_cannot_read_the_log(story: Story) -> Non
 @history(
     Bug(
         "nobody tells a client of a removal from a chat group that it waits for",
-        "b855600",
+        "0f6108e",
         """
         chatws/socket/subscriptions.py
         - self._waiting.setdefault(group_of(feed), self.membership.answers)
@@ -129,7 +129,7 @@ def test_client_is_removed_while_it_waits_for_a_feed(story: Story) -> None:
 @history(
     Bug(
         "a loss is told twice if the log can't be read when the client resumes",
-        "c26d9d7",
+        "aa66729",
         """
         realtime/hub/recovery.py
           self.start(feed)
