@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from chatws import conf
 from chatws.events import routes
 from realtime.audit import events as audit_events
 from realtime.feeds.log import Position
@@ -16,7 +15,6 @@ from realtime.hub.subscription import LocalFeed
 from realtime.redis import keys
 from realtime.relay.watermill import PAYLOAD
 from tests.simulation import checks
-from tests.simulation.plan import SETTLE_SECONDS
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -27,15 +25,13 @@ LOOK_SECONDS = 1.0
 class Losses:
     """What was lost so far. ``messages``: those that no relay had seen. ``records``: connections of which an event of
     the audit is missing. ``intents``: messages that nobody publishes for a sender that gave up. ``ends``: connections
-    whose request to end them is gone. ``blind_until``: a change of membership was lost, and until then no gateway can
-    know of it."""
+    whose request to end them is gone."""
 
     def __init__(self, world: "World") -> None:
         self.messages: set[str] = set()
         self.records: set[str] = set()
         self.intents: set[str] = set()
         self.ends: set[str] = set()
-        self.blind_until = 0.0
         self._world = world
         self._received: dict[LocalFeed, dict[str, int]] = {}
         """By feed of a gateway: the last offset that it had of each epoch whenever Redis went back."""
@@ -77,8 +73,6 @@ class Losses:
             self._world.poison.remove(entry_id)
         elif topic == routes.MESSAGE_NEW:
             self.messages.add(msgspec.json.decode(given[PAYLOAD])["message_id"])
-        elif topic in (routes.MEMBER_ADDED, routes.MEMBER_REMOVED):
-            self.blind_until = self._world.scheduler.now + conf.get().membership_seconds + SETTLE_SECONDS
 
     # Feeds that went back
 
