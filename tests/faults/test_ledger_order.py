@@ -121,6 +121,7 @@ def test_unexpected_close_is_a_problem(history: History, code: int, count: int) 
     assert history.judge().count["closed"] == count
 
 
+FLUSH_AND_BACK = Kind("FLUSHALL", loses=True, unnoticed=10.0, forgets=True, repeats=True)
 GONE_BACK = Kind("Redis crashed and lost a second", loses=True, unnoticed=10.0, repeats=True)
 
 
@@ -163,6 +164,28 @@ def test_repeat_reaches_a_slow_reader_with_the_first(history: History, first: fl
     history.one.observe(reset(("f", 0)))
     history.one.observe(publication(1, "m-1", "f"))
     assert history.judge(by_feed=True).count["repeated"] == count
+
+
+@pytest.mark.parametrize(("sent", "count"), [(1.5, 0), (2.5, 1)])
+def test_repeat_of_what_was_published_before_redis_went_back(history: History, sent: float, count: int) -> None:
+    """A paused gateway delivers it only after Redis went back and before the relay publishes it again."""
+    history.cause(GONE_BACK, 2, 2.1)
+    history.at(3).acked(1, took=3 - sent)
+    history.at(4).get(1)
+    history.one.observe(reset(("f", 0)))
+    history.one.observe(publication(1, "m-1", "f"))
+    assert history.judge(by_feed=True).count["repeated"] == count
+
+
+def test_one_fault_excuses_one_repeat(history: History) -> None:
+    """Redis was flushed while message 1 was being sent, and the message is in three epochs."""
+    history.at(1).get(1)
+    history.cause(FLUSH_AND_BACK, 2, 2.1)
+    for epoch in ("f", "g"):
+        history.at(3).one.observe(reset((epoch, 0)))
+        history.one.observe(publication(1, "m-1", epoch))
+    history.at(4).acked(1, took=3.5)
+    assert history.judge(by_feed=True).count["repeated"] == 1
 
 
 @pytest.mark.parametrize("abandoned", [True, False])

@@ -170,6 +170,11 @@ class World:
         self.clients.append(device)
         return device
 
+    def new_user(self) -> int:
+        """Return a user who has no device yet."""
+        self.users.append(self.users[-1] + 1)
+        return self.users[-1]
+
     def begin_device(self, user_id: int) -> None:
         """As `add_device`, for the scheduler."""
         self.add_device(user_id)

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from chatws.events import routes
+from realtime import conf as realtime_conf
 from realtime.redis import keys
 from tests.simulation import actions, faults
 from tests.simulation.plan import DEFAULT_LEASE
@@ -63,7 +64,10 @@ def relays_are_killed(world: "World", draws: random.Random) -> None:
 
 
 def cursor_is_lost(world: "World", draws: random.Random) -> None:
-    """While no relay runs, Redis loses where they were, or everything; entries follow before a relay starts again."""
+    """While no relay runs, Redis loses where they were, or everything; entries follow before a relay starts again.
+
+    The consumer group, which shows the same position, may be lost with the cursor.
+    """
     for slot in world.relays:
         slot.kill()
         faults.during(world, CURSOR_LOST, 1.0 + draws.random(), slot.start)
@@ -73,6 +77,9 @@ def cursor_is_lost(world: "World", draws: random.Random) -> None:
     else:
         topic = draws.choice((routes.MESSAGE_NEW, routes.MEMBER_REMOVED))
         later(world, draws, 0.5, world.redis.command, "DEL", keys.cursor(topic))
+        if draws.random() < 0.5:
+            group = realtime_conf.get().consumer_group
+            later(world, draws, 0.9, world.redis.command, "XGROUP", "DESTROY", topic, group)
     for _ in range(3):
         world.scheduler.after(draws.uniform(0.5, 0.9), actions.say, world, draws)
     world.scheduler.after(0.9, actions.remove, world, draws)
@@ -129,10 +136,13 @@ def gateway_sleeps_past_its_lease(world: "World", draws: random.Random) -> None:
 
 
 def redis_is_away_for_a_lease(world: "World", draws: random.Random) -> None:
-    """Redis keeps its data and is away until all leases have ended."""
+    """Redis keeps its data and is away until all leases have ended; the gateways perhaps reach it one by one."""
     if world.redis.is_up and not world.shape.everysec and _lease(world) <= LONG_LEASE:
+        seconds = _lease(world) * draws.uniform(1.0, 1.5)
         world.redis.crash()
-        faults.during(world, faults.CRASHED, _lease(world) * draws.uniform(1.0, 1.5), world.redis.start)
+        faults.during(world, faults.CRASHED, seconds, world.redis.start)
+        if draws.random() < 0.7:
+            world.scheduler.after(seconds, faults.slow_down, world, 0.05, 0.5, 3.0)
 
 
 def connections_end_under_traffic(world: "World", draws: random.Random) -> None:

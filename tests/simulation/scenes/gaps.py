@@ -98,6 +98,23 @@ def removal_is_lost(world: "World", draws: random.Random) -> None:
         world.scheduler.after(draws.uniform(0.5, 3.0), speak, world, draws, group_id, 1)
 
 
+def removal_is_trimmed(world: "World", draws: random.Random) -> None:
+    """A gateway misses a removal, and the log has lost it before it looks; messages follow before it has asked."""
+    chosen = a_member(world, draws)
+    if chosen is None:
+        return
+    group_id, user_id = chosen
+    hints_are_lost(world, draws, 1.0, 0.5)
+    the_chat_service_is_slow(world, draws, 6.0, 3.0)
+    world.scheduler.after(0.2, remove, world, group_id, user_id)
+    world.scheduler.after(0.5, speak, world, draws, group_id, 3)
+    cause = world.ledger.causes.begin(faults.TRIMMED, feed=f"group:{group_id}")
+    world.scheduler.after(0.9, _trim, world, group_id, 1)
+    world.scheduler.after(5.0, world.ledger.causes.end, cause)
+    for _ in range(8):
+        world.scheduler.after(draws.uniform(1.0, 4.0), speak, world, draws, group_id, 1)
+
+
 def refused_between_tails(world: "World", draws: random.Random) -> None:
     """Redis refuses commands, or doesn't answer, while devices resume behind missed messages of several chat groups."""
     for device in world.clients:
@@ -135,6 +152,7 @@ SCENES = (
     device_misses_much,
     replaced_under_one_feed,
     removal_is_lost,
+    removal_is_trimmed,
     refused_between_tails,
     flushed_in_silence,
 )

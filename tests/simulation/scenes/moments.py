@@ -20,6 +20,7 @@ Scene = Callable[["World", random.Random], None]
 LONGEST_BLINDNESS = 20.0
 """Seconds within which a gateway asks for a membership by itself, in the worlds in which events are lost."""
 
+HALF_TOLD_SECONDS = 2.0
 HELD = Kind("a relay was held", budget=faults.TAKEOVER_SECONDS)
 PARTLY_REFUSED = Kind("Redis refused some commands")
 DROPPED = Kind("a device read nothing", budget=70.0, connect=70.0)
@@ -83,6 +84,24 @@ def all_in_one_turn(world: "World", draws: random.Random, devices: "Sequence[Mem
         link.stall()
         turns = draws.randint(0, 12) * max(world.shape.turn_seconds, 0.0001)
         faults.during(world, faults.STALLED, seconds + turns, link.go_on)
+
+
+def half_told(world: "World", group_id: str, user_id: int, then: Callable[[], None], until: float) -> None:
+    """Call ``then`` as soon as a removal is in the chat group's feed, and keep it out of the user's for a while.
+
+    A relay writes to the user's feed when it has the answer about the group's: that is held back.
+    """
+    change = f'"user_id":{user_id},"change":"removed"'.encode()
+    ends: Any = world.redis.command("LINDEX", f"chatws:{{group:{group_id}}}:log", "-1") if world.redis.is_up else None
+    if isinstance(ends, bytes) and change in ends:
+        for relay in world.live_relays:
+            for link in world.redis.commands_of(relay.process.name):
+                if link.back.in_flight:
+                    link.stall()
+                    faults.during(world, faults.STALLED, HALF_TOLD_SECONDS, link.go_on)
+        then()
+    elif world.scheduler.now < until:
+        world.scheduler.after(0.002, half_told, world, group_id, user_id, then, until)
 
 
 def the_chat_service_is_slow(world: "World", draws: random.Random, seconds: float, longest: float = 1.5) -> None:

@@ -18,6 +18,7 @@ SMALL = {scene.__name__: ("outbox_bytes", "socket_buffer") for scene in devices.
     "gateways_wake_together": ("presence_lease",), "gateway_sleeps_past_its_lease": ("presence_lease",),
     "redis_is_away_for_a_lease": ("presence_lease",), "another_group_is_ahead": ("relay_batch",),
     "connections_are_ended": ("terminations_at_once",), "event_comes_after_its_id_expired": ("id_seconds",),
+    "batch_arrives_late": ("id_seconds",), "joins_before_the_user_is_told": ("linger_seconds",),
 }  # fmt: skip
 """The settings that are small for a scene's sake."""
 

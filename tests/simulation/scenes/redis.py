@@ -53,6 +53,21 @@ def goes_back_under_traffic(world: "World", draws: random.Random) -> None:
     world.scheduler.after(0.7, talk, world, draws, draws.randint(0, 5))
 
 
+def visitors_are_forgotten(world: "World", draws: random.Random) -> None:
+    """One device ends and another begins, and Redis forgets both: its count of connections is right, and no name is."""
+    devices = [device for device in world.clients if not device.is_over and device.is_online]
+    if devices:
+        world.add_device(draws.choice(world.users))
+        draws.choice(devices).finish()
+    world.scheduler.after(draws.uniform(0.2, 0.6), _go_back, world)
+
+
+def _go_back(world: "World") -> None:
+    if world.redis.can_go_back:
+        world.lost.of(world.redis.go_back)
+        faults.during(world, faults.WENT_BACK, 0.5)
+
+
 def partly_refused(world: "World", draws: random.Random) -> None:
     """Redis takes some commands and refuses others, for a while that perhaps begins within a batch of the relay."""
     which = draws.choice(({"evalsha"}, {"xread"}, {"xadd"}, {"hmget"}))
@@ -82,4 +97,11 @@ def refused_while_resuming(world: "World", draws: random.Random) -> None:
     later(world, draws, 0.8, what, world, draws)
 
 
-SCENES = (quiet_after_a_cut, opened_in_a_cut, goes_back_under_traffic, partly_refused, refused_while_resuming)
+SCENES = (
+    quiet_after_a_cut,
+    opened_in_a_cut,
+    goes_back_under_traffic,
+    visitors_are_forgotten,
+    partly_refused,
+    refused_while_resuming,
+)

@@ -9,12 +9,14 @@ import msgspec
 from chatws.events import routes
 from realtime.relay.watermill import PAYLOAD
 from tests.simulation import actions, faults
-from tests.simulation.scenes.moments import in_slow_motion, later, talk
+from tests.simulation.scenes.moments import HELD, in_slow_motion, later, talk
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 
+BATCH_BYTES = 700
+"""A command with publications has about as many, others have not."""
 LONGEST_MEMORY = 15.0
 """How long ids may be remembered so that a world sees their end, in seconds."""
 
@@ -67,6 +69,32 @@ def _comes_late(world: "World", fields: Sequence[bytes]) -> None:
     world.publish_again(fields)
 
 
+def batch_arrives_late(world: "World", draws: random.Random) -> None:
+    """A relay is paused with a batch on its way to Redis, until its ids are forgotten; then both arrive and go on."""
+    if world.id_seconds > LONGEST_MEMORY or len(world.relays) < 2:
+        return
+    faults.slow_down(world, 0.05, 0.1, 1.0)
+    for _ in range(4):
+        later(world, draws, 0.3, actions.say, world, draws)
+    world.scheduler.after(0.1, _pause_within_a_batch, world, world.scheduler.now + 1.0)
+
+
+def _pause_within_a_batch(world: "World", until: float) -> None:
+    """Pause the first relay that has much on its way, and hold that back; another relay takes over meanwhile."""
+    for slot in world.relays:
+        links = world.redis.commands_of(slot.running.process.name) if slot.running is not None else []
+        if any(link.out.in_flight >= BATCH_BYTES for link in links):
+            seconds = 2 * world.id_seconds + faults.TAKEOVER_SECONDS
+            slot.pause()
+            for link in links:
+                link.stall()
+                faults.during(world, HELD, seconds, link.go_on)
+            faults.during(world, HELD, seconds + 0.1, slot.go_on)
+            return
+    if world.scheduler.now < until:
+        world.scheduler.after(0.01, _pause_within_a_batch, world, until)
+
+
 def trimmed_behind(world: "World", draws: random.Random) -> None:
     """A log loses some of its oldest entries while a device that missed about as many is away."""
     device = actions.a_device(world, draws)
@@ -81,4 +109,10 @@ def trimmed_behind(world: "World", draws: random.Random) -> None:
     world.scheduler.after(2.0, world.ledger.causes.end, cause)
 
 
-SCENES = (relay_stops_in_a_batch, event_comes_twice, event_comes_after_its_id_expired, trimmed_behind)
+SCENES = (
+    relay_stops_in_a_batch,
+    event_comes_twice,
+    event_comes_after_its_id_expired,
+    batch_arrives_late,
+    trimmed_behind,
+)

@@ -1,15 +1,19 @@
 """Scenes of subscriptions that are made while Redis's answers and its messages, or the chat service, are late."""
 
 import random
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tests.simulation import actions, faults
+from tests.simulation.chat_service.faults import Fault as ChatFault
 from tests.simulation.scenes.moments import (
+    HALF_TOLD_SECONDS,
     HELD,
     a_member,
     add,
     all_in_one_turn,
     devices_in,
+    half_told,
     in_slow_motion,
     later,
     membership_seconds,
@@ -24,8 +28,11 @@ from tests.simulation.scenes.moments import (
 
 if TYPE_CHECKING:
     from tests.simulation.members import Member
+    from tests.simulation.network import Link
     from tests.simulation.world import World
 
+SUBSCRIBING_SECONDS, VISIT_SECONDS = 0.9, 6.0
+LONGEST_LINGER = 6.0
 ASKED_AGAIN_SECONDS = 7.0
 """A gateway asks for a user's groups again because of a refusal, but not within five seconds."""
 
@@ -152,6 +159,76 @@ def group_is_new(world: "World", draws: random.Random) -> None:
         later(world, draws, 3 * delay + 0.1, speak, world, draws, group_id, 1)
 
 
+def newcomer_is_removed_unheard(world: "World", draws: random.Random) -> None:
+    """A new user connects where nobody receives its chat group, and is removed before the gateway does.
+
+    The user's own feed has the removal later than the group's.
+    """
+    user_id = world.new_user()
+    group_id = new_group(world, draws, user_id)
+    add(world, group_id, user_id)
+    for gateway in world.live_gateways:
+        for link in world.redis.subscriptions_of(gateway.process.name):
+            link.out.delay = SUBSCRIBING_SECONDS
+            faults.during(world, faults.SLOW, 4.0, partial(_hurry, link))
+    world.scheduler.after(1.0, _look_in, world, user_id)
+    asked = 1.0 + SUBSCRIBING_SECONDS  # when it receives the user's feed, the gateway asks which chat groups there are
+    world.scheduler.after(
+        asked + draws.uniform(0.0, 0.3), _remove_by_halves, world, draws, group_id, user_id, SUBSCRIBING_SECONDS
+    )
+
+
+def _hurry(link: "Link") -> None:
+    link.out.delay = 0.0
+
+
+def _remove_by_halves(
+    world: "World", draws: random.Random, group_id: str, user_id: int, seconds: float, visits: int = 0
+) -> None:
+    """Remove a user, of which its own feed is not told before some messages, from so many ``seconds`` on.
+
+    Other devices of the user connect in between.
+    """
+
+    def go_on() -> None:
+        for _ in range(visits):
+            later(world, draws, 0.5, _look_in, world, user_id)
+        for _ in range(6):
+            world.scheduler.after(draws.uniform(seconds * 0.7, HALF_TOLD_SECONDS), speak, world, draws, group_id, 1)
+
+    faults.slow_down(world, 0.004, 0.02, 3.0)
+    remove(world, group_id, user_id)
+    half_told(world, group_id, user_id, go_on, world.scheduler.now + 3.0)
+
+
+def added_while_nobody_answers(world: "World", draws: random.Random) -> None:
+    """The chat service fails while gateways ask because of an addition; then nothing that could help."""
+    group_id = new_group(world, draws)
+    fault = draws.choice((ChatFault.FAILS, ChatFault.UNAVAILABLE, ChatFault.OVERLOADED, ChatFault.HANGS))
+    world.chat.faults.begin(fault, "GetUserGroups")
+    faults.during(world, faults.CHAT_FAILS, draws.choice((1.0, 8.0)), world.chat.faults.end)
+    for user_id in world.users:
+        if draws.random() < 0.7:
+            later(world, draws, 0.5, add, world, group_id, user_id)
+
+
+def joins_before_the_user_is_told(world: "World", draws: random.Random) -> None:
+    """A user is removed from a chat group that its gateway no longer receives, and another of its devices connects.
+
+    That is after the removal is in the group's feed, and before it is in the user's.
+    """
+    chosen, gateways = a_member(world, draws), world.live_gateways
+    linger = dict(world.shape.settings).get("linger_seconds", 30.0)
+    if chosen is None or not gateways or linger > LONGEST_LINGER:
+        return
+    group_id, user_id = chosen
+    gateway = draws.choice(gateways)
+    for device in devices_in(world, group_id):
+        if device.connection_id in gateway.node.connections:
+            device.leave(group_id)
+    world.scheduler.after(linger + 1.0, _remove_by_halves, world, draws, group_id, user_id, 0.2, 3)
+
+
 def removed_where_nobody_receives(world: "World", draws: random.Random) -> None:
     """Devices leave a chat group, a user is removed from it, and other devices of the user connect."""
     chosen = a_member(world, draws)
@@ -177,6 +254,10 @@ def _visit(world: "World", user_id: int, seconds: float) -> None:
         world.scheduler.after(seconds, device.finish)
 
 
+def _look_in(world: "World", user_id: int) -> None:
+    world.scheduler.after(VISIT_SECONDS, world.add_device(user_id).finish)
+
+
 def refused_without_an_event(world: "World", draws: random.Random) -> None:
     """A removal's event is lost, and the devices of its user send to the chat group: the gateways ask."""
     chosen = a_member(world, draws)
@@ -200,5 +281,6 @@ def _send_to(world: "World", user_id: int, group_id: str) -> None:
 
 SCENES = (
     subscribed_out_of_step, subscribed_in_one_turn, one_user_changes, removal_is_reverted, group_is_new,
+    newcomer_is_removed_unheard, added_while_nobody_answers, joins_before_the_user_is_told,
     removed_where_nobody_receives, refused_without_an_event,
 )  # fmt: skip

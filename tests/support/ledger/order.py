@@ -56,14 +56,15 @@ def forgetting(ledger: "Ledger", message_id: str, first: float, again: float, ep
 
     Such a fault deleted the record of published messages in between, and the message was not acked before it: so its
     sender sent it again, and the gateway could not recognise it. The message is then in another epoch, or in one that
-    went back unnoticed. Or it set Redis back to a time before the delivery.
+    went back unnoticed. Or it set Redis back to a time before the message was published, which a gateway that was
+    paused may deliver long afterwards.
     """
     sent = ledger.sent.get(message_id)
     began, acked = (min(sent.began, first), sent.acked) if sent else (first, inf)
     if len(epochs) == 1 and not ledger.lost_its_place(message_id):
         return []
     forgot = [cause for cause in ledger.causes.forgetting(began, again) if acked >= cause.began]
-    return forgot + ledger.causes.repeating(first, again)
+    return forgot + [cause for cause in ledger.causes.repeating(began, again) if cause not in forgot]
 
 
 def judge_repeats(ledger: "Ledger") -> None:
