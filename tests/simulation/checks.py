@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 GATEWAY_TASKS = frozenset({
     "presence", "audit", "ending connections", "comparing revocations", "ending revoked connections",
-    "measuring", "finding slow frames", "the loop's lag", "hub receiver", "hub position check", "layer receiver",
-    "layer reader",
+    "measuring", "finding slow frames", "the loop's lag", "hub receiver", "hub position check",
 })  # fmt: skip
+LAYER_TASKS = frozenset({"layer receiver", "layer reader"})
 """Tasks that run as long as a gateway."""
 RELAY_TASKS = frozenset({
     "the relay", "the minute's report", "the lag", "the reaper", "copying the cursors", "the loop's lag",
@@ -51,7 +51,8 @@ def tasks(world: "World") -> list[str]:
     """Every supervised task runs, once, and no other task is left over."""
     found: list[str] = []
     for gateway in world.live_gateways:
-        found += _tasks_of(gateway.process.name, gateway.process.loop, GATEWAY_TASKS)
+        of_layer = frozenset[str]() if world.shape.stock_layer else LAYER_TASKS
+        found += _tasks_of(gateway.process.name, gateway.process.loop, GATEWAY_TASKS | of_layer)
     for relay in world.live_relays:
         found += _tasks_of(relay.process.name, relay.process.loop, RELAY_TASKS)
     return found

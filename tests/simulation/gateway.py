@@ -27,13 +27,16 @@ LAYER_PREFIX = "chatws:layer"
 
 
 class Gateway:
-    """One gateway. ``server`` takes the links of clients; ``frames``: it offers the extension `chatws.frames`."""
+    """One gateway. ``server`` takes the links of clients; ``frames``: it offers the extension `chatws.frames`.
 
-    def __init__(self, process: Process, *, frames: bool, buffer: int = BUFFER) -> None:
+    ``layer``: the class of its channel layer.
+    """
+
+    def __init__(self, process: Process, *, frames: bool, buffer: int = BUFFER, layer: Any = RedisPubSubLayer) -> None:
         self.process = process
         conf, chat = realtime_conf.get(), chat_conf.get()
         with process.inside():
-            process.layers["default"] = RedisPubSubLayer(hosts=[conf.redis_url], prefix=LAYER_PREFIX)
+            process.layers["default"] = layer(hosts=[conf.redis_url], prefix=LAYER_PREFIX)
             self.node = node = Node(conf)
             self.chat = GrpcChatGateway(chat)
             names = Names(node.redis, None)

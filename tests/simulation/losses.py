@@ -6,14 +6,11 @@ That is promised to nobody: messages are in the history, and memberships are rea
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from chatws.events import routes
 from realtime.audit import events as audit_events
 from realtime.feeds.log import Position
 from realtime.hub.subscription import LocalFeed
 from realtime.redis import keys
-from realtime.relay.watermill import PAYLOAD
 from tests.simulation import checks
 
 if TYPE_CHECKING:
@@ -72,7 +69,7 @@ class Losses:
         elif topic == routes.MESSAGE_NEW and entry_id in self._world.poison:
             self._world.poison.remove(entry_id)
         elif topic == routes.MESSAGE_NEW:
-            self.messages.add(msgspec.json.decode(given[PAYLOAD])["message_id"])
+            self.messages.add(self._world.message_of(fields))
 
     # Feeds that went back
 

@@ -26,6 +26,7 @@ class Shape:
     ``platform``: the chat service behaves as the Go platform, and the gateways publish. ``frames``: the server offers
     the extension `chatws.frames`. ``shuffled``: ready callbacks of different tasks run in a drawn order.
     ``turn_seconds``: how long each turn of a process's loop takes.
+    ``stock_layer``: the channel layer is channels_redis's own.
     ``everysec``: a crash of Redis loses what it wrote in the last second. ``patience``: by which factor everything that
     polls is slower, for long calm worlds. ``settings``: those that differ from production's, with their values.
     """
@@ -38,6 +39,7 @@ class Shape:
     frames: bool = True
     shuffled: bool = False
     turn_seconds: float = 0.0
+    stock_layer: bool = False
     everysec: bool = False
     patience: int = 1
     settings: tuple[tuple[str, float], ...] = ()

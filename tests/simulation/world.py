@@ -8,9 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 import msgspec
+from channels_redis.pubsub import RedisPubSubChannelLayer
 from django.conf import settings
 
 from chatws.events import routes
+from realtime.layers.redis_pubsub import RedisPubSubLayer
 from realtime.redis import keys
 from realtime.relay.watermill import METADATA, PAYLOAD, UUID
 from tests.simulation import checks, client_sockets, judging
@@ -108,6 +110,8 @@ class World:
         """Users who sent to a chat group in which they were no longer: perhaps again, after a lost ack."""
         self.poison: set[bytes] = set()
         """The entries that nobody can read: each becomes one dead letter."""
+        self.added_again: set[str] = set()
+        """Messages that were added to their stream once more."""
         self.lost = Losses(self)
         configure(self.shape)
         self.redis = RedisHost(self.scheduler, self.network, everysec=self.shape.everysec)
@@ -135,7 +139,8 @@ class World:
         )  # fmt: skip
 
     def _gateway(self, process: Process) -> Gateway:
-        gateway = Gateway(process, frames=self.shape.frames, buffer=self.socket_buffer)
+        layer = RedisPubSubChannelLayer if self.shape.stock_layer else RedisPubSubLayer
+        gateway = Gateway(process, frames=self.shape.frames, buffer=self.socket_buffer, layer=layer)
         self.balancer.add(gateway.server)
         return gateway
 
@@ -281,7 +286,16 @@ class World:
     def publish_again(self, fields: Sequence[bytes]) -> None:
         """Add an entry to the stream of messages once more, as a publisher does whose answer was lost."""
         if self.redis.is_up:
+            self.added_again.add(self.message_of(fields))
             self.redis.command("XADD", routes.MESSAGE_NEW, "*", *fields)
+
+    def message_of(self, fields: Sequence[bytes]) -> str:
+        """Return the id of the message of an entry of the stream of messages; empty if nobody can read it."""
+        payload = dict(zip(fields[::2], fields[1::2], strict=True))[PAYLOAD]
+        try:
+            return str(msgspec.json.decode(payload)["message_id"])
+        except (msgspec.DecodeError, KeyError):
+            return ""
 
     def add_poison(self, draws: random.Random) -> None:
         """Add an entry to the stream of messages that nobody can read."""

@@ -13,6 +13,7 @@ SCENES: dict[str, Scene] = {scene.__name__: scene for area in AREAS for scene in
 COUNT, SMALL_SHARE = 8, 0.4
 """How many scenes a world has, and how often each setting is small in it."""
 
+STOCK = subscribing.message_before_redis_subscribes.__name__
 PLATFORM = frozenset(scene.__name__ for scene in senders.PLATFORM)
 SMALL = {scene.__name__: ("outbox_bytes", "socket_buffer") for scene in devices.SLOW_READERS} | {
     "gateways_wake_together": ("presence_lease",), "gateway_sleeps_past_its_lease": ("presence_lease",),
@@ -36,6 +37,8 @@ def plan_of_scenes(seed: int, names: Sequence[str] = ()) -> Plan:
         ),
     )  # fmt: skip
     some = list(names) or draws.sample(list(SCENES), draws.choice((1, 2, 3)))
+    if STOCK in some:  # what the stock layer does not survive is not promised
+        some, shape = [STOCK], replace(shape, stock_layer=True, settings=(*shape.settings, ("check_seconds", 20.0)))
     shape = _for_their_sake(draws, shape, some)
     steps, at = [], BEGIN_SECONDS
     for _ in range(COUNT):

@@ -4,10 +4,7 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from chatws.events import routes
-from realtime.relay.watermill import PAYLOAD
 from tests.simulation import actions, faults
 from tests.simulation.scenes.moments import HELD, in_slow_motion, later, talk
 
@@ -64,8 +61,7 @@ def event_comes_after_its_id_expired(world: "World", draws: random.Random) -> No
 
 
 def _comes_late(world: "World", fields: Sequence[bytes]) -> None:
-    payload = dict(zip(fields[::2], fields[1::2], strict=True))[PAYLOAD]
-    world.ledger.published_again[msgspec.json.decode(payload)["message_id"]] += 1
+    world.ledger.published_again[world.message_of(fields)] += 1
     world.publish_again(fields)
 
 

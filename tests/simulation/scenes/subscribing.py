@@ -201,6 +201,22 @@ def _remove_by_halves(
     half_told(world, group_id, user_id, go_on, world.scheduler.now + 3.0)
 
 
+def message_before_redis_subscribes(world: "World", draws: random.Random) -> None:
+    """A new user's device is told that it is subscribed; Redis is later, and a message comes in between.
+
+    Only channels_redis's own layer does that, and no later message helps.
+    """
+    user_id = world.new_user()
+    group_id = new_group(world, draws, user_id)
+    add(world, group_id, user_id)
+    for gateway in world.live_gateways:
+        for link in world.redis.subscriptions_of(gateway.process.name):
+            link.out.delay = 0.2
+            faults.during(world, faults.SLOW, 4.0, partial(_hurry, link))
+    world.scheduler.after(1.0, world.begin_device, user_id)
+    world.scheduler.after(1.0 + draws.uniform(0, 0.3), speak, world, draws, group_id, 1)
+
+
 def added_while_nobody_answers(world: "World", draws: random.Random) -> None:
     """The chat service fails while gateways ask because of an addition; then nothing that could help."""
     group_id = new_group(world, draws)
@@ -281,6 +297,6 @@ def _send_to(world: "World", user_id: int, group_id: str) -> None:
 
 SCENES = (
     subscribed_out_of_step, subscribed_in_one_turn, one_user_changes, removal_is_reverted, group_is_new,
-    newcomer_is_removed_unheard, added_while_nobody_answers, joins_before_the_user_is_told,
-    removed_where_nobody_receives, refused_without_an_event,
+    message_before_redis_subscribes, newcomer_is_removed_unheard, added_while_nobody_answers,
+    joins_before_the_user_is_told, removed_where_nobody_receives, refused_without_an_event,
 )  # fmt: skip
