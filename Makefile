@@ -30,7 +30,7 @@ suite: $(VENV)/dev.stamp
 test-postgres: $(VENV)/dev.stamp chromium postgres nginx pgbouncer etcd ## run all tests on PostgreSQL instead of SQLite
 	@$(ON_POSTGRES) $(PYTEST)
 
-mutants: $(VENV)/dev.stamp ## put defects into the delivery code, and count the seeds until the simulation sees each: SEEDS=1-200 ONLY=hub GUARDS=1
+mutants: $(VENV)/dev.stamp ## put defects into the delivery code, and count the worlds until the simulation sees each: SEEDS=1-2000 ONLY=hub GUARDS=1
 	@$(BIN)/python -m tests.simulation.mutants $(if $(GUARDS),--guards,--all) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(ONLY),--only "$(ONLY)")
 
 proofs: $(VENV)/dev.stamp chromium etcd ## measure what depends on the machine's speed, with nothing else running, half an hour: ONLY=soak SEED=7

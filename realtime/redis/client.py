@@ -11,6 +11,7 @@ from redis.asyncio import client as redis_client
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.driver_info import DriverInfo
 from redis.maint_notifications import MaintNotificationsConfig
 
 from realtime.exceptions import RealtimeError, RedisUnavailable, TransientError
@@ -30,6 +31,9 @@ OLDEST_MAJOR = 7
 WAIT_SECONDS = 20
 """How long a call waits for a free connection of the client."""
 
+
+DRIVER = DriverInfo()
+"""What each connection tells Redis about its client. redis-py would search the installed packages for each of them."""
 
 REPEATABLE = frozenset({
     "DEL", "EXPIRE", "GET", "HDEL", "HGET", "HGETALL", "HLEN", "HMGET", "HRANDFIELD", "HSET", "INFO", "LRANGE",
@@ -93,7 +97,10 @@ def connect(url: str, *, timeout: float = 5.0, max_connections: int = 50) -> Red
 
 def no_retry(timeout: float) -> dict[str, Any]:
     """Return the options of a connection that times out after ``timeout`` seconds and never retries a command."""
-    return {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": Retry(NoBackoff(), 0)}
+    return {
+        "socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": Retry(NoBackoff(), 0),
+        "driver_info": DRIVER,
+    }  # fmt: skip
 
 
 def address_of(url: str) -> str:

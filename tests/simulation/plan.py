@@ -105,7 +105,7 @@ def plan_of(seed: int, faults: Mapping[str, float], actions: Mapping[str, float]
         at += length + QUIET_SECONDS
     if shape.patience > 1:  # a calm world
         length = draws.uniform(1_800, 7_200)
-        steps += _times(draws, at, length, draws.choice((3.0, 5.0)), faults)
+        steps += _times(draws, at, length, draws.choice((3.3, 5.5)), faults)
         steps += _times(draws, at, length, draws.choice((20.0, 60.0)), actions)
         rounds.append(at + length)
     numbered = sorted(steps, key=lambda step: step.at)

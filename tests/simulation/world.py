@@ -46,7 +46,8 @@ WORKS = {name: work for name, (work, _) in (*FAULTS.items(), *ACTIONS.items())} 
 
 MOMENT_SECONDS = 3.0
 WATCH_SECONDS = 0.5
-"""How often it is checked what may never be exceeded, also in a storm."""
+"""How often it is checked what may never be exceeded, also in a storm; in a calm world it is `CALM_WATCH_SECONDS`."""
+CALM_WATCH_SECONDS = 3.0
 
 
 class Slot:
@@ -256,7 +257,7 @@ class World:
         if exceeded := checks.limits(self) or self._online.look(self):
             self.problems.append(f"{self.scheduler.now:.1f} s, {exceeded[0]}")
             return
-        self.scheduler.after(WATCH_SECONDS, self._watch)
+        self.scheduler.after(CALM_WATCH_SECONDS if self.shape.patience > 1 else WATCH_SECONDS, self._watch)
 
     def _check(self, *some: Callable[["World"], list[str]]) -> None:
         """Note what is wrong now and still is a moment later: work that is under way is no problem."""

@@ -18,7 +18,7 @@ from tests.simulation.mutants.loading import switch_on
 from tests.simulation.mutants.mutant import Mutant
 from tests.simulation.mutants.seeds import search
 
-SEEDS = "1-200"
+SEEDS = "1-2000"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +51,7 @@ def seeds_of(text: str) -> list[int]:
 def _one(mutant: Mutant | None, seeds: Sequence[int]) -> int:
     if mutant is not None:
         switch_on(mutant)
-    found = search(seeds)
+    found = search(seeds, mutant.scenes if mutant is not None else ())
     sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
     return int(found.seed is None)
 

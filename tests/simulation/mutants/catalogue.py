@@ -10,7 +10,7 @@ A mutant is written as a part of a diff below its fields:
     +        if follows_on:
 
 Lines with ``-`` go, lines with ``+`` come, lines with a space stay; together they occur exactly once. ``guard: yes``
-marks what protects a promise. A blank line ends a mutant.
+marks what protects a promise, ``scenes: a, b`` the worlds that are run for it. A blank line ends a mutant.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ def mutants_in(text: str) -> Iterator[Mutant]:
 
 def _field(line: str) -> tuple[str, str]:
     name, colon, value = line.partition(": ")
-    if not colon or name not in (*FIELDS, "guard"):
+    if not colon or name not in (*FIELDS, "guard", "scenes"):
         raise ValueError(f"not a field of a mutant: {line!r}")
     return name, value.strip()
 
@@ -43,7 +43,8 @@ def _field(line: str) -> tuple[str, str]:
 def _mutant(fields: dict[str, str], change: Sequence[str]) -> Mutant:
     old = "".join(f"{line[1:]}\n" for line in change if line[0] in "- ")
     new = "".join(f"{line[1:]}\n" for line in change if line[0] in "+ ")
-    given = {**fields, "guard": fields.get("guard") == "yes", "old": old, "new": new}
+    scenes = fields["scenes"].split(", ") if "scenes" in fields else []
+    given = {**fields, "guard": fields.get("guard") == "yes", "scenes": scenes, "old": old, "new": new}
     try:
         return msgspec.convert(given, Mutant)
     except msgspec.ValidationError as error:

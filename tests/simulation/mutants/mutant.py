@@ -27,6 +27,7 @@ class Mutant:
     """A defect. ``path``: the Python module or Lua script, from the project's root. ``needs``: what has to happen.
 
     ``old`` and ``new`` are whole lines. A ``guard`` switches off what protects a promise, and changes nothing else.
+    ``scenes``: those of `tests.simulation.scenes` that bring it about; only worlds that have one are run.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Mutant:
     breaks: Promise
     needs: str
     guard: bool = False
+    scenes: tuple[str, ...] = ()
 
     @property
     def module(self) -> str:

@@ -36,15 +36,15 @@ def results(mutants: Sequence[Mutant], seeds: Sequence[int], at_once: int) -> It
 
 def _result(mutant: Mutant, seeds: Sequence[int]) -> Result:
     """Search until a seed breaks a promise with the mutant, and keeps all of them without it."""
-    ran = 0
+    ran, left = 0, list(seeds)
     try:
-        while True:
-            found = _searched(seeds[ran:], "--mutant", mutant.name)
+        while left:
+            found = _searched(left, "--mutant", mutant.name)
             ran += found.ran
             if found.seed is None or _searched([found.seed], "--sound").seed is None:
                 return Result(mutant, structs.replace(found, ran=ran))
-            if ran == len(seeds):
-                return Result(mutant, Search(ran))
+            left = left[left.index(found.seed) + 1 :]
+        return Result(mutant, Search(ran))
     except ValueError as error:
         return Result(mutant, Search(ran), str(error))
 
@@ -60,12 +60,10 @@ def _searched(seeds: Sequence[int], *options: str) -> Search:
 
 def table(found: Sequence[Result], *, guards: bool = False) -> str:
     """Return the results in Markdown, those that were caught first first; with ``guards`` in the words of a guard."""
-    heads = ("guard", "without it", "seeds until it is missed", "found") if guards else (
-        "mutant", "breaks", "seeds until it is caught", "found"
-    )  # fmt: skip
-    lines = [f"| {' | '.join(heads)} |", "| --- | --- | --: | --- |"]
+    heads = ("guard", "without it") if guards else ("mutant", "breaks")
+    lines = [f"| {' | '.join(heads)} | worlds | seed | found |", "| --- | --- | --: | --: | --- |"]
     for one in sorted(found, key=lambda one: (not one.was_caught, one.search.ran, one.mutant.name)):
-        seeds = str(one.search.ran) if one.was_caught else f"not in {one.search.ran}"
+        seed = str(one.search.seed) if one.was_caught else "not seen"
         what = (one.search.problem or one.failure).replace("|", "\\|")
-        lines.append(f"| {one.mutant.name} | {one.mutant.breaks} | {seeds} | {what} |")
+        lines.append(f"| {one.mutant.name} | {one.mutant.breaks} | {one.search.ran} | {seed} | {what} |")
     return "\n".join(lines)

@@ -6,7 +6,7 @@ sooner than few long ones.
 
 import select
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,24 +21,36 @@ SHOWN = 140
 
 
 class Search(msgspec.Struct, frozen=True):
-    """How many seeds ran; the last of them is ``seed`` if it broke a promise, and ``problem`` says how."""
+    """How many worlds ran; the last of them is that of ``seed`` if it broke a promise, and ``problem`` says how."""
 
     ran: int
     seed: int | None = None
     problem: str = ""
 
 
-def search(seeds: Iterable[int]) -> Search:
-    """Run these seeds one after the other, each in a forked child, and stop at the first that breaks a promise."""
+def search(seeds: Iterable[int], scenes: Collection[str] = ()) -> Search:
+    """Run these seeds one after the other, each in a forked child, and stop at the first that breaks a promise.
+
+    If there are ``scenes``, worlds without any of them are left out.
+    """
     from tests.simulation import run  # only now: a mutant has to be switched on before
 
     run.prepare()
     ran = 0
     for seed in seeds:
+        if scenes and not has_one(seed, scenes):
+            continue
         ran += 1
         if problem := _problem_of(seed):
             return Search(ran, seed, problem)
     return Search(ran)
+
+
+def has_one(seed: int, scenes: Collection[str]) -> bool:
+    """Return whether the world of a seed has one of these scenes."""
+    from tests.simulation.scenes.plan import plan_of_scenes
+
+    return bool(seed % 3) and any(step.what in scenes for step in plan_of_scenes(seed).steps)
 
 
 def short_world(seed: int) -> "Outcome":

@@ -55,6 +55,14 @@ def loaded_with(name: str) -> tuple[str, list[str], dict[str, str]]:
     return source, names, scripts
 
 
+def test_scenes_of_mutants_exist() -> None:
+    from tests.simulation.scenes.plan import SCENES
+
+    named = {scene for mutant in MUTANTS.values() for scene in mutant.scenes}
+    assert named
+    assert named <= SCENES.keys()
+
+
 @pytest.mark.parametrize("mutant", MUTANTS.values(), ids=lambda mutant: mutant.name)
 def test_mutant_applies_once_and_is_valid_code(mutant: Mutant) -> None:
     text = mutant.applied()
