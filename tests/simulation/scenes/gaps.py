@@ -1,6 +1,7 @@
 """Scenes of gaps: many messages of one chat group are missed, their log is trimmed, or Redis has lost some of them."""
 
 import random
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tests.simulation import actions, faults
@@ -19,6 +20,7 @@ from tests.simulation.scenes.moments import (
 )
 
 if TYPE_CHECKING:
+    from tests.simulation.network import Link
     from tests.simulation.world import World
 
 
@@ -70,9 +72,31 @@ def replaced_under_one_feed(world: "World", draws: random.Random) -> None:
         world.scheduler.after(seconds + draws.uniform(0, 1.5), speak, world, draws, group_id, 1)
 
 
-def _go_back(world: "World", draws: random.Random) -> None:
+def replaced_unheard(world: "World", draws: random.Random) -> None:
+    """Redis loses the last messages of a chat group; no gateway hears of as many others, and then of the next one."""
+    group_id, count = draws.choice(world.groups), draws.choice((1, 2, 3))
+    speak(world, draws, group_id, count)
+    world.scheduler.after(0.5, _go_back, world, draws, 1.0)
+    world.scheduler.after(0.6, _hear_nothing, world, 1.0)
+    world.scheduler.after(0.7, speak, world, draws, group_id, count)
+    world.scheduler.after(2.0, speak, world, draws, group_id, 1)
+
+
+def _hear_nothing(world: "World", seconds: float) -> None:
+    """Lose what the subscriptions bring, and keep the connections."""
+    for gateway in world.live_gateways:
+        for link in world.redis.subscriptions_of(gateway.process.name):
+            link.back.drops = True
+            faults.during(world, faults.ANSWERS_LOST, seconds, partial(_hear, link))
+
+
+def _hear(link: "Link") -> None:
+    link.back.drops = False
+
+
+def _go_back(world: "World", draws: random.Random, keeps_share: float = 0.4) -> None:
     if world.redis.can_go_back:
-        keeps = draws.random() < 0.4
+        keeps = draws.random() < keeps_share
         world.lost.of(lambda: world.redis.go_back(keeps_subscriptions=keeps))
         faults.during(world, faults.WENT_BACK, 0.5)
 
@@ -151,6 +175,7 @@ SCENES = (
     missed_in_one_feed,
     device_misses_much,
     replaced_under_one_feed,
+    replaced_unheard,
     removal_is_lost,
     removal_is_trimmed,
     refused_between_tails,
