@@ -15,6 +15,7 @@ from tests.simulation.scenes.moments import HELD, PARTLY_REFUSED, in_slow_motion
 from tests.support.ledger import Kind
 
 if TYPE_CHECKING:
+    from tests.simulation.network import Link
     from tests.simulation.world import Slot, World
 
 CURSOR_LOST = Kind("Redis lost a relay's cursor", budget=faults.TAKEOVER_SECONDS)
@@ -136,13 +137,28 @@ def gateway_sleeps_past_its_lease(world: "World", draws: random.Random) -> None:
 
 
 def redis_is_away_for_a_lease(world: "World", draws: random.Random) -> None:
-    """Redis keeps its data and is away until all leases have ended; the gateways perhaps reach it one by one."""
+    """Redis keeps its data and is away until all leases have ended; one gateway reaches it later than others."""
     if world.redis.is_up and not world.shape.everysec and _lease(world) <= LONG_LEASE:
         seconds = _lease(world) * draws.uniform(1.0, 1.5)
         world.redis.crash()
         faults.during(world, faults.CRASHED, seconds, world.redis.start)
-        if draws.random() < 0.7:
-            world.scheduler.after(seconds, faults.slow_down, world, 0.05, 0.5, 3.0)
+        late = draws.choice(world.gateways)
+        world.scheduler.after(seconds, _reaches_redis_late, world, late, world.scheduler.now + seconds + 2.0)
+
+
+def _reaches_redis_late(world: "World", slot: "Slot", until: float) -> None:
+    """Let what a gateway sends to Redis take longer than what others send, on each new connection."""
+    links = world.redis.commands_of(slot.running.process.name) if slot.running is not None else []
+    for link in links:
+        if not link.out.delay:
+            link.out.delay = 0.9
+            faults.during(world, faults.SLOW, 3.0, partial(_hurry, link))
+    if world.scheduler.now < until:
+        world.scheduler.after(0.01, _reaches_redis_late, world, slot, until)
+
+
+def _hurry(link: "Link") -> None:
+    link.out.delay = 0.0
 
 
 def connections_end_under_traffic(world: "World", draws: random.Random) -> None:

@@ -140,6 +140,22 @@ def remove_and_add(world: "World", draws: random.Random, group_id: str, user_id:
     world.scheduler.after(draws.choice((0.001, 0.1)), add, world, group_id, user_id)
 
 
+def removal_overtakes_an_answer(world: "World", draws: random.Random) -> None:
+    """A user is removed while the chat service answers, as of before, because of an addition; devices connect."""
+    chosen = a_member(world, draws)
+    if chosen is None:
+        return
+    group_id, user_id = chosen
+    world.chat.faults.begin(ChatFault.SLOW, "GetUserGroups", seconds=1.0)
+    faults.during(world, faults.CHAT_FAILS, 4.0, world.chat.faults.end)
+    add(world, new_group(world, draws, user_id), user_id)
+    world.scheduler.after(draws.uniform(0.3, 0.7), remove, world, group_id, user_id)
+    for _ in range(2):
+        world.scheduler.after(draws.uniform(0.7, 1.0), _look_in, world, user_id)
+    for _ in range(8):
+        world.scheduler.after(draws.uniform(1.0, 2.4), speak, world, draws, group_id, 1)
+
+
 def group_is_new(world: "World", draws: random.Random) -> None:
     """Users get a chat group that no gateway receives yet, and are removed from it, or leave it, at once."""
     group_id = new_group(world, draws)
@@ -296,7 +312,8 @@ def _send_to(world: "World", user_id: int, group_id: str) -> None:
 
 
 SCENES = (
-    subscribed_out_of_step, subscribed_in_one_turn, one_user_changes, removal_is_reverted, group_is_new,
+    subscribed_out_of_step, subscribed_in_one_turn, one_user_changes, removal_is_reverted,
+    removal_overtakes_an_answer, group_is_new,
     message_before_redis_subscribes, newcomer_is_removed_unheard, added_while_nobody_answers,
     joins_before_the_user_is_told, removed_where_nobody_receives, refused_without_an_event,
 )  # fmt: skip
