@@ -3,6 +3,7 @@
 import random
 from typing import TYPE_CHECKING
 
+from chatws.events.routes import MESSAGE_NEW
 from tests.simulation import actions, faults
 from tests.simulation.chat_service.faults import Fault as ChatFault
 from tests.simulation.scenes.moments import PARTLY_REFUSED, in_slow_motion, later
@@ -99,6 +100,28 @@ def sent_again_late(world: "World", draws: random.Random) -> None:
     later(world, draws, 3, draws.choice((faults.answers_are_lost, faults.links_are_cut, actions.say)), world, draws)
 
 
+def publication_is_not_confirmed(world: "World", draws: random.Random) -> None:
+    """A message is added to its stream, and its gateway doesn't get the answer: it tries again."""
+    if not world.shape.platform or not world.redis.is_up:
+        return
+    faults.slow_down(world, 0.004, 0.02, 1.0)
+    for _ in range(3):
+        later(world, draws, 0.2, actions.say, world, draws)
+    _cut_when_added(world, world.redis.command("XLEN", MESSAGE_NEW), world.scheduler.now + 1.0)
+
+
+def _cut_when_added(world: "World", before: int, until: float) -> None:
+    if world.redis.command("XLEN", MESSAGE_NEW) > before:
+        for gateway in world.live_gateways:
+            for link in world.redis.commands_of(gateway.process.name):
+                if link.back.in_flight:
+                    link.back.drops = True
+                    link.reset()
+        faults.during(world, faults.ANSWERS_LOST, 0.1)
+    elif world.scheduler.now < until:
+        world.scheduler.after(0.001, _cut_when_added, world, before, until)
+
+
 def the_same_is_said_at_once(world: "World", draws: random.Random) -> None:
     """Two devices of a user, or one, send the same text at the same moment, perhaps more than once."""
     user_id = draws.choice(world.users)
@@ -112,6 +135,12 @@ def the_same_is_said_at_once(world: "World", draws: random.Random) -> None:
                 world.scheduler.after(1.0, device.send, groups[0], text)
 
 
-SCENES = (gateway_dies_behind_storing, sender_gives_up, sent_again_late, the_same_is_said_at_once)
-PLATFORM = (gateway_dies_behind_storing, sender_gives_up, sent_again_late)
+SCENES = (
+    gateway_dies_behind_storing,
+    sender_gives_up,
+    sent_again_late,
+    publication_is_not_confirmed,
+    the_same_is_said_at_once,
+)
+PLATFORM = (gateway_dies_behind_storing, sender_gives_up, sent_again_late, publication_is_not_confirmed)
 """Those that show the most where the gateways publish."""

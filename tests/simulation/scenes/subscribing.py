@@ -141,19 +141,25 @@ def remove_and_add(world: "World", draws: random.Random, group_id: str, user_id:
 
 
 def removal_overtakes_an_answer(world: "World", draws: random.Random) -> None:
-    """A user is removed while the chat service answers, as of before, because of an addition; devices connect."""
+    """A user is removed while the chat service answers, as of before, because of another removal; devices connect."""
     chosen = a_member(world, draws)
     if chosen is None:
         return
     group_id, user_id = chosen
+    other = new_group(world, draws, user_id)
+    add(world, other, user_id)
+    world.scheduler.after(2.0, _answers_take_a_second, world)
+    world.scheduler.after(2.0, remove, world, other, user_id)
+    world.scheduler.after(2.0 + draws.uniform(0.3, 0.7), remove, world, group_id, user_id)
+    for _ in range(2):
+        world.scheduler.after(2.0 + draws.uniform(0.7, 1.0), _look_in, world, user_id)
+    for _ in range(8):
+        world.scheduler.after(2.0 + draws.uniform(1.0, 2.4), speak, world, draws, group_id, 1)
+
+
+def _answers_take_a_second(world: "World") -> None:
     world.chat.faults.begin(ChatFault.SLOW, "GetUserGroups", seconds=1.0)
     faults.during(world, faults.CHAT_FAILS, 4.0, world.chat.faults.end)
-    add(world, new_group(world, draws, user_id), user_id)
-    world.scheduler.after(draws.uniform(0.3, 0.7), remove, world, group_id, user_id)
-    for _ in range(2):
-        world.scheduler.after(draws.uniform(0.7, 1.0), _look_in, world, user_id)
-    for _ in range(8):
-        world.scheduler.after(draws.uniform(1.0, 2.4), speak, world, draws, group_id, 1)
 
 
 def group_is_new(world: "World", draws: random.Random) -> None:
