@@ -33,6 +33,9 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     redis_url: str = ""
     """Redis to use, by `redis://`, `rediss://` or `unix://`; in a password `/ ? # [ ] @ : %` are percent-encoded;
     unset: `make run` starts an embedded one"""
+    chatws_prefix: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_.-]{1,32}\Z")] = "chatws"
+    """what the names of all keys, of all channels and of the consumer group in Redis begin with: two deployments of one
+    chat can share a Redis. The chat service's names (topics, `user:status:`) stay"""
     chatws_redis_port: Port = 6399
     """port of the embedded Redis"""
     database_url: str = ""
@@ -131,8 +134,9 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_max_image_url: Annotated[int, msgspec.Meta(ge=0, le=2_048)] = 0
     """most characters of an image's URL that the chat service can store; 0: 512 if the gateway publishes messages, else
     2,048"""
-    chatws_consumer_group: str = "chatws"
-    """consumer group that shows the relay's lag on each topic; the first relay starts at its position"""
+    chatws_consumer_group: str = ""
+    """consumer group that shows the relay's lag on each topic; the first relay starts at its position; empty: the value
+    of `CHATWS_PREFIX`"""
     chatws_dead_letter_bytes: Count = 67_108_864
     """most bytes of a topic's dead letters in Redis; the oldest are dropped"""
     chatws_feed_publications: Count = 1_000

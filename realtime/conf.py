@@ -13,6 +13,8 @@ class RealtimeConf:
     """Settings of delivery; durations in seconds, sizes in bytes."""
 
     redis_url: str = field(repr=False)
+    prefix: str = "chatws"
+    """What the names of all keys and channels of this deployment begin with (`realtime.redis.keys`)."""
     jwt_secret: str = field(repr=False)
     """The secret for HS256; empty: none."""
     jwt_previous_secret: str = field(default="", repr=False)

@@ -115,7 +115,7 @@ else:
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "realtime.layers.redis_pubsub.RedisPubSubLayer",
-        "CONFIG": {"hosts": [ENV.redis_address], "prefix": "chatws:layer"},
+        "CONFIG": {"hosts": [ENV.redis_address], "prefix": f"{ENV.chatws_prefix}:layer"},
     }
 }
 
@@ -123,6 +123,7 @@ SECRET_KEY = ENV.django_secret_key
 
 REALTIME = RealtimeConf(
     redis_url=ENV.redis_address,
+    prefix=ENV.chatws_prefix,
     jwt_secret=ENV.chatws_jwt_secret,
     jwt_previous_secret=ENV.chatws_jwt_previous_secret,
     jwt_public_keys=PUBLIC_KEYS,
@@ -171,7 +172,7 @@ REALTIME = RealtimeConf(
     groups_per_connection=ENV.chatws_groups_per_connection,
     audit_unauthenticated_per_minute=ENV.chatws_audit_unauthenticated_per_minute,
     audit_per_user_per_hour=ENV.chatws_audit_per_user_per_hour,
-    consumer_group=ENV.chatws_consumer_group,
+    consumer_group=ENV.chatws_consumer_group or ENV.chatws_prefix,
     dead_letter_bytes=ENV.chatws_dead_letter_bytes,
 )
 PUBLISHES_MESSAGES = ENV.chatws_message_publisher == "gateway"

@@ -24,7 +24,7 @@ MOST_NODES = 10_000
 AT_ONCE = 1_000
 """Records that are opened again by one statement."""
 CLOSED = "closed:"
-"""Begins the fields of `keys.REAPER` that name gateways whose records were closed, with the time."""
+"""Begins the fields of `keys.reaper()` that name gateways whose records were closed, with the time."""
 REMEMBERED_SECONDS = 86_400
 
 logger = logging.getLogger(__name__)
@@ -60,19 +60,19 @@ class Reaper:
         await self._reopen(live)
         missing = await sync_to_async(_nodes_with_open_records, thread_sensitive=False)() - live
         if missing:  # while Redis refuses writes, living gateways can't renew their leases either
-            await self._redis.hset(keys.REAPER, mapping={"at": int(time.time())})
+            await self._redis.hset(keys.reaper(), mapping={"at": int(time.time())})
         now = time.monotonic()
         self._missing_since = {node: self._missing_since.get(node, now) for node in missing}
         dead = [node for node, since in self._missing_since.items() if now - since >= self._grace]
         if not dead:
             return 0
         await self._presence.sweep()
-        await self._redis.hset(keys.REAPER, mapping={f"{CLOSED}{node}": int(time.time()) for node in dead})
+        await self._redis.hset(keys.reaper(), mapping={f"{CLOSED}{node}": int(time.time()) for node in dead})
         return await sync_to_async(_close_records, thread_sensitive=False)(dead)
 
     async def _reopen(self, live: set[str]) -> None:
         """Open the records of gateways again that were taken for dead and live, by the connections that they list."""
-        for field, at in (await self._redis.hgetall(keys.REAPER)).items():
+        for field, at in (await self._redis.hgetall(keys.reaper())).items():
             if not (name := field.decode()).startswith(CLOSED):
                 continue
             node = name.removeprefix(CLOSED)
@@ -81,7 +81,7 @@ class Reaper:
                 listed = [one.decode() for one in await self._redis.hgetall(keys.node_connections(node))]
                 reopened = await sync_to_async(_open_records, thread_sensitive=False)(node, listed)
             if not reopened and (node in live or time.time() - int(at) >= REMEMBERED_SECONDS):
-                await self._redis.hdel(keys.REAPER, field)
+                await self._redis.hdel(keys.reaper(), field)
 
 
 def _nodes_with_open_records() -> set[str]:

@@ -129,7 +129,7 @@ class Audit:
     async def _flush(self) -> None:
         while self._waiting:
             some = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-            adding = ("XADD", keys.AUDIT_STREAM, "MAXLEN", "~", self._max_entries, "*", FIELD)
+            adding = ("XADD", keys.audit_stream(), "MAXLEN", "~", self._max_entries, "*", FIELD)
             try:
                 await pipelined(self._redis, [(*adding, _encoder.encode(event)) for event in some])
             except BaseException:  # also a cancellation

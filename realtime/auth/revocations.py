@@ -99,19 +99,19 @@ class Revocations:
 
     async def refresh(self) -> None:
         """Load Redis's copy if it changed. Raises what Redis raises."""
-        version = await self._redis.get(keys.REVOKED_VERSION)
+        version = await self._redis.get(keys.revoked_version())
         self._began = self._began or time.monotonic()
         if version is None:
             self._lost.set()
             return
         if version != self._version:
             rows = await self._news(version) or [
-                _row(*item) for item in (await self._redis.hgetall(keys.REVOKED)).items()
+                _row(*item) for item in (await self._redis.hgetall(keys.revoked())).items()
             ]
             self._learn(rows)
             self._version = version
             if expired := [row.whose for row in rows if row.kept_until <= time.time()]:
-                await self._redis.hdel(keys.REVOKED, *expired)
+                await self._redis.hdel(keys.revoked(), *expired)
         if self._compared or time.monotonic() - self._began > DATABASE_SECONDS:
             self._loaded.set()
 
@@ -145,7 +145,7 @@ class Revocations:
             self._number, rows = await self._in_thread(revocation_rows.read)
             self._learn(rows)
         self._loaded.set()
-        if _number_of(await self._redis.get(keys.REVOKED_VERSION)) != self._number:
+        if _number_of(await self._redis.get(keys.revoked_version())) != self._number:
             await self._copy(*await self._in_thread(revocation_rows.read))
 
     async def check(self, principal: Principal) -> None:
@@ -196,7 +196,7 @@ class Revocations:
 
     async def _run_copy(self, version: str, number_before: str, rows: Sequence[Row]) -> bool:
         """Return whether the rows were added; not if the copy had to have another number before."""
-        where = [keys.REVOKED, keys.REVOKED_VERSION, keys.REVOKED_NEWS]
+        where = [keys.revoked(), keys.revoked_version(), keys.revoked_news()]
         args = [value for row in rows for value in row]
         return bool(await _auth_revoke.run(self._redis, where, [version, number_before, *args]))
 
@@ -205,7 +205,7 @@ class Revocations:
         known, number = _number_of(self._version), _number_of(version)
         if not 0 <= known < number:
             return []
-        listed = [item.split(b" ", 3) for item in await self._redis.lrange(keys.REVOKED_NEWS, 0, number - known - 1)]
+        listed = [item.split(b" ", 3) for item in await self._redis.lrange(keys.revoked_news(), 0, number - known - 1)]
         if [_number_of(version) for version, *_ in listed] != list(range(number, known, -1)):
             return []
         return [Row(whose.decode(), int(until), int(kept)) for _, until, kept, whose in listed]

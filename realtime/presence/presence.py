@@ -133,7 +133,7 @@ class Presence:
     async def sweep(self) -> None:
         """Remove the nodes whose lease has expired, with their connections."""
         seconds, _ = await self._redis.time()
-        for node in await self._redis.zrangebyscore(keys.NODES, "-inf", seconds):
+        for node in await self._redis.zrangebyscore(keys.nodes(), "-inf", seconds):
             if node.decode() != self._node:
                 logger.warning("the lease of gateway %s expired; removing its connections", node.decode())
                 await self._take_off(node.decode(), even_alive=False)
@@ -141,13 +141,13 @@ class Presence:
     async def live_nodes(self) -> set[str]:
         """Return the names of the gateways with a valid lease."""
         seconds, _ = await self._redis.time()
-        return {node.decode() for node in await self._redis.zrangebyscore(keys.NODES, seconds, "+inf")}
+        return {node.decode() for node in await self._redis.zrangebyscore(keys.nodes(), seconds, "+inf")}
 
     async def gateways(self) -> tuple[int, dict[str, int]]:
         """Return how many users are online, and the connections of each gateway with a valid lease."""
         nodes = sorted(await self.live_nodes())
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.hlen(keys.ONLINE)
+        pipeline.hlen(keys.online())
         for node in nodes:
             pipeline.hlen(keys.node_connections(node))
         online, *connections = await pipeline.execute()
@@ -169,7 +169,7 @@ class Presence:
         if not user_ids:
             return []
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.hmget(keys.ONLINE, user_ids)
+        pipeline.hmget(keys.online(), user_ids)
         for user_id in user_ids:
             pipeline.hget(keys.user_status(user_id), "last_seen")
         connections, *seen = await pipeline.execute()
@@ -194,7 +194,7 @@ class Presence:
                 return count
 
     async def _write(self, changes: list[str]) -> int:
-        of_node = [keys.NODES, keys.node_connections(self._node), keys.ONLINE, keys.node_mark(self._node)]
+        of_node = [keys.nodes(), keys.node_connections(self._node), keys.online(), keys.node_mark(self._node)]
         new_mark = new_epoch()
         given: list[str | float] = [self._node, self._lease, STATUS_DAYS, self._limit, new_mark]
         before, self._mark = self._mark, None
@@ -238,7 +238,7 @@ class Presence:
 
     async def _take_off(self, node: str, *, even_alive: bool) -> None:
         """Remove a node with its connections, some at a time. Each script call names all keys that it uses."""
-        of_node = [keys.NODES, keys.node_connections(node), keys.ONLINE]
+        of_node = [keys.nodes(), keys.node_connections(node), keys.online()]
         given: list[str | int] = [node, STATUS_DAYS, int(even_alive)]
         left = 1
         while left:

@@ -32,13 +32,13 @@ class Terminations:
 
     async def ask(self, connection_ids: Iterable[str], code: int) -> None:
         """Request that connections are closed with a code; raises what Redis raises."""
-        adding = ("XADD", keys.TERMINATIONS, "MAXLEN", "~", MAX_REQUESTS, "*")
+        adding = ("XADD", keys.terminations(), "MAXLEN", "~", MAX_REQUESTS, "*")
         requests = [(*adding, name, int(code)) for name in connection_ids if 0 < len(name) <= MAX_ID]
         if not requests:
             return
         for first in range(0, len(requests), AT_ONCE):
             await pipelined(self._redis, requests[first : first + AT_ONCE])
-        await pipelined(self._redis, [("EXPIRE", keys.TERMINATIONS, KEPT_SECONDS)])
+        await pipelined(self._redis, [("EXPIRE", keys.terminations(), KEPT_SECONDS)])
         await send(self._layer, CONTROL_GROUP, {"type": "kick"})
 
     async def news(self) -> Mapping[str, int]:
@@ -46,11 +46,11 @@ class Terminations:
 
         A request may be returned again after Redis lost data. Raises what Redis raises.
         """
-        found = await self._redis.xrange(keys.TERMINATIONS, min=f"({self._read_up_to}", count=AT_ONCE)
+        found = await self._redis.xrange(keys.terminations(), min=f"({self._read_up_to}", count=AT_ONCE)
         if found:
             self._read_up_to = found[-1][0].decode()
             return {name.decode(): int(code) for _, fields in found for name, code in fields.items()}
-        newest = await self._redis.xrevrange(keys.TERMINATIONS, count=1)
+        newest = await self._redis.xrevrange(keys.terminations(), count=1)
         if newest and _order(newest[0][0]) < _order(self._read_up_to.encode()):
             self._read_up_to = BEGINNING  # Redis lost data, and its clock is behind the one before
             return await self.news()

@@ -80,7 +80,7 @@ class DeadLetters:
 
     async def topics(self) -> list[str]:
         """Return the topics that have ever had a dead letter."""
-        return sorted(name.decode() for name in await self._redis.smembers(keys.DEAD_LETTER_TOPICS))
+        return sorted(name.decode() for name in await self._redis.smembers(keys.dead_letter_topics()))
 
     async def count(self, topic: str) -> int:
         """Return how many dead letters a topic has."""

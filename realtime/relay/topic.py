@@ -84,7 +84,7 @@ class Topic:
             read = await self._entries_up_to(position)
             await self._redis.hset(self._cursor_key, mapping={"id": position, "read": read})
             cursor = position.encode()
-        await self._redis.sadd(keys.TOPICS, self.name)
+        await self._redis.sadd(keys.topics(), self.name)
         await self.look_for_losses(cursor.decode())
         return cursor.decode()
 
@@ -139,7 +139,7 @@ class Topic:
         for name, value in fields.items():
             if name not in (UUID, METADATA, PAYLOAD):
                 written += [name, value]
-        of_topic = [self._cursor_key, keys.dead_letters(self.name), keys.DEAD_LETTER_TOPICS]
+        of_topic = [self._cursor_key, keys.dead_letters(self.name), keys.dead_letter_topics()]
         given: list[str | bytes | int] = [entry_id, self._dead_letters, self.name, *written]
         dropped = int(await _relay_dead_letter.run(self._redis, of_topic, given))
         if dropped >= 0:
@@ -237,7 +237,7 @@ class Topic:
 
 async def relayed_topics(redis: Redis) -> list[str]:
     """Return the topics that a relay has ever started on, sorted."""
-    return sorted(name.decode() for name in await redis.smembers(keys.TOPICS))
+    return sorted(name.decode() for name in await redis.smembers(keys.topics()))
 
 
 def _order(entry_id: str) -> tuple[int, int]:

@@ -13,12 +13,12 @@ from tests.support.client import connect, make_token
 from tests.support.stack import Stack
 
 
-def rules() -> list[str]:
-    """Return the user's rules from the document."""
+def rules(prefix: str = "chatws") -> list[str]:
+    """Return the user's rules from the document, for a deployment with this `CHATWS_PREFIX`."""
     text = Path(BASE_DIR / "docs/operations.md").read_text()
     found = re.search(r"ACL SETUSER chatws on >\S+ (.*?)\n\n", text, re.DOTALL)
     assert found
-    return found[1].replace("\\\n", " ").split()
+    return [re.sub(r"\A([~&])chatws:", rf"\g<1>{prefix}:", rule) for rule in found[1].replace("\\\n", " ").split()]
 
 
 @pytest.mark.ours_only

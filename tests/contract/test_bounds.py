@@ -9,7 +9,7 @@ import redis as redis_py
 
 from realtime.audit.events import FIELD, Event, Opened
 from realtime.audit.events import parse as parse_event
-from realtime.redis.keys import AUDIT_STREAM
+from realtime.redis import keys
 from tests.conftest import Connect
 from tests.support.chat import new_user
 from tests.support.client import connect, make_token
@@ -38,7 +38,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def recorded(stack: Stack) -> list[Event]:
     """Return the events of connections in Redis."""
     with redis_py.Redis.from_url(stack.redis.url) as client:
-        entries: Any = client.xrange(AUDIT_STREAM)
+        entries: Any = client.xrange(keys.audit_stream())
     return [event for entry_id, fields in entries for event in parse_event(entry_id.decode(), {FIELD: fields[FIELD]})]
 
 

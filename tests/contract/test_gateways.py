@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from realtime.redis.keys import REVOKED_VERSION
+from realtime.redis import keys
 from tests.conftest import Connect
 from tests.support.announced import announced
 from tests.support.chat import Chat, new_user
@@ -201,8 +201,10 @@ async def test_probed_daphne_reads_revocations_from_the_database(
         stack.start_rpc()
         stack.start_gateway(server=SERVERS["daphne"])  # returns once a probe succeeds
         async with connect_redis(stack.redis.url) as client:
-            await client.delete(REVOKED_VERSION)
-            await until_answer(lambda: client.exists(REVOKED_VERSION), what="Redis knows the revoked tokens again")
+            await client.delete(keys.revoked_version())
+            await until_answer(
+                lambda: client.exists(keys.revoked_version()), what="Redis knows the revoked tokens again"
+            )
     finally:
         stack.stop()
 

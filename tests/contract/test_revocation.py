@@ -14,7 +14,7 @@ from redis import Redis
 
 from realtime.auth.revocation_rows import FOREVER
 from realtime.auth.revocations import EXPIRED_SECONDS
-from realtime.redis.keys import REVOKED, REVOKED_VERSION
+from realtime.redis import keys
 from tests.conftest import Connect
 from tests.support.chat import new_user
 from tests.support.client import Client, connect, make_token
@@ -147,18 +147,20 @@ async def test_redis_that_went_back_in_time_takes_no_revocation_back(stack: Stac
     token = make_token(user)
     await (await welcomed(gateway, token)).close()
     async with connect_redis(stack.redis.url) as redis:
-        await until_answer(lambda: redis.exists(REVOKED_VERSION), what="Redis has a copy")
-        version, copy = await redis.get(REVOKED_VERSION), await redis.hgetall(REVOKED)
+        await until_answer(lambda: redis.exists(keys.revoked_version()), what="Redis has a copy")
+        version, copy = await redis.get(keys.revoked_version()), await redis.hgetall(keys.revoked())
         await revoke(stack, "--user", str(user))
         await refused(gateway, token)
         for _ in range(2):  # with a gateway that knows the revocation, then with a new one
             async with redis.pipeline() as restored:
-                restored.delete(REVOKED).set(REVOKED_VERSION, version)
+                restored.delete(keys.revoked()).set(keys.revoked_version(), version)
                 if copy:
-                    restored.hset(REVOKED, mapping=copy)
+                    restored.hset(keys.revoked(), mapping=copy)
                 await restored.execute()
             await refused(gateway, token)
-            await until_answer(lambda: redis.hexists(REVOKED, f"user:{user}"), what="Redis has the revocation again")
+            await until_answer(
+                lambda: redis.hexists(keys.revoked(), f"user:{user}"), what="Redis has the revocation again"
+            )
             await refused(gateway, token)
             gateway = await asyncio.to_thread(stack.start_gateway)
             await refused(gateway, token)
@@ -172,11 +174,11 @@ async def test_new_gateway_beside_an_old_copy_refuses_at_once(tmp_path: Path) ->
         token = make_token(new_user())
         await (await welcomed(gateway, token)).close()
         async with connect_redis(stack.redis.url) as redis:
-            version = await redis.get(REVOKED_VERSION)
+            version = await redis.get(keys.revoked_version())
             await asyncio.to_thread(gateway.stop, seconds=LIMIT)
             await revoke(stack, "--everybody")
-            await redis.delete(REVOKED)
-            await redis.set(REVOKED_VERSION, version)
+            await redis.delete(keys.revoked())
+            await redis.set(keys.revoked_version(), version)
         await refused(await asyncio.to_thread(stack.start_gateway), token)
     finally:
         stack.stop()
@@ -196,8 +198,8 @@ async def test_lost_database_connections_are_replaced(tmp_path: Path) -> None:
         async with connect_redis(stack.redis.url) as redis:
             for _ in range(3):
                 end_connections()
-                await redis.delete(REVOKED_VERSION)
-                await until_answer(lambda: redis.exists(REVOKED_VERSION), what="Redis has a copy again")
+                await redis.delete(keys.revoked_version())
+                await until_answer(lambda: redis.exists(keys.revoked_version()), what="Redis has a copy again")
             end_connections()
             await revoke(stack, "--everybody")
         await refused(gateway, token)
@@ -240,12 +242,12 @@ async def test_concurrent_revocations_all_count(stack: Stack, gateway: Gateway) 
     assert number == before + len(tokens)
     async with connect_redis(stack.redis.url) as redis:
         version = await until_answer(
-            lambda: redis.get(REVOKED_VERSION),
+            lambda: redis.get(keys.revoked_version()),
             lambda version: (version or b"").startswith(b"%d:" % number),
             "a complete copy",
         )
         assert version
-        copied = await redis.hkeys(REVOKED)
+        copied = await redis.hkeys(keys.revoked())
     assert {f"user:{user}".encode() for user in tokens} <= set(copied)
 
 

@@ -94,7 +94,7 @@ class Census:
 
 def matcher(topics: Iterable[str]) -> Callable[[str], Pattern | None]:
     """Return the function that finds the pattern of a key."""
-    parts = {**_PARTS, "@": "|".join(re.escape(topic) for topic in (*topics, keys.AUDIT_STREAM, "reference-outbox"))}
+    parts = {**_PARTS, "@": "|".join(re.escape(topic) for topic in (*topics, keys.audit_stream(), "reference-outbox"))}
     found = []
     for pattern in PATTERNS:
         text = "".join(f"(?:{parts[part]})" if part in parts else re.escape(part) for part in pattern.name)
@@ -108,7 +108,7 @@ def matcher(topics: Iterable[str]) -> Callable[[str], Pattern | None]:
 
 async def take(redis: Any, living: Living) -> Census:
     """Look at every key, and compare each pattern with its bounds."""
-    match = matcher([topic.decode() for topic in await redis.smembers(keys.TOPICS)])
+    match = matcher([topic.decode() for topic in await redis.smembers(keys.topics())])
     census = Census(Counter(), Counter(), [])
     async for raw in redis.scan_iter(count=1_000):
         key = raw.decode()

@@ -220,7 +220,7 @@ async def not_healed(stage: Stage, said: list[str]) -> str:
 async def gateways_of_readers(stage: Stage, client: Any) -> int:
     """Return how many gateways have connections of steady readers, and so must receive all chat groups."""
     users = {str(reader.user_id).encode() for reader in stage.ledger.readers if reader.name in stage.steady}
-    nodes = [node.decode() for node in await client.zrange(keys.NODES, 0, -1)]
+    nodes = [node.decode() for node in await client.zrange(keys.nodes(), 0, -1)]
     connected = [set(await client.hvals(keys.node_connections(node))) for node in nodes]
     return sum(not users.isdisjoint(of_node) for of_node in connected)
 

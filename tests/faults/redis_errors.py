@@ -204,7 +204,7 @@ class Run(Round):
             member.is_over = True
         url = f"{self.gateways[0].http}/metrics"
         checks = (await asyncio.to_thread(Scraped, url, TOKEN)).total("chatws_position_checks_total")
-        await self.redis.xadd(keys.TERMINATIONS, {ended.connection_id: 4403})
+        await self.redis.xadd(keys.terminations(), {ended.connection_id: 4403})
         await until(lambda: ended.close_code, lambda code: code == 4403, "a connection is ended")
         await asyncio.to_thread(self.stack.manage, "revoke", "--user", str(revoked.user_id))
         await until(lambda: revoked.close_code, lambda code: code == 4401, "a token is revoked")

@@ -41,8 +41,8 @@ MAY_RUN = re.compile(
 """Tasks that may run besides."""
 
 EVER = frozenset({
-    keys.NODES, keys.ONLINE, keys.REVOKED, keys.REVOKED_VERSION, keys.REVOKED_NEWS, keys.TOPICS,
-    keys.DEAD_LETTER_TOPICS, keys.AUDIT_STREAM, keys.REAPER,
+    keys.nodes(), keys.online(), keys.revoked(), keys.revoked_version(), keys.revoked_news(), keys.topics(),
+    keys.dead_letter_topics(), keys.audit_stream(), keys.reaper(),
 })  # fmt: skip
 """Keys that have no expiry, one each."""
 
@@ -115,11 +115,11 @@ def presence(world: "World") -> list[str]:
         stored = {name.decode() for name in held}
         if own != stored:
             found.append(f"{gateway.node.name} has the connections {sorted(own)}, Redis {sorted(stored)}")
-    online: Any = dump.get(keys.ONLINE.encode(), {})
+    online: Any = dump.get(keys.online().encode(), {})
     counted = {user.decode(): int(count) for user, count in online.items()}
     if counted != dict(users):
         found.append(f"online are {dict(users)}, Redis has {counted}")
-    nodes: Any = dump.get(keys.NODES.encode(), {})
+    nodes: Any = dump.get(keys.nodes().encode(), {})
     names = {gateway.node.name for gateway in world.live_gateways}
     if {node.decode() for node, _ in nodes} != names:
         found.append(f"gateways are {sorted(names)}, Redis has {sorted(nodes)}")
@@ -200,7 +200,7 @@ class Online:
         """Nobody goes offline whose connection lives, unless Redis lost data or its gateway was paused."""
         if not world.redis.is_up:
             return []
-        shown: Any = world.redis.command("HGETALL", keys.ONLINE)
+        shown: Any = world.redis.command("HGETALL", keys.online())
         online = {user.decode() for user in shown[::2]}
         users = {
             name: str(one.user_id)

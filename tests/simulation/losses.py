@@ -59,12 +59,12 @@ class Losses:
 
     def _requests(self) -> set[str]:
         """Return the connections that are requested to be ended."""
-        requests: Any = self._world.redis.model.dump().get(keys.TERMINATIONS.encode(), ())
+        requests: Any = self._world.redis.model.dump().get(keys.terminations().encode(), ())
         return {fields[0].decode() for _, fields in requests}
 
     def _lost_entry(self, topic: str, entry_id: bytes, fields: tuple[bytes, ...]) -> None:
         given = dict(zip(fields[::2], fields[1::2], strict=True))
-        if topic == keys.AUDIT_STREAM:
+        if topic == keys.audit_stream():
             self.records |= {event.connection_id for event in audit_events.parse(entry_id.decode(), given)}
         elif topic == routes.MESSAGE_NEW and entry_id in self._world.poison:
             self._world.poison.remove(entry_id)

@@ -39,7 +39,7 @@ from tests.simulation.socket_servers import Balancer
 from tests.simulation.world_log import WorldLog
 from tests.support.ledger import Ledger
 
-TOPICS = (routes.MESSAGE_NEW, routes.MEMBER_ADDED, routes.MEMBER_REMOVED, routes.NOTIFICATION_PUSH, keys.AUDIT_STREAM)
+TOPICS = (routes.MESSAGE_NEW, routes.MEMBER_ADDED, routes.MEMBER_REMOVED, routes.NOTIFICATION_PUSH, keys.audit_stream())
 WORKS = {name: work for name, (work, _) in (*FAULTS.items(), *ACTIONS.items())} | SCENES
 """What each step of a plan does."""
 

@@ -33,14 +33,16 @@ from realtime.relay.worker import TopicWorker, to_feeds
 
 logger = logging.getLogger(__name__)
 
-TOPICS = [*sorted(ROUTES), keys.AUDIT_STREAM]
-
-
 UNTRIMMED = (
     "this relay does not trim %s: CHATWS_OWN_TOPICS is not set. If the chat service does not trim them either, they "
     "grow until Redis is full. Set it to 1 to trim them behind their slowest consumer group, or to 0 if the chat "
     "service trims them"
 )
+
+
+def all_topics() -> list[str]:
+    """Return the topics that relays serve, always in the same order."""
+    return [*sorted(ROUTES), keys.audit_stream()]
 
 
 class Command(BaseCommand):
@@ -54,7 +56,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--topic",
             action="append",
-            choices=TOPICS,
+            choices=all_topics(),
             help="relay only this topic; can be repeated",
         )
         parser.add_argument("--batch", type=int, help="most entries per batch (default: 1,000)")
@@ -66,7 +68,7 @@ class Command(BaseCommand):
             settings = dataclasses.replace(settings, relay_batch=options["batch"])
         try:
             tracing.configure("chatws-relay", on=settings.tracing)
-            asyncio.run(relay(options["topic"] or TOPICS, settings, options["probes"]))
+            asyncio.run(relay(options["topic"] or all_topics(), settings, options["probes"]))
         except (ImproperlyConfigured, RedisUnavailable, ListenError) as error:
             raise CommandError(str(error)) from None
 
@@ -107,10 +109,10 @@ def _worker(
     name: str, redis: Redis, publisher: Publisher, settings: conf.RealtimeConf, relay_name: str
 ) -> TopicWorker[Any]:
     chat = chat_conf.get()
-    is_ours = name == keys.AUDIT_STREAM or (chat.owns_messages if name == MESSAGE_NEW else chat.owns_topics)
+    is_ours = name == keys.audit_stream() or (chat.owns_messages if name == MESSAGE_NEW else chat.owns_topics)
     topic = Topic(redis, name, settings, saved_cursor=cursor_backup.saved_cursor, is_ours=is_ours)
-    number = TOPICS.index(name)
-    if name == keys.AUDIT_STREAM:
+    number = all_topics().index(name)
+    if name == keys.audit_stream():
         return TopicWorker(redis, topic, parse, database_sink, settings, name=relay_name, number=number)
     return TopicWorker(redis, topic, *to_feeds(name, ROUTES[name], publisher), settings, name=relay_name, number=number)
 

@@ -50,5 +50,5 @@ async def _forget(user_id: int, settings: conf.RealtimeConf) -> int:
     """Remove the user's presence; return how many audit events are not in the database yet."""
     async with connect(settings.redis_url) as redis:
         await Presence(redis, "", settings).forget(user_id)
-        lag = await Topic(redis, keys.AUDIT_STREAM, settings).lag()
-        return int(await redis.xlen(keys.AUDIT_STREAM)) if lag is None else lag
+        lag = await Topic(redis, keys.audit_stream(), settings).lag()
+        return int(await redis.xlen(keys.audit_stream())) if lag is None else lag

@@ -17,7 +17,7 @@ from django.test import Client, override_settings
 from redis import Redis
 
 from realtime.models import ConnectionRecord, Revocation
-from realtime.redis.keys import AUDIT_STREAM, REVOKED
+from realtime.redis import keys
 from tests.support.redis import RedisServer, free_port
 
 pytestmark = pytest.mark.django_db
@@ -155,7 +155,7 @@ def test_erasing_a_user_keeps_other_users(rows: list[ConnectionRecord], redis_se
         redis.hset(f"user:status:{user - 1}", "last_seen", 1)
         with with_redis(redis_server):
             assert run("erase_user", str(user)) == f"removed 1 connections and the presence of user {user}\n"
-            redis.xadd(AUDIT_STREAM, {"event": "of a gateway"})
+            redis.xadd(keys.audit_stream(), {"event": "of a gateway"})
             assert "\n1 audit events wait for the relay" in run("erase_user", str(user))
         assert redis.exists(f"user:status:{user}", f"user:status:{user - 1}") == 1
     assert set(ConnectionRecord.objects.values_list("user_id", flat=True)) == {user - 3, user - 2, user - 1}
@@ -240,7 +240,7 @@ def test_added_revocation_records_its_author(
             assert 'name="jti"' in client.get(f"{REVOCATIONS}add/").content.decode()
             answer = revoke(client, **fields)
         assert (answer.status_code, answer["Location"]) == (302, REVOCATIONS)
-        [(name, value)] = redis.hgetall(REVOKED).items()
+        [(name, value)] = redis.hgetall(keys.revoked()).items()
     kept = Revocation.objects.get()
     assert (kept.whose, kept.revoked_by) == (whose, "somebody")
     assert (name.decode(), value.decode()) == (whose, f"{kept.issued_until} {kept.kept_until}")

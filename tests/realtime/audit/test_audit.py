@@ -22,7 +22,6 @@ from realtime.ids import new_connection_id, new_node_name
 from realtime.models import ConnectionRecord
 from realtime.observability import metrics
 from realtime.redis import keys
-from realtime.redis.keys import AUDIT_STREAM
 from tests.support.redis import Redis, RedisServer, connect
 from tests.support.redis_errors import ELEVEN, ErrorProxy
 from tests.support.waiting import until_answer, until_news
@@ -32,7 +31,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 async def entries(redis: Any) -> Sequence[Event]:
     return [
-        event for entry_id, fields in await redis.xrange(AUDIT_STREAM) for event in parse(entry_id.decode(), fields)
+        event
+        for entry_id, fields in await redis.xrange(keys.audit_stream())
+        for event in parse(entry_id.decode(), fields)
     ]
 
 
@@ -104,7 +105,7 @@ async def test_stream_is_bounded_in_bytes(redis: Any, conf: RealtimeConf) -> Non
     for _ in range(2_000):
         told.opened(new_connection_id(), address="f" * 45, user_agent="\xff" * MAX_USER_AGENT, is_authenticated=False)
     await told.stop()
-    assert 500_000 < await redis.memory_usage(AUDIT_STREAM, samples=0) <= 1_000_000
+    assert 500_000 < await redis.memory_usage(keys.audit_stream(), samples=0) <= 1_000_000
 
 
 def recording(redis: Any, conf: RealtimeConf, number: int) -> Audit:
@@ -194,13 +195,13 @@ async def test_records_of_a_gateway_that_lives_after_all_open_again(redis: Redis
     await told.stop()
     await database_sink(await entries(redis))
     now, _ = await redis.time()
-    await redis.zadd(keys.NODES, {"paused": now + 60})
+    await redis.zadd(keys.nodes(), {"paused": now + 60})
     await redis.hset(keys.node_connections("paused"), mapping={"c1": "1", "c2": "1"})
     assert await reaper.reap() == 0
     assert ((await record("c1")).closed_at, (await record("c1")).close_code) == (None, None)
     assert (await record("c2")).close_code == 1006
     await reaper.reap()
-    assert list(await redis.hgetall(keys.REAPER)) == [b"at"]
+    assert list(await redis.hgetall(keys.reaper())) == [b"at"]
 
 
 async def test_gateways_that_never_come_back_are_forgotten(
@@ -208,9 +209,9 @@ async def test_gateways_that_never_come_back_are_forgotten(
 ) -> None:
     monkeypatch.setattr(reaper_module, "REMEMBERED_SECONDS", 0)
     await test_records_of_a_dead_gateway_close_after_the_lease(redis, conf)
-    assert len(await redis.hgetall(keys.REAPER)) == 2
+    assert len(await redis.hgetall(keys.reaper())) == 2
     await Reaper(redis, conf).reap()
-    assert list(await redis.hgetall(keys.REAPER)) == [b"at"]
+    assert list(await redis.hgetall(keys.reaper())) == [b"at"]
 
 
 @pytest.mark.parametrize("kind", ["OOM", "LOADING"])
@@ -246,7 +247,7 @@ async def test_events_wait_out_every_refusal(
             await until_news(proxy.news, lambda: proxy.refused, "the event is refused")
             audit.closed("c1", code=1000, frames_in=0, frames_out=0, bytes_in=0, bytes_out=0)
             proxy.restore()
-            await until_answer(lambda: redis.xlen(AUDIT_STREAM), lambda length: length == 2, "both are written")
+            await until_answer(lambda: redis.xlen(keys.audit_stream()), lambda length: length == 2, "both are written")
         await client.aclose()
 
 
@@ -267,4 +268,4 @@ async def test_audit_that_failed_writes_what_waits(
     async with tasks.Group() as group:
         group.supervise(audit.run, "audit")
         audit.opened("c1", address="", user_agent="", is_authenticated=False)
-        await until_answer(lambda: redis.xlen(AUDIT_STREAM), lambda length: length == 1, "it is written")
+        await until_answer(lambda: redis.xlen(keys.audit_stream()), lambda length: length == 1, "it is written")

@@ -31,9 +31,9 @@ async def test_older_copy_takes_no_revocation_back(redis: Any) -> None:
     await revocations._copy(1, [row])
     await revocations.refresh()
     assert (revocations.is_revoked(user_of(row)), told) == (True, ["new"])
-    await redis.delete(keys.REVOKED)
-    await redis.hset(keys.REVOKED, mapping={"user:7": f"500 {FOREVER}"})
-    await redis.set(keys.REVOKED_VERSION, "0:older")
+    await redis.delete(keys.revoked())
+    await redis.hset(keys.revoked(), mapping={"user:7": f"500 {FOREVER}"})
+    await redis.set(keys.revoked_version(), "0:older")
     await revocations.refresh()
     assert (revocations.is_revoked(user_of(row)), told) == (True, ["new"])
 
@@ -45,9 +45,9 @@ async def test_copy_that_broke_off_has_no_number(redis: Redis) -> None:
 
     with pytest.raises(TypeError):
         await revocations._copy(5, [*rows[:COPIED_AT_ONCE], None])  # type: ignore[list-item]  # it breaks off here
-    assert _number_of(await redis.get(keys.REVOKED_VERSION)) == 4
+    assert _number_of(await redis.get(keys.revoked_version())) == 4
     await revocations._copy(5, rows)
-    assert _number_of(await redis.get(keys.REVOKED_VERSION)) == 5
+    assert _number_of(await redis.get(keys.revoked_version())) == 5
     await revocations.refresh()
     assert all(revocations.is_revoked(user_of(row)) for row in rows)
 
@@ -59,14 +59,14 @@ async def test_next_revocation_is_read_without_the_others(redis: Any) -> None:
     await revocations.refresh()
     for number, row in enumerate(rows[1:3], 2):
         assert await revocations._run_copy(f"{number}:v", str(number - 1), [row])
-    await redis.hset(keys.REVOKED, mapping={"user:9": f"1000 {FOREVER}"})  # only who reads all of them finds it
+    await redis.hset(keys.revoked(), mapping={"user:9": f"1000 {FOREVER}"})  # only who reads all of them finds it
     await revocations.refresh()
     assert [revocations.is_revoked(user_of(row)) for row in rows] == [True, True, True, False]
     assert not revocations.is_revoked(Principal(user_id=9, expires_at=FOREVER, issued_at=1))
-    await redis.lpop(keys.REVOKED_NEWS)
+    await redis.lpop(keys.revoked_news())
     assert await revocations._run_copy("4:v", "3", rows[3:])
     assert not await revocations._run_copy("6:v", "5", rows[:1]), "one is missing"
-    await redis.delete(keys.REVOKED_NEWS)
+    await redis.delete(keys.revoked_news())
     await revocations.refresh()
     assert revocations.is_revoked(user_of(rows[3]))
     assert revocations.is_revoked(Principal(user_id=9, expires_at=FOREVER, issued_at=1))
@@ -142,14 +142,14 @@ async def test_later_times_stay_in_the_copy(redis: Any) -> None:
     revocations = Revocations(redis, NO_LAYER)
     for row in (Row("jti:x", 2_000, 3_000), Row("jti:x", 1_000, FOREVER), Row("jti:x", 1_500, 2_000)):
         await revocations._copy(1, [row])
-    assert await redis.hgetall(keys.REVOKED) == {b"jti:x": f"2000 {FOREVER}".encode()}
+    assert await redis.hgetall(keys.revoked()) == {b"jti:x": f"2000 {FOREVER}".encode()}
 
 
 async def test_expired_token_leaves_the_copy(redis: Any) -> None:
     revocations = Revocations(redis, NO_LAYER)
     await revocations._copy(1, [Row("jti:gone", 1, 1_000), Row("jti:here", 1, FOREVER)])
     await revocations.refresh()
-    assert await redis.hkeys(keys.REVOKED) == [b"jti:here"]
+    assert await redis.hkeys(keys.revoked()) == [b"jti:here"]
     assert not revocations.is_revoked(Principal(user_id=1, expires_at=FOREVER, jti="gone"))
     assert revocations.is_revoked(Principal(user_id=1, expires_at=FOREVER, jti="here"))
 

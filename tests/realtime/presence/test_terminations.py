@@ -58,12 +58,12 @@ async def test_stream_of_requests_is_bounded_in_bytes(
 ) -> None:
     monkeypatch.setattr(terminations, "MAX_REQUESTS", 5_000)
     await asking.ask(["x" * (MAX_ID + 1), *(new_connection_id() for _ in range(20_000))], 4409)
-    assert await redis.memory_usage(keys.TERMINATIONS, samples=0) < 5_000 * 50
-    assert 0 < await redis.ttl(keys.TERMINATIONS) <= terminations.KEPT_SECONDS
+    assert await redis.memory_usage(keys.terminations(), samples=0) < 5_000 * 50
+    assert 0 < await redis.ttl(keys.terminations()) <= terminations.KEPT_SECONDS
 
 
 async def test_request_of_a_redis_whose_clock_went_back_is_read(redis: Any, asking: Terminations) -> None:
-    await redis.xadd(keys.TERMINATIONS, {"a": 4403}, id="9999999999999-0")
+    await redis.xadd(keys.terminations(), {"a": 4403}, id="9999999999999-0")
     assert await asking.news() == {"a": 4403}
     await redis.flushall()
     assert await asking.news() == {}

@@ -28,7 +28,7 @@ async def read_tail(redis: Any, conf: RealtimeConf) -> Act:
 
 
 async def revoke(redis: Any, conf: RealtimeConf) -> Act:
-    of_all = [keys.REVOKED, keys.REVOKED_VERSION, keys.REVOKED_NEWS]
+    of_all = [keys.revoked(), keys.revoked_version(), keys.revoked_news()]
     return lambda: Script("auth_revoke").run(redis, of_all, ["1:version", "", "user:7", 1, 2])
 
 

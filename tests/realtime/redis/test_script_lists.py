@@ -57,9 +57,9 @@ async def test_log_that_shrinks_by_10000_entries_keeps_the_newest(redis: Any, co
 async def test_10000_revocations_are_copied_at_once(redis: Any) -> None:
     revoked = [part for number in range(MANY) for part in (f"user:{number}", 1, 2)]
     await Script("auth_revoke").run(
-        redis, [keys.REVOKED, keys.REVOKED_VERSION, keys.REVOKED_NEWS], ["1:v", "", *revoked]
+        redis, [keys.revoked(), keys.revoked_version(), keys.revoked_news()], ["1:v", "", *revoked]
     )
-    assert await redis.hlen(keys.REVOKED) == MANY
+    assert await redis.hlen(keys.revoked()) == MANY
 
 
 async def test_10000_messages_are_published_at_once(redis: Any) -> None:
@@ -91,7 +91,7 @@ async def test_10000_connections_of_a_dead_node_are_removed(redis: Any, conf: Re
     for number in range(MANY):
         presence.opened(number % 100 + 1, f"c{number}")
     await presence._flush()
-    assert await redis.hlen(keys.ONLINE) == 100
+    assert await redis.hlen(keys.online()) == 100
     await presence.stop()
     assert await redis.keys("chatws:*") == []
 

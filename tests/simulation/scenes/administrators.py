@@ -46,7 +46,7 @@ def ended_after_the_clock_went_back(world: "World", draws: random.Random) -> Non
 
     def turn() -> None:
         if world.redis.is_up:
-            world.lost.of(lambda: world.redis.command("DEL", keys.TERMINATIONS))
+            world.lost.of(lambda: world.redis.command("DEL", keys.terminations()))
             world.redis.wall_offset -= BACK_SECONDS
             faults.during(world, CLOCK_BACK, 2 * BACK_SECONDS)
 

@@ -37,7 +37,7 @@ def a_part_is_refused(world: "World", draws: random.Random) -> None:
     prefix = draws.choice(("{group:", "{group:", "{user:", f"{{{routes.MESSAGE_NEW}}}"))
     seconds = draws.choice((0.5, 4.0, 8.0)) * draws.uniform(0.5, 1.0)
     talk(world, draws, 2)
-    world.redis.server.errors("NOPERM", seconds, which=Under(f"{keys.PREFIX}{prefix}".encode()))
+    world.redis.server.errors("NOPERM", seconds, which=Under(f"{keys.prefix()}{prefix}".encode()))
     faults.during(world, PARTLY_REFUSED, seconds)
     later(world, draws, seconds, talk, world, draws, 3)
     if draws.random() < 0.3:

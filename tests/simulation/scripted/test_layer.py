@@ -57,11 +57,11 @@ def test_presence_goes_on_after_a_mistake(story: Story) -> None:
     story.expected = ["presence failed, restarting"]
     story.people_of("ann")
     with story.fault():
-        story.redis.command("RENAME", keys.ONLINE, "elsewhere")
-        story.redis.command("SET", keys.ONLINE, "another type")
+        story.redis.command("RENAME", keys.online(), "elsewhere")
+        story.redis.command("SET", keys.online(), "another type")
         story.people_of("bob")
         story.wait(1)
-        story.redis.command("RENAME", "elsewhere", keys.ONLINE)
+        story.redis.command("RENAME", "elsewhere", keys.online())
 
 
 @history(

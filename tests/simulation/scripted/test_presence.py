@@ -10,7 +10,7 @@ from tests.simulation.scripted.story import Story
 
 
 def is_online(story: Story, person: Person) -> bool:
-    return bool(story.redis.command("HGET", keys.ONLINE, str(person.user_id)))
+    return bool(story.redis.command("HGET", keys.online(), str(person.user_id)))
 
 
 @history(
@@ -166,11 +166,11 @@ def test_audit_goes_on_after_a_failure(story: Story) -> None:
     _, bob = story.people_of("ann", "bob")
     story.wait(1)
     with story.fault():
-        story.redis.command("RENAME", keys.AUDIT_STREAM, "elsewhere")
-        story.redis.command("SET", keys.AUDIT_STREAM, "another type")
+        story.redis.command("RENAME", keys.audit_stream(), "elsewhere")
+        story.redis.command("SET", keys.audit_stream(), "another type")
         bob.goes()
         story.wait(0.3)
-        story.redis.command("RENAME", "elsewhere", keys.AUDIT_STREAM)
+        story.redis.command("RENAME", "elsewhere", keys.audit_stream())
 
 
 @history(
@@ -188,11 +188,11 @@ def test_audit_goes_on_after_a_failure(story: Story) -> None:
 def test_token_is_revoked_beside_unreadable_requests(story: Story) -> None:
     (ann,) = story.people_of("ann")
     with story.fault():
-        story.redis.command("SET", keys.TERMINATIONS, "another type")
+        story.redis.command("SET", keys.terminations(), "another type")
         story.wait(1.5)
         story.gateway().process.start(story.gateway().node.revocations.revoke(user_id=ann.user_id), "an administrator")
         story.until(lambda: ann.was_closed_with(4401), within=2)
-        story.redis.command("DEL", keys.TERMINATIONS)
+        story.redis.command("DEL", keys.terminations())
 
 
 @history(
@@ -201,10 +201,10 @@ def test_token_is_revoked_beside_unreadable_requests(story: Story) -> None:
         "d8f6106",
         """
         realtime/audit/reaper.py
-        - await self._redis.hset(keys.REAPER, mapping={"at": int(time.time())})
+        - await self._redis.hset(keys.reaper(), mapping={"at": int(time.time())})
         + pass
         realtime/audit/reaper.py
-        - await self._redis.hset(keys.REAPER, mapping={f"{CLOSED}{node}": int(time.time()) for node in dead})
+        - await self._redis.hset(keys.reaper(), mapping={f"{CLOSED}{node}": int(time.time()) for node in dead})
         """,
     ),
 )

@@ -177,7 +177,7 @@ def test_refused_batch_is_delivered_soon_afterwards(story: Story) -> None:
     ann, bob = story.people_of("ann", "bob")
     group = story.group(ann, bob)
     with story.fault():
-        story.redis.server.errors("NOPERM", which=Under(f"{keys.PREFIX}{{group:".encode()))
+        story.redis.server.errors("NOPERM", which=Under(f"{keys.prefix()}{{group:".encode()))
         story.post(group, "one")
         story.wait(7)
         story.redis.server.clear_errors()
