@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from config.env import list_of
 from realtime.connection.origins import ANY, normalised
+from realtime.redis.addresses import sentinels_of
 
 RESERVED = "a / ? # [ ] @ : or % in a user or password is written %2F %3F %23 %5B %5D %40 %3A %25"
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -20,7 +21,7 @@ OWN_PATHS = {
 }  # fmt: skip
 _SEGMENT = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*")
 
-REDIS_SCHEMES = "redis", "rediss", "unix"
+REDIS_SCHEMES = "redis", "rediss", "valkey", "valkeys", "unix", "redis+sentinel"
 _WHOLE, _DECIMAL = re.compile(r"[0-9]{1,9}"), re.compile(r"[0-9]{1,9}(?:\.[0-9]+)?")
 REDIS_NUMBERS = {
     **dict.fromkeys(("protocol", "max_connections", "health_check_interval", "ssl_min_version"), _WHOLE),
@@ -42,8 +43,7 @@ def split_url(setting: str, url: str, schemes: tuple[str, ...]) -> SplitResult:
     scheme, separator, rest = url.partition("://")
     if not separator or scheme.lower() not in schemes:
         raise ImproperlyConfigured(f"{setting}: it does not begin with {' or '.join(f'{one}://' for one in schemes)}")
-    if re.search(r"\s", rest):
-        raise ImproperlyConfigured(f"{setting}: it contains white space; within a password that is %20")
+    _check_signs(setting, rest)
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -53,9 +53,14 @@ def split_url(setting: str, url: str, schemes: tuple[str, ...]) -> SplitResult:
         raise ImproperlyConfigured(f"{setting}: host and port can't be told; {RESERVED}")
     if parts.fragment:
         raise ImproperlyConfigured(f"{setting}: nothing may follow a #; {RESERVED}")
-    if _BAD_PERCENT.search(rest):
-        raise ImproperlyConfigured(f"{setting}: a % is not followed by two hexadecimal digits; {RESERVED}")
     return parts
+
+
+def _check_signs(setting: str, text: str) -> None:
+    if re.search(r"\s", text):
+        raise ImproperlyConfigured(f"{setting}: it contains white space; within a password that is %20")
+    if _BAD_PERCENT.search(text):
+        raise ImproperlyConfigured(f"{setting}: a % is not followed by two hexadecimal digits; {RESERVED}")
 
 
 def check_redis(url: str) -> None:
@@ -64,6 +69,13 @@ def check_redis(url: str) -> None:
     Raises:
         ImproperlyConfigured: Redis can't be reached by it.
     """
+    try:
+        has_sentinels = sentinels_of(url) is not None
+    except ValueError as error:
+        raise ImproperlyConfigured(f"REDIS_URL: {error}; {RESERVED}") from None
+    if has_sentinels:
+        _check_signs("REDIS_URL", url)
+        return
     parts = split_url("REDIS_URL", url, REDIS_SCHEMES)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     for number, name in enumerate(options, 1):

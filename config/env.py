@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import Annotated, Literal
@@ -31,8 +32,9 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chatws_data_dir: str = ".data"
     """folder for all data of a run"""
     redis_url: str = ""
-    """Redis to use, by `redis://`, `rediss://` or `unix://`; in a password `/ ? # [ ] @ : %` are percent-encoded;
-    unset: `make run` starts an embedded one"""
+    """Redis or Valkey to use, by `redis://`, `rediss://`, `valkey://`, `valkeys://`, `unix://` or
+    `redis+sentinel://host:26379,…/<master>/0` (`?sentinel_user=…&sentinel_password=…`, `&tls=1`, `&ssl_ca_certs=…`);
+    in a password `/ ? # [ ] @ : %` are percent-encoded; unset: `make run` starts an embedded one"""
     chatws_prefix: Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_.-]{1,32}\Z")] = "chatws"
     """what the names of all keys, of all channels and of the consumer group in Redis begin with: two deployments of one
     chat can share a Redis. The chat service's names (topics, `user:status:`) stay"""
@@ -222,7 +224,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     @property
     def redis_address(self) -> str:
         """The URL of Redis: `REDIS_URL`, else the embedded one."""
-        return self.redis_url or f"redis://127.0.0.1:{self.chatws_redis_port}/0"
+        url = re.sub(r"\Avalkey(s?)://", r"redis\1://", self.redis_url)
+        return url or f"redis://127.0.0.1:{self.chatws_redis_port}/0"
 
     @property
     def accepts_per_address(self) -> float:

@@ -14,7 +14,7 @@ from realtime.aio import tasks
 from realtime.aio.backoff import Backoff
 from realtime.exceptions import RedisConnectionLost, RedisRefused
 from realtime.imports import without
-from realtime.redis.client import database_of, no_retry  # before channels_redis: it hides parts of redis
+from realtime.redis.client import database_of, layer_host, no_retry  # before channels_redis: it hides parts of redis
 from realtime.redis.errors import translate  # before channels_redis: it hides parts of redis
 from realtime.redis.pipeline import buffered, pipelined, response_or_error  # before channels_redis: it hides parts
 from realtime.redis.scripts import Script  # before channels_redis: it hides parts of redis
@@ -40,8 +40,9 @@ _layer_publish = Script("layer_publish")
 class RedisPubSubLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # channels_redis has no types
     """A layer whose `group_add` returns once Redis has subscribed, and which reports that it has reconnected."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, hosts: Sequence[Any] | None = None, *args: Any, **kwargs: Any) -> None:
+        known = [layer_host(host) if isinstance(host, str) else host for host in hosts or ()]
+        super().__init__(known or None, *args, **kwargs)
         self._listeners: list[Callable[[], None]] = []
 
     @staticmethod

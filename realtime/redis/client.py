@@ -15,11 +15,13 @@ from redis.driver_info import DriverInfo
 from redis.maint_notifications import MaintNotificationsConfig
 
 from realtime.exceptions import RealtimeError, RedisUnavailable, TransientError
+from realtime.redis.addresses import sentinels_of
 from realtime.redis.commands import Redis
 from realtime.redis.pool import Pool, with_fresh_connection
+from realtime.redis.sentinels import MasterPool, sentinel_options
 
 __all__ = [
-    "Redis", "address_of", "connect", "database_of", "eviction_problem", "no_retry", "state_of",
+    "Redis", "address_of", "connect", "database_of", "eviction_problem", "layer_host", "no_retry", "state_of",
     "wait_for_redis",
 ]  # fmt: skip
 
@@ -88,7 +90,9 @@ def connect(url: str, *, timeout: float = 5.0, max_connections: int = 50) -> Red
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
         **no_retry(timeout),
     }
-    pool: Any = Pool.from_url(url, max_connections=max_connections, timeout=WAIT_SECONDS, **options)
+    sentinels = sentinels_of(url)
+    limits = {"max_connections": max_connections, "timeout": WAIT_SECONDS}
+    pool: Any = MasterPool(sentinels, **limits, **options) if sentinels else Pool.from_url(url, **limits, **options)
     client: Any = Client(connection_pool=pool)  # redis-py types answers as bytes or str
     client.auto_close_connection_pool = True
     redis: Redis = client
@@ -103,8 +107,21 @@ def no_retry(timeout: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def layer_host(url: str) -> dict[str, Any]:
+    """Return a URL as channels_redis takes it: one entry of its ``hosts``."""
+    sentinels = sentinels_of(url)
+    if sentinels is None:
+        return {"address": url}
+    return {
+        "master_name": sentinels.master, "sentinels": list(sentinels.places),
+        "sentinel_kwargs": sentinel_options(sentinels), **sentinels.options,
+    }  # fmt: skip
+
+
 def address_of(url: str) -> str:
-    """Return ``host:port`` of a Redis URL, without its password, for messages."""
+    """Return ``host:port`` of a Redis URL, or the master's name and its sentinels, without a password, for messages."""
+    if sentinels := sentinels_of(url):
+        return sentinels.address
     parts = urlsplit(url)
     return parts.path if parts.scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"
 

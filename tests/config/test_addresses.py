@@ -13,7 +13,8 @@ PASSWORD = "Tr0ub4dor"
 @pytest.mark.parametrize("url", [
     "redis://127.0.0.1", "redis://h:6379/2", "rediss://u:p%40%2F@h:6380/0?ssl_cert_reqs=none", "redis://[::1]:6379/0",
     "unix:///run/redis.sock?db=2", "unix://:p%40@/run/redis.sock", "redis://:p@ss:word@h/0", "redis://h?db=3",
-    "rediss://h?ssl_ca_path=/etc/ssl/certs&socket_timeout=0.5",
+    "rediss://h?ssl_ca_path=/etc/ssl/certs&socket_timeout=0.5", "valkey://h/1", "valkeys://u:p@h",
+    "redis+sentinel://h/m", "redis+sentinel://u:p%40%2F@h:1,[::1]:2/m/3?sentinel_password=x&tls=1",
 ])  # fmt: skip
 def test_good_redis_address_is_accepted(url: str) -> None:
     addresses.check_redis(url)
@@ -28,6 +29,13 @@ def test_good_redis_address_is_accepted(url: str) -> None:
     (f"redis://u:{PASSWORD}@h/first", "number"), (f"redis://u:{PASSWORD}@h/1/2", "number"),
     (f"redis://u:{PASSWORD}@h?db=x", "number"), (f"redis://h?passwort={PASSWORD}", "parameter 1"),
     (f"redis://h?password={PASSWORD}&x", "parameter 2"), (f"http://u:{PASSWORD}@h", "rediss://"),
+    (f"redis+sentinel://u:{PASSWORD}@h:26379", "name of a master"), (f"redis+sentinel://u:{PASSWORD}@/m", "sentinel 1"),
+    (f"redis+sentinel://u:{PASSWORD}@h:1,h:0/m", "sentinel 2"), (f"redis+sentinel://u:{PASSWORD}@h/m/x", "number"),
+    (f"redis+sentinel://u:{PASSWORD}@h:{PASSWORD}/m", "sentinel 1"),
+    (f"redis+sentinel://h/m?{PASSWORD}", "parameter 1"),
+    (f"redis+sentinel://h/m?sentinel_password={PASSWORD}&tls=x", "tls"),
+    (f"redis+sentinel://u:{PASSWORD}%x@h/m", "%25"),
+    (f"redis+sentinel://u:{PASSWORD} @h/m", "%20"), (f"redis+sentinel://u:{PASSWORD}@h,/m", "sentinel 2"),
     (f"u:{PASSWORD}@h:6379", "redis://"), ("unix://", "path"), (f"redis://u:{PASSWORD}@h?socket_timeout=3s", "number"),
 ])  # fmt: skip
 def test_bad_redis_address_is_refused_without_password(url: str, hint: str) -> None:

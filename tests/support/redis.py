@@ -46,8 +46,9 @@ class RedisServer:
     process survives.
     """
 
-    def __init__(self, folder: Path, port: int = 0) -> None:
+    def __init__(self, folder: Path, port: int = 0, *options: str) -> None:
         self.folder = folder
+        self.options = options
         self.port = port or free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.process: Handle | None = None
@@ -58,9 +59,8 @@ class RedisServer:
             "port": str(self.port), "bind": "127.0.0.1", "dir": str(self.folder), "save": "", "appendonly": "yes",
             "appendfsync": "no", "maxmemory-policy": "noeviction", "logfile": str(self.folder / "valkey.log"),
         }  # fmt: skip
-        self.process = run(
-            [part for name, value in options.items() for part in (f"--{name}", value)], self.port, self.folder
-        )
+        given = [part for name, value in options.items() for part in (f"--{name}", value)]
+        self.process = run([*given, *self.options], self.port, self.folder)
 
     def kill(self) -> None:
         """End it at once, as a crash would."""

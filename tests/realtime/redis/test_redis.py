@@ -15,7 +15,7 @@ from redis import exceptions
 
 from realtime.checks import redis_keeps_what_it_is_given
 from realtime.exceptions import RedisConnectionLost, RedisDefect, RedisUnavailable
-from realtime.redis.client import address_of, wait_for_redis
+from realtime.redis.client import address_of, layer_host, wait_for_redis
 from realtime.redis.errors import translate
 from realtime.redis.pipeline import pipelined
 from realtime.redis.scripts import Script
@@ -139,6 +139,21 @@ def test_address_is_shown_without_secrets() -> None:
     assert address_of("rediss://user:word@cache.example:7000/1") == "cache.example:7000"
     assert address_of("redis://cache.example") == "cache.example:6379"
     assert address_of("unix:///run/redis.sock") == "/run/redis.sock"
+    sentinels = "redis+sentinel://user:word@one,two:7000/chat/1?sentinel_password=word"
+    assert address_of(sentinels) == "chat of the sentinels one:26379,two:7000"
+
+
+def test_layer_gets_the_sentinels() -> None:
+    given = layer_host("redis+sentinel://user:p%40@one,[::1]:7000/chat/1?sentinel_user=s&sentinel_password=w&tls=1")
+    of_sentinels = given.pop("sentinel_kwargs")
+    assert {name: of_sentinels[name] for name in ("username", "password", "ssl")} == {
+        "username": "s", "password": "w", "ssl": True,
+    }  # fmt: skip
+    assert given == {
+        "master_name": "chat", "sentinels": [("one", 26379), ("::1", 7000)], "db": 1, "username": "user",
+        "password": "p@", "ssl": True,
+    }  # fmt: skip
+    assert layer_host("redis://h") == {"address": "redis://h"}
 
 
 @pytest.mark.parametrize(("policy", "problems"), [("noeviction", 0), ("allkeys-lru", 1)])
