@@ -73,7 +73,9 @@ logins = Logins(node.redis, chat_conf.get().logins_per_name, chat_conf.get().log
 limit = UserLimit(node.redis, "sends", node.conf.sends_per_second, node.conf.burst_seconds)
 publisher = None
 if chat_conf.get().publishes_messages:
-    publisher = MessagePublisher(chat, names, Intents(node.redis, MESSAGE_NEW, node.conf.id_seconds))
+    publisher = MessagePublisher(
+        chat, names, Intents(node.redis, MESSAGE_NEW, node.conf.id_seconds, node.conf.replicas)
+    )
     node.beside("publishing what was left unpublished", publisher.run)
 sender = Sender(chat, publisher, limit)
 memberships = Memberships(

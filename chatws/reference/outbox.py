@@ -22,6 +22,7 @@ from realtime.aio.waiting import wait_event
 from realtime.ids import new_node_name
 from realtime.observability import metrics, tracing
 from realtime.redis.client import Redis
+from realtime.redis.replicas import confirmed
 from realtime.relay.lease import Lease
 from realtime.relay.watermill import encode
 
@@ -60,9 +61,14 @@ def try_to_write() -> None:
 
 
 class OutboxPublisher:
-    """Moves events to their streams. Several may run; one at a time holds the lease and publishes."""
+    """Moves events to their streams. Several may run; one at a time holds the lease and publishes.
 
-    def __init__(self, redis: Redis) -> None:
+    An event stays in the database until so many ``replicas`` of Redis have it.
+    """
+
+    def __init__(self, redis: Redis, replicas: int = 0) -> None:
+        self._redis = redis
+        self._replicas = replicas
         self._lease = Lease(redis, "reference-outbox", LEASE_SECONDS, new_node_name())
         self._taken: float | None = None
         """When the lease was last taken, by the monotonic clock; None without it."""
@@ -107,6 +113,7 @@ class OutboxPublisher:
             if not await self._lease.publish(entries):
                 self._taken = None
                 return 0
+            await confirmed(self._redis, self._replicas)
             await threads.write(_delete, [event.pk for event in events])
         return len(events)
 

@@ -124,6 +124,7 @@ SECRET_KEY = ENV.django_secret_key
 REALTIME = RealtimeConf(
     redis_url=ENV.redis_address,
     prefix=ENV.chatws_prefix,
+    replicas=ENV.chatws_redis_replicas,
     jwt_secret=ENV.chatws_jwt_secret,
     jwt_previous_secret=ENV.chatws_jwt_previous_secret,
     jwt_public_keys=PUBLIC_KEYS,

@@ -15,6 +15,7 @@ from realtime.ids import new_epoch
 from realtime.redis import keys
 from realtime.redis.client import Redis
 from realtime.redis.pipeline import pipelined
+from realtime.redis.replicas import confirmed
 from realtime.redis.scripts import Script
 
 _feed_append = Script("feed_append")
@@ -89,7 +90,10 @@ class FeedLog:
         return places
 
     async def append_all(self, topic: str, batch: Mapping[str, Sequence[NewEntry]]) -> list[list[Appended]]:
-        """Append to many feeds in one round trip. Each feed's entries are appended all or none; feeds can differ."""
+        """Append to many feeds in one round trip. Each feed's entries are appended all or none; feeds can differ.
+
+        With replicas to wait for (`RealtimeConf.replicas`), they have the entries when this returns.
+        """
         conf = self._conf
         first: list[str | int] = [
             topic, new_epoch(), conf.feed_publications, conf.feed_bytes,
@@ -100,6 +104,7 @@ class FeedLog:
             for feed, entries in batch.items()
         ]
         answers = await _feed_append.run_all(self._redis, calls)
+        await confirmed(self._redis, conf.replicas)
         return [_places(answer, entries) for answer, entries in zip(answers, batch.values(), strict=True)]
 
     async def ensure(self, feed: str) -> Position:

@@ -11,6 +11,7 @@ from enum import IntEnum
 
 from realtime.redis import keys
 from realtime.redis.client import Redis
+from realtime.redis.replicas import confirmed
 from realtime.redis.scripts import Script
 
 LEASE_MS = 4_000
@@ -50,13 +51,15 @@ class Intent:
 class Intents:
     """The intents of one topic. An entry's id is remembered for ``remembered`` seconds after it was added.
 
+    An entry counts as added once so many ``replicas`` have it.
     Every method raises what Redis raises, and is safe to repeat.
     """
 
-    def __init__(self, redis: Redis, topic: str, remembered: int) -> None:
+    def __init__(self, redis: Redis, topic: str, remembered: int, replicas: int = 0) -> None:
         self._redis = redis
         self._topic = topic
         self._remembered = remembered
+        self._replicas = replicas
         self._intents = keys.intents(topic)
         self._due = keys.intents_due(topic)
 
@@ -69,7 +72,9 @@ class Intents:
         """Add the entry and delete the intent in one step; False if the entry had been added before."""
         own = [self._topic, self._intents, self._due, self._mark(intent_id)]
         fields = [part for pair in entry.items() for part in pair]
-        return bool(await _intent_fulfil.run(self._redis, own, [intent_id, self._remembered, *fields]))
+        was_added = bool(await _intent_fulfil.run(self._redis, own, [intent_id, self._remembered, *fields]))
+        await confirmed(self._redis, self._replicas)
+        return was_added
 
     async def withdraw(self, intent_id: str) -> None:
         """Delete an intent whose action failed for good."""

@@ -59,6 +59,11 @@ def revoked_news() -> str:
     return f"{prefix()}revoked:news"
 
 
+def replicated() -> str:
+    """Return the key of a string: written to find out what replicas have."""
+    return f"{prefix()}replicated"
+
+
 def topics() -> str:
     """Return the key of a set: the topics that are relayed."""
     return f"{prefix()}topics"

@@ -26,7 +26,7 @@ class Watched:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.servers = [RedisServer(self._folder_of("server-1"))]
+        self.servers = [RedisServer(self._folder_of("server-1"), 0, "--repl-diskless-sync-delay", "0")]
         first = self.servers[0].port
         for name in ("server-2", "server-3"):
             self.servers.append(RedisServer(self._folder_of(name), 0, "--replicaof", f"127.0.0.1 {first}"))
