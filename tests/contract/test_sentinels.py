@@ -6,12 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from chatws.events.routes import MESSAGE_NEW
 from tests.contract.test_revocation import welcomed
 from tests.support.chat import new_user
 from tests.support.client import Client, Frame, make_token
+from tests.support.redis import Redis
 from tests.support.redis import connect as connect_redis
 from tests.support.sentinels import MASTER, Watched
 from tests.support.stack import Stack
+from tests.support.waiting import until_answer
 
 pytestmark = pytest.mark.ours_only
 
@@ -54,7 +57,7 @@ async def say(speaker: Client, group_id: str, text: str) -> None:
 
 
 async def test_no_acked_message_is_lost_with_the_master(watched: Watched, stack_there: Stack) -> None:
-    """The master dies, and later another server is made the master, while messages are sent."""
+    """The master dies with what no replica has, and later another server is made the master, under traffic."""
     chat, user, other = stack_there.chat(), new_user(), new_user()
     group = await chat.group(user, other)
     speaker = await welcomed(stack_there.gateway, make_token(user))
@@ -69,7 +72,11 @@ async def test_no_acked_message_is_lost_with_the_master(watched: Watched, stack_
 
     texts = [str(number) for number in range(60)]
     await say_all(texts[:10])
-    saying = asyncio.create_task(say_all(texts[10:40]))
+    async with connect_redis(watched.master.url) as master:
+        before = await master.xlen(MESSAGE_NEW)
+        watched.pause_replicas()
+        saying = asyncio.create_task(say_all(texts[10:40]))
+        await until_answer(lambda: _grew(master, before), what="a message is in the stream of the master alone")
     former = await asyncio.to_thread(watched.kill_master)
     await saying
     await asyncio.to_thread(former.start)
@@ -83,6 +90,10 @@ async def test_no_acked_message_is_lost_with_the_master(watched: Watched, stack_
     await listener.close()
     await chat.close()
     assert "Traceback" not in stack_there.gateway.log.read_text()
+
+
+async def _grew(master: Redis, before: int) -> bool:
+    return bool(await master.xlen(MESSAGE_NEW) > before)
 
 
 async def test_error_names_the_master_and_its_sentinels(watched: Watched) -> None:

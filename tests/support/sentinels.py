@@ -1,5 +1,6 @@
 """Run a master with two replicas, and three sentinels that watch them, on the loopback."""
 
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,10 +68,15 @@ class Watched:
             client.set("written", "last")
             assert client.wait(2, int(SECONDS * 1000)) == 2
 
+    def pause_replicas(self) -> None:
+        """Let the replicas receive nothing until `kill_master`."""
+        self._signal(signal.SIGSTOP)
+
     def kill_master(self) -> RedisServer:
         """End the master at once, return when there is another one; return the former."""
         former = self.master
         former.kill()
+        self._signal(signal.SIGCONT)
         self._until(lambda: self.master is not former)
         return former
 
@@ -90,6 +96,12 @@ class Watched:
             return bool(info["role"] == "slave" and info["master_link_status"] == "up")
 
         self._until(follows)
+
+    def _signal(self, number: int) -> None:
+        master = self.master
+        for server in self.servers:
+            if server is not master and server.process is not None:
+                server.process.send_signal(number)
 
     def _is_complete(self, port: int) -> bool:
         with self._sentinel(port) as sentinel:
