@@ -74,7 +74,7 @@ async def test_no_acked_message_is_lost_with_the_master(watched: Watched, stack_
     await say_all(texts[:10])
     async with connect_redis(watched.master.url) as master:
         before = await master.xlen(MESSAGE_NEW)
-        watched.pause_replicas()
+        watched.cut_replicas_off()
         saying = asyncio.create_task(say_all(texts[10:40]))
         await until_answer(lambda: _grew(master, before), what="a message is in the stream of the master alone")
     former = await asyncio.to_thread(watched.kill_master)

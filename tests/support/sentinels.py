@@ -68,9 +68,11 @@ class Watched:
             client.set("written", "last")
             assert client.wait(2, int(SECONDS * 1000)) == 2
 
-    def pause_replicas(self) -> None:
-        """Let the replicas receive nothing until `kill_master`."""
+    def cut_replicas_off(self) -> None:
+        """Let the replicas receive nothing more of this master: until `kill_master` they do not run."""
         self._signal(signal.SIGSTOP)
+        with redis.Redis(port=self.master.port) as client:
+            client.client_kill_filter(_type="replica")  # else the rest would wait for them in their sockets
 
     def kill_master(self) -> RedisServer:
         """End the master at once, return when there is another one; return the former."""
