@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import psycopg
+import hypothesis
 import pytest
 from django.conf import settings
 
@@ -24,6 +25,10 @@ from tests.support.stack import SERVERS, Gateway, Stack
 pytest_plugins = ["tests.support.failures", "tests.support.order"]
 LONGEST = ("tests/e2e/", "tests/javascript/", "tests/faults/", "tests/config/")
 """The folders whose files take longest."""
+hypothesis.settings.register_profile(
+    "without a clock", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("without a clock")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
