@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
-import psycopg
 import hypothesis
+import psycopg
 import pytest
 from django.conf import settings
 
