@@ -74,7 +74,7 @@ limit = UserLimit(node.redis, "sends", node.conf.sends_per_second, node.conf.bur
 publisher = None
 if chat_conf.get().publishes_messages:
     publisher = MessagePublisher(
-        chat, names, Intents(node.redis, MESSAGE_NEW, node.conf.id_seconds, node.conf.replicas)
+        chat, names, Intents(node.redis, MESSAGE_NEW, node.conf.id_seconds, node.conf.redis_replicas)
     )
     node.beside("publishing what was left unpublished", publisher.run)
 sender = Sender(chat, publisher, limit)

@@ -13,7 +13,7 @@ class RealtimeConf:
     """Settings of delivery; durations in seconds, sizes in bytes."""
 
     redis_url: str = field(repr=False)
-    replicas: int = 0
+    redis_replicas: int = 0
     """How many replicas of Redis must have what was written before it counts as written."""
     prefix: str = "chatws"
     """What the names of all keys and channels of this deployment begin with (`realtime.redis.keys`)."""

@@ -42,7 +42,7 @@ async def serve(address: str, probes_at: str, conf: RealtimeConf) -> None:
     """
     async with connect(conf.redis_url) as redis:
         await wait_for_redis(redis, conf.redis_url, conf.start_timeout)
-        publisher = OutboxPublisher(redis, conf.replicas)
+        publisher = OutboxPublisher(redis, conf.redis_replicas)
         server, checks = await _started(address, publisher)
         logger.info("the reference chat service serves at %s", address)
         stop, loop = asyncio.Event(), asyncio.get_running_loop()

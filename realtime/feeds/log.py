@@ -92,7 +92,7 @@ class FeedLog:
     async def append_all(self, topic: str, batch: Mapping[str, Sequence[NewEntry]]) -> list[list[Appended]]:
         """Append to many feeds in one round trip. Each feed's entries are appended all or none; feeds can differ.
 
-        With replicas to wait for (`RealtimeConf.replicas`), they have the entries when this returns.
+        With replicas to wait for (`RealtimeConf.redis_replicas`), they have the entries when this returns.
         """
         conf = self._conf
         first: list[str | int] = [
@@ -104,7 +104,7 @@ class FeedLog:
             for feed, entries in batch.items()
         ]
         answers = await _feed_append.run_all(self._redis, calls)
-        await confirmed(self._redis, conf.replicas)
+        await confirmed(self._redis, conf.redis_replicas)
         return [_places(answer, entries) for answer, entries in zip(answers, batch.values(), strict=True)]
 
     async def ensure(self, feed: str) -> Position:

@@ -48,7 +48,7 @@ async def master(replica: tuple[RedisServer, RedisServer]) -> AsyncIterator[Redi
 async def test_entry_that_no_replica_has_is_not_appended(
     replica: tuple[RedisServer, RedisServer], master: Redis, conf: RealtimeConf
 ) -> None:
-    feeds = FeedLog(master, dataclasses.replace(conf, replicas=1))
+    feeds = FeedLog(master, dataclasses.replace(conf, redis_replicas=1))
     stopped = replica[1].process
     assert stopped is not None
     stopped.send_signal(signal.SIGSTOP)
