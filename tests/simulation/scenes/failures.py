@@ -11,11 +11,10 @@ from realtime.redis import keys
 from tests.simulation import actions, faults
 from tests.simulation.plan import DEFAULT_LEASE
 from tests.simulation.redis.faults import Under
-from tests.simulation.scenes.moments import HELD, PARTLY_REFUSED, in_slow_motion, later, talk
+from tests.simulation.scenes.moments import HELD, PARTLY_REFUSED, in_slow_motion, later, slow_to_redis, talk
 from tests.support.ledger import Kind
 
 if TYPE_CHECKING:
-    from tests.simulation.network import Link
     from tests.simulation.world import Slot, World
 
 CURSOR_LOST = Kind("Redis lost a relay's cursor", budget=faults.TAKEOVER_SECONDS)
@@ -149,16 +148,10 @@ def redis_is_away_for_a_lease(world: "World", draws: random.Random) -> None:
 def _reaches_redis_late(world: "World", slot: "Slot", until: float) -> None:
     """Let what a gateway sends to Redis take longer than what others send, on each new connection."""
     links = world.redis.commands_of(slot.running.process.name) if slot.running is not None else []
-    for link in links:
-        if not link.out.delay:
-            link.out.delay = 0.9
-            faults.during(world, faults.SLOW, 3.0, partial(_hurry, link))
+    if fresh := [link for link in links if not link.out.delay]:
+        slow_to_redis(world, fresh, 0.9, 3.0)
     if world.scheduler.now < until:
         world.scheduler.after(0.01, _reaches_redis_late, world, slot, until)
-
-
-def _hurry(link: "Link") -> None:
-    link.out.delay = 0.0
 
 
 def connections_end_under_traffic(world: "World", draws: random.Random) -> None:

@@ -10,6 +10,7 @@ from tests.simulation.scenes.moments import (
     PARTLY_REFUSED,
     a_member,
     devices_in,
+    go_back,
     hints_are_lost,
     later,
     one_side_is_slow,
@@ -96,9 +97,7 @@ def _hear(link: "Link") -> None:
 
 def _go_back(world: "World", draws: random.Random, keeps_share: float = 0.4) -> None:
     if world.redis.can_go_back:
-        keeps = draws.random() < keeps_share
-        world.lost.of(lambda: world.redis.go_back(keeps_subscriptions=keeps))
-        faults.during(world, faults.WENT_BACK, 0.5)
+        go_back(world, keeps_subscriptions=draws.random() < keeps_share)
 
 
 def removal_is_lost(world: "World", draws: random.Random) -> None:

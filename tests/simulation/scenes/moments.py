@@ -66,6 +66,20 @@ def _delay(pipes: "Sequence[Pipe]", seconds: float) -> None:
         pipe.delay = seconds
 
 
+def slow_to_redis(world: "World", links: "Sequence[Link]", delay: float, seconds: float) -> None:
+    """Let what is sent over these links take longer for a while."""
+    pipes = [link.out for link in links]
+    _delay(pipes, delay)
+    faults.during(world, faults.SLOW, seconds, partial(_delay, pipes, 0.0))
+
+
+def go_back(world: "World", *, keeps_subscriptions: bool = False) -> None:
+    """Redis loses what it wrote in the last one or two seconds, if it has written anything."""
+    if world.redis.can_go_back:
+        world.lost.of(lambda: world.redis.go_back(keeps_subscriptions=keeps_subscriptions))
+        faults.during(world, faults.WENT_BACK, 0.5)
+
+
 def hints_are_lost(world: "World", draws: random.Random, seconds: float, share: float = 0.8) -> None:
     """Lose what the subscriptions of some gateways bring, until they are reset."""
     for gateway in world.live_gateways:

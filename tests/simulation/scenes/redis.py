@@ -4,7 +4,7 @@ import random
 from typing import TYPE_CHECKING
 
 from tests.simulation import actions, faults
-from tests.simulation.scenes.moments import PARTLY_REFUSED, in_slow_motion, later, out_of_step, talk
+from tests.simulation.scenes.moments import PARTLY_REFUSED, go_back, in_slow_motion, later, out_of_step, talk
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -59,13 +59,7 @@ def visitors_are_forgotten(world: "World", draws: random.Random) -> None:
     if devices:
         world.add_device(draws.choice(world.users))
         draws.choice(devices).finish()
-    world.scheduler.after(draws.uniform(0.2, 0.6), _go_back, world)
-
-
-def _go_back(world: "World") -> None:
-    if world.redis.can_go_back:
-        world.lost.of(world.redis.go_back)
-        faults.during(world, faults.WENT_BACK, 0.5)
+    world.scheduler.after(draws.uniform(0.2, 0.6), go_back, world)
 
 
 def partly_refused(world: "World", draws: random.Random) -> None:

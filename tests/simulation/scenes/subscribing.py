@@ -1,7 +1,6 @@
 """Scenes of subscriptions that are made while Redis's answers and its messages, or the chat service, are late."""
 
 import random
-from functools import partial
 from typing import TYPE_CHECKING
 
 from tests.simulation import actions, faults
@@ -20,6 +19,7 @@ from tests.simulation.scenes.moments import (
     new_group,
     one_side_is_slow,
     remove,
+    slow_to_redis,
     speak,
     speak_in_each,
     the_chat_service_is_slow,
@@ -28,7 +28,6 @@ from tests.simulation.scenes.moments import (
 
 if TYPE_CHECKING:
     from tests.simulation.members import Member
-    from tests.simulation.network import Link
     from tests.simulation.world import World
 
 SUBSCRIBING_SECONDS, VISIT_SECONDS = 0.9, 6.0
@@ -190,18 +189,12 @@ def newcomer_is_removed_unheard(world: "World", draws: random.Random) -> None:
     group_id = new_group(world, draws, user_id)
     add(world, group_id, user_id)
     for gateway in world.live_gateways:
-        for link in world.redis.subscriptions_of(gateway.process.name):
-            link.out.delay = SUBSCRIBING_SECONDS
-            faults.during(world, faults.SLOW, 4.0, partial(_hurry, link))
+        slow_to_redis(world, world.redis.subscriptions_of(gateway.process.name), SUBSCRIBING_SECONDS, 4.0)
     world.scheduler.after(1.0, _look_in, world, user_id)
     asked = 1.0 + SUBSCRIBING_SECONDS  # when it receives the user's feed, the gateway asks which chat groups there are
     world.scheduler.after(
         asked + draws.uniform(0.0, 0.3), _remove_by_halves, world, draws, group_id, user_id, SUBSCRIBING_SECONDS
     )
-
-
-def _hurry(link: "Link") -> None:
-    link.out.delay = 0.0
 
 
 def _remove_by_halves(
@@ -232,9 +225,7 @@ def message_before_redis_subscribes(world: "World", draws: random.Random) -> Non
     group_id = new_group(world, draws, user_id)
     add(world, group_id, user_id)
     for gateway in world.live_gateways:
-        for link in world.redis.subscriptions_of(gateway.process.name):
-            link.out.delay = 0.2
-            faults.during(world, faults.SLOW, 4.0, partial(_hurry, link))
+        slow_to_redis(world, world.redis.subscriptions_of(gateway.process.name), 0.2, 4.0)
     world.scheduler.after(1.0, world.begin_device, user_id)
     world.scheduler.after(1.0 + draws.uniform(0, 0.3), speak, world, draws, group_id, 1)
 
