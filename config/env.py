@@ -40,7 +40,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
     chat can share a Redis. The chat service's names (topics, `user:status:`) stay"""
     chatws_redis_replicas: Annotated[int, msgspec.Meta(ge=0, le=16)] = 0
     """how many replicas of Redis must have a publication before it is delivered, and an event before it counts as
-    published: a failover then loses none of them"""
+    published: they then survive the death of the master"""
     chatws_redis_port: Port = 6399
     """port of the embedded Redis"""
     database_url: str = ""

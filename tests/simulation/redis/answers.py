@@ -61,7 +61,9 @@ COMMANDS = {
         EXPIRE a -9223372036854775 | EXPIRE a 5 FOO | PEXPIRE a 9223372036854775807
     """,
     "server and connection": r"""
-        SELECT 0 | SELECT x | PING | PING hi | PING a b | TIME x | KEYS | FLUSHALL FOO | FLUSHALL | DUMP none |
+        SELECT 0 | SELECT x | PING | PING hi | PING a b |
+        WAIT 0 0 | WAIT x 0 | WAIT 1 x | WAIT 1 -1 | WAIT 1 5 | WAIT |
+        TIME x | KEYS | FLUSHALL FOO | FLUSHALL | DUMP none |
         RESTORE x 0 garbage | RESTORE x -1 garbage | RESTORE x y garbage | AUTH | AUTH x | AUTH x y | AUTH default y |
         AUTH a b c | CLIENT SETNAME foo | CLIENT GETNAME | CLIENT SETNAME | CLIENT SETINFO LIB-NAME redis-py |
         CLIENT SETINFO LIB-VER 1.0 | CLIENT SETINFO FOO x | CLIENT SETINFO LIB-NAME | HELLO x | HELLO 9 |

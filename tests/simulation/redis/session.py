@@ -62,6 +62,15 @@ def add(
     return added
 
 
+@add("wait", 3, in_scripts=True, while_loading=False, while_stale=False)
+def wait(model: "Model", session: Session, words: Sequence[bytes]) -> Reply:
+    """There are no replicas; it does not wait for them either."""
+    integer(words[1])
+    if integer(words[2], "ERR timeout is not an integer or out of range") < 0:
+        raise Refusal("ERR timeout is negative")
+    return 0
+
+
 @add("ping", -1, while_loading=False, while_stale=False)
 def ping(model: "Model", session: Session, words: Sequence[bytes]) -> Reply:
     if len(words) > 2:
