@@ -67,6 +67,8 @@ def _parameters(query: str) -> dict[str, str]:
             raise ValueError(f"parameter {number} after the ? is unknown")
     if given.get("tls", "") not in (*_TRUE, *_FALSE):
         raise ValueError("tls is neither 1 nor 0")
+    if "ssl_ca_certs" in given and given.get("tls", "") not in _TRUE:
+        raise ValueError("ssl_ca_certs needs tls=1")
     return given
 
 

@@ -3,14 +3,17 @@
 The keys of one feed or one topic share a hash tag (braces), so that Redis Cluster stores them in one slot.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 from realtime import conf
 
 
+@cache
 def prefix() -> str:
     """Return what every key and channel of this deployment begins with (``CHATWS_PREFIX`` and a colon).
 
+    It is read once: a relay makes four keys for each feed of a batch.
     Only the topics, their dead letters and the status of users have fixed names: other programs use them.
     """
     return f"{conf.get().prefix}:"

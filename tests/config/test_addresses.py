@@ -34,6 +34,7 @@ def test_good_redis_address_is_accepted(url: str) -> None:
     (f"redis+sentinel://u:{PASSWORD}@h:{PASSWORD}/m", "sentinel 1"),
     (f"redis+sentinel://h/m?{PASSWORD}", "parameter 1"),
     (f"redis+sentinel://h/m?sentinel_password={PASSWORD}&tls=x", "tls"),
+    (f"redis+sentinel://u:{PASSWORD}@h/m?ssl_ca_certs=/ca.pem", "tls=1"),
     (f"redis+sentinel://u:{PASSWORD}%x@h/m", "%25"),
     (f"redis+sentinel://u:{PASSWORD} @h/m", "%20"), (f"redis+sentinel://u:{PASSWORD}@h,/m", "sentinel 2"),
     (f"u:{PASSWORD}@h:6379", "redis://"), ("unix://", "path"), (f"redis://u:{PASSWORD}@h?socket_timeout=3s", "number"),
